@@ -1,0 +1,3 @@
+"""brokerctl, a delegated OAuth token broker without a server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,119 @@
+"""One tree of errors: the class says the exit code, the hint says which command to run next.
+
+Rules of the room: a message is lower case without a full stop and names the thing; a class exists
+only where a caller or the exit code differs; nothing secret is ever put into a message. The exit
+codes are the table of the README and the man page.
+"""
+
+from __future__ import annotations
+
+
+class BrokerError(Exception):
+    """Anything that brokerctl reports in two lines: `error:` and, where there is one, `hint:`."""
+
+    exit_code = 1
+    name = "unexpected"
+
+    def __init__(self, message: str, *, hint: str | None = None, rule: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.rule = rule
+
+
+class UsageError(BrokerError):
+    """A command line or a configuration that can't be meant: nothing was changed."""
+
+    exit_code = 2
+    name = "usage"
+
+
+class LoginNeededError(BrokerError):
+    """Only a person can go on from here."""
+
+    exit_code = 3
+    name = "login_needed"
+
+
+class DeniedError(BrokerError):
+    """The policy in force says no; `rule` names what said it."""
+
+    exit_code = 4
+    name = "denied"
+
+
+class IssuerError(BrokerError):
+    """The issuer or the way to it failed; what is stored here is untouched."""
+
+    exit_code = 5
+    name = "issuer"
+
+
+class OAuthError(IssuerError):
+    """An error response of the issuer (RFC 6749, section 5.2); `error` is its code, unverified.
+
+    `description` is the issuer's text and untrusted: it is escaped before it is shown.
+    """
+
+    def __init__(self, error: str, description: str | None = None, *, status: int = 400) -> None:
+        super().__init__(f"the issuer answered {error}")
+        self.error = error
+        self.description = description
+        self.status = status
+
+
+class StoreError(BrokerError):
+    """The store or the key ring can't be used; no grant was lost by it."""
+
+    exit_code = 6
+    name = "store"
+
+
+class DamagedError(StoreError):
+    """One entry can't be opened: cut, altered, swapped, rolled back or sealed by another key."""
+
+
+class KeyLockedError(StoreError):
+    """The data key exists and can't be had now."""
+
+    name = "locked"
+
+
+class AuditError(BrokerError):
+    """The record can't be written or doesn't verify. No record, no token."""
+
+    exit_code = 7
+    name = "audit"
+
+
+class LockTimeoutError(BrokerError):
+    """Somebody else held the lock for longer than we may wait."""
+
+    exit_code = 8
+    name = "lock_timeout"
+
+
+class PartialError(BrokerError):
+    """Done in part: something is still alive, queued or set aside."""
+
+    exit_code = 9
+    name = "partial"
+
+
+def not_in_this_version(thing: str) -> UsageError:
+    """Make the refusal of a key, option or command whose room does not exist yet."""
+    return UsageError(f"{thing} is not in this version")
+
+
+EXIT_CODES = (
+    (0, "fine"),
+    (1, "unexpected: a bug"),
+    (2, "usage or configuration"),
+    (3, "a person must log in"),
+    (4, "denied by policy"),
+    (5, "issuer or network"),
+    (6, "store or key"),
+    (7, "audit"),
+    (8, "lock timed out"),
+    (9, "done in part"),
+)

@@ -1,0 +1,248 @@
+"""Private files through a folder descriptor: how everything at rest is opened, read and replaced.
+
+Security: folders are 0700 and files 0600, whatever the umask; nothing is opened by following a
+link; each file must be a regular one, ours, with one name; a parent that others can write to is
+refused. A folder is held by its descriptor, so that swapping the path changes nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from brokerctl.errors import StoreError
+from brokerctl.system import SYSTEM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.system import System
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+MAX_FILE_BYTES = 4 * 1024 * 1024
+TEMPORARY = ".tmp-"
+
+
+class Folder:
+    """An open private folder; every name below is looked up in it and in nothing else."""
+
+    __slots__ = ("fd", "path", "system")
+
+    def __init__(self, fd: int, path: str, system: System) -> None:
+        self.fd = fd
+        self.path = path
+        self.system = system
+
+    def child(self, name: str, *, create: bool = True) -> Folder | None:
+        """Open the sub-folder `name`, made 0700 if missing; None if missing and not `create`."""
+        system = self.system
+        path = f"{self.path}/{name}"
+        try:
+            fd = system.open(name, _FOLDER_FLAGS, dir_fd=self.fd)
+        except FileNotFoundError:
+            if not create:
+                return None
+            self._make(name)
+            fd = self._wrap(path, lambda: system.open(name, _FOLDER_FLAGS, dir_fd=self.fd))
+        except OSError as error:
+            raise refused(path, error) from error
+        return Folder(_checked_folder(fd, path, system), path, system)
+
+    def _make(self, name: str) -> None:
+        path = f"{self.path}/{name}"
+        try:
+            self.system.mkdir(name, 0o700, dir_fd=self.fd)
+            self.system.fsync(self.fd)
+        except FileExistsError:
+            return  # somebody was faster
+        except OSError as error:
+            raise refused(path, error) from error
+
+    def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes | None:
+        """Return a file's bytes, or None if there is no such file."""
+        path = f"{self.path}/{name}"
+        try:
+            fd = self.system.open(name, _READ_FLAGS, dir_fd=self.fd)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise refused(path, error) from error
+        try:
+            size = checked_file(fd, path, self.system)
+            if size > limit:
+                raise StoreError(f"{path} is larger than it can be")
+            return self._wrap(path, lambda: read_all(fd, size, self.system))
+        finally:
+            self.system.close(fd)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace a file durably: temporary file, fsync, rename, fsync of the folder."""
+        path = f"{self.path}/{name}"
+        temporary = f"{TEMPORARY}{os.urandom(8).hex()}"
+        try:
+            self._write_temporary(temporary, data)
+            try:
+                self.system.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            except OSError:
+                self._forget(temporary)
+                raise
+            self.system.fsync(self.fd)
+        except OSError as error:
+            raise refused(path, error) from error
+
+    def _write_temporary(self, temporary: str, data: bytes) -> None:
+        fd = self.system.open(temporary, _CREATE_FLAGS, 0o600, dir_fd=self.fd)
+        try:
+            try:
+                self.system.fchmod(fd, 0o600)
+                write_all(fd, data, self.system)
+                self.system.fsync(fd)
+            finally:
+                self.system.close(fd)
+        except OSError:
+            self._forget(temporary)
+            raise
+
+    def _forget(self, name: str) -> None:
+        try:
+            self.system.unlink(name, dir_fd=self.fd)
+        except OSError:
+            return  # left for `store gc`; the first error is the one to report
+
+    def unlink(self, name: str) -> bool:
+        """Remove a file durably; False if there was none."""
+        try:
+            self.system.unlink(name, dir_fd=self.fd)
+            self.system.fsync(self.fd)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise refused(f"{self.path}/{name}", error) from error
+        return True
+
+    def names(self) -> list[str]:
+        """Return the names in the folder, sorted, without those of unfinished writes."""
+        found = self._wrap(self.path, lambda: self.system.listdir(self.fd))
+        return sorted(name for name in found if not name.startswith(TEMPORARY))
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self.system.close(self.fd)
+
+    @staticmethod
+    def _wrap(path, call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205 - a generic costs `typing`
+        try:
+            return call()
+        except OSError as error:
+            raise refused(path, error) from error
+
+
+def open_folder(path: str, system: System = SYSTEM, *, create: bool = True) -> Folder | None:
+    """Open an absolute folder of ours, each missing level made 0700; None if missing and not so."""
+    check_parents(path, system)
+    try:
+        fd = system.open(path, _FOLDER_FLAGS)
+    except FileNotFoundError:
+        if not create:
+            return None
+        _make_levels(path, system)
+        try:
+            fd = system.open(path, _FOLDER_FLAGS)
+        except OSError as error:
+            raise refused(path, error) from error
+    except OSError as error:
+        raise refused(path, error) from error
+    return Folder(_checked_folder(fd, path, system), path, system)
+
+
+def _make_levels(path: str, system: System) -> None:
+    parent = os.path.dirname(path)
+    try:
+        system.stat(parent)
+    except FileNotFoundError:
+        _make_levels(parent, system)
+    try:
+        system.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def check_parents(path: str, system: System = SYSTEM) -> None:
+    """Refuse a path below a folder that others can write to (a sticky one, like /tmp, is fine)."""
+    parent = os.path.dirname(path)
+    while True:
+        try:
+            found = system.stat(parent)
+        except OSError:
+            found = None  # a missing level will be made by us
+        if found is not None:
+            is_open = found.st_mode & _OTHERS_WRITE and not found.st_mode & stat.S_ISVTX
+            if is_open or found.st_uid not in {0, system.geteuid()}:
+                raise StoreError(
+                    f"{parent} can be written to by others", hint=f"run 'chmod go-w {parent}'"
+                )
+        if parent in {"/", ""}:
+            return
+        parent = os.path.dirname(parent)
+
+
+def _checked_folder(fd: int, path: str, system: System) -> int:
+    found = system.fstat(fd)
+    if found.st_uid != system.geteuid():
+        system.close(fd)
+        raise StoreError(f"{path} belongs to another user")
+    if found.st_mode & 0o077:
+        system.close(fd)
+        raise StoreError(f"{path} is open to others", hint=f"run 'chmod 700 {path}'")
+    return fd
+
+
+def checked_file(fd: int, path: str, system: System = SYSTEM) -> int:
+    """Return the size of an open file that is regular, ours, private and has one name."""
+    found = system.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path} is not a regular file")
+    if found.st_uid != system.geteuid():
+        raise StoreError(f"{path} belongs to another user")
+    if found.st_mode & 0o077:
+        raise StoreError(f"{path} is open to others", hint=f"run 'chmod 600 {path}'")
+    if found.st_nlink != 1:
+        raise StoreError(f"{path} has another name (a hard link)")
+    return found.st_size
+
+
+def read_all(fd: int, size: int, system: System = SYSTEM) -> bytes:
+    """Read up to the end; the size is where to start guessing."""
+    chunks = []
+    wanted = size + 1
+    while chunk := system.read(fd, wanted):
+        chunks.append(chunk)
+        wanted = 65536
+        if sum(map(len, chunks)) > size:
+            continue
+    return b"".join(chunks)
+
+
+def write_all(fd: int, data: bytes, system: System = SYSTEM) -> None:
+    """Write every byte, or raise OSError: a short write that ends is a full disk."""
+    view = memoryview(data)
+    while view:
+        written = system.write(fd, view)
+        if written <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[written:]
+
+
+def refused(path: str, error: OSError) -> StoreError:
+    """Turn the system's error into ours, naming the path."""
+    if error.errno == errno.ELOOP:
+        return StoreError(f"{path} is a symbolic link")
+    if error.errno in {errno.ENXIO, errno.ENOTDIR, errno.EISDIR}:
+        return StoreError(f"{path} is not what it should be: {os.strerror(error.errno)}")
+    reason = os.strerror(error.errno) if error.errno else "unknown error"
+    return StoreError(f"can't use {path}: {reason.lower()}")

@@ -1,0 +1,277 @@
+"""The words of the design as plain immutable values: what every room speaks of.
+
+Times are seconds since the epoch, UTC (`now` is always an argument); names ending in `_s` are
+seconds; lists are tuples. Scopes, resources and audiences are RFC 6749, 8707 and 8693's words.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self, dataclass_transform
+
+    from brokerctl.secret import Secret
+else:
+
+    def dataclass_transform(**_: object):  # noqa: ANN201, D103 - stands for typing's, which is heavy
+        return lambda cls: cls
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class _ValueType(type):
+    """Turns a class body of annotations and defaults into slots; `dataclasses` costs too much."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _ValueType:
+        own = tuple(body.get("__annotations__", ()))
+        defaults = {field: body.pop(field) for field in own if field in body}
+        body["__slots__"] = own
+        made = super().__new__(cls, name, bases, body)
+        made._fields = getattr(made, "_fields", ()) + own
+        made._defaults = {**getattr(made, "_defaults", {}), **defaults}
+        return made
+
+    _fields: tuple[str, ...]
+    _defaults: dict[str, Any]
+
+
+class Value(metaclass=_ValueType):
+    """An immutable value with named fields; a missing one without default is a TypeError."""
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - mypy reads the fields instead
+        cls = type(self)
+        for field in cls._fields:
+            if field in given:
+                object.__setattr__(self, field, given.pop(field))
+            elif field in cls._defaults:
+                object.__setattr__(self, field, cls._defaults[field])
+            else:
+                raise TypeError(f"{cls.__name__} needs {field}")
+        if given:
+            raise TypeError(f"{cls.__name__} has no {min(given)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} can't be changed")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} can't be changed")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.as_dict() == other.as_dict()  # type: ignore[attr-defined]  # same type
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, *self.as_dict().values()))
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{field}={value!r}" for field, value in self.as_dict().items())
+        return f"{type(self).__name__}({inner})"  # Secret prints as stars
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name, secrets still sealed in `Secret`."""
+        return {field: getattr(self, field) for field in type(self)._fields}
+
+    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - as __init__
+        """Return a copy with some fields changed."""
+        return type(self)(**{**self.as_dict(), **changes})
+
+
+class Reference(Value):
+    """Where a secret is found: `{ env = "X" }`, `{ file = "p" }`, `{ command = [...] }`, ….
+
+    `kind` is one of env, file, keyring, store, command; `target` its one string, or the words of
+    the command. A reference is not a secret and may be shown.
+    """
+
+    kind: str
+    target: tuple[str, ...]
+
+
+class Profile(Value):
+    """A named way to get tokens from one issuer for one resource, fully resolved."""
+
+    name: str
+    issuer: str
+    flow: str  # code | device | client_credentials
+    client_id: str
+    client_auth: str = "none"  # RFC 8414's token_endpoint_auth_method names
+    client_secret: Reference | None = None
+    client_key: Reference | None = None
+    scopes: tuple[str, ...] = ()  # sorted, unique
+    resource: tuple[str, ...] = ()  # RFC 8707, sorted
+    extra: str | None = None  # further parameters, canonical JSON (RFC 8785)
+    hosts: tuple[str, ...] = ()  # canonical URLs
+    username: str | None = None
+    env: str | None = None
+    owner: str | None = None
+    purpose: str | None = None
+    subject: str | None = None
+    min_ttl_s: int | None = None
+    max_ttl_s: int | None = None
+    ca_file: str | None = None
+    timeout_s: int = 20
+    lifetime_s: int | None = None  # assumed where the issuer says nothing
+    exec_mode: str | None = None  # own | shared | None: the default of contract 1
+    revoke_at_exit: str = "access"  # access | none
+    refresh_ends_previous: bool | None = None  # None: unknown
+    send_resource: bool = True
+    pkce_support: str = "required"  # required | assumed
+    assertion_audience: str = "issuer"  # issuer | token_endpoint
+    preset: str | None = None
+    endpoints: tuple[tuple[str, str], ...] = ()  # configured ones, by metadata name
+
+
+class Requester(Value):
+    """The process that asks: evidence for the record, read once from /proc; None is unknown."""
+
+    uid: int
+    pid: int
+    exe: str | None = None
+    parents: tuple[tuple[str | None, str | None], ...] = ()  # (name, executable), nearest first
+    tool: str = "get"
+    session: str | None = None
+    ci: str | None = None
+
+
+class TokenRequest(Value):
+    """What is asked of the broker; None means "as the profile says"."""
+
+    profile: str
+    requester: Requester
+    subject: str | None = None
+    scopes: tuple[str, ...] | None = None
+    resource: tuple[str, ...] | None = None
+    min_ttl_s: float | None = None
+    max_ttl_s: float | None = None
+    is_fresh: bool = False  # --fresh: issued after this request began
+    is_own: bool = False  # a session's own token: never from the cache, never put there
+    purpose: str | None = None
+
+
+class Decision(Value):
+    """What policy says of one request; `scopes` and `max_ttl_s` are what is left after narrowing."""
+
+    effect: str  # allow | narrow | deny
+    rule: str
+    layer: str
+    reason: str
+    scopes: tuple[str, ...] = ()
+    resource: tuple[str, ...] = ()
+    max_ttl_s: float | None = None
+
+
+class GrantKey(Value):
+    """Every input that changes a grant; its keyed hash names the file, the lock and the folder."""
+
+    issuer: str
+    client_id: str
+    subject: str | None = None
+    actor: str | None = None
+    job: str | None = None
+    scopes: tuple[str, ...] = ()  # the profile's own, as configured
+    resource: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
+    details: str | None = None
+    extra: str | None = None
+    thumbprint: str | None = None
+
+
+class TokenKey(Value):
+    """Every input that changes an access token: the grant's, and the narrowed request as sent."""
+
+    grant: GrantKey
+    scopes: tuple[str, ...] = ()
+    resource: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
+    details: str | None = None
+    extra: str | None = None
+    thumbprint: str | None = None
+
+
+class Token(Value):
+    """One access token as it is held: value, what it is for, and until when."""
+
+    value: Secret
+    fingerprint: str  # keyed hash, 32 hex characters: joins issue, hand-out, revoke and leak
+    token_type: str  # as the issuer wrote it: Bearer
+    scopes: tuple[str, ...]  # granted
+    issued_at: float  # when the request was sent
+    expires_at: float | None  # the issuer's; None: the issuer named none and the token is the grant
+    generation: int = 0  # of the grant that it was redeemed from; 0: a flow without a grant
+    status: str = "live"  # live | superseded | revoked | expired | local_only | unknown
+    session: str | None = None  # of the `exec` that owns it
+
+
+class Slot(Value):
+    """One slot file: the current access token and those before it that may still be alive."""
+
+    key: TokenKey
+    profile: str
+    current: Token | None = None
+    superseded: tuple[Token, ...] = ()
+
+
+class Grant(Value):
+    """The stored long-lived authority of one (profile, subject)."""
+
+    key: GrantKey
+    profile: str
+    flow: str
+    generation: int  # counts redemptions and logins; never goes back
+    obtained_at: float
+    refresh_token: Secret | None = None  # None: ended, or the token itself is the grant
+    scopes: tuple[str, ...] = ()  # granted at login
+    sub: str | None = None  # the issuer's subject identifier, recorded at first login
+    owner: str | None = None
+    dead_why: str | None = None  # set when the issuer or a revoke ended it
+    dead_at: float | None = None
+
+
+class Failure(Value):
+    """The outcome of an attempt that failed: what waiters adopt and later callers back off for."""
+
+    attempt: int  # counts failures since the last success: 1, 2, …
+    serial: int  # never goes back; a waiter adopts a failure whose serial it had not seen
+    at: float
+    retry_at: float
+    exit_code: int
+    name: str
+    message: str
+    hint: str | None = None
+
+
+class Intent(Value):
+    """Written durably before anything is sent; explains a crash between answer and disk."""
+
+    kind: str  # refresh | login | revoke | issue
+    generation: int  # of the grant being redeemed
+    at: float
+    fingerprint: str | None = None  # of the refresh token sent
+    pid: int = 0
+    host: str = ""
+
+
+class Queued(Value):
+    """A token or refresh token whose revocation has not been confirmed: retried by later commands."""
+
+    value: Secret
+    fingerprint: str
+    token_type_hint: str  # access_token | refresh_token (RFC 7009, 2.1)
+    since: float
+    expires_at: float | None
+    attempts: int = 0
+    reason: str = ""
+
+
+class AccessToken(Value):
+    """What leaves the broker: one hand-out, decided and recorded."""
+
+    value: Secret
+    token_type: str
+    expires_at: float | None  # narrowed by max_ttl: what is reported and enforced
+    scopes: tuple[str, ...]
+    profile: str
+    issuer: str
+    subject: str | None
+    resource: tuple[str, ...]
+    fingerprint: str
+    source: str  # cache | refresh | issue
+    warning: str | None = None
