@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-run setup-test demo test test-long lint format bench lock clean
+
+help: ## print these verbs
+	@sed -n 's/^\([a-z-]*\):.* ## /\1 \t/p' Makefile | expand -t 12
+
+setup: setup-test ## make .venv and everything that the tests need
+
+setup-run: ## make .venv with what brokerctl itself needs
+	@scripts/setup.sh run
+
+setup-test:
+	@scripts/setup.sh test
+
+demo: setup-run ## watch the whole story on an embedded issuer
+	@.venv/bin/brokerctl demo
+
+test: setup-test ## lint, then every test but the long ones (T="-k word" to choose)
+	@scripts/test.sh $(T)
+
+test-long: setup-test ## the long tests alone
+	@scripts/test.sh -m long $(T)
+
+lint: setup-test ## ruff, mypy, import-linter
+	@scripts/lint.sh
+
+format: setup-test ## let ruff rewrite what it can
+	@.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format --quiet .
+
+bench: setup-run ## the budget, as ratios to a bare Python start
+	@scripts/bench.sh
+
+lock: setup-test ## resolve the dependencies anew into requirements/*.txt
+	@scripts/lock.sh
+
+clean: ## remove all that make made
+	@rm -rf .venv .setup.lock dist build .hypothesis .*_cache tests/idp/oidc-provider/node_modules
