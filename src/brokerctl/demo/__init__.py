@@ -1,0 +1,1 @@
+"""The embedded issuer and the story that `brokerctl demo` tells; nothing else imports this room."""

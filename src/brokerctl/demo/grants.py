@@ -1,0 +1,249 @@
+"""Authlib's grants and endpoints, told where the demo issuer keeps things."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError, OAuth2Error, grants
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oauth2.rfc7662 import IntrospectionEndpoint
+from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint, DeviceCodeGrant
+from authlib.oidc.core import UserInfo
+from authlib.oidc.core.grants import OpenIDToken
+
+from brokerctl.demo.state import CODE_TTL_S, DEVICE_TTL_S, Code, Device, Issued
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey
+
+    from brokerctl.demo.issuer import Issuer
+    from brokerctl.demo.state import State
+
+# What Authlib hands over: its types are wider than ours (a Request, a Client, an Issued).
+Ours = Any
+AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+
+
+class InvalidTargetError(OAuth2Error):
+    """A resource that is no absolute URI (RFC 8707, section 2)."""
+
+    error = "invalid_target"
+
+
+def resources(request: Ours) -> tuple[str, ...]:
+    """Return the resource indicators of a request (RFC 8707)."""
+    found = tuple(request.payload.datalist.get("resource", ()))
+    for resource in found:
+        parts = urlsplit(resource)
+        if not parts.scheme or not (parts.netloc or parts.path) or "#" in resource:
+            raise InvalidTargetError
+    return found
+
+
+class _Mixin:
+    server: Issuer
+
+    @property
+    def state(self) -> State:
+        """Return what the issuer remembers."""
+        return self.server.state
+
+
+class AuthorizationCode(_Mixin, grants.AuthorizationCodeGrant):
+    """The code flow; a code used twice ends what came from it."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
+
+    def save_authorization_code(self, code: str, request: Ours) -> None:
+        """Remember the code and all that it is bound to."""
+        data = request.payload.data
+        self.state.codes[code] = Code(
+            client_id=request.client.get_client_id(),
+            redirect_uri=data["redirect_uri"],
+            scope=request.scope or "",
+            subject=request.user,
+            nonce=data.get("nonce"),
+            resource=resources(request),
+            code_challenge=data["code_challenge"],
+            code_challenge_method=data["code_challenge_method"],
+            family=secrets.token_hex(8),
+            expires_at=time.time() + CODE_TTL_S,
+        )
+
+    def query_authorization_code(self, code: str, client: Ours) -> Code | None:
+        """Return a code that is good for this client."""
+        found = self.state.codes.get(code)
+        if found is None or found.client_id != client.client_id:
+            return None
+        if found.is_used:
+            self.state.end_family(found.family)
+            return None
+        return found if time.time() < found.expires_at else None
+
+    def delete_authorization_code(self, authorization_code: Ours) -> None:
+        """Mark it as used: a second use must be told from an unknown code."""
+        authorization_code.is_used = True
+
+    def authenticate_user(self, authorization_code: Ours) -> str:
+        """Return who consented."""
+        return str(authorization_code.subject)
+
+
+class Pkce(CodeChallenge):
+    """S256 and nothing else, from every client (RFC 9700, section 2.1.1)."""
+
+    SUPPORTED_CODE_CHALLENGE_METHOD = ["S256"]  # noqa: RUF012 - Authlib's form
+
+    def validate_code_challenge(self, grant: Ours, redirect_uri: str) -> None:
+        """Refuse a request without a challenge or without its method."""
+        data = grant.request.payload.data
+        if not data.get("code_challenge") or not data.get("code_challenge_method"):
+            raise InvalidRequestError("PKCE with S256 is required")
+        resources(grant.request)  # refused here, where the error still goes back by redirect
+        super().validate_code_challenge(grant, redirect_uri)
+
+
+class Refresh(_Mixin, grants.RefreshTokenGrant):
+    """Refresh with rotation; a refresh token used twice ends its family."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
+    INCLUDE_NEW_REFRESH_TOKEN = True
+
+    def authenticate_refresh_token(self, refresh_token: str) -> Ours:
+        """Return a refresh token that is good, or end the family of one that was used."""
+        found = self.state.find_token(refresh_token, "refresh_token")
+        if found and found.is_used:
+            self.state.end_family(found.family)
+        return found if found and not found.is_expired() and not found.is_revoked() else None
+
+    def authenticate_user(self, refresh_token: Ours) -> str:
+        """Return whose it is."""
+        return str(refresh_token.subject)
+
+    def revoke_old_credential(self, refresh_token: Ours) -> None:
+        """Mark the old one as used."""
+        refresh_token.is_used = True
+
+
+class DeviceCode(_Mixin, DeviceCodeGrant):
+    """The device flow's polling side (RFC 8628, section 3.4)."""
+
+    def query_device_credential(self, device_code: str) -> Device | None:
+        """Return the device that polls, or refuse an unknown code."""
+        found = self.state.devices.get(device_code)
+        if found is None:
+            raise InvalidGrantError
+        return found
+
+    def query_user_grant(self, user_code: str) -> tuple[str, bool] | None:
+        """Return who answered, and whether it was yes."""
+        device = self.state.find_device(user_code)
+        if device is None or (device.subject is None and not device.is_denied):
+            return None
+        device.is_used = True
+        return device.subject or "", not device.is_denied
+
+    def should_slow_down(self, credential: Ours) -> bool:
+        """Say whether it polls faster than it was told to (a tenth of a second is forgiven)."""
+        now = time.time()
+        early = bool(now - credential.polled_at < self.state.settings.interval - 0.1)
+        credential.polled_at = now
+        return early
+
+
+class DeviceAuthorization(DeviceAuthorizationEndpoint):
+    """The device flow's first request (RFC 8628, section 3.1)."""
+
+    EXPIRES_IN = DEVICE_TTL_S
+    server: Issuer
+
+    def create_endpoint_response(self, request: Ours) -> tuple[int, Any, Any]:
+        """Answer with codes, at the interval in force."""
+        self.INTERVAL = self.server.state.settings.interval
+        self.resource = resources(request)
+        return super().create_endpoint_response(request)  # type: ignore[no-untyped-call, no-any-return]  # no stub
+
+    def get_verification_uri(self) -> str:
+        """Return where the person types the code."""
+        return f"{self.server.url}/device"
+
+    def save_device_credential(self, client_id: str, scope: str, data: dict[str, Any]) -> None:
+        """Remember the device until it polls with success or its time is over."""
+        self.server.state.devices[data["device_code"]] = Device(
+            client_id=client_id,
+            scope=scope or "",
+            user_code=data["user_code"],
+            resource=self.resource,
+            family=secrets.token_hex(8),
+            expires_at=time.time() + DEVICE_TTL_S,
+        )
+
+
+class Revocation(RevocationEndpoint):
+    """Revocation (RFC 7009): a refresh token takes its family along."""
+
+    CLIENT_AUTH_METHODS = AUTH_METHODS
+    server: Issuer
+
+    def query_token(self, token_string: str, token_type_hint: str | None) -> Issued | None:  # noqa: ARG002 - a hint is no wall
+        """Return the token, whatever the hint says."""
+        return self.server.state.find_token(token_string)
+
+    def revoke_token(self, token: Ours, request: Ours) -> None:  # noqa: ARG002 - Authlib's signature
+        """Kill it."""
+        token.is_dead = True
+        if token.kind == "refresh_token":
+            self.server.state.end_family(token.family)
+
+
+class Introspection(IntrospectionEndpoint):
+    """Introspection (RFC 7662): a service sees every token, an app its own."""
+
+    CLIENT_AUTH_METHODS = AUTH_METHODS
+    server: Issuer
+
+    def query_token(self, token_string: str, token_type_hint: str | None) -> Issued | None:  # noqa: ARG002 - as above
+        """Return the token, whatever the hint says."""
+        return self.server.state.find_token(token_string)
+
+    def check_permission(self, token: Ours, client: Ours, request: Ours) -> bool:  # noqa: ARG002 - Authlib's signature
+        """Let an app ask about nothing but its own tokens."""
+        return bool(client.client_secret or token.check_client(client))
+
+    def introspect_token(self, token: Issued) -> dict[str, Any]:
+        """Return what a resource server wants to know."""
+        return {
+            "active": True,
+            "iss": self.server.url,
+            "client_id": token.client_id,
+            "sub": token.subject,
+            "scope": token.scope,
+            "aud": list(token.resource),
+            "iat": int(token.issued_at),
+            "exp": int(token.expires_at),
+            "token_type": "Bearer" if token.kind == "access_token" else "refresh_token",
+        }
+
+
+class IdToken(OpenIDToken):
+    """An ID token beside the access token where the scopes hold `openid`."""
+
+    def __init__(self, issuer: str, key: ECKey) -> None:
+        self.issuer = issuer
+        self.key = key
+
+    def resolve_client_private_key(self, client: Ours) -> ECKey:  # noqa: ARG002 - Authlib's signature
+        """Return the issuer's key."""
+        return self.key
+
+    def get_client_claims(self, client: Ours) -> dict[str, Any]:
+        """Return the claims that are the same for everybody."""
+        return {"iss": self.issuer, "aud": [client.client_id]}
+
+    def generate_user_info(self, user: str, scope: str) -> UserInfo:  # noqa: ARG002 - as above
+        """Return who logged in."""
+        return UserInfo(sub=user)
