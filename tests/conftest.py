@@ -1,0 +1,88 @@
+"""What all tests share. Helpers to import are in tests/program.py and tests/idp/issuer.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.idp.issuer import INSTALLED, OidcProvider
+from tests.program import Program, require_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TRACE_DIR = "BROKERCTL_TEST_TRACE_DIR"
+
+
+@pytest.fixture(scope="session")
+def trace_dir() -> Iterator[str]:
+    """Return the folder below which every process of this worker writes.
+
+    Short, since sockets are in it. BROKERCTL_TEST_TRACE_DIR names one that stays afterwards, for
+    the canary test to search.
+    """
+    kept = os.environ.get(TRACE_DIR)
+    folder = tempfile.mkdtemp(prefix="brokerctl-", dir=kept)
+    yield folder
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def brokerctl(trace_dir: str) -> Program:
+    """Return the real program with a home of its own, not in CI as far as it can see."""
+    return Program(trace_dir)
+
+
+@pytest.fixture
+def brokerctl_in_ci(trace_dir: str) -> Program:
+    """Return the real program with CI set."""
+    return Program(trace_dir, ci=True)
+
+
+@pytest.fixture(scope="session")
+def issuer_folder(trace_dir: str) -> str:
+    """Return a folder for an issuer's files, having made sure that issuers can be started."""
+    require_tool("node")
+    if not os.path.isdir(INSTALLED):
+        require_tool("oidc-provider (npm)")
+    return tempfile.mkdtemp(prefix="issuer-", dir=trace_dir)
+
+
+@pytest.fixture(scope="session")
+def http_issuer_process(issuer_folder: str) -> Iterator[OidcProvider]:
+    """One oidc-provider over http for all tests of a worker."""
+    with OidcProvider(issuer_folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_issuer_process(issuer_folder: str) -> Iterator[OidcProvider]:
+    """One oidc-provider over TLS with a private CA for all tests of a worker."""
+    with OidcProvider(issuer_folder, tls=True) as running:
+        yield running
+
+
+@pytest.fixture
+def http_issuer(http_issuer_process: OidcProvider) -> OidcProvider:
+    """Return the issuer over http, its counts at nought and its modes ok."""
+    http_issuer_process.reset()
+    return http_issuer_process
+
+
+@pytest.fixture
+def tls_issuer(tls_issuer_process: OidcProvider) -> OidcProvider:
+    """Return the issuer over TLS, its counts at nought and its modes ok."""
+    tls_issuer_process.reset()
+    return tls_issuer_process
+
+
+@pytest.fixture(params=["http", "tls"])
+def issuer(request: pytest.FixtureRequest) -> OidcProvider:
+    """Run the test twice: against the issuer over http, and over TLS with a private CA."""
+    running: OidcProvider = request.getfixturevalue(f"{request.param}_issuer")
+    return running

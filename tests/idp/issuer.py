@@ -1,0 +1,195 @@
+"""The certified oidc-provider as a context manager, with what a test wants to see and do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from urllib.parse import quote_plus, urlencode
+
+from tests.idp.browser import Browser
+from tests.idp.tls import make_tls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.idp.browser import Page
+
+SERVER = os.path.join(os.path.dirname(__file__), "oidc-provider", "server.mjs")
+INSTALLED = os.path.join(os.path.dirname(SERVER), "node_modules", "oidc-provider")
+START_S = 60.0  # node alone takes one second; a machine under load much longer
+
+
+class Answer(NamedTuple):
+    """An HTTP answer with its JSON, which is {} where the body is none."""
+
+    status: int
+    headers: Mapping[str, str]
+    json: dict[str, Any]
+
+
+class OidcProvider:
+    """A running issuer: `with OidcProvider(folder, tls=True) as issuer: … issuer.url …`.
+
+    Its clients, by id: `cli` and `device` are public and native; `basic`, `post`, `secret-jwt` and
+    (with `jwks`) `key-jwt` authenticate as their names say, with `secrets`. Resources are opaque,
+    `https://jwt.*` ones get signed tokens, `https://refused.*` is refused. Options are those of
+    server.mjs: `access_ttl=2`, `auto_approve=True`, `no_rotate=True`, `port=…`.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        tls: bool = False,
+        jwks: Mapping[str, Any] | None = None,
+        **options: int | str | bool,
+    ) -> None:
+        self._argv = ["node", SERVER]
+        self.ca_file: str | None = None
+        if tls:
+            files = make_tls(folder)
+            self.ca_file = files.ca_file
+            self._argv.append(f"--tls={files.server_file}")
+        if jwks is not None:
+            path = os.path.join(folder, "jwks.json")
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(jwks, file)
+            self._argv.append(f"--jwks={path}")
+        for name, value in options.items():
+            switch = "--" + name.replace("_", "-")
+            if value is True:
+                self._argv.append(switch)
+            elif value is not False:
+                self._argv.append(f"{switch}={value}")
+        self._log = os.path.join(folder, "issuer.log")
+        self._context = ssl.create_default_context(cafile=self.ca_file)
+        self.url = ""
+        self.secrets: dict[str, str | None] = {}
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it listens."""
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
+        assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], START_S)
+        line = self._process.stdout.readline() if ready else b""
+        if not line:
+            self.__exit__()
+            with open(self._log, encoding="utf-8") as log_text:
+                message = f"oidc-provider did not start:\n{log_text.read()[-2000:]}"
+            raise RuntimeError(message)
+        said = json.loads(line)
+        self.url = said["issuer"]
+        self.secrets = said["clients"]
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Stop it; everything that it issued dies with it."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    # What it saw, and how it behaves.
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return requests to the token endpoint since the last reset.
+
+        `grants` by grant type as asked, `issued` those answered with 200, `paths` all requests.
+        """
+        return self.get("/__counts").json
+
+    def reset(self) -> None:
+        """Forget the counts and every mode; what was issued stays."""
+        self.send("/__reset", b"")
+
+    def mode(self, **endpoints: str) -> None:
+        """Change how an endpoint answers: `mode(token="503")`.
+
+        Endpoints: token, revocation, introspection, device, metadata. Modes: `ok`, `hang`, a
+        status, `slow:MS`, and `lost`, which is carried out but never answered; `503*2` is for two requests.
+        """
+        answer = self.send("/__mode", json.dumps(endpoints).encode())
+        assert answer.status == 200, answer
+
+    # A person.
+
+    def approve(self, url: str, *, account: str = "alice", deny: bool = False) -> Page:
+        """Log in and consent at the authorization URL `url`, up to the client's own page."""
+        return Browser(self.ca_file, account=account, deny=deny).open(url)
+
+    def approve_device(
+        self, user_code: str, verification_uri: str, *, account: str = "alice", deny: bool = False
+    ) -> Page:
+        """Enter a device's user code, log in and confirm."""
+        browser = Browser(self.ca_file, account=account, deny=deny)
+        return browser.open_device(verification_uri, user_code)
+
+    # Raw HTTP, without brokerctl.
+
+    def metadata(self) -> dict[str, Any]:
+        """Return the discovery document."""
+        return self.get("/.well-known/openid-configuration").json
+
+    def token(self, client_id: str, **form: str) -> Answer:
+        """Ask the token endpoint as the client `client_id`."""
+        return self.post("/token", client_id, **form)
+
+    def introspect(self, token: str, client_id: str = "post") -> dict[str, Any]:
+        """Return what the issuer says of an opaque token."""
+        answer = self.post("/token/introspection", client_id, token=token)
+        assert answer.status == 200, answer
+        return answer.json
+
+    def is_active(self, token: str) -> bool:
+        """Whether the issuer still honours an opaque token."""
+        return bool(self.introspect(token)["active"])
+
+    def use(self, token: str, scope: str | None = None) -> Answer:
+        """Present an access token, opaque or signed, to a resource of this issuer's."""
+        query = f"?scope={scope}" if scope else ""
+        return self.get(f"/__resource{query}", Authorization=f"Bearer {token}")
+
+    def post(self, path: str, client_id: str, **form: str) -> Answer:
+        """Post a form, authenticated as the client's method wants it (no assertions)."""
+        secret = self.secrets.get(client_id)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if client_id == "basic" and secret:
+            pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        elif client_id:
+            form["client_id"] = client_id
+        if client_id == "post" and secret:
+            form["client_secret"] = secret
+        return self.send(path, urlencode(form).encode(), **headers)
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """Get `path`."""
+        return self.send(path, None, **headers)
+
+    def send(self, path: str, body: bytes | None, **headers: str) -> Answer:
+        """Send one request to this issuer."""
+        request = urllib.request.Request(self.url + path, body, headers)
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._context)
+        )
+        try:
+            answer = opener.open(request, timeout=30)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            data = answer.read()
+            return Answer(answer.status, answer.headers, json.loads(data) if data else {})
