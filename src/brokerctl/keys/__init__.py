@@ -1,0 +1,238 @@
+"""Who keeps the key that wraps the ring, and how a ring is opened.
+
+A keeper is one file here and one line of `KEEPERS`. It is chosen at first use and pinned in
+`keys/keeper.json`; only `rekey` changes it. The kernel's keyring is a cache in front of the slow
+ones, never a keeper: whatever comes out of it must open the ring, else it counts as absent.
+This file is on the warm road; making a ring, `rekey` and `lock` are in files of their own.
+"""
+
+from __future__ import annotations
+
+from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
+from brokerctl.keys import pin as pins
+from brokerctl.keys import ring as rings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Protocol
+
+    from brokerctl.files import Folder
+    from brokerctl.keys.pin import Pin
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.system import System
+
+    class Keeper(Protocol):
+        """Keeps one wrapping key for each id."""
+
+        def make(self, wrap_id: str) -> tuple[bytes, str]:
+            """Make and keep a key under a new id, read back; with JSON to note in the pin."""
+            ...
+
+        def fetch(self, pin: Pin) -> bytes:
+            """Return the key; KeyLockedError if it can't be had now, StoreError if it is broken."""
+            ...
+
+        def drop(self, pin: Pin) -> None:
+            """Forget the key; nothing to forget is fine."""
+            ...
+
+    class Cache(Protocol):
+        """Remembers wrapping keys for a while; never fails, at worst it remembers nothing."""
+
+        def find(self, wrap_id: str) -> bytes | None:
+            """Return the key, if it is remembered."""
+            ...
+
+        def put(self, wrap_id: str, key: bytes, timeout_s: int) -> bool:
+            """Remember a key for so long; False if that can't be had here."""
+            ...
+
+        def drop(self, wrap_id: str) -> bool:
+            """Forget it; False if there was nothing."""
+            ...
+
+
+KEEPERS = {
+    "keyring": "brokerctl.keys.keyring:Keyring",
+    "passphrase": "brokerctl.keys.passphrase:Passphrase",
+    "file": "brokerctl.keys.file:File",
+    "env": "brokerctl.keys.env:Env",
+}
+CACHED_FOR_S = {"keyring": 3600, "passphrase": 8 * 3600}  # the others are as quick as the cache
+FOLDER = "keys"
+_ATTEMPTS = 3
+_UNLOCK = "run 'brokerctl unlock'"
+
+
+class Means:
+    """What a keeper may use; not a Value, because its repr would show the environment."""
+
+    __slots__ = ("_cache", "ask", "environ", "folder")
+
+    def __init__(
+        self,
+        folder: Folder,
+        environ: Mapping[str, str],
+        *,
+        ask: Callable[[str], str] | None = None,
+        cache: Cache | None = None,
+    ) -> None:
+        self.folder = folder
+        self.environ = environ
+        self.ask = ask  # prompts on a terminal; None: nobody can be asked
+        self._cache = cache
+
+    @property
+    def cache(self) -> Cache:
+        """The kernel's copy; loaded when a keeper needs it."""
+        if self._cache is None:
+            self._cache = _load("brokerctl.keys.kernel:Kernel")()
+        return self._cache
+
+    @property
+    def system(self) -> System:
+        """The system calls that everything here makes."""
+        return self.folder.system
+
+
+def open_ring(
+    home: Folder,
+    environ: Mapping[str, str],
+    system: System,
+    *,
+    unlock_for_s: int | None = None,
+    notices: list[str] | None = None,
+) -> KeyRing:
+    """Open the ring of this home, or make it at first use; what must be said then is in `notices`.
+
+    Nobody is asked anything. KeyLockedError where the key exists and can't be had now.
+    """
+    ring = find_ring(home, environ, unlock_for_s=unlock_for_s)
+    if ring is None:
+        create = _load("brokerctl.keys.create:create_ring")
+        created = create(home, environ, system, unlock_for_s=unlock_for_s)
+        if notices is not None and created.notice is not None:
+            notices.append(created.notice)
+        ring = created.ring
+    return ring
+
+
+def find_ring(
+    home: Folder, environ: Mapping[str, str], *, unlock_for_s: int | None = None
+) -> KeyRing | None:
+    """Open the ring of this home; None if it has none yet."""
+    folder = home.child(FOLDER, create=False)
+    if folder is None:
+        return None
+    try:
+        return open_state(Means(folder, environ), unlock_for_s)
+    finally:
+        folder.close()
+
+
+def read_state(folder: Folder) -> tuple[Pin, bytes] | None:
+    """Return the choice and the sealed ring; None if there is no ring. The pin is read first."""
+    choice = folder.read(pins.NAME, pins.MAX_BYTES)
+    sealed = folder.read(rings.NAME, rings.MAX_BYTES)
+    if sealed is None:
+        return None
+    if choice is None:
+        raise StoreError(
+            f"{folder.path}/{pins.NAME} is missing", hint="put keys/ back from a backup"
+        )
+    return pins.parse_pin(choice), sealed
+
+
+def open_state(means: Means, unlock_for_s: int | None = None) -> KeyRing | None:
+    """Open the ring that is there, if there is one; a `rekey` meanwhile is followed."""
+    _refuse_switch(means)
+    for attempt in range(_ATTEMPTS):
+        state = read_state(means.folder)
+        if state is None:
+            return None
+        pin = sealing_pin(*state)
+        if pin is None:
+            continue  # the choice was read before a rekey and the ring after it
+        try:
+            return _open(means, pin, state[1], unlock_for_s)
+        except StoreError:
+            if attempt + 1 == _ATTEMPTS or read_state(means.folder) == state:
+                raise
+    raise DamagedError(
+        f"{means.folder.path}/{rings.NAME} is sealed by a key that keeper.json does not name",
+        hint="put keys/ back from a backup",
+    )
+
+
+def sealing_pin(pin: Pin, sealed: bytes) -> Pin | None:
+    """Return the one of the pinned keepers whose key the ring file names."""
+    wrap_id = rings.ring_wrap_id(sealed)
+    for candidate in (pin, pin.previous):
+        if candidate is not None and candidate.wrap_id == wrap_id:
+            return candidate
+    return None
+
+
+def _open(means: Means, pin: Pin, sealed: bytes, unlock_for_s: int | None) -> KeyRing:
+    timeout_s = cached_for_s(pin.keeper, unlock_for_s)
+    if timeout_s > 0:
+        key = means.cache.find(pin.wrap_id)
+        if key is not None:
+            try:
+                return rings.open_sealed_ring(sealed, key)
+            except DamagedError:
+                pass  # Security: a copy that does not open the ring counts as absent
+    key = keeper(pin.keeper, means).fetch(pin)
+    try:
+        ring = rings.open_sealed_ring(sealed, key)
+    except DamagedError as error:
+        raise wrong_key(pin, means, error) from None
+    if timeout_s > 0:
+        means.cache.put(pin.wrap_id, key, timeout_s)
+    return ring
+
+
+def wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
+    """Say it of the keeper at hand: a wrong passphrase is likelier than a damaged ring."""
+    if pin.keeper == "passphrase":
+        return KeyLockedError("wrong passphrase", hint=_UNLOCK)
+    if pin.keeper == "env":
+        return StoreError(
+            f"BROKERCTL_KEY is not the key of {means.folder.path}/{rings.NAME}",
+            hint="set the BROKERCTL_KEY that this store was made with",
+        )
+    return DamagedError(error.message, hint="put keys/ back from a backup")
+
+
+def cached_for_s(keeper_name: str, unlock_for_s: int | None = None) -> int:
+    """Return for how many seconds the kernel keeps this keeper's key; 0: not at all."""
+    default = CACHED_FOR_S.get(keeper_name, 0)
+    return unlock_for_s if default and unlock_for_s is not None else default
+
+
+def keeper(name: str, means: Means) -> Keeper:
+    """Look a keeper up in the table."""
+    dotted = KEEPERS.get(name)
+    if dotted is None:
+        raise UsageError(f"no keeper is called '{name}'", hint=f"one of {', '.join(KEEPERS)}")
+    made: Keeper = _load(dotted)(means)
+    return made
+
+
+def _refuse_switch(means: Means) -> None:
+    wanted = means.environ.get("BROKERCTL_KEEPER")
+    if not wanted:
+        return
+    choice = means.folder.read(pins.NAME, pins.MAX_BYTES)
+    pinned = pins.parse_pin(choice).keeper if choice is not None else wanted
+    if pinned != wanted:
+        raise UsageError(
+            f"BROKERCTL_KEEPER is '{wanted}' and the key of this store is kept by '{pinned}'",
+            hint="unset BROKERCTL_KEEPER, or move the key with 'brokerctl store rekey'",
+        )
+
+
+def _load(dotted: str) -> Any:  # noqa: ANN401 - a table look-up: what it names has its own type
+    module, _, name = dotted.partition(":")
+    return getattr(__import__(module, fromlist=[name]), name)

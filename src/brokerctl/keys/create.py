@@ -1,0 +1,130 @@
+"""First use: a keeper is chosen, a ring is made, and however many start at once, it is one ring.
+
+Under the lock `keys/.lock`, in this order: the keeper has the key, `keeper.json` names it, the ring
+is written last and thereby *is* the store's beginning. A crash before that leaves nothing that
+anything was sealed by, and the next first use starts over. A ring is never overwritten here.
+"""
+
+from __future__ import annotations
+
+from brokerctl.errors import StoreError, UsageError
+from brokerctl.keys import FOLDER, Means, cached_for_s, keeper, open_state
+from brokerctl.keys import pin as pins
+from brokerctl.keys import ring as rings
+from brokerctl.keys.env import VARIABLE
+from brokerctl.keys.given import is_given
+from brokerctl.keys.lock import locked
+from brokerctl.model import Value
+from brokerctl.sodium import random_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.files import Folder
+    from brokerctl.keys import Cache
+    from brokerctl.keys.pin import Pin
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.system import System
+
+_SEALED = ("grants", "secrets")  # what a lost ring would lose
+
+
+class Created(Value):
+    """The ring, who keeps its key, and what to say once on stderr about it."""
+
+    ring: KeyRing
+    keeper: str
+    notice: str | None = None
+
+
+def create_ring(
+    home: Folder,
+    environ: Mapping[str, str],
+    system: System,
+    *,
+    choice: str | None = None,
+    ask: Callable[[str], str] | None = None,
+    unlock_for_s: int | None = None,
+    cache: Cache | None = None,
+) -> Created:
+    """Make the ring of this home, or open the one that somebody else made meanwhile.
+
+    `choice` is the configuration's `keys.keeper`; the environment's BROKERCTL_KEEPER is above it.
+    """
+    del system  # the folder brings its own
+    folder = home.child(FOLDER)
+    if folder is None:  # pragma: no cover - only `create=False` answers None
+        raise StoreError(f"can't make {home.path}/{FOLDER}")
+    means = Means(folder, environ, ask=ask, cache=cache)
+    try:
+        with locked(folder):
+            ring = open_state(means, unlock_for_s)
+            if ring is not None:
+                state = pins.parse_pin(folder.read(pins.NAME, pins.MAX_BYTES) or b"")
+                return Created(ring=ring, keeper=state.keeper)
+            _refuse_lost_ring(home)
+            return _create(means, environ.get("BROKERCTL_KEEPER") or choice, unlock_for_s)
+    finally:
+        folder.close()
+
+
+def _create(means: Means, wanted: str | None, unlock_for_s: int | None) -> Created:
+    _forget_unfinished(means)
+    pin, key, notice = _choose(means, wanted)
+    ring = rings.new_ring()
+    means.folder.write(pins.NAME, pins.render_pin(pin))
+    means.folder.write(rings.NAME, rings.seal_ring(ring, pin.wrap_id, key))
+    timeout_s = cached_for_s(pin.keeper, unlock_for_s)
+    if timeout_s > 0:
+        means.cache.put(pin.wrap_id, key, timeout_s)
+    return Created(ring=ring, keeper=pin.keeper, notice=notice)
+
+
+def _choose(means: Means, wanted: str | None) -> tuple[Pin, bytes, str | None]:
+    if wanted:
+        return *new_wrap(wanted, means), None
+    if is_given(VARIABLE, means.environ):
+        return *new_wrap("env", means), None
+    try:
+        return *new_wrap("keyring", means), None
+    except StoreError as error:
+        pin, key = new_wrap("file", means)
+        path = f"{means.folder.path}/key-{pin.wrap_id}"
+        notice = f"{error.message}, so the key is kept in the file {path}"
+        return pin, key, notice
+
+
+def new_wrap(name: str, means: Means) -> tuple[Pin, bytes]:
+    """Let a keeper make and keep a new wrapping key."""
+    wrap_id = random_bytes(rings.WRAP_ID_BYTES).hex()
+    key, details = keeper(name, means).make(wrap_id)
+    return pins.Pin(keeper=name, wrap_id=wrap_id, details=details), key
+
+
+def _forget_unfinished(means: Means) -> None:
+    """Drop the key of a first use that a crash ended; nothing was ever sealed by it."""
+    data = means.folder.read(pins.NAME, pins.MAX_BYTES)
+    if data is None:
+        return
+    try:
+        pin = pins.parse_pin(data)
+        keeper(pin.keeper, means).drop(pin)
+    except (StoreError, UsageError):
+        return  # an orphan in a keeper is harmless
+
+
+def _refuse_lost_ring(home: Folder) -> None:
+    """Refuse to begin anew beside entries that only the missing ring can open."""
+    for name in _SEALED:
+        folder = home.child(name, create=False)
+        if folder is None:
+            continue
+        try:
+            if folder.names():
+                raise StoreError(
+                    f"{home.path}/{FOLDER}/{rings.NAME} is missing and {folder.path} needs it",
+                    hint=f"put keys/ back from a backup, or move {home.path} away to begin anew",
+                )
+        finally:
+            folder.close()

@@ -1,0 +1,51 @@
+"""The visible fallback: the wrapping key in a 0600 file beside the ring.
+
+It protects against a copied backup of the ring alone and against other users, and against nobody
+who can read this user's files; `doctor` and the notice at first use say so.
+"""
+
+from __future__ import annotations
+
+from brokerctl.errors import KeyLockedError, StoreError
+from brokerctl.keys.text import new_key_text, parse_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.keys import Means
+    from brokerctl.keys.pin import Pin
+
+_MAX_BYTES = 64
+
+
+class File:
+    """Keeps the key in `keys/key-<id>`, a private file like all others here."""
+
+    def __init__(self, means: Means) -> None:
+        self._folder = means.folder
+
+    def make(self, wrap_id: str) -> tuple[bytes, str]:
+        """Write a new key and read it back."""
+        self._folder.write(_name(wrap_id), new_key_text().encode() + b"\n")
+        return self._read(wrap_id), "{}"
+
+    def fetch(self, pin: Pin) -> bytes:
+        """Read the key."""
+        return self._read(pin.wrap_id)
+
+    def drop(self, pin: Pin) -> None:
+        """Remove the file."""
+        self._folder.unlink(_name(pin.wrap_id))
+
+    def _read(self, wrap_id: str) -> bytes:
+        path = f"{self._folder.path}/{_name(wrap_id)}"
+        data = self._folder.read(_name(wrap_id), _MAX_BYTES)
+        if data is None:
+            raise KeyLockedError(f"{path} is missing", hint="put it back from a backup")
+        try:
+            return parse_key(data.decode("ascii").removesuffix("\n"))
+        except ValueError:  # UnicodeDecodeError is one
+            raise StoreError(f"{path} is not a key", hint="put it back from a backup") from None
+
+
+def _name(wrap_id: str) -> str:
+    return f"key-{wrap_id}"

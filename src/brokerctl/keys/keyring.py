@@ -1,0 +1,135 @@
+"""The OS keyring as keeper: the Secret Service, KWallet or the macOS keychain.
+
+It is talked to in a child process with a time limit: a locked keyring opens a dialogue and waits
+for it, and a broken session bus may never answer.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+
+from brokerctl import jsonlite
+from brokerctl.errors import KeyLockedError, StoreError
+from brokerctl.keys.text import new_key_text, parse_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from brokerctl.keys import Means
+    from brokerctl.keys.pin import Pin
+
+SERVICE = "brokerctl"
+ANSWER_S = 2.0  # from when the libraries are loaded; a keyring that is there answers in 0.1
+PERSON_S = 120.0  # where a person may be asked to unlock it
+_START_S = 20.0  # for Python and the libraries on a busy machine
+_CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keyring_child.py")
+_MAX_BYTES = 65536
+# Security: nothing else of the environment reaches the libraries, which would follow
+# PYTHON_KEYRING_BACKEND and KEYRING_PROPERTY_…; our own secrets stay out of the child as well.
+_NAMES = frozenset({"HOME", "USER", "LOGNAME", "PATH", "LANG", "DISPLAY", "WAYLAND_DISPLAY", "TZ"})
+_PREFIXES = ("XDG_", "DBUS_", "GNOME_", "KDE_", "LC_", "LD_LIBRARY_", "DYLD_")
+
+
+class Keyring:
+    """Keeps the key as an entry of service `brokerctl`, user the key's id."""
+
+    def __init__(self, means: Means, *, answer_s: float = ANSWER_S) -> None:
+        self._environ = {
+            name: value
+            for name, value in means.environ.items()
+            if name in _NAMES or name.startswith(_PREFIXES)
+        }
+        self._may_prompt = means.ask is not None
+        self._answer_s = PERSON_S if self._may_prompt else answer_s
+
+    def make(self, wrap_id: str) -> tuple[bytes, str]:
+        """Store a new key and read it back; this is the probe of contract 2."""
+        text = new_key_text()
+        if self._ask("keep", wrap_id, text) != text:
+            raise StoreError("the OS keyring did not give back what it was given")
+        return parse_key(text), "{}"
+
+    def fetch(self, pin: Pin) -> bytes:
+        """Read the key; KeyLockedError if the keyring is locked or absent."""
+        try:
+            text = self._ask("fetch", pin.wrap_id)
+        except KeyLockedError as error:
+            raise KeyLockedError(
+                f"the key is in the OS keyring: {error.message}", hint="run 'brokerctl unlock'"
+            ) from error
+        try:
+            return parse_key(text or "")
+        except ValueError:
+            raise StoreError(
+                f"the OS keyring has no key for '{pin.wrap_id}' of service '{SERVICE}'",
+                hint="put the entry back from a backup of the keyring",
+            ) from None
+
+    def drop(self, pin: Pin) -> None:
+        """Delete the entry, if the keyring lets us."""
+        try:
+            self._ask("drop", pin.wrap_id)
+        except KeyLockedError:
+            return  # an entry that nothing is sealed by is harmless
+
+    def _ask(self, do: str, user: str, secret: str | None = None) -> str | None:
+        request = {
+            "do": do,
+            "service": SERVICE,
+            "user": user,
+            "secret": secret,
+            "may_prompt": self._may_prompt,
+        }
+        answer = self._converse(jsonlite.dumps(request).encode() + b"\n")
+        if "error" in answer:
+            raise KeyLockedError(str(answer.get("reason")))
+        found = answer.get("secret")
+        return found if isinstance(found, str) else None
+
+    def _converse(self, request: bytes) -> dict[str, Any]:
+        child = subprocess.Popen(
+            [sys.executable, "-I", _CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=self._environ,
+        )
+        try:
+            if child.stdin is None or child.stdout is None:  # pragma: no cover - both are pipes
+                raise KeyLockedError("no pipe to the OS keyring's process")
+            try:
+                child.stdin.write(request)
+                child.stdin.close()
+            except BrokenPipeError:
+                raise KeyLockedError("the keyring library does not start") from None
+            if _line(child.stdout.fileno(), _START_S) != b"ready":
+                raise KeyLockedError("the keyring library does not start")
+            found = jsonlite.loads(_line(child.stdout.fileno(), self._answer_s) or b"{}")
+        finally:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None and not pipe.closed:
+                    pipe.close()
+        if not found:
+            raise KeyLockedError(f"no answer within {self._answer_s:g} s")
+        return dict(found)
+
+
+def _line(fd: int, wait_s: float) -> bytes:
+    """Read one line, byte by byte so that nothing of the next is lost; empty if it is late."""
+    line, deadline = b"", time.monotonic() + wait_s
+    while not line.endswith(b"\n") and len(line) < _MAX_BYTES:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not select.select([fd], [], [], left_s)[0]:
+            return b""
+        byte = os.read(fd, 1)
+        if not byte:
+            return b""
+        line += byte
+    return line[:-1]

@@ -1,0 +1,64 @@
+"""The lock of the keys folder: first use and `rekey`, one at a time; readers never take it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+
+from brokerctl.errors import LockTimeoutError
+from brokerctl.files import checked_file, refused, write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.files import Folder
+
+NAME = ".lock"
+WAIT_S = 30.0
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_FIRST_S, _GROWTH, _LONGEST_S = 0.0002, 1.5, 0.01
+_BUSY = {errno.EWOULDBLOCK, errno.EACCES}
+
+
+@contextlib.contextmanager
+def locked(folder: Folder, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Hold the lock, which dies with its holder; LockTimeoutError names who has it."""
+    path, system = f"{folder.path}/{NAME}", folder.system
+    try:
+        fd = system.open(NAME, _FLAGS, 0o600, dir_fd=folder.fd)
+    except OSError as error:
+        raise refused(path, error) from error
+    try:
+        checked_file(fd, path, system)
+        _acquire(fd, path, folder, wait_s)
+        yield
+    finally:
+        system.close(fd)
+
+
+def _acquire(fd: int, path: str, folder: Folder, wait_s: float) -> None:
+    system = folder.system
+    deadline, pause_s = system.monotonic() + wait_s, _FIRST_S
+    while True:
+        try:
+            system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _BUSY:
+                raise refused(path, error) from error
+        else:
+            break
+        if system.monotonic() >= deadline:
+            holder = system.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise LockTimeoutError(
+                f"{path} is held by process {holder}",
+                hint=f"if it is stopped: kill -CONT {holder}" if holder.isdecimal() else None,
+            )
+        system.sleep(pause_s)
+        pause_s = min(pause_s * _GROWTH, _LONGEST_S)
+    with contextlib.suppress(OSError):  # a full disk: the next waiter can't name us, that is all
+        system.ftruncate(fd, 0)
+        system.lseek(fd, 0, os.SEEK_SET)
+        write_all(fd, b"%d\n" % system.getpid(), system)

@@ -1,0 +1,201 @@
+"""The key ring: every key that seals, names, chains or fingerprints, in one sealed file.
+
+What wraps the ring is 32 bytes that a keeper of this room keeps. Seal and log keys carry an id, so
+that older ones stay for reading when newer ones are in use; the name key and the fingerprint key
+never change, because names on disk and fingerprints in the log are made with them. The file is
+`BKRK | version u8 | id of the wrapping key 16 | nonce 24 | ciphertext`; everything before the
+ciphertext and the file's name are associated data.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_hex
+
+from brokerctl import jsonlite, sodium
+from brokerctl.errors import DamagedError
+from brokerctl.secret import same_bytes  # type: ignore[attr-defined]  # from C, see there
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NAME = "ring"
+WRAP_ID_BYTES = 16
+MAX_BYTES = 256 * 1024
+_MAGIC = b"BKRK"
+_VERSION = 1
+_HEADER_BYTES = len(_MAGIC) + 1 + WRAP_ID_BYTES
+_ASSOCIATED_NAME = b"keys/ring"
+_KINDS = ("seal", "name", "log", "fingerprint")
+_SINGLE = ("name", "fingerprint")
+_MAX_ID = 2**32 - 1
+_HEX_CHARS = 2 * sodium.KEY_BYTES
+_FINGERPRINT_BYTES = 16
+
+
+class KeyRing:
+    """The keys in use and the older ones for reading; printing it shows ids alone."""
+
+    __slots__ = ("_current", "_keys")
+
+    def __init__(self, current: dict[str, int], keys: dict[str, dict[int, bytes]]) -> None:
+        self._current = current
+        self._keys = keys
+
+    @property
+    def seal_id(self) -> int:
+        """The id of the key that seals new entries."""
+        return self._current["seal"]
+
+    @property
+    def log_id(self) -> int:
+        """The id of the key that chains new records."""
+        return self._current["log"]
+
+    @property
+    def seal_ids(self) -> tuple[int, ...]:
+        """Every seal key that the ring holds, oldest first."""
+        return tuple(sorted(self._keys["seal"]))
+
+    @property
+    def log_ids(self) -> tuple[int, ...]:
+        """Every log key that the ring holds, oldest first."""
+        return tuple(sorted(self._keys["log"]))
+
+    @property
+    def name_key(self) -> bytes:
+        """The key of the keyed hashes that name entries."""
+        return self._keys["name"][self._current["name"]]
+
+    def seal_key(self, key_id: int) -> bytes:
+        """Return the seal key of this id; DamagedError if the ring has none."""
+        return self._key("seal", key_id)
+
+    def log_key(self, key_id: int) -> bytes:
+        """Return the log key of this id; DamagedError if the ring has none."""
+        return self._key("log", key_id)
+
+    def fingerprint(self, value: str) -> str:
+        """Return a token's keyed fingerprint: 32 hex characters, the same in every record."""
+        key = self._keys["fingerprint"][self._current["fingerprint"]]
+        return sodium.keyed_hash(key, value.encode())[:_FINGERPRINT_BYTES].hex()
+
+    def _key(self, kind: str, key_id: int) -> bytes:
+        key = self._keys[kind].get(key_id)
+        if key is None:
+            raise DamagedError(f"the key ring has no {kind} key {key_id}")
+        return key
+
+    def with_new(self, *kinds: str) -> KeyRing:
+        """Return a ring whose current keys of these kinds are new; the old ones stay."""
+        current, keys = dict(self._current), dict(self._keys)
+        for kind in kinds:
+            if kind in _SINGLE:
+                raise ValueError(f"the {kind} key never changes")
+            key_id = max(keys[kind]) + 1
+            keys[kind] = {**keys[kind], key_id: sodium.random_bytes(sodium.KEY_BYTES)}
+            current[kind] = key_id
+        return KeyRing(current, keys)
+
+    def without(self, kind: str, key_ids: tuple[int, ...]) -> KeyRing:
+        """Return a ring without these older keys, for when nothing is sealed by them any more."""
+        if self._current[kind] in key_ids:
+            raise ValueError(f"{kind} key {self._current[kind]} is in use")
+        left = {key_id: key for key_id, key in self._keys[kind].items() if key_id not in key_ids}
+        return KeyRing(self._current, {**self._keys, kind: left})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KeyRing):
+            return NotImplemented
+        return same_bytes(render_ring(self), render_ring(other))
+
+    __hash__ = None  # type: ignore[assignment]  # nothing looks rings up
+
+    def __repr__(self) -> str:
+        return f"KeyRing(seal {self.seal_ids}, log {self.log_ids})"
+
+
+def new_ring() -> KeyRing:
+    """Make a ring of fresh keys, each with id 1."""
+    keys = {kind: {1: sodium.random_bytes(sodium.KEY_BYTES)} for kind in _KINDS}
+    return KeyRing(dict.fromkeys(_KINDS, 1), keys)
+
+
+def new_keys(ring: KeyRing) -> KeyRing:
+    """Return the ring with new seal and log keys; the old ones stay for reading."""
+    return ring.with_new("seal", "log")
+
+
+def render_ring(ring: KeyRing) -> bytes:
+    """Render the ring as JSON. Security: these are the keys in the clear, to be sealed at once."""
+    kinds = {
+        kind: {
+            "current": ring._current[kind],  # noqa: SLF001 - the ring's own file form
+            "keys": {str(key_id): key.hex() for key_id, key in sorted(ring._keys[kind].items())},  # noqa: SLF001 - as above
+        }
+        for kind in _KINDS
+    }
+    return jsonlite.dumps({"version": _VERSION, **kinds}).encode()
+
+
+def parse_ring(data: bytes) -> KeyRing:
+    """Parse what `render_ring` made, or raise DamagedError."""
+    try:
+        found = jsonlite.loads(data)
+        return _ring(found)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise DamagedError("the key ring is not what it should be") from None
+
+
+def _ring(found: dict[str, Any]) -> KeyRing:
+    if set(found) != {"version", *_KINDS} or found["version"] != _VERSION:
+        raise ValueError("not a ring of this version")
+    keys = {kind: _parse_keys(kind, found[kind]) for kind in _KINDS}
+    current = {kind: found[kind]["current"] for kind in _KINDS}
+    if any(type(current[kind]) is not int or current[kind] not in keys[kind] for kind in _KINDS):
+        raise ValueError("a current key is missing")
+    return KeyRing(current, keys)
+
+
+def _parse_keys(kind: str, found: dict[str, Any]) -> dict[int, bytes]:
+    keys = {}
+    for text, value in found["keys"].items():
+        key_id = int(text)
+        if str(key_id) != text or not 0 < key_id <= _MAX_ID or len(value) != _HEX_CHARS:
+            raise ValueError("not a key")
+        keys[key_id] = a2b_hex(value)
+    if set(found) != {"current", "keys"} or (kind in _SINGLE and len(keys) != 1):
+        raise ValueError("not a key table")
+    return keys
+
+
+def seal_ring(ring: KeyRing, wrap_id: str, wrapping_key: bytes) -> bytes:
+    """Seal a ring for the file, under the wrapping key that has this id (32 hex characters)."""
+    nonce = sodium.random_bytes(sodium.NONCE_BYTES)
+    head = _MAGIC + bytes((_VERSION,)) + a2b_hex(wrap_id) + nonce
+    return head + sodium.seal(wrapping_key, nonce, render_ring(ring), head + _ASSOCIATED_NAME)
+
+
+def ring_wrap_id(data: bytes) -> str:
+    """Return the id of the wrapping key that a ring file names; not yet verified."""
+    if len(data) < _HEADER_BYTES + sodium.NONCE_BYTES or data[: len(_MAGIC)] != _MAGIC:
+        raise DamagedError("keys/ring is not a key ring", hint="put keys/ back from a backup")
+    version = data[len(_MAGIC)]
+    if version != _VERSION:
+        raise DamagedError(
+            f"keys/ring has format {version} and this brokerctl reads {_VERSION}",
+            hint="use the version of brokerctl that wrote it",
+        )
+    return data[len(_MAGIC) + 1 : _HEADER_BYTES].hex()
+
+
+def open_sealed_ring(data: bytes, wrapping_key: bytes) -> KeyRing:
+    """Open what `seal_ring` made; DamagedError under another key or if a bit was changed."""
+    ring_wrap_id(data)
+    end = _HEADER_BYTES + sodium.NONCE_BYTES
+    head, nonce = data[:end], data[_HEADER_BYTES:end]
+    try:
+        plain = sodium.open_sealed(wrapping_key, nonce, data[end:], head + _ASSOCIATED_NAME)
+    except sodium.OpenError:
+        raise DamagedError("keys/ring does not open: another key or altered") from None
+    return parse_ring(plain)
