@@ -1,0 +1,135 @@
+"""The log's own lock: innermost, held for microseconds, and never silent about who holds it.
+
+`log.lock` is never removed. Its first line says who took the lock last; behind it lie the
+counters of `repeats`, so that neither costs another file.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from brokerctl.errors import AuditError
+from brokerctl.files import checked_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.files import Folder
+
+NAME = "log.lock"
+HOLDER_BYTES = 128
+_WAIT_S = 5.0
+_FIRST_POLL_S = 0.0002
+_LAST_POLL_S = 0.01
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
+
+
+def open_private(folder: Folder, name: str, extra_flags: int = 0) -> tuple[int, int]:
+    """Open a file of the log for reading and writing, made 0600 if missing; return (fd, size).
+
+    Security: no link is followed, and it must be a regular file, ours, private, with one name.
+    """
+    system = folder.system
+    while True:
+        try:
+            fd = system.open(name, _FLAGS | extra_flags, dir_fd=folder.fd)
+        except FileNotFoundError:
+            if not _make(folder, name):
+                continue  # somebody was faster
+            fd = system.open(name, _FLAGS | extra_flags, dir_fd=folder.fd)
+        try:
+            return fd, checked_file(fd, f"{folder.path}/{name}", system)
+        except BaseException:
+            system.close(fd)
+            raise
+
+
+def _make(folder: Folder, name: str) -> bool:
+    """Make an empty file, its name durable; False if it is there by now."""
+    system = folder.system
+    try:
+        fd = system.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
+    except FileExistsError:
+        return False
+    try:
+        system.fchmod(fd, 0o600)  # whatever the umask
+    finally:
+        system.close(fd)
+    system.fsync(folder.fd)
+    return True
+
+
+def acquire(folder: Folder) -> int:
+    """Take the lock and return its descriptor; closing it releases. AuditError after 5 s."""
+    system = folder.system
+    deadline = system.monotonic() + _WAIT_S
+    while True:
+        fd, _ = open_private(folder, NAME)
+        try:
+            _wait(folder, fd, deadline)
+            if _is_current(folder, fd):
+                me = f"{system.getpid()} {os.uname().nodename}"[: HOLDER_BYTES - 1]
+                system.pwrite(fd, me.encode("utf-8", "replace").ljust(HOLDER_BYTES - 1) + b"\n", 0)
+                return fd
+        except BaseException:
+            system.close(fd)
+            raise
+        system.close(fd)
+
+
+def _wait(folder: Folder, fd: int, deadline: float) -> None:
+    system = folder.system
+    pause = _FIRST_POLL_S
+    while True:
+        try:
+            system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _BUSY:
+                raise
+        else:
+            return
+        left = deadline - system.monotonic()
+        if left <= 0:
+            raise _held(folder, fd)
+        system.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LAST_POLL_S)
+
+
+def _is_current(folder: Folder, fd: int) -> bool:
+    """Say whether the name still means this file: a lock on a removed file guards nothing."""
+    system = folder.system
+    try:
+        named = system.stat(NAME, dir_fd=folder.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    mine = system.fstat(fd)
+    return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
+
+
+def _held(folder: Folder, fd: int) -> AuditError:
+    words = folder.system.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace").split()
+    if len(words) != 2 or not words[0].isdigit():  # noqa: PLR2004 - pid and host
+        return AuditError("the log's lock is held by an unknown process")
+    pid, host = words
+    is_here = host == os.uname().nodename
+    where = "" if is_here else f" on {host!r}"
+    hint = f"kill -CONT {pid}" if is_here and is_stopped(folder, pid) else None
+    return AuditError(f"the log's lock is held by process {pid}{where}", hint=hint)
+
+
+def is_stopped(folder: Folder, pid: str) -> bool:
+    """Say whether a process of this machine is stopped, as far as /proc tells."""
+    system = folder.system
+    try:
+        fd = system.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        state = system.read(fd, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return False
+    finally:
+        system.close(fd)
+    return bool(state) and state[0] in {b"T", b"t"}

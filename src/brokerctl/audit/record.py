@@ -1,0 +1,176 @@
+"""One record as a line: its shape by position, its keyed-hash chain, and its cut to 4,096 bytes.
+
+A line is `{"v":1,"seq":N,"kid":K,"time":…,"event":…,…,"prev":"<64 hex>","mac":"<64 hex>"}`. The MAC
+is keyed BLAKE2b with the ring's log key K over every byte before `,"mac":`, `prev` is the MAC of
+the line before (64 zeros for the first). Sequence number, key and both hashes stand at fixed
+places, so that the chain is followed without parsing JSON.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.errors import StoreError
+from brokerctl.jsonlite import dumps
+from brokerctl.model import Value
+from brokerctl.secret import same_bytes  # type: ignore[attr-defined]  # from C, see there
+from brokerctl.sodium import keyed_hash
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from brokerctl.audit import LogKeys
+
+MAX_BYTES = 4096  # of a line, its newline included
+GENESIS = b"0" * 64
+START = b'{"v":1,"seq":'
+_KEY = b',"kid":'
+_PREV = b',"prev":"'
+_MAC = b'","mac":"'
+_END = b'"}'
+TRAILER = len(_PREV) + 64 + len(_MAC) + 64 + len(_END)
+_BODY_BYTES = MAX_BYTES - 1 - TRAILER - len(START) - 18 - len(_KEY) - 10 - 1
+_OURS = frozenset(("v", "seq", "kid", "time", "event", "cut", "prev", "mac"))
+_CUTS = ((1024, 64), (256, 32), (96, 16), (32, 8), (12, 4), (4, 2))  # (characters, items) kept
+_MAX_DIGITS = 18
+_MAX_DEPTH = 6
+
+
+class Head(Value):
+    """The end of the chain: what the next record continues."""
+
+    seq: int
+    mac: bytes  # 64 hex digits
+
+
+START_OF_CHAIN = Head(seq=0, mac=GENESIS)
+
+
+def render_body(event: str, fields: dict[str, Any], now: float) -> bytes:
+    """Render time, event and fields as ASCII, cut so that the whole line fits."""
+    if not _OURS.isdisjoint(fields):
+        raise ValueError(f"a record's own field was given: {min(_OURS & fields.keys())}")
+    first = {"time": render_time(now), "event": event}
+    plain = {name: _plain(value, 0) for name, value in fields.items()}
+    text = dumps({**first, **plain})
+    if len(text) > _BODY_BYTES + 2:
+        text = dumps({**first, **_cut_to_fit(plain, _BODY_BYTES + 2 - len(dumps(first)))})
+    return text[1:-1].encode("ascii")
+
+
+def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON is what it is
+    if isinstance(value, str):
+        # Security: a path from /proc may hold bytes that are no UTF-8; a reader must not stumble.
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Value):
+        value = value.as_dict()
+    if depth > _MAX_DEPTH:
+        return "…"
+    if isinstance(value, dict):
+        return {_plain(key, depth): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item, depth + 1) for item in value]
+    return value
+
+
+def _cut_to_fit(plain: dict[str, Any], room: int) -> dict[str, Any]:
+    for chars, items in _CUTS:
+        cut = {name: _cut(value, chars, items) for name, value in plain.items()}
+        cut["cut"] = True
+        if len(dumps(cut)) <= room:
+            return cut
+    kept: dict[str, Any] = {"cut": True}
+    for name, value in plain.items():  # too many fields: the first that fit, as they matter most
+        kept[name] = _cut(value, *_CUTS[-1])
+        if len(dumps(kept)) > room:
+            del kept[name]
+    return kept
+
+
+def _cut(value: Any, chars: int, items: int) -> Any:  # noqa: ANN401 - as _plain
+    if isinstance(value, str) and len(value) > chars:
+        return f"{value[:chars]}…(+{len(value) - chars})"
+    if isinstance(value, list):
+        left = [_cut(item, chars, items) for item in value[:items]]
+        return [*left, f"…(+{len(value) - items})"] if len(value) > items else left
+    if isinstance(value, dict):
+        names = list(value)
+        kept = {_cut(name, chars, items): _cut(value[name], chars, items) for name in names[:items]}
+        return {**kept, "…": len(names) - items} if len(names) > items else kept
+    return value
+
+
+def render_time(now: float) -> str:
+    """Render RFC 3339 in UTC with microseconds; `datetime` is not on the warm road."""
+    seconds, micros = divmod(int(now * 1_000_000), 1_000_000)
+    year, month, day, hour, minute, second = time.gmtime(seconds)[:6]
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"
+
+
+def close_line(ring: LogKeys, head: Head, body: bytes) -> tuple[bytes, Head]:
+    """Return the whole line that continues `head`, newline included, and the new head."""
+    seq = head.seq + 1
+    signed = b'%s%d%s%d,%s%s%s"' % (START, seq, _KEY, ring.log_id, body, _PREV, head.mac)
+    mac = keyed_hash(ring.log_key(ring.log_id), signed).hex().encode()
+    return b"%s%s%s%s\n" % (signed, _MAC[1:], mac, _END), Head(seq=seq, mac=mac)
+
+
+def is_shaped(line: bytes) -> bool:
+    """Say whether a line without its newline begins and ends as a whole record does."""
+    return (
+        len(line) > len(START) + TRAILER
+        and line.startswith(START)
+        and line.endswith(_END)
+        and line[-TRAILER : -TRAILER + len(_PREV)] == _PREV
+        and line[-66 - len(_MAC) : -66] == _MAC
+    )
+
+
+def find_numbers(line: bytes) -> tuple[int, int] | None:
+    """Return (seq, key id) by position, unverified, or None."""
+    comma = line.find(b",", len(START), len(START) + _MAX_DIGITS + 1)
+    end = line.find(b",", comma + 1, comma + 32)
+    seq, kid = line[len(START) : comma], line[comma + len(_KEY) : end]
+    if comma < 0 or end < 0 or line[comma : comma + len(_KEY)] != _KEY:
+        return None
+    if not (seq.isdigit() and kid.isdigit()) or seq[:1] == b"0" or kid != b"%d" % int(kid):
+        return None
+    return int(seq), int(kid)
+
+
+def find_head(ring: LogKeys, line: bytes) -> Head | None:
+    """Return the head that a line (without newline) makes, or None if its MAC is wrong.
+
+    A line by a key that is newer than this ring's was written after a `rekey` that this process
+    has not seen: it is taken by position, and `verify`, which has the key, judges it.
+    """
+    numbers = find_numbers(line) if is_shaped(line) else None
+    if numbers is None:
+        return None
+    head = Head(seq=numbers[0], mac=line[-66:-2])
+    if numbers[1] > ring.log_id:
+        return head
+    key = find_key(ring, numbers[1])
+    if key is None:
+        return None
+    right = keyed_hash(key, line[: -66 - len(_MAC) + 1]).hex().encode()
+    return head if same_bytes(right, head.mac) else None
+
+
+def find_key(ring: LogKeys, key_id: int) -> bytes | None:
+    """Return a log key, or None for an id that the ring does not have."""
+    try:
+        return ring.log_key(key_id)
+    except (LookupError, ValueError, StoreError):
+        return None
+
+
+def hash_bytes(ring: LogKeys, what: bytes, data: bytes, key_id: int | None = None) -> str:
+    """Return the keyed hash, in hex, of bytes that a record names.
+
+    Security: these bytes may be anybody's. `what` comes first, so that a hash published in the
+    log can never be the MAC of a line, which begins with `{`.
+    """
+    key = ring.log_key(ring.log_id if key_id is None else key_id)
+    return keyed_hash(key, what + b"\0" + data).hex()

@@ -1,0 +1,150 @@
+"""Where the chain ends: found from the last 8 KiB of the log, by position, with nothing parsed.
+
+What a crash or an edit left at the end is not cut off (it is evidence): the next record names its
+bytes, their number and their keyed hash, and continues from the last line whose MAC is right.
+"""
+
+from __future__ import annotations
+
+from brokerctl.audit.lock import open_private
+from brokerctl.audit.record import START, START_OF_CHAIN, Head, find_head, hash_bytes, is_shaped
+from brokerctl.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.audit import LogKeys
+    from brokerctl.files import Folder
+    from brokerctl.system import System
+
+LOG = "log"
+CLOSED = "log-"
+SKIPPED = b"skipped"
+WINDOW_BYTES = 8192
+SEARCH_BYTES = 1 << 20
+_MAX_DIGITS = 18
+
+
+class Damage(Value):
+    """Bytes after the last right line: a write cut short (torn) or lines that were edited."""
+
+    is_torn: bool
+    skipped: int  # bytes
+    lines: int  # whole lines among them
+    hash: str  # keyed, 64 hex digits
+    ends_open: bool  # no newline at the end
+
+    @property
+    def event(self) -> str:
+        """Return the event of the record that explains it."""
+        return "log.repaired" if self.is_torn else "log.tampered"
+
+
+class Tail(Value):
+    """The head to continue, what lies behind it, and whether the file is still empty."""
+
+    head: Head
+    damage: Damage | None = None
+    is_empty: bool = False
+    closed: str | None = None  # the newest closed segment, looked up only if the log is empty
+
+
+def read_tail(
+    folder: Folder, ring: LogKeys, fd: int, size: int, limit: int = SEARCH_BYTES
+) -> Tail | None:
+    """Find the end of the chain in the open log; None if no right line is near enough."""
+    if size == 0:
+        return _before(folder, ring, limit)
+    data = read_at(folder.system, fd, max(0, size - WINDOW_BYTES), size)
+    if data.endswith(b"\n"):
+        start = data.rfind(b"\n", 0, -1) + 1
+        if start or size <= WINDOW_BYTES:
+            head = find_head(ring, data[start:-1])
+            if head is not None:
+                return Tail(head=head)
+    return _search(folder, ring, fd, size, limit)
+
+
+def _search(
+    folder: Folder, ring: LogKeys, fd: int, size: int, limit: int, *, is_closed: bool = False
+) -> Tail | None:
+    start = max(0, size - limit)
+    data = read_at(folder.system, fd, start, size)
+    ends_open = not data.endswith(b"\n")
+    end = len(data)
+    while end > 0:
+        begin = data.rfind(b"\n", 0, end - 1) + 1
+        if begin or start == 0:
+            head = find_head(ring, data[begin:end].removesuffix(b"\n"))
+            if head is not None:
+                is_whole = end == len(data) and not ends_open
+                return Tail(
+                    head=head,
+                    damage=None if is_whole else judge(ring, data[end:], ends_open=ends_open),
+                )
+        end = begin
+    before = None if start or is_closed else _before(folder, ring, limit)
+    if before is None:
+        return None
+    return Tail(head=before.head, damage=judge(ring, data, ends_open=ends_open))
+
+
+def judge(ring: LogKeys, skipped: bytes, *, ends_open: bool) -> Damage:
+    """Tell a write that was cut short from an edit.
+
+    Torn is what has no newline at its end and no whole line in it: writers may have died one
+    after the other, each leaving half a line behind the newline that it began with.
+    """
+    lines = sum(map(is_shaped, skipped.split(b"\n")))
+    return Damage(
+        is_torn=ends_open and not lines,
+        skipped=len(skipped),
+        lines=lines,
+        hash=hash_bytes(ring, SKIPPED, skipped),
+        ends_open=ends_open,
+    )
+
+
+def _before(folder: Folder, ring: LogKeys, limit: int) -> Tail | None:
+    """Return the tail of the newest closed segment, or the start of the chain."""
+    names = closed_segments(folder)
+    if not names:
+        return Tail(head=START_OF_CHAIN, is_empty=True)
+    fd, size = open_private(folder, names[-1])
+    try:
+        found = _search(folder, ring, fd, size, limit, is_closed=True)
+    finally:
+        folder.system.close(fd)
+    return found.replace(is_empty=True, closed=names[-1]) if found else None
+
+
+def closed_segments(folder: Folder) -> list[str]:
+    """Return the names of the closed segments in the order of their sequence numbers."""
+    found = [name for name in folder.names() if name.startswith(CLOSED)]
+    return sorted((name for name in found if _number(name)), key=_number)
+
+
+def _number(name: str) -> int:
+    digits = name[len(CLOSED) :]
+    return int(digits) if digits.isdecimal() and digits.isascii() else 0
+
+
+def name_closed(folder: Folder, fd: int, seq: int) -> str:
+    """Choose the name of the log when it is closed: its first sequence number.
+
+    Security: that number was written by anybody if the first line was edited. A closed segment is
+    never replaced, so a name that is not newer than all of them gives way to the last number.
+    """
+    line = folder.system.pread(fd, len(START) + _MAX_DIGITS + 1, 0)
+    digits = line[len(START) :].partition(b",")[0]
+    newest = max(map(_number, closed_segments(folder)), default=0)
+    is_right = line.startswith(START) and digits.isdigit() and newest < int(digits) <= seq
+    return f"{CLOSED}{int(digits) if is_right else max(seq, newest + 1)}"
+
+
+def read_at(system: System, fd: int, start: int, end: int) -> bytes:
+    """Read the bytes from start to end; fewer if the file became shorter."""
+    chunks = []
+    while start < end and (chunk := system.pread(fd, end - start, start)):
+        chunks.append(chunk)
+        start += len(chunk)
+    return b"".join(chunks)
