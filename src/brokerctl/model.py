@@ -178,6 +178,7 @@ class TokenKey(Value):
     """Every input that changes an access token: the grant's, and the narrowed request as sent."""
 
     grant: GrantKey
+    actor: str | None = None  # a session with a token of its own; None: the grant's
     scopes: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()

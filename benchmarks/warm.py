@@ -1,0 +1,67 @@
+"""The warm road against its budget: `get` answered from the store, as a ratio to U."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from common import Issuer, child_env, clean_install, paired, show, time_once, workplace
+
+PROFILE = """
+[profile.warm]
+issuer = "{issuer}"
+flow = "client_credentials"
+client_id = "{client_id}"
+client_auth = "client_secret_basic"
+client_secret = {{ file = "{secret}" }}
+scopes = [{scopes}]
+"""
+
+
+def set_up(home: Path, issuer: Issuer) -> dict[str, str]:
+    """Write a profile for the issuer's confidential client and fetch the first token."""
+    client = issuer.ready["clients"]["service"]
+    secret = home / "secret"
+    secret.write_text(client["client_secret"])
+    secret.chmod(0o600)
+    folder = home / ".config/brokerctl"
+    folder.mkdir(parents=True, mode=0o700)
+    text = PROFILE.format(
+        issuer=issuer.url, client_id=client["client_id"], secret=secret, scopes='"read"'
+    )
+    (folder / "config.toml").write_text(text)
+    (folder / "config.toml").chmod(0o600)
+    return child_env(home)
+
+
+def main() -> int:
+    """Measure and print; the exit code says whether the budget is met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", "--runs", type=int, default=60)
+    parser.add_argument("--bin", type=Path, help="a clean installation's bin, instead of making one")
+    options = parser.parse_args()
+    with workplace() as name:
+        folder = Path(name)
+        bin_folder = options.bin or clean_install(folder)
+        with Issuer(bin_folder, "--access-ttl", "3600") as issuer:
+            home = folder / "home"
+            home.mkdir(mode=0o700)
+            env = set_up(home, issuer)
+            unit = [str(bin_folder / "python"), "-I", "-c", ""]
+            get = [str(bin_folder / "brokerctl"), "get", "warm"]
+            time_once(get, env)
+            linked = folder / "link"
+            linked.symlink_to(bin_folder / "brokerctl")
+            met = show("warm get", paired(get, unit, env, options.runs), "U", 1.5)
+            link = [str(linked), "get", "warm"]
+            met &= show("warm get through a symlink", paired(link, unit, env, options.runs), "U", 1.7)
+            get_json = [*get, "--json"]
+            met &= show("warm get --json", paired(get_json, unit, env, options.runs), "U", 1.5)
+            child = [str(bin_folder / "brokerctl"), "exec", "--keep", "-p", "warm", "--", "/bin/true"]
+            met &= show("exec start (shared)", paired(child, get, env, options.runs), "get", 1.2)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

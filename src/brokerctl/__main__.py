@@ -1,0 +1,40 @@
+"""The front door: a `get` or an `exec` in the written grammar, or the full Typer program.
+
+An answer from the store needs no Typer and no network, and importing them costs more than all
+of our own work; so the two hot commands are parsed by hand and everything else is not. Only this
+file leaves through `os._exit`, which skips an interpreter's tidying.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from brokerctl import wire
+
+
+def main() -> None:
+    """Run one command and end the process with its exit code."""
+    os.umask(0o077)
+    words = sys.argv[1:]
+    code = wire.run_hot(words, os.environ) if words else None
+    if code is None:
+        from brokerctl.cli.app import run
+
+        code = run(words)
+    leave(code)
+
+
+def leave(code: int) -> None:
+    """Flush what Python buffers, if anything was, and end at once."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            code = code or 1  # an answer that could not be written is not a success
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The way of a request, to be read from top to bottom: decide, find, wait, redeem, record.
+
+Everything that ends without talking to the issuer (fresh, waiting for another's refresh, denied,
+a dead grant, an issuer that is down) is in this file and light; `redeem` is an argument, so that
+only the one process that must talk to the issuer imports what that needs.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl import freshness, policy
+from brokerctl.errors import (
+    BrokerError,
+    DeniedError,
+    IssuerError,
+    LockTimeoutError,
+    LoginNeededError,
+    StoreError,
+    UsageError,
+)
+from brokerctl.model import AccessToken, GrantKey, TokenKey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from brokerctl.audit.append import Log
+    from brokerctl.model import Decision, Failure, Grant, Profile, Token, TokenRequest
+    from brokerctl.store import LockedGrant, Store
+
+    Redeem = Callable[["Order", LockedGrant], Token]
+
+WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
+NO_PERSON = ("client_credentials",)  # flows that need no login first
+
+
+class Order:
+    """One request on its way: what was asked, what was decided, and the keys that follow."""
+
+    __slots__ = ("decision", "grant_key", "profile", "request", "started", "token_key")
+
+    def __init__(self, profile: Profile, request: TokenRequest, decision: Decision) -> None:
+        self.profile = profile
+        self.request = request
+        self.decision = decision
+        self.started = time.time()
+        self.grant_key = grant_key(profile, request.subject)
+        session = request.requester.session if request.is_own else None
+        self.token_key = TokenKey(
+            grant=self.grant_key,
+            actor=session,
+            scopes=decision.scopes,
+            resource=decision.resource,
+            extra=profile.extra,
+        )
+
+    def serves(self, token: Token | None, now: float) -> bool:
+        """Say whether a held token answers this request."""
+        if token is None or (self.request.is_fresh and token.issued_at < self.started):
+            return False
+        max_ttl_s, min_ttl_s = self.decision.max_ttl_s, self.request.min_ttl_s
+        if token.issued_at >= self.started and min_ttl_s is not None:
+            # Nothing fresher can be had: without this, each waiter that wants more than a token's
+            # whole lifetime would send a request of its own.
+            min_ttl_s = None
+        return freshness.is_fresh(token, now, max_ttl_s, min_ttl_s)
+
+    def still_good(self, token: Token | None, now: float) -> bool:
+        """Say whether a token may be served while the issuer is down: not asked to be newer."""
+        if token is None or self.request.is_fresh:
+            return False
+        return freshness.is_fresh(token, now, self.decision.max_ttl_s, freshness.LEAST_MARGIN_S)
+
+
+class Broker:
+    """Hands out access tokens: the one way in and the one way out."""
+
+    def __init__(
+        self, profiles: Mapping[str, Profile], store: Store, log: Log, redeem: Redeem
+    ) -> None:
+        self.profiles = profiles
+        self.store = store
+        self.log = log
+        self._redeem = redeem
+
+    def get(self, request: TokenRequest) -> AccessToken:
+        """Return one short-lived access token, decided and recorded.
+
+        Raises the class of the exit code: DeniedError, LoginNeededError, IssuerError, StoreError,
+        AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
+        """
+        profile = find_profile(self.profiles, request.profile)
+        decision = policy.decide(profile, request)
+        order = Order(profile, request, decision)
+        if decision.effect == "deny":
+            error = DeniedError(
+                f"'{profile.name}': {decision.reason}",
+                hint=f"run 'brokerctl profile show {profile.name}'",
+                rule=decision.rule,
+            )
+            self._record_refusal(order, error)
+            raise error
+        try:
+            token, source = self._find_or_redeem(order)
+        except BrokerError as error:
+            self._record_refusal(order, error)
+            raise
+        return self._hand_out(order, token, source)
+
+    def _find_or_redeem(self, order: Order) -> tuple[Token, str]:
+        held = None if order.request.is_own else self.store.find_token(order.token_key, time.time(), 0)
+        if held is not None and order.serves(held, time.time()):
+            return held, "cache"
+        failure = self.store.find_failure(order.grant_key)
+        if failure is not None and not order.request.is_fresh and time.time() < failure.retry_at:
+            return self._fall_back(order, held, failed(failure)), "cache"
+        self._refuse_dead(order, self.store.find_grant(order.grant_key))
+        try:
+            return self._under_lock(order, failure.serial if failure else 0)
+        except (IssuerError, LockTimeoutError) as error:
+            return self._fall_back(order, held, error), "cache"
+
+    @staticmethod
+    def _fall_back(order: Order, held: Token | None, error: BrokerError) -> Token:
+        """Serve a token that is still good while the issuer is in trouble, else the trouble."""
+        if held is not None and order.still_good(held, time.time()):
+            return held
+        raise error
+
+    def _under_lock(self, order: Order, seen_serial: int) -> tuple[Token, str]:
+        try:
+            with self.store.lock_grant(order.grant_key, time.monotonic() + WAIT_S) as locked:
+                return self._decide_under_lock(order, locked, seen_serial)
+        except LockTimeoutError:
+            failure = self.store.find_failure(order.grant_key)
+            if failure is not None and failure.serial > seen_serial:
+                raise failed(failure) from None
+            raise
+
+    def _decide_under_lock(
+        self, order: Order, locked: LockedGrant, seen_serial: int
+    ) -> tuple[Token, str]:
+        """Look again: whoever held the lock may have done our work, or failed at it for us."""
+        if not order.request.is_own:
+            held = self.store.find_token(order.token_key, time.time(), 0)
+            if held is not None and order.serves(held, time.time()):
+                return held, "cache"
+        failure = locked.state.failure
+        if failure is not None and failure.serial > seen_serial:
+            raise failed(failure)
+        self._refuse_dead(order, locked.state.grant)
+        return self._redeem(order, locked), "refresh" if locked.state.grant else "issue"
+
+    @staticmethod
+    def _refuse_dead(order: Order, grant: Grant | None) -> None:
+        if order.profile.flow in NO_PERSON:
+            return
+        name = order.profile.name
+        hint = f"run 'brokerctl login {name}'"
+        if order.request.subject:
+            hint = f"run 'brokerctl login {name} --subject {order.request.subject}'"
+        if grant is None:
+            raise LoginNeededError(f"no grant for '{name}'", hint=hint)
+        if grant.dead_why is not None:
+            raise LoginNeededError(f"the grant for '{name}' has ended: {grant.dead_why}", hint=hint)
+        if grant.refresh_token is None:
+            raise LoginNeededError(f"the token for '{name}' can't be refreshed", hint=hint)
+
+    def _hand_out(self, order: Order, token: Token, source: str) -> AccessToken:
+        now = time.time()
+        until = freshness.expiry(token, order.decision.max_ttl_s)
+        answer = AccessToken(
+            value=token.value,
+            token_type=token.token_type,
+            expires_at=until,
+            scopes=token.scopes,
+            profile=order.profile.name,
+            issuer=order.profile.issuer,
+            subject=order.grant_key.subject,
+            resource=order.token_key.resource,
+            fingerprint=token.fingerprint,
+            source=source,
+            warning=_warning(order, token, now),
+        )
+        self.log.append("token.handed_out", _fields(order, token) | {"outcome": source})
+        return answer
+
+    def _record_refusal(self, order: Order, error: BrokerError) -> None:
+        event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
+        self.log.append(event, _fields(order, None) | {"outcome": error.name, "error": error.message})
+
+    def not_delivered(self, answer: AccessToken) -> None:
+        """Record that a token could not be written to where it was asked for."""
+        self.log.append(
+            "token.not_delivered",
+            {"profile": answer.profile, "fingerprint": answer.fingerprint, "outcome": "failed"},
+        )
+
+
+def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
+    """Return the profile of that name, or raise UsageError with what to do."""
+    profile = profiles.get(name)
+    if profile is None:
+        known = ", ".join(sorted(profiles)) or "there are none yet"
+        raise UsageError(
+            f"no profile '{name}' ({known})", hint=f"run 'brokerctl profile add {name}'"
+        )
+    return profile
+
+
+def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
+    """Return what names the grant of one (profile, subject)."""
+    return GrantKey(
+        issuer=profile.issuer,
+        client_id=profile.client_id,
+        subject=subject or profile.subject,
+        scopes=profile.scopes,
+        resource=profile.resource,
+        extra=profile.extra,
+    )
+
+
+def failed(failure: Failure) -> BrokerError:
+    """Turn a remembered failure into the error that whoever waits or comes back must see."""
+    kinds: dict[int, type[BrokerError]] = {
+        kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
+    }
+    error = kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
+    return error
+
+
+def _warning(order: Order, token: Token, now: float) -> str | None:
+    """Say what a caller would be surprised by: a token younger than asked for can't be had."""
+    wanted = order.request.min_ttl_s
+    end = freshness.expiry(token, order.decision.max_ttl_s)
+    if wanted is not None and end is not None and end - now < wanted:
+        return f"the issuer's tokens for '{order.profile.name}' live shorter than the --min-ttl"
+    return None
+
+
+def _fields(order: Order, token: Token | None) -> dict[str, Any]:
+    request, decision = order.request, order.decision
+    requester = request.requester
+    return {
+        "profile": order.profile.name,
+        "issuer": order.profile.issuer,
+        "subject": order.grant_key.subject,
+        "scopes": list(token.scopes if token else decision.scopes),
+        "resource": list(decision.resource),
+        "fingerprint": token.fingerprint if token else None,
+        "expires_at": freshness.expiry(token, decision.max_ttl_s) if token else None,
+        "issuer_expires_at": token.expires_at if token else None,
+        "requester": {
+            "uid": requester.uid,
+            "pid": requester.pid,
+            "exe": requester.exe,
+            "parents": [list(parent) for parent in requester.parents],
+            "tool": requester.tool,
+            "session": requester.session,
+            "ci": requester.ci,
+        },
+        "decision": {
+            "effect": decision.effect,
+            "rule": decision.rule,
+            "layer": decision.layer,
+            "reason": decision.reason,
+        },
+        "purpose": request.purpose or order.profile.purpose or requester.tool,
+        "owner": order.profile.owner,
+    }

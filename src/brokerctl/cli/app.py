@@ -1,0 +1,112 @@
+"""Puts the Typer program together from the table of commands and turns its errors into ours."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import typer
+
+from brokerctl import __version__, wire
+from brokerctl.errors import BrokerError, UsageError, not_in_this_version
+
+# A new command is one file and one line here. Only the module of the command that was called is
+# imported; `--help` imports all.
+COMMANDS = {
+    "login": "brokerctl.cli.login",
+    "get": "brokerctl.cli.get",
+    "exec": "brokerctl.cli.exec",
+    "revoke": "brokerctl.cli.revoke",
+    "audit": "brokerctl.cli.audit",
+    "status": "brokerctl.cli.status",
+    "profile": "brokerctl.cli.profile",
+    "trust": "brokerctl.cli.trust",
+    "unlock": "brokerctl.cli.unlock",
+    "lock": "brokerctl.cli.unlock",
+    "store": "brokerctl.cli.store",
+    "doctor": "brokerctl.cli.doctor",
+    "demo": "brokerctl.cli.demo",
+}
+LATER = ("policy", "helper", "session", "approve")
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+
+
+def make_app() -> typer.Typer:
+    """Make an empty Typer program with the settings that every part of ours has.
+
+    Security: Typer's own error pages show source lines, which may hold a secret; they are off.
+    """
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings=SETTINGS,
+    )
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """Return the program with all commands, or with the one that was called."""
+    app = make_app()
+    names = [COMMANDS[only]] if only in COMMANDS else list(COMMANDS.values())
+    for module in dict.fromkeys(names):
+        importlib.import_module(module).register(app)
+    app.callback()(_top)
+    return app
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"brokerctl {__version__}")
+        raise typer.Exit
+
+
+def _top(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Short-lived, scoped access tokens for every tool; grants for none.
+
+    Log in once, then wrap what needs a token:
+
+    \b
+      brokerctl login github
+      brokerctl get github
+      brokerctl exec -p github -- ./release.sh
+      brokerctl revoke github
+    """
+
+
+def run(words: list[str]) -> int:
+    """Run one command line and return its exit code; every error is printed here, in two lines."""
+    is_json = "--json" in words
+    called = next((word for word in words if not word.startswith("-")), None)
+    try:
+        if called in LATER:
+            raise not_in_this_version(f"'{called}'")
+        return _invoke(build(called), words)
+    except BrokerError as error:
+        return wire.print_error(error, is_json=is_json)
+    except typer.Abort:
+        return wire.print_error(UsageError("stopped"), is_json=is_json)
+    except KeyboardInterrupt:
+        return 130
+    except typer.TyperException as error:
+        return wire.print_error(_usage(error, called), is_json=is_json)
+    except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
+        return wire.print_error(wire.unexpected(error, os.environ), is_json=is_json)
+
+
+def _invoke(app: typer.Typer, words: list[str]) -> int:
+    answer = app(args=words, prog_name="brokerctl", standalone_mode=False)
+    sys.stdout.flush()
+    return answer if isinstance(answer, int) else 0
+
+
+def _usage(error: typer.TyperException, called: str | None) -> UsageError:
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = message.strip().rstrip(".")
+    command = f"brokerctl {called} --help" if called in COMMANDS else "brokerctl --help"
+    return UsageError(message[:1].lower() + message[1:], hint=f"run '{command}'")

@@ -1,0 +1,41 @@
+"""How long a token still serves: pure arithmetic on its times (contract, section 1).
+
+A lower room than the broker's on purpose: `get`, `exec` and `status` must not differ in it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.model import Token
+
+MARGIN_S = 60.0
+MARGIN_SHARE = 0.1
+LEAST_MARGIN_S = 1.0
+CLOCK_BACK_S = 300.0  # a clock further than this behind `issued_at` makes a token stale
+
+
+def expiry(token: Token, max_ttl_s: float | None) -> float | None:
+    """Return when the token ends for this request, or None if it never does."""
+    if max_ttl_s is None:
+        return token.expires_at
+    own = token.issued_at + max_ttl_s
+    return own if token.expires_at is None else min(own, token.expires_at)
+
+
+def margin(token: Token, max_ttl_s: float | None, min_ttl_s: float | None) -> float:
+    """Return how many seconds must be left: what was asked for, else min(60 s, 10 %), at least 1."""
+    if min_ttl_s is not None:
+        return min_ttl_s
+    end = expiry(token, max_ttl_s)
+    if end is None:
+        return LEAST_MARGIN_S
+    return max(LEAST_MARGIN_S, min(MARGIN_S, MARGIN_SHARE * (end - token.issued_at)))
+
+
+def is_fresh(token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float | None) -> bool:
+    """Say whether the token may be served: live, clock sane, more than the margin left."""
+    if token.status != "live" or now < token.issued_at - CLOCK_BACK_S:
+        return False
+    end = expiry(token, max_ttl_s)
+    return end is None or end - now > margin(token, max_ttl_s, min_ttl_s)

@@ -1,0 +1,93 @@
+"""The written grammar of `get`: reads a command line without Typer, or says that it is not ours.
+
+What is shortened is the parsing and nothing else: the same broker, renderer and error lines serve
+every way in. A command line that is not exactly in this grammar, wrong ones included, goes to the
+full program, which explains it.
+"""
+
+from __future__ import annotations
+
+from brokerctl.render import FORMATS
+
+_LISTS = ("--scope", "--resource")
+_VALUES = ("--subject", "--min-ttl", "--purpose", "--format", *_LISTS)
+_FLAGS = ("--fresh", "--json")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MAX_DIGITS = 9
+
+
+class GetOptions:
+    """What `get` was asked for, however it was parsed."""
+
+    __slots__ = ("form", "is_fresh", "min_ttl_s", "profile", "purpose", "resource", "scopes", "subject")
+
+    def __init__(self, profile: str) -> None:
+        self.profile = profile
+        self.scopes: tuple[str, ...] | None = None
+        self.resource: tuple[str, ...] | None = None
+        self.subject: str | None = None
+        self.min_ttl_s: float | None = None
+        self.purpose: str | None = None
+        self.is_fresh = False
+        self.form = "token"
+
+
+def parse_get(words: list[str], default_profile: str | None) -> GetOptions | None:
+    """Read `get [PROFILE] [--option value]…`; None for anything outside the grammar."""
+    given: dict[str, list[str]] = {}
+    names: list[str] = []
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if word in _FLAGS:
+            given[word] = []
+        elif word in _VALUES and position < len(words):
+            given.setdefault(word, []).append(words[position])
+            position += 1
+        elif word.startswith("-") or not word:
+            return None
+        else:
+            names.append(word)
+    if not names and default_profile:
+        names = [default_profile]
+    return _options(names, given) if len(names) == 1 else None
+
+
+def _options(names: list[str], given: dict[str, list[str]]) -> GetOptions | None:
+    if any(len(values) > 1 for name, values in given.items() if name not in _LISTS):
+        return None
+    if any(value.startswith("-") or not value for values in given.values() for value in values):
+        return None
+    options = GetOptions(names[0])
+    options.form = given["--format"][0] if "--format" in given else "token"
+    if "--json" in given:
+        options.form = "json" if options.form in {"token", "json"} else "?"
+    if options.form not in FORMATS:
+        return None
+    if "--min-ttl" in given:
+        seconds = parse_duration(given["--min-ttl"][0])
+        if seconds is None:
+            return None
+        options.min_ttl_s = seconds
+    options.scopes = split_scopes(given["--scope"]) if "--scope" in given else None
+    options.resource = tuple(sorted(set(given["--resource"]))) if "--resource" in given else None
+    options.subject = given["--subject"][0] if "--subject" in given else None
+    options.purpose = given["--purpose"][0] if "--purpose" in given else None
+    options.is_fresh = "--fresh" in given
+    return options
+
+
+def split_scopes(values: list[str]) -> tuple[str, ...]:
+    """Return scopes sorted and unique; one option may hold several, as OAuth writes them."""
+    return tuple(sorted({scope for value in values for scope in value.split()}))
+
+
+def parse_duration(text: str) -> float | None:
+    """Return the seconds of `30s`, `5m`, `8h` or `1d`; None for anything else."""
+    digits, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not digits or len(digits) > _MAX_DIGITS:
+        return None
+    if not all(char in "0123456789" for char in digits):
+        return None
+    return float(int(digits) * _UNITS[unit])

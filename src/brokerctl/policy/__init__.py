@@ -1,0 +1,63 @@
+"""Decides a token request: the one seam that every hand-out goes through.
+
+This version has the built-in rules alone: what a profile was given is the most that a request can
+get, for nobody but the owner. The requests are decided anew each time; nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import os
+
+from brokerctl.model import Decision
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.model import Profile, TokenRequest
+
+LAYER = "built-in"
+
+
+def decide(profile: Profile, request: TokenRequest) -> Decision:
+    """Return allow, narrow or deny for one request, with the rule that bound it."""
+    if request.requester.uid != os.geteuid():
+        return _deny("owner only", "the requester is another user")
+    outside = _outside(request.scopes, profile.scopes)
+    if outside:
+        return _deny("scopes of the profile", f"scope {outside} is not among the profile's")
+    outside = _outside(request.resource, profile.resource)
+    if outside:
+        return _deny("resources of the profile", f"resource {outside} is not among the profile's")
+    scopes = _chosen(request.scopes, profile.scopes)
+    resource = _chosen(request.resource, profile.resource)
+    max_ttl_s = _shortest(request.max_ttl_s, profile.max_ttl_s)
+    is_narrow = (scopes, resource, max_ttl_s) != (profile.scopes, profile.resource, None)
+    return Decision(
+        effect="narrow" if is_narrow else "allow",
+        rule="within the profile",
+        layer=LAYER,
+        reason="a subset of what the profile allows",
+        scopes=scopes,
+        resource=resource,
+        max_ttl_s=max_ttl_s,
+    )
+
+
+def _deny(rule: str, reason: str) -> Decision:
+    return Decision(effect="deny", rule=rule, layer=LAYER, reason=reason)
+
+
+def _outside(wanted: tuple[str, ...] | None, allowed: tuple[str, ...]) -> str | None:
+    for item in wanted or ():
+        if item not in allowed:
+            return item
+    return None
+
+
+def _chosen(wanted: tuple[str, ...] | None, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    return allowed if wanted is None else tuple(sorted(set(wanted)))
+
+
+def _shortest(first: float | None, second: float | None) -> float | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)

@@ -1,0 +1,192 @@
+"""Gets a new access token from the issuer while the grant's lock is held: the cold road.
+
+Order of events, each durable before the next: intent, request, answer, grant and slot, record.
+A refresh token is sent again only where an intent says that an earlier holder may have been
+killed between sending and storing. Signals other than SIGKILL wait for that step.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+
+from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError
+from brokerctl.model import Grant, Intent, Token
+from brokerctl.oauth import tokens
+from brokerctl.oauth.grants import FlowContext, find_flow
+from brokerctl.oauth.grants.refresh import refresh
+from brokerctl.store import Change
+from brokerctl.store.backoff import next_failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.audit.append import Log
+    from brokerctl.broker import Order
+    from brokerctl.issuing import IssuerLink
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.oauth.tokens import TokenAnswer
+    from brokerctl.secret import Secret
+    from brokerctl.store import LockedGrant
+
+_ASSUMED_LIFETIME_S = 300
+_LONGEST_LIFETIME_S = 365 * 86400
+_WAITING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
+
+
+class Redeemer:
+    """Redeems a grant, or runs a flow without a person, and stores what came of it."""
+
+    def __init__(self, link: IssuerLink, log: Log, ring: KeyRing) -> None:
+        self.link = link
+        self.log = log
+        self.ring = ring
+
+    def __call__(self, order: Order, locked: LockedGrant) -> Token:
+        """Return the new token; a failure is left beside the grant for whoever waits."""
+        try:
+            with signals_wait():
+                return self._redeem(order, locked)
+        except OAuthError as error:
+            raise self._refused(order, locked, error) from error
+        except IssuerError as error:
+            self._remember(order, locked, error)
+            raise
+
+    def _redeem(self, order: Order, locked: LockedGrant) -> Token:
+        grant = locked.state.grant
+        refresh_token = grant.refresh_token if grant else None
+        deadline = time.monotonic() + order.profile.timeout_s
+        context = self.link.context(order, deadline)
+        locked.intend(self._intent(grant, refresh_token))
+        sent_at = time.time()
+        steps = (
+            refresh(context, refresh_token)
+            if refresh_token is not None
+            else find_flow(order.profile.flow).obtain(context)
+        )
+        answer = self.link.run(steps, deadline, is_refresh=True)
+        return self._store(order, locked, answer, sent_at)
+
+    def _intent(self, grant: Grant | None, refresh_token: Secret | None) -> Intent:
+        return Intent(
+            kind="refresh" if refresh_token is not None else "issue",
+            generation=grant.generation if grant else 0,
+            at=time.time(),
+            fingerprint=self.ring.fingerprint(refresh_token.reveal()) if refresh_token else None,
+            pid=os.getpid(),
+            host=os.uname().nodename,
+        )
+
+    def _store(
+        self, order: Order, locked: LockedGrant, answer: TokenAnswer, sent_at: float
+    ) -> Token:
+        old = locked.state.grant
+        grant = None
+        if old is not None:
+            grant = old.replace(
+                generation=old.generation + 1,
+                refresh_token=answer.refresh_token or old.refresh_token,
+            )
+        token = make_token(
+            self.ring, order, answer, sent_at, generation=grant.generation if grant else 0
+        )
+        locked.commit(
+            Change(
+                grant=grant,
+                token_key=order.token_key,
+                profile=order.profile.name,
+                token=token,
+                ends_previous=bool(order.profile.refresh_ends_previous),
+            )
+        )
+        event = "grant.refreshed" if grant else "token.issued"
+        self.log.append(event, self._fields(order, token), durable=True)
+        return token
+
+    @staticmethod
+    def _fields(order: Order, token: Token | None) -> dict[str, object]:
+        return {
+            "profile": order.profile.name,
+            "issuer": order.profile.issuer,
+            "subject": order.grant_key.subject,
+            "scopes": list(token.scopes if token else order.decision.scopes),
+            "resource": list(order.decision.resource),
+            "fingerprint": token.fingerprint if token else None,
+            "expires_at": token.expires_at if token else None,
+            "generation": token.generation if token else None,
+        }
+
+    def _refused(self, order: Order, locked: LockedGrant, error: OAuthError) -> BrokerError:
+        """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""
+        grant, name = locked.state.grant, order.profile.name
+        if error.error != "invalid_grant" or grant is None or grant.refresh_token is None:
+            shown = IssuerError(_told(name, error), hint=_hint(error, name))
+            self._remember(order, locked, shown)
+            return shown
+        why = "the issuer no longer honours it (invalid_grant)"
+        intent = locked.state.earlier_intent
+        if intent is not None and intent.generation == grant.generation:
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(intent.at))
+            why = f"a refresh was cut off at {at}, between the issuer's answer and our disk"
+        locked.end(grant.generation, why)
+        fields = self._fields(order, None) | {"outcome": "ended", "reason": why}
+        self.log.append("grant.ended", fields, durable=True)
+        return LoginNeededError(
+            f"the grant for '{name}' has ended: {why}", hint=f"run 'brokerctl login {name}'"
+        )
+
+    def _remember(self, order: Order, locked: LockedGrant, error: BrokerError) -> None:
+        failure = next_failure(locked.state.failure, time.time(), error)
+        locked.record_failure(failure)
+        fields = self._fields(order, None) | {"outcome": error.name, "error": error.message}
+        self.log.append("grant.refresh_failed", fields)
+
+
+def make_token(
+    ring: KeyRing, order: Order, answer: TokenAnswer, sent_at: float, generation: int
+) -> Token:
+    """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent."""
+    lifetime = answer.expires_in
+    if order.profile.lifetime_s is not None:
+        lifetime = order.profile.lifetime_s
+    if lifetime is None:
+        lifetime = _ASSUMED_LIFETIME_S
+    return Token(
+        value=answer.access_token,
+        fingerprint=ring.fingerprint(answer.access_token.reveal()),
+        token_type=answer.token_type,
+        scopes=answer.scopes if answer.scopes is not None else order.decision.scopes,
+        issued_at=sent_at,
+        expires_at=sent_at + min(lifetime, _LONGEST_LIFETIME_S),
+        generation=generation,
+        session=order.token_key.actor,
+    )
+
+
+def _told(name: str, error: OAuthError) -> str:
+    text = f"the issuer of '{name}' answered {tokens.safe_code(error.error)}"
+    if error.description:
+        text += f": {tokens.safe_code(error.description)}"
+    return text
+
+
+def _hint(error: OAuthError, name: str) -> str | None:
+    if error.error in {"invalid_client", "unauthorized_client"}:
+        return f"check client_id, client_auth and the secret: run 'brokerctl profile show {name}'"
+    if error.error in {"invalid_scope", "invalid_target"}:
+        return f"check scopes and resource: run 'brokerctl profile show {name}'"
+    return None
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Hold back the signals that would end us between sending and storing."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,75 @@
+"""Prints one access token in the form that was asked for; the same for every way in."""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl import jsonlite
+from brokerctl.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.model import AccessToken, Profile
+
+FORMATS = ("token", "header", "json", "env", "netrc", "curl")
+
+
+def render(answer: AccessToken, profile: Profile, form: str, now: float) -> bytes:
+    """Return the line for stdout. Security: this is where a token becomes text."""
+    value = answer.value.reveal()
+    if form == "token":
+        text = value
+    elif form == "json":
+        text = jsonlite.dumps(as_json(answer, now))
+    elif form == "header":
+        text = f"Authorization: {answer.token_type} {value}"
+    elif form == "curl":
+        text = f"header = {jsonlite.quote(f'Authorization: {answer.token_type} {value}')}"
+    elif form == "env":
+        text = f"{variable(profile)}={value}"
+    else:
+        text = "\n".join(_netrc(profile, value))
+    return text.encode("ascii") + b"\n"
+
+
+def as_json(answer: AccessToken, now: float) -> dict[str, object]:
+    """Return the documented JSON of `get --json` (schema 1)."""
+    until = answer.expires_at
+    return {
+        "schema": 1,
+        "access_token": answer.value.reveal(),
+        "token_type": answer.token_type,
+        "expires_at": None if until is None else timestamp(until),
+        "expires_in": None if until is None else max(0, int(until - now)),
+        "scope": " ".join(answer.scopes),
+        "scopes": list(answer.scopes),
+        "profile": answer.profile,
+        "issuer": answer.issuer,
+        "subject": answer.subject,
+        "audience": [],
+        "resource": list(answer.resource),
+    }
+
+
+def timestamp(at: float) -> str:
+    """Return RFC 3339 in UTC, whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def variable(profile: Profile) -> str:
+    """Return the environment variable of a profile: its `env`, else `<PROFILE>_TOKEN`."""
+    if profile.env:
+        return profile.env
+    name = "".join(char if char.isalnum() else "_" for char in profile.name.upper())
+    return f"{name}_TOKEN"
+
+
+def _netrc(profile: Profile, value: str) -> list[str]:
+    hosts = [host.split("://", 1)[1].split("/", 1)[0] for host in profile.hosts]
+    if not hosts or any("*" in host for host in hosts):
+        raise UsageError(
+            f"'{profile.name}' names no exact hosts, so a netrc line can't be made",
+            hint=f"run 'brokerctl profile edit {profile.name}' and set hosts",
+        )
+    login = profile.username or "oauth2"
+    return [f"machine {host} login {login} password {value}" for host in hosts]

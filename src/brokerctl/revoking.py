@@ -1,0 +1,221 @@
+"""Kills what a grant gave rise to: here at once, at the issuer next, and says what it could not.
+
+Security: everything alive is first queued durably, then ended here, then revoked at the issuer; a
+crash at any point leaves it either usable here or in the queue, which later commands retry. The
+refresh token goes before the access tokens, so that nothing new can be minted meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.errors import BrokerError, IssuerError
+from brokerctl.model import Queued, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from brokerctl.audit.append import Log
+    from brokerctl.issuing import IssuerLink
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import GrantKey, Profile, Token
+    from brokerctl.store import LockedGrant, Store
+
+LOCK_S = 22.0
+DEAD = ("revoked", "expired")
+_HELD = ("live", "superseded", "unknown", "local_only")
+
+
+class Ending(Value):
+    """How one token ended: what `revoke` prints and records."""
+
+    profile: str
+    subject: str | None
+    kind: str  # refresh_token | access_token
+    fingerprint: str
+    outcome: str  # revoked | expired | local_only | unknown
+    until: float | None = None  # a token that could not be killed lives until then
+    reason: str = ""
+    is_proven: bool | None = None  # introspection said inactive; None: not asked or not answered
+
+    @property
+    def is_dead(self) -> bool:
+        """Say whether nothing can be done with the token any more."""
+        return self.outcome in DEAD and self.is_proven is not False
+
+
+class Revoker:
+    """Revokes grants and tokens, one grant's lock at a time."""
+
+    def __init__(self, store: Store, log: Log, ring: KeyRing, link: IssuerLink) -> None:
+        self.store = store
+        self.log = log
+        self.ring = ring
+        self.link = link
+
+    def revoke(
+        self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = "revoked here"
+    ) -> list[Ending]:
+        """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
+        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
+            self._queue_all(locked)
+            grant = locked.state.grant
+            if grant is not None:
+                locked.end(grant.generation, why)
+            return self._flush(profile, key, locked, verify=verify)
+
+    def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
+        """Revoke the tokens that one session owns and leave the grant as it is."""
+        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
+            for token in _tokens(locked):
+                if token.session == session:
+                    self._queue_token(locked, token, may_revoke=profile.revoke_at_exit == "access")
+            return self._flush(profile, key, locked, verify=False)
+
+    def retry(self, profile: Profile, key: GrantKey, *, verify: bool = False) -> list[Ending]:
+        """Try again what is queued for one grant."""
+        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
+            return self._flush(profile, key, locked, verify=verify)
+
+    def _queue_all(self, locked: LockedGrant) -> None:
+        grant = locked.state.grant
+        if grant is not None and grant.refresh_token is not None:
+            locked.enqueue(
+                Queued(
+                    value=grant.refresh_token,
+                    fingerprint=self.ring.fingerprint(grant.refresh_token.reveal()),
+                    token_type_hint="refresh_token",
+                    since=time.time(),
+                    expires_at=None,
+                )
+            )
+        for token in _tokens(locked):
+            self._queue_token(locked, token, may_revoke=True)
+
+    @staticmethod
+    def _queue_token(locked: LockedGrant, token: Token, *, may_revoke: bool) -> None:
+        if token.status not in _HELD or not token.value:
+            return
+        if may_revoke:
+            locked.enqueue(
+                Queued(
+                    value=token.value,
+                    fingerprint=token.fingerprint,
+                    token_type_hint="access_token",
+                    since=time.time(),
+                    expires_at=token.expires_at,
+                )
+            )
+        locked.settle(token.fingerprint, "unknown" if may_revoke else "local_only")
+
+    def _flush(
+        self, profile: Profile, key: GrantKey, locked: LockedGrant, *, verify: bool
+    ) -> list[Ending]:
+        deadline = time.monotonic() + profile.timeout_s
+        queue = sorted(locked.state.queue, key=lambda item: item.token_type_hint != "refresh_token")
+        endings = []
+        for item in queue:
+            ending = self._end_one(profile, key, item, deadline, verify=verify)
+            if ending.outcome == "unknown":
+                locked.enqueue(item.replace(attempts=item.attempts + 1, reason=ending.reason))
+            else:
+                locked.settle(item.fingerprint, ending.outcome)
+                locked.dequeue(item.fingerprint)
+            self._record(ending, profile)
+            endings.append(ending)
+        return endings
+
+    def _end_one(
+        self, profile: Profile, key: GrantKey, item: Queued, deadline: float, *, verify: bool
+    ) -> Ending:
+        ending = Ending(
+            profile=profile.name,
+            subject=key.subject,
+            kind=item.token_type_hint,
+            fingerprint=item.fingerprint,
+            outcome="unknown",
+            until=item.expires_at,
+        )
+        if item.expires_at is not None and item.expires_at <= time.time():
+            return ending.replace(outcome="expired")
+        try:
+            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline)
+        except IssuerError as error:
+            return ending.replace(reason=error.message)
+        except BrokerError as error:
+            return ending.replace(reason=error.message)
+        ending = ending.replace(outcome=said.outcome, reason=said.reason)
+        return self._proven(profile, item, ending, deadline) if verify else ending
+
+    def _proven(
+        self, profile: Profile, item: Queued, ending: Ending, deadline: float
+    ) -> Ending:
+        """Ask introspection (RFC 7662): a 200 from revocation is the issuer's word and no proof."""
+        try:
+            is_active = self.link.introspect(profile, item.value, item.token_type_hint, deadline)
+        except BrokerError:
+            return ending
+        if is_active is None:
+            return ending
+        if is_active and ending.outcome == "revoked":
+            reason = "introspection still calls it active"
+            return ending.replace(outcome="local_only", reason=reason, is_proven=False)
+        return ending.replace(is_proven=not is_active)
+
+    def _record(self, ending: Ending, profile: Profile) -> None:
+        self.log.append(
+            "token.revoked" if ending.kind == "access_token" else "grant.revoked",
+            {
+                "profile": profile.name,
+                "issuer": profile.issuer,
+                "subject": ending.subject,
+                "fingerprint": ending.fingerprint,
+                "expires_at": ending.until,
+                "outcome": ending.outcome,
+                "reason": ending.reason,
+                "proven": ending.is_proven,
+            },
+            durable=True,
+        )
+
+
+def _tokens(locked: LockedGrant) -> Iterator[Token]:
+    for slot in locked.state.slots:
+        if slot.current is not None:
+            yield slot.current
+        yield from slot.superseded
+
+
+def keys_of(
+    store: Store, profiles: Mapping[str, Profile], names: set[str] | None, subject: str | None
+) -> list[tuple[Profile, GrantKey]]:
+    """Return every (profile, grant key) that the store holds something for.
+
+    A grant whose profile was edited or removed since is still found: its own key says where it
+    came from, and a profile of the same name, or one made of the key, says how to reach its issuer.
+    """
+    from brokerctl.store.envelope import GRANT, QUEUE, TOKEN  # noqa: PLC0415 - see find_all
+
+    found: dict[GrantKey, str] = {}
+    for kind in (GRANT, TOKEN, QUEUE):
+        for entry in store.entries(kind):
+            if entry.value is None:
+                continue
+            key = entry.value.key.grant if kind == TOKEN else entry.value.key
+            found.setdefault(key, entry.value.profile)
+    chosen = []
+    for key, name in found.items():
+        is_named = names is None or name in names
+        if is_named and (subject is None or key.subject == subject):
+            chosen.append((_profile_for(profiles, name, key), key))
+    return chosen
+
+
+def _profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
+    from brokerctl.model import Profile as Plain  # noqa: PLC0415 - only for a profile that is gone
+
+    profile = profiles.get(name)
+    if profile is not None and (profile.issuer, profile.client_id) == (key.issuer, key.client_id):
+        return profile
+    return Plain(name=name, issuer=key.issuer, flow="code", client_id=key.client_id)

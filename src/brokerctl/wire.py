@@ -1,0 +1,213 @@
+"""Builds the broker for the front door and the commands alike, and prints the error line. Light."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+from brokerctl import __version__, jsonlite
+from brokerctl.audit.append import Log
+from brokerctl.broker import Broker, find_profile
+from brokerctl.config import layers as config_layers
+from brokerctl.config import paths
+from brokerctl.config import plan as config_plan
+from brokerctl.effects.requester import read_requester
+from brokerctl.errors import BrokerError, StoreError
+from brokerctl.files import open_folder
+from brokerctl.hot import parse_get
+from brokerctl.keys import harden, open_ring
+from brokerctl.model import TokenRequest
+from brokerctl.render import render
+from brokerctl.store.envelope import PLAN
+from brokerctl.store.file import FileStore
+from brokerctl.store.names import plain_name
+from brokerctl.text import safe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.broker import Order
+    from brokerctl.config.layers import Layers
+    from brokerctl.config.plan import Plan
+    from brokerctl.files import Folder
+    from brokerctl.hot import GetOptions
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import AccessToken, Token
+    from brokerctl.store import LockedGrant
+
+_STDOUT, _STDERR = 1, 2
+_PURPOSE_CHARS = 200
+
+
+class House:
+    """Everything that a command needs, opened once: configuration, keys, store, log, broker."""
+
+    __slots__ = ("broker", "environ", "folder", "layers", "log", "plan", "ring", "store")
+
+    def __init__(
+        self, environ: Mapping[str, str], folder: Folder, ring: KeyRing, layers: Layers
+    ) -> None:
+        self.environ = environ
+        self.folder = folder
+        self.ring = ring
+        self.layers = layers
+        self.store = FileStore(folder, ring)
+        self.plan = _find_plan(self)
+        audit = folder.child("audit")
+        assert audit is not None  # noqa: S101 - it is made if missing
+        self.log = Log(audit, ring)
+        self.broker = Broker(self.plan.profiles, self.store, self.log, self._redeem)
+
+    def _redeem(self, order: Order, locked: LockedGrant) -> Token:
+        from brokerctl.redeem import Redeemer
+
+        return Redeemer(self.link(), self.log, self.ring)(order, locked)
+
+    def link(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - its import is what is cold
+        """Return the way to the issuers: HTTP, metadata and client credentials."""
+        from brokerctl.effects.http import Http
+        from brokerctl.issuing import IssuerLink
+
+        return IssuerLink(self.environ, self.store, self.ring, Http)
+
+
+def open_house(environ: Mapping[str, str]) -> House:
+    """Open configuration, keys, store and log; the first use makes them."""
+    harden()
+    layers = config_layers.read_layers(environ, os.getcwd())
+    home = open_folder(paths.state_home(environ))
+    folder = home.child("v1") if home else None
+    if folder is None:
+        raise StoreError("the state folder can't be opened")
+    return House(environ, folder, _ring(folder, environ, layers), layers)
+
+
+def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing:
+    ring = open_ring(folder, environ)
+    if ring is not None:
+        return ring
+    from brokerctl.config.compile import compile_layers
+    from brokerctl.keys.create import create_ring
+
+    ring, notice = create_ring(folder, environ, compile_layers(layers, environ).keeper)
+    if notice:
+        write_line(_STDERR, f"brokerctl: note: {notice}")
+    return ring
+
+
+def _find_plan(house: House) -> Plan:
+    """Return the compiled configuration; any edit of any layer has another name and is compiled."""
+    name = plain_name(house.ring.name_key, "plan", __version__, *house.layers.fingerprint_parts())
+    sealed = house.store.find_sealed(PLAN, name)
+    plan = config_plan.parse_plan(sealed) if sealed is not None else None
+    if plan is None:
+        from brokerctl.config.compile import compile_layers
+
+        plan = compile_layers(house.layers, house.environ)
+        house.store.put_sealed(PLAN, name, config_plan.render_plan(plan))
+    return plan
+
+
+def run_hot(words: list[str], environ: Mapping[str, str]) -> int | None:
+    """Run a `get` in the written grammar; None where the full program must look."""
+    if words[0] != "get":
+        return None
+    options = parse_get(words[1:], environ.get("BROKERCTL_PROFILE"))
+    return None if options is None else run_get(options, environ)
+
+
+def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
+    """Get one token and print it, or print the error; return the exit code."""
+    is_json = options.form == "json"
+    try:
+        house = open_house(environ)
+        profile = find_profile(house.plan.profiles, options.profile)
+        answer = house.broker.get(make_request(options, environ))
+        return deliver(house, answer, render(answer, profile, options.form, time.time()))
+    except BrokerError as error:
+        return print_error(error, is_json=is_json)
+    except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
+        return print_error(unexpected(error, environ), is_json=is_json)
+
+
+def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenRequest:
+    """Turn options into the request that the broker decides on."""
+    purpose = options.purpose or environ.get("BROKERCTL_PURPOSE")
+    return TokenRequest(
+        profile=options.profile,
+        requester=read_requester(environ, "get"),
+        subject=options.subject,
+        scopes=options.scopes,
+        resource=options.resource,
+        min_ttl_s=options.min_ttl_s,
+        is_fresh=options.is_fresh,
+        purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
+    )
+
+
+def deliver(house: House, answer: AccessToken, line: bytes) -> int:
+    """Write the answer to stdout in full, or record that it was not delivered."""
+    if answer.warning:
+        write_line(_STDERR, f"brokerctl: warning: {safe(answer.warning)}")
+    try:
+        write_fully(_STDOUT, line)
+    except OSError as error:
+        house.broker.not_delivered(answer)
+        reason = os.strerror(error.errno or 0).lower()
+        return print_error(BrokerError(f"the token could not be written to stdout: {reason}"))
+    return 0
+
+
+def write_fully(fd: int, data: bytes) -> None:
+    """Write every byte, waiting where a non-blocking stream is full; raises OSError."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            if not select.select([], [fd], [], 20)[1]:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+
+
+def write_line(fd: int, text: str) -> None:
+    """Write one line for people; a stream that is gone is no reason to fail."""
+    try:
+        write_fully(fd, text.encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        return
+
+
+def print_error(error: BrokerError, *, is_json: bool = False) -> int:
+    """Print two lines, or one JSON object, on stderr; return the exit code."""
+    if is_json:
+        body: dict[str, object] = {
+            "code": error.exit_code,
+            "name": error.name,
+            "message": error.message,
+            "hint": error.hint,
+        }
+        if error.rule is not None:
+            body["rule"] = error.rule
+        write_line(_STDERR, jsonlite.dumps({"schema": 1, "error": body}))
+    else:
+        write_line(_STDERR, f"brokerctl: error: {safe(error.message)}")
+        if error.hint:
+            write_line(_STDERR, f"brokerctl: hint: {safe(error.hint)}")
+    return error.exit_code
+
+
+def unexpected(error: Exception, environ: Mapping[str, str]) -> BrokerError:
+    """Wrap a bug: its kind and place, never its values (they may hold a secret)."""
+    place = ""
+    step = error.__traceback__
+    while environ.get("BROKERCTL_DEBUG") and step is not None:
+        code = step.tb_frame.f_code
+        place += f" {os.path.basename(code.co_filename)}:{step.tb_lineno}"
+        step = step.tb_next
+    return BrokerError(
+        f"unexpected {type(error).__name__}{place}",
+        hint="this is a bug; BROKERCTL_DEBUG=1 shows where, without values",
+    )
