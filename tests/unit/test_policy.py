@@ -1,0 +1,61 @@
+"""The built-in rules: a subset of the profile, for the owner."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from brokerctl.model import Profile, Requester, TokenRequest
+from brokerctl.policy import decide
+
+PROFILE = Profile(
+    name="p",
+    issuer="https://issuer.example",
+    flow="device",
+    client_id="c",
+    scopes=("read", "write"),
+    resource=("https://a.example",),
+    max_ttl_s=600,
+)
+
+
+def request(**fields: object) -> TokenRequest:
+    requester = Requester(uid=os.geteuid(), pid=1)
+    return TokenRequest(profile="p", requester=requester).replace(**fields)
+
+
+def test_as_the_profile_says() -> None:
+    """A plain request gets the profile's own scopes and limit."""
+    decision = decide(PROFILE, request())
+    assert (decision.scopes, decision.max_ttl_s) == (("read", "write"), 600)
+    assert decision.effect == "narrow"  # by the profile's max_ttl
+
+
+@pytest.mark.parametrize(("asked", "left"), [(60, 60), (6000, 600)])
+def test_shortest_limit_wins(asked: float, left: float) -> None:
+    """A request can shorten the profile's max_ttl and never lengthen it."""
+    assert decide(PROFILE, request(max_ttl_s=asked)).max_ttl_s == left
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"scopes": ("admin",)},
+        {"scopes": ("read", "admin")},
+        {"resource": ("https://b.example",)},
+        {"requester": Requester(uid=os.geteuid() + 1, pid=1)},
+    ],
+)
+def test_wider_is_denied(fields: dict[str, object]) -> None:
+    """What the profile was not given, no request gets; the decision names its rule."""
+    decision = decide(PROFILE, request(**fields))
+    assert decision.effect == "deny"
+    assert decision.rule
+    assert decision.reason
+
+
+def test_narrowing() -> None:
+    """A request for less gets less."""
+    decision = decide(PROFILE, request(scopes=("read",)))
+    assert (decision.effect, decision.scopes) == ("narrow", ("read",))
