@@ -11,16 +11,19 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
+from brokerctl.keys.shield import harden as harden  # noqa: PLC0414 - the room's door
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Protocol
+    from typing import Any, Protocol, TypeAlias
 
     from brokerctl.files import Folder
     from brokerctl.keys.pin import Pin
     from brokerctl.keys.ring import KeyRing
     from brokerctl.system import System
+
+    UnlockFor: TypeAlias = Callable[[], int | None]  # seconds; None: the default; 0: not at all
 
     class Keeper(Protocol):
         """Keeps one wrapping key for each id."""
@@ -97,36 +100,18 @@ class Means:
 
 
 def open_ring(
-    home: Folder,
-    environ: Mapping[str, str],
-    system: System,
-    *,
-    unlock_for_s: int | None = None,
-    notices: list[str] | None = None,
-) -> KeyRing:
-    """Open the ring of this home, or make it at first use; what must be said then is in `notices`.
-
-    Nobody is asked anything. KeyLockedError where the key exists and can't be had now.
-    """
-    ring = find_ring(home, environ, unlock_for_s=unlock_for_s)
-    if ring is None:
-        create = _load("brokerctl.keys.create:create_ring")
-        created = create(home, environ, system, unlock_for_s=unlock_for_s)
-        if notices is not None and created.notice is not None:
-            notices.append(created.notice)
-        ring = created.ring
-    return ring
-
-
-def find_ring(
-    home: Folder, environ: Mapping[str, str], *, unlock_for_s: int | None = None
+    home: Folder, environ: Mapping[str, str], *, unlock_for: UnlockFor | None = None
 ) -> KeyRing | None:
-    """Open the ring of this home; None if it has none yet."""
+    """Open the ring of this home; None if it has none yet, and `create.create_ring` makes it.
+
+    Nobody is asked anything: KeyLockedError where the key exists and can't be had now. `unlock_for`
+    is called for the configured seconds only when a key is about to be put into the cache.
+    """
     folder = home.child(FOLDER, create=False)
     if folder is None:
         return None
     try:
-        return open_state(Means(folder, environ), unlock_for_s)
+        return open_state(Means(folder, environ), unlock_for)
     finally:
         folder.close()
 
@@ -144,7 +129,7 @@ def read_state(folder: Folder) -> tuple[Pin, bytes] | None:
     return pins.parse_pin(choice), sealed
 
 
-def open_state(means: Means, unlock_for_s: int | None = None) -> KeyRing | None:
+def open_state(means: Means, unlock_for: UnlockFor | None = None) -> KeyRing | None:
     """Open the ring that is there, if there is one; a `rekey` meanwhile is followed."""
     _refuse_switch(means)
     for attempt in range(_ATTEMPTS):
@@ -155,7 +140,7 @@ def open_state(means: Means, unlock_for_s: int | None = None) -> KeyRing | None:
         if pin is None:
             continue  # the choice was read before a rekey and the ring after it
         try:
-            return _open(means, pin, state[1], unlock_for_s)
+            return _open(means, pin, state[1], unlock_for)
         except StoreError:
             if attempt + 1 == _ATTEMPTS or read_state(means.folder) == state:
                 raise
@@ -174,9 +159,8 @@ def sealing_pin(pin: Pin, sealed: bytes) -> Pin | None:
     return None
 
 
-def _open(means: Means, pin: Pin, sealed: bytes, unlock_for_s: int | None) -> KeyRing:
-    timeout_s = cached_for_s(pin.keeper, unlock_for_s)
-    if timeout_s > 0:
+def _open(means: Means, pin: Pin, sealed: bytes, unlock_for: UnlockFor | None) -> KeyRing:
+    if pin.keeper in CACHED_FOR_S:
         key = means.cache.find(pin.wrap_id)
         if key is not None:
             try:
@@ -188,9 +172,17 @@ def _open(means: Means, pin: Pin, sealed: bytes, unlock_for_s: int | None) -> Ke
         ring = rings.open_sealed_ring(sealed, key)
     except DamagedError as error:
         raise wrong_key(pin, means, error) from None
-    if timeout_s > 0:
-        means.cache.put(pin.wrap_id, key, timeout_s)
+    remember(means, pin, key, unlock_for)
     return ring
+
+
+def remember(means: Means, pin: Pin, key: bytes, unlock_for: UnlockFor | None) -> bool:
+    """Put the key into the kernel's cache, where this keeper wants one; say whether it is there."""
+    default = CACHED_FOR_S.get(pin.keeper)
+    if default is None:
+        return False
+    wanted = unlock_for() if unlock_for is not None else None
+    return means.cache.put(pin.wrap_id, key, default if wanted is None else wanted)
 
 
 def wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
@@ -203,12 +195,6 @@ def wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
             hint="set the BROKERCTL_KEY that this store was made with",
         )
     return DamagedError(error.message, hint="put keys/ back from a backup")
-
-
-def cached_for_s(keeper_name: str, unlock_for_s: int | None = None) -> int:
-    """Return for how many seconds the kernel keeps this keeper's key; 0: not at all."""
-    default = CACHED_FOR_S.get(keeper_name, 0)
-    return unlock_for_s if default and unlock_for_s is not None else default
 
 
 def keeper(name: str, means: Means) -> Keeper:

@@ -8,13 +8,12 @@ anything was sealed by, and the next first use starts over. A ring is never over
 from __future__ import annotations
 
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.keys import FOLDER, Means, cached_for_s, keeper, open_state
+from brokerctl.keys import FOLDER, Means, keeper, open_state, remember
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
 from brokerctl.keys.env import VARIABLE
 from brokerctl.keys.given import is_given
 from brokerctl.keys.lock import locked
-from brokerctl.model import Value
 from brokerctl.sodium import random_bytes
 
 TYPE_CHECKING = False
@@ -22,63 +21,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.files import Folder
-    from brokerctl.keys import Cache
+    from brokerctl.keys import UnlockFor
     from brokerctl.keys.pin import Pin
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.system import System
 
 _SEALED = ("grants", "secrets")  # what a lost ring would lose
-
-
-class Created(Value):
-    """The ring, who keeps its key, and what to say once on stderr about it."""
-
-    ring: KeyRing
-    keeper: str
-    notice: str | None = None
 
 
 def create_ring(
     home: Folder,
     environ: Mapping[str, str],
-    system: System,
-    *,
     choice: str | None = None,
+    *,
     ask: Callable[[str], str] | None = None,
-    unlock_for_s: int | None = None,
-    cache: Cache | None = None,
-) -> Created:
-    """Make the ring of this home, or open the one that somebody else made meanwhile.
+    unlock_for: UnlockFor | None = None,
+) -> tuple[KeyRing, str | None]:
+    """Make the ring of this home, or open the one that another process made meanwhile.
 
-    `choice` is the configuration's `keys.keeper`; the environment's BROKERCTL_KEEPER is above it.
+    `choice` is the configuration's `keys.keeper`; BROKERCTL_KEEPER is above it. The second answer
+    is what to say once, on stderr, about a key that lies in a plain file.
     """
-    del system  # the folder brings its own
     folder = home.child(FOLDER)
     if folder is None:  # pragma: no cover - only `create=False` answers None
         raise StoreError(f"can't make {home.path}/{FOLDER}")
-    means = Means(folder, environ, ask=ask, cache=cache)
+    means = Means(folder, environ, ask=ask)
     try:
         with locked(folder):
-            ring = open_state(means, unlock_for_s)
+            ring = open_state(means, unlock_for)
             if ring is not None:
-                state = pins.parse_pin(folder.read(pins.NAME, pins.MAX_BYTES) or b"")
-                return Created(ring=ring, keeper=state.keeper)
+                return ring, None
             _refuse_lost_ring(home)
-            return _create(means, environ.get("BROKERCTL_KEEPER") or choice, unlock_for_s)
+            return _create(means, environ.get("BROKERCTL_KEEPER") or choice, unlock_for)
     finally:
         folder.close()
 
 
-def _create(means: Means, wanted: str | None, unlock_for_s: int | None) -> Created:
+def _create(
+    means: Means, wanted: str | None, unlock_for: UnlockFor | None
+) -> tuple[KeyRing, str | None]:
     _forget_unfinished(means)
     pin, key, notice = _choose(means, wanted)
     ring = rings.new_ring()
     means.folder.write(pins.NAME, pins.render_pin(pin))
     means.folder.write(rings.NAME, rings.seal_ring(ring, pin.wrap_id, key))
-    timeout_s = cached_for_s(pin.keeper, unlock_for_s)
-    if timeout_s > 0:
-        means.cache.put(pin.wrap_id, key, timeout_s)
-    return Created(ring=ring, keeper=pin.keeper, notice=notice)
+    remember(means, pin, key, unlock_for)
+    return ring, notice
 
 
 def _choose(means: Means, wanted: str | None) -> tuple[Pin, bytes, str | None]:
