@@ -120,7 +120,7 @@ class OidcProvider:
         """Change how an endpoint answers: `mode(token="503")`.
 
         Endpoints: token, revocation, introspection, device, metadata. Modes: `ok`, `hang`, a
-        status, `slow:MS`, and `lost`, which is carried out but never answered; `503*2` is for two requests.
+        status, `slow:MS`, and `lost`, which is carried out but never answered; `503*2` is for two.
         """
         answer = self.send("/__mode", json.dumps(endpoints).encode())
         assert answer.status == 200, answer
