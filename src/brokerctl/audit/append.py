@@ -59,7 +59,7 @@ class Log:
         """
         now = self.clock()
         body = render_body(event, fields, now)
-        what = name_refusal(self.ring, event, fields) if is_refusal(fields) else None
+        what = name_refusal(self.ring, event, fields) if is_refusal(event, fields) else None
         try:
             return self._append(body, what, now, durable=durable)
         except StoreError as error:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _WINDOW_MICROS = 60_000_000
 _SLOTS = 16
 _ENTRY_BYTES = 192
+_REFUSED = (".denied", ".refused")
 _REFUSAL = b"refusal"
 _COUNTER = b"counter"
 
@@ -36,12 +37,13 @@ class Counter(Value):
     count: int = 0
 
 
-def is_refusal(fields: dict[str, Any]) -> bool:
-    """Say whether the fields are those of a request that policy denied."""
+def is_refusal(event: str, fields: dict[str, Any]) -> bool:
+    """Say whether a record is of a request that got no token."""
     decision = fields.get("decision")
     if isinstance(decision, Value):
-        return bool(getattr(decision, "effect", None) == "deny")
-    return isinstance(decision, dict) and decision.get("effect") == "deny"
+        decision = decision.as_dict()
+    is_denied = isinstance(decision, dict) and decision.get("effect") == "deny"
+    return is_denied or event.endswith(_REFUSED)
 
 
 def name_refusal(ring: LogKeys, event: str, fields: dict[str, Any]) -> str:

@@ -89,19 +89,27 @@ def _search(
 
 
 def judge(ring: LogKeys, skipped: bytes, *, ends_open: bool) -> Damage:
+    """Measure and name what lies behind the last right line."""
+    return Damage(
+        is_torn=is_torn(skipped, ends_open=ends_open),
+        skipped=len(skipped),
+        lines=_count_whole(skipped),
+        hash=hash_bytes(ring, SKIPPED, skipped),
+        ends_open=ends_open,
+    )
+
+
+def is_torn(skipped: bytes, *, ends_open: bool) -> bool:
     """Tell a write that was cut short from an edit.
 
     Torn is what has no newline at its end and no whole line in it: writers may have died one
     after the other, each leaving half a line behind the newline that it began with.
     """
-    lines = sum(map(is_shaped, skipped.split(b"\n")))
-    return Damage(
-        is_torn=ends_open and not lines,
-        skipped=len(skipped),
-        lines=lines,
-        hash=hash_bytes(ring, SKIPPED, skipped),
-        ends_open=ends_open,
-    )
+    return ends_open and not _count_whole(skipped)
+
+
+def _count_whole(skipped: bytes) -> int:
+    return sum(map(is_shaped, skipped.split(b"\n")))
 
 
 def _before(folder: Folder, ring: LogKeys, limit: int) -> Tail | None:
