@@ -15,7 +15,7 @@ from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint, DeviceCodeGrant
 from authlib.oidc.core import UserInfo
 from authlib.oidc.core.grants import OpenIDToken
 
-from brokerctl.demo.state import CODE_TTL_S, DEVICE_TTL_S, Code, Device, Issued
+from brokerctl.demo.state import Code, Device, Issued
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey
@@ -71,7 +71,7 @@ class AuthorizationCode(_Mixin, grants.AuthorizationCodeGrant):
             code_challenge=data["code_challenge"],
             code_challenge_method=data["code_challenge_method"],
             family=secrets.token_hex(8),
-            expires_at=time.time() + CODE_TTL_S,
+            expires_at=time.time() + self.state.settings.code_ttl,
         )
 
     def query_authorization_code(self, code: str, client: Ours) -> Code | None:
@@ -111,7 +111,11 @@ class Refresh(_Mixin, grants.RefreshTokenGrant):
     """Refresh with rotation; a refresh token used twice ends its family."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
-    INCLUDE_NEW_REFRESH_TOKEN = True
+
+    @property
+    def INCLUDE_NEW_REFRESH_TOKEN(self) -> bool:  # type: ignore[override]  # noqa: N802 - Authlib's name
+        """Say whether to rotate."""
+        return not self.state.settings.no_rotate
 
     def authenticate_refresh_token(self, refresh_token: str) -> Ours:
         """Return a refresh token that is good, or end the family of one that was used."""
@@ -126,7 +130,7 @@ class Refresh(_Mixin, grants.RefreshTokenGrant):
 
     def revoke_old_credential(self, refresh_token: Ours) -> None:
         """Mark the old one as used."""
-        refresh_token.is_used = True
+        refresh_token.is_used = not self.state.settings.no_rotate
 
 
 class DeviceCode(_Mixin, DeviceCodeGrant):
@@ -158,11 +162,11 @@ class DeviceCode(_Mixin, DeviceCodeGrant):
 class DeviceAuthorization(DeviceAuthorizationEndpoint):
     """The device flow's first request (RFC 8628, section 3.1)."""
 
-    EXPIRES_IN = DEVICE_TTL_S
     server: Issuer
 
     def create_endpoint_response(self, request: Ours) -> tuple[int, Any, Any]:
-        """Answer with codes, at the interval in force."""
+        """Answer with codes, at the lifetime and interval in force."""
+        self.EXPIRES_IN = self.server.state.settings.device_ttl
         self.INTERVAL = self.server.state.settings.interval
         self.resource = resources(request)
         return super().create_endpoint_response(request)  # type: ignore[no-untyped-call, no-any-return]  # no stub
@@ -179,7 +183,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
             user_code=data["user_code"],
             resource=self.resource,
             family=secrets.token_hex(8),
-            expires_at=time.time() + DEVICE_TTL_S,
+            expires_at=time.time() + data["expires_in"],
         )
 
 

@@ -145,11 +145,11 @@ class Issuer(AuthorizationServer):
         """Answer with RFC 8414's document, which is OpenID's discovery document as well."""
         methods = ours.AUTH_METHODS
         endpoints = {
-            "authorization_endpoint": "/authorize",
+            "authorization_endpoint": "/auth",
             "token_endpoint": "/token",
-            "device_authorization_endpoint": "/device_authorization",
-            "revocation_endpoint": "/revoke",
-            "introspection_endpoint": "/introspect",
+            "device_authorization_endpoint": "/device/auth",
+            "revocation_endpoint": "/token/revocation",
+            "introspection_endpoint": "/token/introspection",
             "jwks_uri": "/jwks",
         }
         return json_reply(
@@ -193,7 +193,7 @@ class Issuer(AuthorizationServer):
         """Take the consent page's form: the request again, a name, and yes or no."""
         try:
             grant = self.get_consent_grant(request)  # type: ignore[no-untyped-call]  # no stub
-            said_no = request.payload.data.get("decision") == "deny"
+            said_no = "abort" in request.payload.data
             subject = request.payload.data.get("login") or self.state.settings.subject
             return self._redirect(request, grant, None if said_no else subject)
         except OAuth2Error as error:
@@ -218,7 +218,7 @@ class Issuer(AuthorizationServer):
         device = self.state.find_device(user_code)
         if device is None:
             return pages.page("Unknown or expired code", "", 404)
-        if data.get("decision") == "deny":
+        if "abort" in data:
             device.is_denied = True
             return pages.page("The device was refused", "")
         device.subject = data.get("login") or self.state.settings.subject

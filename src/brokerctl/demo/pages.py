@@ -53,13 +53,13 @@ def consent_page(datalist: Mapping[str, list[str]], subject: str) -> Reply:
     hidden = "".join(
         f'<input type=hidden name="{html.escape(name)}" value="{html.escape(value)}">'
         for name, values in datalist.items()
-        if name not in {"login", "decision"}
+        if name not in {"login", "confirm", "abort"}
         for value in values
     )
     client, scopes = (
         html.escape(" ".join(datalist.get(name, ["nothing"]))) for name in ("client_id", "scope")
     )
-    form = f'<form method=post action="/authorize">{hidden}{_buttons(subject)}</form>'
+    form = f'<form method=post action="/auth">{hidden}{_buttons(subject)}</form>'
     return page(f"{client} asks for: {scopes}", form)
 
 
@@ -73,5 +73,6 @@ def device_page(user_code: str, subject: str) -> Reply:
 def _buttons(subject: str) -> str:
     return (
         f'<label>Name <input name=login value="{html.escape(subject)}"></label>'
-        "<button>Allow</button><button name=decision value=deny>Deny</button>"
+        "<input type=hidden name=confirm value=yes><button>Allow</button>"
+        "<button name=abort value=yes>Deny</button>"
     )

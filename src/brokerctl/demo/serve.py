@@ -1,9 +1,4 @@
-"""The demo issuer as a process: a thin HTTP adapter on loopback, and a few knobs for tests.
-
-`GET /__counts` says how many requests of each kind came, `POST /__reset` forgets everything, and
-`POST /__mode` changes `Settings`, above all how the token endpoint behaves:
-`{"token": "ok" | "hang" | "503" | "slow:MS"}`.
-"""
+"""The demo issuer as a process: a thin HTTP adapter on loopback; see control.py for its knobs."""
 
 from __future__ import annotations
 
@@ -16,16 +11,17 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from brokerctl.demo.control import Control
 from brokerctl.demo.issuer import Issuer, Request
 from brokerctl.demo.pages import Reply, json_reply
 from brokerctl.demo.state import Settings, State
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+Routes = dict[tuple[str, str], tuple[str | None, Callable[[Request], Reply]]]
 _MAX_BODY_BYTES = 65536
 _READ_TIMEOUT_S = 30
 _METADATA = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
@@ -46,7 +42,9 @@ class Server(ThreadingHTTPServer):
         host = f"[{address}]" if ":" in address else address
         self.host = f"{host}:{self.server_port}"
         self.state = State(settings)
+        self.control = Control(self.state)
         self.issuer = Issuer(f"http://{self.host}", self.state)
+        self.routes = _routes(self.issuer)
 
     def server_bind(self) -> None:
         """Bind without the look-up of our own name that the base class makes."""
@@ -61,15 +59,9 @@ class Server(ThreadingHTTPServer):
 
     def ready_line(self) -> str:
         """Return the one line of JSON that says where the issuer is and who may use it."""
-        clients = [
-            {
-                "client_id": client.client_id,
-                "client_secret": client.client_secret,
-                "grant_types": list(client.grant_types),
-            }
-            for client in self.state.clients.values()
-        ]
-        return json.dumps({"issuer": self.issuer.url, "clients": clients})
+        clients = self.state.clients.values()
+        secrets = {client.client_id: client.client_secret for client in clients}
+        return json.dumps({"issuer": self.issuer.url, "clients": secrets})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -98,45 +90,49 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") != self.server.host:
             self._send(json_reply({"error": "invalid_request"}, 421))
             return
+        if self.path.startswith("/__"):
+            headers = dict(self.headers.items())
+            self._send(self.server.control.answer(self.command, self.path, body, headers))
+            return
         path = self.path.partition("?")[0]
-        if path.startswith("/__"):
-            self._send(_control(self.server.state, self.command, path, body))
-        else:
-            self._send(self._route(path, body))
-
-    def _route(self, path: str, body: str) -> Reply | None:
-        issuer, state = self.server.issuer, self.server.state
-        answer = _routes(issuer).get((self.command, path))
-        if answer is None:
-            return json_reply({"error": "not_found"}, 404)
-        name, call = answer
+        self.server.control.count("paths", path)
+        endpoint, call = self.server.routes.get((self.command, path), (None, _not_found))
         try:
-            request = Request(
-                self.command, issuer.url + self.path, dict(self.headers.items()), body
-            )
-            if path == "/token":
-                state.count(request.payload.grant_type or "none")
-                if (blocked := self._misbehave()) is not None:
-                    return blocked
-            else:
-                state.count(name)
-            with state.lock:
-                return call(request)
-        except ValueError:  # what Authlib does not expect in a request
-            return json_reply({"error": "invalid_request"}, 400)
+            headers = dict(self.headers.items())
+            request = Request(self.command, self.server.issuer.url + self.path, headers, body)
+        except ValueError:  # too many parameters
+            self._send(json_reply({"error": "invalid_request"}, 400))
+            return
+        grant_type = request.payload.grant_type or ""
+        if endpoint == "token":
+            self.server.control.count("grants", grant_type)
+        reply = self._behave(endpoint, call, request)
+        if endpoint == "token" and reply is not None and reply.status == HTTPStatus.OK:
+            self.server.control.count("issued", grant_type)
+        self._send(reply)
 
-    def _misbehave(self) -> Reply | None:
-        settings = self.server.state.settings
-        while settings.token == "hang":
-            time.sleep(0.02)
-        if settings.token == "503":
-            return Reply(503, "out of order\n", {"Content-Type": "text/plain"})
-        if settings.token.startswith("slow:"):
-            time.sleep(int(settings.token[5:]) / 1000)
-        return None
+    def _behave(
+        self, endpoint: str | None, call: Callable[[Request], Reply], request: Request
+    ) -> Reply | None:
+        """Let the issuer answer, or do what a test wants instead; None breaks the connection."""
+        word, changed = self.server.control.take_mode(endpoint)
+        if word == "hang":
+            changed.wait()
+            return None
+        if word.isdecimal():
+            return json_reply({"error": "temporarily_unavailable"}, int(word))
+        if word.startswith("slow:"):
+            time.sleep(int(word[5:]) / 1000)
+        try:
+            with self.server.state.lock:
+                reply = call(request)
+        except ValueError:  # what Authlib does not expect in a request
+            reply = json_reply({"error": "invalid_request"}, 400)
+        return None if word == "lost" else reply
 
     def _send(self, reply: Reply | None) -> None:
         if reply is None:
+            self.close_connection = True
             return
         self.send_response(reply.status)
         for name, value in reply.headers.items():
@@ -149,68 +145,50 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing: request lines hold codes."""
 
 
-def _routes(issuer: Issuer) -> dict[tuple[str, str], tuple[str, Callable[[Request], Reply]]]:
-    def endpoint(name: str) -> tuple[str, Callable[[Request], Reply]]:
-        return name, lambda request: issuer.create_endpoint_response(name, request)  # type: ignore[no-untyped-call]  # no stub
-
-    return {
-        **{("GET", path): ("metadata", lambda _: issuer.metadata()) for path in _METADATA},
-        ("GET", "/jwks"): ("jwks", lambda _: issuer.jwks()),
-        ("GET", "/authorize"): ("authorize", issuer.authorize),
-        ("POST", "/authorize"): ("consent", issuer.decide),
-        ("GET", "/device"): ("device", issuer.device_page),
-        ("POST", "/device"): ("device", issuer.device_page),
-        ("POST", "/token"): (
-            "token",
-            lambda request: cast("Reply", issuer.create_token_response(request)),
-        ),
-        ("POST", "/device_authorization"): endpoint("device_authorization"),
-        ("POST", "/revoke"): endpoint("revocation"),
-        ("POST", "/introspect"): endpoint("introspection"),
-    }
-
-
-def _control(state: State, method: str, path: str, body: str) -> Reply:
-    if (method, path) == ("GET", "/__counts"):
-        with state.lock:
-            return json_reply(state.counts)
-    if (method, path) == ("POST", "/__reset"):
-        state.reset()
-        return json_reply({})
-    if (method, path) == ("POST", "/__mode"):
-        try:
-            _change(state.settings, json.loads(body))
-        except (ValueError, TypeError, AttributeError) as error:
-            return json_reply({"error": str(error)}, 400)
-        return json_reply(vars(state.settings))
+def _not_found(_: Request) -> Reply:
     return json_reply({"error": "not_found"}, 404)
 
 
-def _change(settings: Settings, changes: dict[str, Any]) -> None:
-    for name, value in changes.items():
-        if type(value) is not type(getattr(settings, name)):
-            raise ValueError(f"{name} has another type")
-        if name == "token" and value not in {"ok", "hang", "503"}:
-            int(value.removeprefix("slow:"))
-    for name, value in changes.items():
-        setattr(settings, name, value)
+def _routes(issuer: Issuer) -> Routes:
+    """Return (endpoint for modes, call) by method and path."""
+
+    def endpoint(name: str) -> Callable[[Request], Reply]:
+        return lambda request: issuer.create_endpoint_response(name, request)  # type: ignore[no-untyped-call]  # no stub
+
+    return {
+        **{("GET", path): ("metadata", lambda _: issuer.metadata()) for path in _METADATA},
+        ("GET", "/jwks"): (None, lambda _: issuer.jwks()),
+        ("GET", "/auth"): (None, issuer.authorize),
+        ("POST", "/auth"): (None, issuer.decide),
+        ("GET", "/device"): (None, issuer.device_page),
+        ("POST", "/device"): (None, issuer.device_page),
+        ("POST", "/device/auth"): ("device", endpoint("device_authorization")),
+        ("POST", "/token"): ("token", cast("Any", issuer.create_token_response)),
+        ("POST", "/token/revocation"): ("revocation", endpoint("revocation")),
+        ("POST", "/token/introspection"): ("introspection", endpoint("introspection")),
+    }
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("brokerctl demo --serve", allow_abbrev=False)
-    parser.add_argument("--address", default="127.0.0.1")
+    parser = argparse.ArgumentParser("python -m brokerctl.demo.serve", allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--access-ttl", type=int, default=3600, metavar="SECONDS")
-    parser.add_argument("--interval", type=int, default=5, metavar="SECONDS")
-    parser.add_argument("--subject", default="alice")
-    parser.add_argument("--auto-approve", action="store_true")
     parser.add_argument("--until-eof", action="store_true", help="end when stdin is closed")
+    for name, default in vars(Settings()).items():
+        switch = "--" + name.replace("_", "-")
+        if isinstance(default, bool):
+            parser.add_argument(switch, action="store_true")
+        else:
+            parser.add_argument(switch, type=type(default), default=default)
     return parser.parse_args(argv)
 
 
-def serve(settings: Settings, address: str, port: int, *, until_eof: bool) -> None:
-    """Serve until SIGINT or SIGTERM, or until stdin is closed; print the ready line first."""
-    with Server(address, port, settings) as server:
+def serve(settings: Settings, host: str, port: int, *, until_eof: bool) -> None:
+    """Serve until SIGINT or SIGTERM, or until stdin is closed; print the ready line first.
+
+    Raises ValueError for an address that is not loopback, OSError for one that is taken.
+    """
+    with Server(host, port, settings) as server:
         ended = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: ended.set())
@@ -232,14 +210,9 @@ def _wait_for_eof(ended: threading.Event) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the issuer as `python -m brokerctl.demo.serve`; return the exit code."""
     options = _parse(sys.argv[1:] if argv is None else argv)
-    settings = Settings(
-        access_ttl=options.access_ttl,
-        interval=options.interval,
-        subject=options.subject,
-        auto_approve=options.auto_approve,
-    )
+    settings = Settings(**{name: getattr(options, name) for name in vars(Settings())})
     try:
-        serve(settings, options.address, options.port, until_eof=options.until_eof)
+        serve(settings, options.host, options.port, until_eof=options.until_eof)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"brokerctl: error: {error}\n")
         return 2

@@ -27,18 +27,17 @@ from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE, DeviceCredentialMixin
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-SCOPES = ("openid", "offline_access", "profile", "read", "write", "admin")
-CODE_TTL_S = 60
-DEVICE_TTL_S = 600
+SCOPES = ("openid", "offline_access", "read", "write", "admin")
 
 
 @dataclass(frozen=True)
 class Client(ClientMixin):
-    """A registered client: a native app without a secret, or a service with one."""
+    """A registered client: an app without a secret, or a service with one."""
 
     client_id: str
-    client_secret: str | None
+    auth_method: str
     grant_types: tuple[str, ...]
+    client_secret: str | None = None
     id_token_signed_response_alg: str = "ES256"
 
     def get_client_id(self) -> str:
@@ -72,8 +71,8 @@ class Client(ClientMixin):
         )
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002 - Authlib's signature
-        """Demand a secret from whoever has one."""
-        return (method == "none") == (self.client_secret is None)
+        """Allow the method that the client was registered with."""
+        return method == self.auth_method
 
     def check_response_type(self, response_type: str) -> bool:
         """Allow the code flow alone."""
@@ -188,24 +187,31 @@ class Issued(TokenMixin):
 
 @dataclass
 class Settings:
-    """What `POST /__mode` and the options of `brokerctl demo --serve` can change."""
+    """What `POST /__mode` and the options of `brokerctl demo --serve` can change; seconds."""
 
     access_ttl: int = 3600
-    refresh_ttl: int = 30 * 24 * 3600
+    code_ttl: int = 60
+    device_ttl: int = 600
+    refresh_ttl: int = 14 * 24 * 3600
     interval: int = 5
-    subject: str = "alice"
+    no_rotate: bool = False
     auto_approve: bool = False
-    token: str = "ok"  # ok | hang | 503 | slow:MS
+    subject: str = "alice"
 
 
 def default_clients() -> dict[str, Client]:
-    """Make two clients; the secret shows who forgets to encode it (RFC 6749, section 2.3.1)."""
+    """Make the clients; their secrets show who forgets to encode them (RFC 6749, 2.3.1)."""
     native = ("authorization_code", DEVICE_CODE_GRANT_TYPE, "refresh_token")
-    secret = f"{secrets.token_urlsafe(18)}%41+:&"
-    return {
-        "demo-native": Client("demo-native", None, native),
-        "demo-service": Client("demo-service", secret, ("client_credentials", *native)),
-    }
+    service = ("client_credentials", *native)
+    clients = [
+        Client("cli", "none", native),
+        Client("device", "none", native[1:]),
+        *(
+            Client(name, f"client_secret_{name}", service, f"{secrets.token_urlsafe(18)}%41+:&")
+            for name in ("basic", "post")
+        ),
+    ]
+    return {client.client_id: client for client in clients}
 
 
 @dataclass
@@ -217,19 +223,7 @@ class State:
     codes: dict[str, Code] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     tokens: dict[str, Issued] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def count(self, what: str) -> None:
-        """Count one request, whatever becomes of it."""
-        with self.lock:
-            self.counts[what] = self.counts.get(what, 0) + 1
-
-    def reset(self) -> None:
-        """Forget every token and count; the clients stay."""
-        with self.lock:
-            for forgotten in (self.codes, self.devices, self.tokens, self.counts):
-                forgotten.clear()
 
     def end_family(self, family: str) -> None:
         """Kill all that came from one login."""
