@@ -1,0 +1,69 @@
+"""The flows: how authority is first obtained, one file each, and the table that names them."""
+
+from __future__ import annotations
+
+from brokerctl.errors import IssuerError, not_in_this_version
+from brokerctl.oauth import load
+from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
+from brokerctl.oauth.message import host_of, should_retry
+from brokerctl.oauth.steps import Send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Protocol
+
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.oauth.steps import Steps
+
+    class Flow(Protocol):
+        """One way to authority; `needs_person` says that somebody must look at a browser."""
+
+        needs_person: bool
+
+        def obtain(self, ctx: FlowContext) -> Steps:
+            """Yield the steps to a token answer."""
+
+
+__all__ = ["FLOWS", "ClientCredentials", "FlowContext", "find_flow"]
+
+FLOWS = {
+    "client_credentials": "brokerctl.oauth.grants.client_credentials:ClientCredentialsFlow",
+    "code": "brokerctl.oauth.grants.code:Code",
+    "device": "brokerctl.oauth.grants.device:Device",
+}
+
+
+def find_flow(name: str) -> Flow:
+    """Return the flow of that name; one whose file does not exist yet is refused."""
+    if name not in FLOWS:
+        raise not_in_this_version(f"flow '{name}'")
+    flow: Flow = load(FLOWS[name])()
+    return flow
+
+
+def send_twice(make: Callable[[], HttpRequest]) -> Generator[Send, HttpResponse, HttpResponse]:
+    """Send, and once more at once after a 5xx or a broken connection.
+
+    The request is made anew, because an assertion's `jti` is good for one.
+    """
+    try:
+        response = yield Send(request=make())
+    except IssuerError as error:
+        if not should_retry(error):
+            raise
+    else:
+        if not should_retry(response):
+            return response
+    return (yield Send(request=make()))
+
+
+def get_endpoint(ctx: FlowContext, name: str) -> str:
+    """Return the endpoint of that metadata name; an issuer without it can't do what is asked."""
+    url: str | None = getattr(ctx.metadata, name)
+    if url is None:
+        raise IssuerError(
+            f"{host_of(ctx.profile.issuer)} names no {name}",
+            hint=f"put {name} into the profile '{ctx.profile.name}' if the issuer has one",
+        )
+    return url

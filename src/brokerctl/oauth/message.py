@@ -1,0 +1,117 @@
+"""What is sent and what comes back, as values; printing one shows neither token nor secret."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlencode
+
+from brokerctl.config.hosts import parse_url
+from brokerctl.errors import IssuerError, UsageError
+from brokerctl.model import Value
+from brokerctl.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Fields = Iterable[tuple[str, str | Secret]]
+
+FORM = ("content-type", "application/x-www-form-urlencoded")
+JSON = ("accept", "application/json")
+SERVER_ERRORS = range(500, 600)
+_SECONDS = re.compile(r"[0-9]{1,10}")
+
+
+class BrokenError(IssuerError):
+    """The connection broke before an answer came: unlike a time-out, worth one more try."""
+
+
+class HttpRequest(Value):
+    """One request; what must not be seen (form, Authorization) is a `Secret`.
+
+    `answered` and `broke` make what can come of it, for a sender that may not import this room.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str | Secret], ...] = ()
+    body: Secret | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method} {host_of(self.url)})"
+
+    @staticmethod
+    def answered(  # noqa: PLR0913 - the fields of an answer, all named
+        *,
+        status: int,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        sent_at: float,
+        received_at: float,
+    ) -> HttpResponse:
+        """Return the answer to this request."""
+        return HttpResponse(
+            status=status, headers=headers, body=body, sent_at=sent_at, received_at=received_at
+        )
+
+    @staticmethod
+    def broke(message: str) -> BrokenError:
+        """Return the error of a connection that broke before the answer was whole."""
+        return BrokenError(message)
+
+
+class HttpResponse(Value):
+    """One answer; header names in lower case, the body decoded and bounded; times since the epoch."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    sent_at: float = 0.0
+    received_at: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"HttpResponse({self.status}, {len(self.body)} bytes)"
+
+    def header(self, name: str) -> str | None:
+        """Return the value of the first header of that name (lower case), or None."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    def retry_after_s(self) -> int | None:
+        """Return `Retry-After` in seconds; a date or nonsense is None (RFC 9110, 10.2.3)."""
+        value = self.header("retry-after")
+        return int(value) if value is not None and _SECONDS.fullmatch(value) else None
+
+
+def post_form(
+    url: str, fields: Fields, headers: tuple[tuple[str, str | Secret], ...] = ()
+) -> HttpRequest:
+    """Make a form POST that asks for JSON."""
+    plain = [(key, v.reveal() if isinstance(v, Secret) else v) for key, v in fields]
+    body = Secret(urlencode(plain))
+    return HttpRequest(method="POST", url=url, headers=(FORM, JSON, *headers), body=body)
+
+
+def should_retry(outcome: HttpResponse | BaseException) -> bool:
+    """Say whether one more try at once is right: a 5xx or a broken connection, never a time-out."""
+    if isinstance(outcome, HttpResponse):
+        return outcome.status in SERVER_ERRORS
+    return isinstance(outcome, BrokenError)
+
+
+def host_of(url: str) -> str:
+    """Return the host for a message, which never names a path or a query."""
+    try:
+        return parse_url(url).host
+    except UsageError:
+        return "an unreadable address"
+
+
+def is_endpoint(url: object) -> bool:
+    """Say whether a secret may be sent there: https, or http on loopback, without a fragment."""
+    if not isinstance(url, str) or "#" in url:
+        return False
+    try:
+        parse_url(url)
+    except UsageError:
+        return False
+    return True

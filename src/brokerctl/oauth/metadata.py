@@ -1,0 +1,219 @@
+"""What an issuer says about itself (RFC 8414, OpenID Connect Discovery), believed in part.
+
+Security: the document must name the issuer that it was asked for, letter by letter, and what it
+calls an endpoint must be https (or on loopback, for an issuer that is itself on loopback).
+"""
+
+from __future__ import annotations
+
+import re
+
+from brokerctl import jsonlite
+from brokerctl.config.hosts import is_loopback, parse_issuer, parse_url
+from brokerctl.errors import IssuerError, UsageError
+from brokerctl.model import Value
+from brokerctl.oauth.message import JSON, HttpRequest, host_of, is_endpoint
+from brokerctl.oauth.steps import Send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    from brokerctl.model import Profile
+    from brokerctl.oauth.message import HttpResponse
+
+    Discovery = Generator[Send, HttpResponse, "Metadata"]
+
+DAY_S = 86400
+MAX_AGE_S = 7 * DAY_S
+OK, SERVER_ERROR = 200, 500
+ENDPOINTS = (
+    "authorization_endpoint",
+    "token_endpoint",
+    "device_authorization_endpoint",
+    "revocation_endpoint",
+    "introspection_endpoint",
+    "userinfo_endpoint",
+)
+_LISTS = (
+    "code_challenge_methods_supported",
+    "token_endpoint_auth_methods_supported",
+    "token_endpoint_auth_signing_alg_values_supported",
+    "scopes_supported",
+)
+_NEEDED = {
+    "code": {"authorization_endpoint", "token_endpoint"},
+    "device": {"device_authorization_endpoint", "token_endpoint"},
+}
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})\"?(?:[\s,]|$)", re.ASCII)
+_NO_STORE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:[\s,]|$)", re.ASCII)
+
+
+class Metadata(Value):
+    """The issuer's endpoints and abilities; None where it says nothing."""
+
+    issuer: str
+    fetched_at: float = 0.0
+    max_age_s: int = DAY_S
+    authorization_endpoint: str | None = None
+    token_endpoint: str | None = None
+    device_authorization_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+    introspection_endpoint: str | None = None
+    userinfo_endpoint: str | None = None
+    code_challenge_methods_supported: tuple[str, ...] | None = None
+    token_endpoint_auth_methods_supported: tuple[str, ...] | None = None
+    token_endpoint_auth_signing_alg_values_supported: tuple[str, ...] | None = None
+    scopes_supported: tuple[str, ...] | None = None
+    iss_in_callback: bool = False  # authorization_response_iss_parameter_supported (RFC 9207)
+
+    def is_current(self, now: float) -> bool:
+        """Say whether it may still be used without asking again."""
+        return self.fetched_at <= now < self.fetched_at + self.max_age_s
+
+
+def discover(profile: Profile, now: float = 0.0) -> Discovery:
+    """Yield the requests that find the profile's issuer; endpoints of the profile come first.
+
+    Where the profile has all endpoints that its flow needs, nothing is sent.
+    """
+    needed = _NEEDED.get(profile.flow, {"token_endpoint"})
+    if needed <= {name for name, _ in profile.endpoints}:
+        return with_configured(Metadata(issuer=profile.issuer, fetched_at=now), profile)
+    problem: IssuerError | None = None
+    for url in well_known(profile.issuer):
+        response = yield Send(request=HttpRequest(method="GET", url=url, headers=(JSON,)))
+        try:
+            return with_configured(parse_metadata(response, profile.issuer), profile)
+        except IssuerError as error:
+            problem = _worse(problem, error)
+    assert problem is not None  # noqa: S101 - there are always two forms
+    raise problem
+
+
+def _worse(first: IssuerError | None, second: IssuerError) -> IssuerError:
+    """Return the problem that tells more: a wrong document rather than a missing one."""
+    return second if first is None or isinstance(first, _MissingError) else first
+
+
+class _MissingError(IssuerError):
+    """There was no document at that address."""
+
+
+def well_known(issuer: str) -> tuple[str, str]:
+    """Return both addresses: RFC 8414 puts itself before the path, OpenID after it."""
+    try:
+        url = parse_url(parse_issuer(issuer))
+    except UsageError as error:
+        raise UsageError(f"the issuer can't be used: {error.message}") from error
+    start = issuer[: len(issuer) - len(url.path)] if url.path else issuer
+    path = url.path.removesuffix("/")  # RFC 8414, 3.1 and OpenID Discovery, 4
+    return (
+        f"{start}/.well-known/oauth-authorization-server{path}",
+        f"{start}{path}/.well-known/openid-configuration",
+    )
+
+
+def parse_metadata(response: HttpResponse, issuer: str) -> Metadata:
+    """Return what a metadata answer says, or IssuerError; the issuer in it must be identical."""
+    host = host_of(issuer)
+    if response.status != OK:
+        text = f"{host} answered {response.status} when asked for its metadata"
+        raise (IssuerError if response.status >= SERVER_ERROR else _MissingError)(text)
+    try:
+        body = jsonlite.loads(response.body)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise _MissingError(f"{host} answered with no metadata that can be read")
+    if body.get("issuer") != issuer:
+        raise IssuerError(
+            f"the metadata of {host} names another issuer",
+            hint="write the issuer exactly as its metadata does, trailing slash included",
+        )
+    found: dict[str, Any] = {name: _endpoint(body, name, issuer) for name in ENDPOINTS}
+    found.update({name: _strings(body.get(name)) for name in _LISTS})
+    return Metadata(
+        issuer=issuer,
+        fetched_at=response.sent_at,
+        max_age_s=max_age(response.header("cache-control")),
+        iss_in_callback=body.get("authorization_response_iss_parameter_supported") is True,
+        **found,
+    )
+
+
+def _endpoint(body: dict[str, Any], name: str, issuer: str) -> str | None:
+    url = body.get(name)
+    if url is None:
+        return None
+    if is_endpoint(url):
+        parts = parse_url(url)
+        # Security: an issuer elsewhere can't make us send a secret to a port of this machine.
+        if parts.scheme == "https" or is_loopback(parse_url(issuer).host):
+            return str(url)
+    raise IssuerError(f"the {name} in the metadata of {host_of(issuer)} is not an https URL")
+
+
+def _strings(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(item for item in value if isinstance(item, str))
+
+
+def max_age(cache_control: str | None) -> int:
+    """Return for how long an answer holds: as Cache-Control says, at most a week, else a day."""
+    text = (cache_control or "").lower()
+    if _NO_STORE.search(text):
+        return 0
+    match = _MAX_AGE.search(text)
+    return min(int(match[1]), MAX_AGE_S) if match else DAY_S
+
+
+def with_configured(metadata: Metadata, profile: Profile) -> Metadata:
+    """Return the metadata with the profile's own endpoints in place of the issuer's."""
+    chosen = {name: url for name, url in profile.endpoints if name in ENDPOINTS}
+    for name, url in chosen.items():
+        if not is_endpoint(url):
+            raise UsageError(f"'{profile.name}': {name} is neither https nor loopback")
+    return metadata.replace(**chosen)
+
+
+def endpoints_moved(old: Metadata, new: Metadata) -> str | None:
+    """Return the name of the first endpoint whose origin changed, or None.
+
+    Security: until a person logs in again, a moved endpoint is not sent a grant.
+    """
+    for name in ENDPOINTS:
+        before, after = getattr(old, name), getattr(new, name)
+        if before and after and parse_url(before).origin != parse_url(after).origin:
+            return name
+    return None
+
+
+def refuse_moved(old: Metadata, new: Metadata, profile: str) -> None:
+    """Raise IssuerError where an endpoint went to another origin since the last login."""
+    name = endpoints_moved(old, new)
+    if name is not None:
+        raise IssuerError(
+            f"the {name} of {host_of(new.issuer)} moved to {host_of(getattr(new, name))}",
+            hint=f"if that is right, run 'brokerctl login {profile}'",
+        )
+
+
+def render(metadata: Metadata) -> bytes:
+    """Return the metadata as it is sealed into the store."""
+    return jsonlite.dumps(metadata.as_dict() | {"v": 1}).encode()
+
+
+def parse(data: bytes) -> Metadata | None:
+    """Return rendered metadata; None for anything that this version did not write."""
+    try:
+        body = jsonlite.loads(data)
+        if body.pop("v") != 1:
+            return None
+        for name in _LISTS:
+            body[name] = None if body[name] is None else tuple(body[name])
+        return Metadata(**body)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

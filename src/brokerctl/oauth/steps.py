@@ -1,0 +1,67 @@
+"""What a flow asks its driver to do. The driver sends the result, or throws what went wrong.
+
+| step | is answered with |
+|---|---|
+| Send | HttpResponse; IssuerError is thrown in (BrokenError where the connection broke) |
+| Wait | None, after that many seconds |
+| ShowUserCode | None, at once |
+| Listen | the redirect URI that is now listened on |
+| Visit | the first callback query string that its `accept` does not refuse |
+"""
+
+from __future__ import annotations
+
+from brokerctl.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from brokerctl.oauth.message import HttpRequest
+    from brokerctl.oauth.tokens import TokenAnswer
+    from brokerctl.secret import Secret
+
+    Step = "Send | Wait | ShowUserCode | Listen | Visit"
+    Steps = Generator["Send | Wait | ShowUserCode | Listen | Visit", Any, TokenAnswer]
+
+
+class Send(Value):
+    """Send one HTTP request."""
+
+    request: HttpRequest
+
+
+class Wait(Value):
+    """Do nothing for some seconds, unless the user ends it."""
+
+    seconds: float
+
+
+class ShowUserCode(Value):
+    """Show a person where to go and what to type (RFC 8628, 3.3)."""
+
+    user_code: str  # as the issuer wrote it
+    verification_uri: str
+    complete: str | None  # the URI with the code in it, for a QR code
+    expires_at: float
+
+
+class Listen(Value):
+    """Open the loopback listener; None means any port."""
+
+    port: int | None = None
+
+
+class Visit(Value):
+    """Send a person's browser to the URL and wait for the callback, by listener or pasted.
+
+    `accept(query)` says whether a callback belongs to this login. Security: False means that it is
+    somebody else's (another `state`) and must be answered with an error and forgotten, while the
+    waiting goes on: otherwise any page could end a login.
+    """
+
+    url: str
+    redirect_uri: str
+    state: Secret
+    accept: Callable[[str], bool]
