@@ -11,13 +11,35 @@ if TYPE_CHECKING:
     from brokerctl.oauth.client_auth import FlowContext
 
 # Security: `extra` adds what an issuer wants; it can't change what the protocol is.
-RESERVED = frozenset({
-    "access_token", "assertion", "client_assertion", "client_assertion_type", "client_id",
-    "client_secret", "code", "code_challenge", "code_challenge_method", "code_verifier",
-    "device_code", "grant_type", "password", "redirect_uri", "refresh_token", "request",
-    "request_uri", "resource", "response_mode", "response_type", "scope", "state", "token",
-    "token_type_hint", "username",
-})  # fmt: skip - one name a line would fill a page
+RESERVED = frozenset(
+    {
+        "access_token",
+        "assertion",
+        "client_assertion",
+        "client_assertion_type",
+        "client_id",
+        "client_secret",
+        "code",
+        "code_challenge",
+        "code_challenge_method",
+        "code_verifier",
+        "device_code",
+        "grant_type",
+        "password",
+        "redirect_uri",
+        "refresh_token",
+        "request",
+        "request_uri",
+        "resource",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+        "token",
+        "token_type_hint",
+        "username",
+    }
+)  # fmt: skip - one name a line would fill a page
 
 
 def shared(ctx: FlowContext, *, with_scope: bool = True) -> list[tuple[str, str]]:

@@ -38,7 +38,9 @@ class TokenAnswer(Value):
 
     access_token: Secret
     token_type: str  # Bearer, as the issuer wrote it
-    expires_in: int | None  # seconds from `sent_at`; None: not said; 0: already over, not to be stored
+    expires_in: (
+        int | None
+    )  # seconds from `sent_at`; None: not said; 0: already over, not to be stored
     scopes: tuple[str, ...]  # granted, sorted; those asked for where the issuer says nothing
     refresh_token: Secret | None = None
     id_sub: str | None = None  # the ID token's `sub`, unverified but for the connection it came by

@@ -1,0 +1,261 @@
+"""The way to the network: the one module that imports an HTTP client.
+
+Nothing of the environment counts but what is read here: no .netrc, no key log file, no proxy for
+loopback. One deadline covers everything, because the client's own time-outs are per read and a
+server that drips a byte a second would never meet them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+import time
+import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import anyio
+import httpx2
+
+from brokerctl.config.hosts import is_loopback, parse_url
+from brokerctl.effects.proxies import find_proxy
+from brokerctl.errors import IssuerError, UsageError
+from brokerctl.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from brokerctl.config.hosts import Url
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
+
+CONNECT_S = 5.0
+MAX_BODY = 1 << 20
+MAX_HEADERS = 200
+_CA_FILES = (  # where OpenSSL was built for another distribution than this one
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+_CUT = (ConnectionResetError, BrokenPipeError, anyio.EndOfStream, ssl.SSLEOFError)
+_LOOPBACK = ("127.0.0.1", "[::1]")
+
+
+class Http:
+    """Sends requests of one profile; `ca_file` replaces the system's certificates."""
+
+    def __init__(
+        self,
+        ca_file: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        timeout_s: float = 20.0,
+    ) -> None:
+        self._environ = {} if environ is None else environ
+        self._ca_file = ca_file or self._environ.get("SSL_CERT_FILE") or None
+        self._timeout_s = timeout_s
+        self._tls: ssl.SSLContext | None = None
+
+    def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
+        """Return the answer, whatever its status; redirects are answers and not followed.
+
+        `deadline` is of the monotonic clock. Raises IssuerError, which names the host only:
+        request.broke(…) where the connection broke, so that one more try is worth it.
+        """
+        url = self._checked(request)
+        end = time.monotonic() + self._timeout_s if deadline is None else deadline
+        left = end - time.monotonic()
+        if left <= 0:
+            raise IssuerError(f"no time is left to ask {url.host}")
+        try:
+            return anyio.run(self._send, request, url, left)
+        except TimeoutError:
+            raise IssuerError(f"{url.host} did not answer in time") from None
+
+    @staticmethod
+    def _checked(request: HttpRequest) -> Url:
+        try:
+            return parse_url(request.url)
+        except UsageError as error:
+            raise IssuerError("nothing is sent to an address that is not https") from error
+
+    async def _send(self, request: HttpRequest, url: Url, left: float) -> HttpResponse:
+        asyncio.get_running_loop().set_default_executor(_DaemonThreads())
+        with anyio.fail_after(left):
+            if url.host == "localhost":
+                return await self._send_to_loopback(request, url)
+            return await self._exchange(request, url, url.host)
+
+    async def _send_to_loopback(self, request: HttpRequest, url: Url) -> HttpResponse:
+        """Send to 127.0.0.1, or to [::1] where nothing listens there: no resolver is asked."""
+        try:
+            return await self._exchange(request, url, _LOOPBACK[0])
+        except _NoConnectionError:
+            return await self._exchange(request, url, _LOOPBACK[1])
+
+    async def _exchange(self, request: HttpRequest, url: Url, host: str) -> HttpResponse:
+        proxy = None if is_loopback(url.host) else find_proxy(url, self._environ)
+        sent_at = time.time()
+        try:
+            async with (
+                httpx2.AsyncClient(
+                    verify=self._context(url, proxy),
+                    trust_env=False,
+                    follow_redirects=False,
+                    proxy=self._proxy(proxy),
+                    timeout=httpx2.Timeout(None, connect=CONNECT_S),
+                ) as client,
+                client.stream(
+                    request.method,
+                    f"{url.scheme}://{host}:{url.port}{_target(url)}",
+                    headers=_headers(request, url),
+                    content=request.body.reveal().encode() if request.body else None,
+                    extensions={"sni_hostname": url.host} if host != url.host else None,
+                ) as response,
+            ):
+                body = await _read(response, url.host)
+                headers = _answered_headers(response, url.host)
+        except httpx2.ConnectTimeout as error:
+            raise IssuerError(f"{url.host} can't be reached: no connection in time") from error
+        except httpx2.ConnectError as error:
+            raise _refused(error, request, url.host) from error
+        except httpx2.ProxyError as error:
+            raise IssuerError(f"the proxy does not lead to {url.host}") from error
+        except httpx2.TimeoutException as error:
+            raise IssuerError(f"{url.host} did not answer in time") from error
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+            raise request.broke(f"the connection to {url.host} broke") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise IssuerError(f"{url.host} can't be talked to over HTTP") from error
+        return request.answered(
+            status=response.status_code,
+            headers=headers,
+            body=body,
+            sent_at=sent_at,
+            received_at=time.time(),
+        )
+
+    def _proxy(self, proxy: str | None) -> httpx2.Proxy | None:
+        if proxy is None:
+            return None
+        # Security: without a context of ours the client would make one that honours SSLKEYLOGFILE.
+        tls = make_context(self._ca_file) if proxy.startswith("https://") else None
+        return httpx2.Proxy(proxy, ssl_context=tls)
+
+    def _context(self, url: Url, proxy: str | None) -> ssl.SSLContext:
+        if url.scheme == "http" and proxy is None:
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; reading none is quick
+        if self._tls is None:
+            self._tls = make_context(self._ca_file)
+        return self._tls
+
+
+def make_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return TLS settings: 1.2 or newer, names checked, no key log (SSLKEYLOGFILE is not read)."""
+    # Security: ssl.create_default_context would honour SSLKEYLOGFILE and write session keys to disk.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        if ca_file is not None:
+            context.load_verify_locations(cafile=os.path.expanduser(ca_file))
+            return context
+        context.set_default_verify_paths()
+        paths = ssl.get_default_verify_paths()
+        if paths.cafile is None and paths.capath is None:
+            found = next(filter(os.path.isfile, _CA_FILES), None)
+            context.load_verify_locations(cafile=found) if found else None
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"no certificates can be read from {ca_file}") from error
+    return context
+
+
+class _NoConnectionError(IssuerError):
+    """Nobody listens there."""
+
+
+def _refused(error: httpx2.ConnectError, request: HttpRequest, host: str) -> IssuerError:
+    """Return what a connection that did not come about means."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return IssuerError(
+                f"the certificate of {host} is not valid: {cause.verify_message}",
+                hint="set ca_file in the profile, or SSL_CERT_FILE, if the CA is your own",
+            )
+        if isinstance(cause, _CUT):
+            return request.broke(f"the connection to {host} broke")
+        if isinstance(cause, ssl.SSLError):
+            return IssuerError(f"{host} does not speak TLS 1.2 or newer")
+    return _NoConnectionError(f"{host} can't be reached")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _target(url: Url) -> str:
+    return (url.path or "/") + ("" if url.query is None else f"?{url.query}")
+
+
+def _headers(request: HttpRequest, url: Url) -> list[tuple[str, str]]:
+    plain = [(k, v.reveal() if isinstance(v, Secret) else v) for k, v in request.headers]
+    fixed = [
+        ("host", url.origin.partition("://")[2]),
+        ("user-agent", "brokerctl"),
+        ("accept-encoding", "identity"),
+        ("connection", "close"),
+    ]
+    return [*fixed, *plain]
+
+
+def _answered_headers(response: httpx2.Response, host: str) -> tuple[tuple[str, str], ...]:
+    raw = response.headers.raw
+    if len(raw) > MAX_HEADERS:
+        raise IssuerError(f"{host} answered with too many headers")
+    return tuple((k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in raw)
+
+
+async def _read(response: httpx2.Response, host: str) -> bytes:
+    """Return the body, at most 1 MiB of it, counted after decoding: a small gzip can be huge."""
+    unpack = _unpacker(response.headers.get("content-encoding", "identity").strip().lower(), host)
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        try:
+            body += unpack(chunk, MAX_BODY + 1 - len(body))
+        except zlib.error as error:
+            raise IssuerError(f"{host} answered with a body that can't be unpacked") from error
+        if len(body) > MAX_BODY:
+            raise IssuerError(f"{host} answered with more than 1 MiB")
+    return bytes(body)
+
+
+def _unpacker(coding: str, host: str) -> Callable[[bytes, int], bytes]:
+    if coding in ("", "identity"):
+        return lambda chunk, room: chunk[:room]
+    if coding in ("gzip", "x-gzip", "deflate"):
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
+    raise IssuerError(f"{host} answered in a coding that was not asked for")
+
+
+class _DaemonThreads(ThreadPoolExecutor):
+    """Runs each name look-up in a thread that nobody waits for.
+
+    A resolver can't be interrupted: the event loop's own threads would keep us past the deadline,
+    and past the end of the program.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - the base class's signature
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            future.set_running_or_notify_cancel()
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - whoever awaits the future gets it
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
