@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from brokerctl.system import System
 
 ROTATE_BYTES = 16 * 1024 * 1024
+SEARCH_WHOLE = 1 << 62  # how far back `repair` looks: to the beginning
+
+
+class ChainLostError(AuditError):
+    """No right line is near the end of the log: only `audit repair` goes on from here."""
 
 
 class Log:
@@ -116,7 +121,7 @@ class Log:
         """Continue the chain in one write; return the last record's seq and the new size."""
         tail = read_tail(self.folder, self.ring, fd, size, self.search)
         if tail is None:
-            raise AuditError(
+            raise ChainLostError(
                 f"the end of the chain can't be found in {self.folder.path}",
                 hint="run 'brokerctl audit repair'",
             )

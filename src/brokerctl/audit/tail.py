@@ -7,7 +7,15 @@ bytes, their number and their keyed hash, and continues from the last line whose
 from __future__ import annotations
 
 from brokerctl.audit.lock import open_private
-from brokerctl.audit.record import START, START_OF_CHAIN, Head, find_head, hash_bytes, is_shaped
+from brokerctl.audit.record import (
+    MAX_BYTES,
+    START,
+    START_OF_CHAIN,
+    Head,
+    find_head,
+    hash_bytes,
+    is_shaped,
+)
 from brokerctl.model import Value
 
 TYPE_CHECKING = False
@@ -53,7 +61,7 @@ def read_tail(
 ) -> Tail | None:
     """Find the end of the chain in the open log; None if no right line is near enough."""
     if size == 0:
-        return _before(folder, ring, limit)
+        return _before(folder, ring, limit, closed_segments(folder))
     data = read_at(folder.system, fd, max(0, size - WINDOW_BYTES), size)
     if data.endswith(b"\n"):
         start = data.rfind(b"\n", 0, -1) + 1
@@ -61,12 +69,13 @@ def read_tail(
             head = find_head(ring, data[start:-1])
             if head is not None:
                 return Tail(head=head)
-    return _search(folder, ring, fd, size, limit)
+    return _search(folder, ring, fd, size, limit, closed_segments(folder))
 
 
 def _search(
-    folder: Folder, ring: LogKeys, fd: int, size: int, limit: int, *, is_closed: bool = False
+    folder: Folder, ring: LogKeys, fd: int, size: int, limit: int, names: list[str]
 ) -> Tail | None:
+    """Look back for the last right line, at its worst into the closed segments `names`."""
     start = max(0, size - limit)
     data = read_at(folder.system, fd, start, size)
     ends_open = not data.endswith(b"\n")
@@ -82,7 +91,7 @@ def _search(
                     damage=None if is_whole else judge(ring, data[end:], ends_open=ends_open),
                 )
         end = begin
-    before = None if start or is_closed else _before(folder, ring, limit)
+    before = None if start else _before(folder, ring, limit, names)
     if before is None:
         return None
     return Tail(head=before.head, damage=judge(ring, data, ends_open=ends_open))
@@ -102,24 +111,29 @@ def judge(ring: LogKeys, skipped: bytes, *, ends_open: bool) -> Damage:
 def is_torn(skipped: bytes, *, ends_open: bool) -> bool:
     """Tell a write that was cut short from an edit.
 
-    Torn is what has no newline at its end and no whole line in it: writers may have died one
-    after the other, each leaving half a line behind the newline that it began with.
+    Torn is what has no newline at its end, no whole line in it, and no piece longer than a line:
+    writers may have died one after the other, each leaving half a line behind the newline that
+    it began with. A file system that lost the last write may have left zeros in its place.
     """
-    return ends_open and not _count_whole(skipped)
+    pieces = skipped.split(b"\n")
+    return (
+        ends_open
+        and not _count_whole(skipped)
+        and all(len(piece.rstrip(b"\0")) < MAX_BYTES for piece in pieces)
+    )
 
 
 def _count_whole(skipped: bytes) -> int:
     return sum(map(is_shaped, skipped.split(b"\n")))
 
 
-def _before(folder: Folder, ring: LogKeys, limit: int) -> Tail | None:
-    """Return the tail of the newest closed segment, or the start of the chain."""
-    names = closed_segments(folder)
+def _before(folder: Folder, ring: LogKeys, limit: int, names: list[str]) -> Tail | None:
+    """Return the tail of the newest of these closed segments, or the start of the chain."""
     if not names:
         return Tail(head=START_OF_CHAIN, is_empty=True)
     fd, size = open_private(folder, names[-1])
     try:
-        found = _search(folder, ring, fd, size, limit, is_closed=True)
+        found = _search(folder, ring, fd, size, limit, names[:-1])
     finally:
         folder.system.close(fd)
     return found.replace(is_empty=True, closed=names[-1]) if found else None

@@ -1,0 +1,229 @@
+"""Find records: by profile, event, time, requester and session, now or as they are written.
+
+A question about the log is not a judgement of it: no key and no lock is needed, fields that this
+version does not know are kept, and a line that can't be read is handed on as what it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+
+from brokerctl.audit.record import render_time
+from brokerctl.audit.segments import all_segments, open_segment, read_lines
+from brokerctl.audit.tail import LOG, closed_segments
+from brokerctl.config.duration import parse_duration
+from brokerctl.errors import UsageError
+from brokerctl.jsonlite import dumps, loads
+from brokerctl.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from brokerctl.audit.segments import Segment
+    from brokerctl.files import Folder
+
+_POLL_S = 0.2
+_NUMBERS = ("uid", "pid")
+_WORDS = ("exe", "tool", "session", "ci")
+
+
+class Match(Value):
+    """What a record must be; None asks for nothing. Times are as in the log: RFC 3339, UTC."""
+
+    profile: str | None = None
+    event: str | None = None  # whole, or its beginning up to a dot: `token`
+    since: str | None = None
+    until: str | None = None
+    requester: str | None = None  # uid, pid, exe, its last part, tool, session or CI job
+    session: str | None = None
+
+
+class Found(Value):
+    """One line that was found: its fields, or None where it can't be read."""
+
+    fields: Any  # dict[str, Any] | None
+    segment: str
+    line: bytes
+
+
+ANY = Match()
+
+
+def parse_moment(text: str, now: float) -> str:
+    """Turn `2026-11-23`, an RFC 3339 time, or a duration ago (`2h`) into the log's own form."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return render_time(now - parse_duration(text))
+        except UsageError:
+            raise UsageError(
+                f"'{text}' is not a time",
+                hint="write 2026-11-23, 2026-11-23T09:00:00Z or how long ago: 2h",
+            ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return render_time(moment.timestamp())
+
+
+def find_records(folder: Folder, match: Match = ANY, limit: int | None = None) -> list[Found]:
+    """Return what matches, oldest first; with a limit the newest so many."""
+    found = (
+        entry
+        for segment in all_segments(folder, locked=False)
+        for entry in _scan(folder, segment, match)
+    )
+    return list(found if limit is None else deque(found, maxlen=limit))
+
+
+def follow_records(folder: Folder, match: Match = ANY, limit: int = 10) -> Iterator[Found]:
+    """Yield the newest so many and then each as it is written, over rotations, without end."""
+    segment = open_segment(folder, LOG)
+    start = _whole_bytes(folder, segment) if segment else 0
+    newest = deque(_upto(folder, match, segment, start), maxlen=limit)
+    yield from newest
+    while True:
+        if segment is not None:
+            segment, lines, start = _read_new(folder, segment, start)
+            yield from _matching(segment, lines, match)
+        following = _next_segment(folder, segment)
+        if following is not None:
+            if segment is not None:
+                # Closed: what was written to it before that is read first.
+                segment, lines, start = _read_new(folder, segment, start)
+                yield from _matching(segment, lines, match)
+                folder.system.close(segment.fd)
+            segment, start = following, 0
+        else:
+            folder.system.sleep(_POLL_S)
+
+
+def _upto(folder: Folder, match: Match, segment: Segment | None, end: int) -> Iterator[Found]:
+    for name in closed_segments(folder):
+        closed = open_segment(folder, name)
+        if closed is not None:
+            try:
+                if segment is None or not _is_same(folder, closed, segment):
+                    yield from _scan(folder, closed, match)
+            finally:
+                folder.system.close(closed.fd)
+    if segment is not None:
+        yield from _scan(folder, segment.replace(size=end), match)
+
+
+def _is_same(folder: Folder, one: Segment, other: Segment) -> bool:
+    first, second = folder.system.fstat(one.fd), folder.system.fstat(other.fd)
+    return (first.st_ino, first.st_dev) == (second.st_ino, second.st_dev)
+
+
+def _next_segment(folder: Folder, segment: Segment | None) -> Segment | None:
+    """Return the file that follows this one, or None while it is still `log`."""
+    following = open_segment(folder, LOG)
+    if segment is None or following is None:
+        return following
+    if _is_same(folder, following, segment):
+        folder.system.close(following.fd)
+        return None
+    for name in reversed(closed_segments(folder)):  # rotated more than once since the last look
+        closed = open_segment(folder, name)
+        if closed is None or _is_same(folder, closed, segment):
+            if closed is not None:
+                folder.system.close(closed.fd)
+            break
+        folder.system.close(following.fd)
+        following = closed
+    return following
+
+
+def _whole_bytes(folder: Folder, segment: Segment) -> int:
+    return sum(
+        sum(map(len, lines)) + len(lines) for lines, ended in read_lines(folder, segment) if ended
+    )
+
+
+def _read_new(folder: Folder, segment: Segment, start: int) -> tuple[Segment, list[bytes], int]:
+    """Read the whole lines from `start` on; a line without its newline is left for later."""
+    segment = segment.replace(size=folder.system.fstat(segment.fd).st_size)
+    new: list[bytes] = []
+    for lines, ended in read_lines(folder, segment, start):
+        if ended:
+            new += lines
+    return segment, new, start + sum(map(len, new)) + len(new)
+
+
+def _scan(folder: Folder, segment: Segment, match: Match) -> Iterator[Found]:
+    for lines, ended in read_lines(folder, segment):
+        if ended:
+            yield from _matching(segment, lines, match)
+
+
+def _matching(segment: Segment, lines: list[bytes], match: Match) -> Iterator[Found]:
+    needles = _needles(match)
+    for line in lines:
+        if not line or not all(needle in line for needle in needles):
+            continue
+        try:
+            fields = loads(line)
+        except ValueError:
+            fields = None
+        if not isinstance(fields, dict):
+            yield Found(fields=None, segment=segment.name, line=line)
+        elif _is_match(match, fields):
+            yield Found(fields=fields, segment=segment.name, line=line)
+
+
+def _needles(match: Match) -> list[bytes]:
+    """Return what a matching line must hold, so that others need not be parsed."""
+    words = (match.profile, match.session)
+    return [dumps(word).encode("ascii") for word in words if word is not None]
+
+
+def _is_match(match: Match, fields: dict[str, Any]) -> bool:
+    event, when = fields.get("event"), fields.get("time")
+    requester = fields.get("requester")
+    requester = requester if isinstance(requester, dict) else {}
+    if match.profile is not None and fields.get("profile") != match.profile:
+        return False
+    if match.event is not None and not _is_event(match.event, event):
+        return False
+    if (match.since or match.until) and not _is_within(match, when):
+        return False
+    if match.session is not None and match.session not in {
+        _text(requester.get("session")),
+        _text(fields.get("session")),
+    }:
+        return False
+    return match.requester is None or _is_requester(match.requester, requester)
+
+
+def _is_event(wanted: str, event: object) -> bool:
+    return isinstance(event, str) and (event == wanted or event.startswith(f"{wanted}."))
+
+
+def _is_within(match: Match, when: object) -> bool:
+    """Compare as text: the log's times are all of one form and of one length."""
+    return (
+        isinstance(when, str)
+        and (match.since is None or when >= match.since)
+        and (match.until is None or when < match.until)
+    )
+
+
+def _is_requester(wanted: str, requester: dict[str, Any]) -> bool:
+    name, colon, value = wanted.partition(":")
+    names = (name,) if colon and name in {*_NUMBERS, *_WORDS} else (*_NUMBERS, *_WORDS)
+    value = value if len(names) == 1 else wanted
+    texts = [_text(requester.get(name)) for name in names]
+    return any(
+        text is not None and (text == value or ("/" in text and text.endswith(f"/{value}")))
+        for text in texts
+    )
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
