@@ -1,0 +1,153 @@
+"""Turns the layer files into a plan, or says what is wrong: file, line, column, nearest key.
+
+Cold: it runs when a layer has changed. Nothing but UsageError leaves it, whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.config import fields, paths
+from brokerctl.config.plan import Plan
+from brokerctl.config.presets import get_preset
+from brokerctl.config.project import narrow
+from brokerctl.config.source import Setting, Source, check_keys, checked, get_table, parse_layer
+from brokerctl.errors import UsageError
+from brokerctl.model import Profile, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.config.layers import Layers
+
+
+class Compiled(Value):
+    """The plan, and for `profile show` each profile's values with their origins."""
+
+    plan: Plan
+    settings: dict[str, dict[str, Setting]]
+
+
+def compile_layers(layers: Layers, environ: Mapping[str, str]) -> Plan:
+    """Return the plan of these layers; UsageError if any of them can't be meant."""
+    return compile_settings(layers, environ).plan
+
+
+def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
+    """Return the plan and the origins of its values."""
+    found: dict[str, dict[str, Setting]] = {}
+    general: dict[str, Any] = {}
+    project: Source | None = None
+    for layer in layers.files:
+        source = parse_layer(layer)
+        if source is None:
+            continue
+        if source.label == "project":
+            project = source
+            continue
+        check_keys(source, (), fields.SETTINGS | {"profile": {}}, fields.LATER_TOP)
+        for name, settings in _read_profiles(source).items():
+            found.setdefault(name, {}).update(settings)
+        general.update(_read_settings(source))
+    for name, settings in found.items():
+        _apply_preset(name, settings)
+    profiles = {name: _build(name, settings, environ) for name, settings in found.items()}
+    plan = Plan(profiles=profiles, **general)
+    if project is not None:
+        plan = narrow(plan, project, found)
+    return Compiled(plan=plan, settings=found)
+
+
+def _read_profiles(source: Source) -> dict[str, dict[str, Setting]]:
+    found: dict[str, dict[str, Setting]] = {}
+    for name in get_table(source, "profile"):
+        where = ("profile", name)
+        checked(source, where, lambda _, name=name: fields.profile_name(name), None)  # type: ignore[misc]  # mypy can't type a default
+        table = get_table(source, *where)
+        check_keys(source, where, fields.PROFILE, fields.LATER_PROFILE)
+        found[name] = {
+            key: Setting(
+                value=checked(source, (*where, key), fields.PROFILE[key], value),
+                origin=source.label,
+                source=source,
+                where=(*where, key),
+            )
+            for key, value in table.items()
+        }
+    return found
+
+
+def _read_settings(source: Source) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for group, checks in fields.SETTINGS.items():
+        table = get_table(source, group)
+        if table:
+            check_keys(source, (group,), checks, fields.LATER_SETTINGS.get(group, frozenset()))
+        for key, value in table.items():
+            field = fields.SETTING_NAMES[group, key]
+            found[field] = checked(source, (group, key), checks[key], value)
+    return found
+
+
+def _apply_preset(name: str, settings: dict[str, Setting]) -> None:
+    chosen = settings.get(fields.PRESET)
+    if chosen is None:
+        return
+    try:
+        preset = get_preset(chosen.value)
+        issuer = settings["issuer"].value if "issuer" in settings else preset.issuer
+        values = preset.values(issuer) if issuer else {}
+        values = {key: fields.PROFILE[key](value) for key, value in values.items()}
+    except UsageError as error:
+        raise _error(name, settings, fields.PRESET, error.message, error.hint) from None
+    for key, value in values.items():
+        if key not in settings:
+            settings[key] = Setting(value=value, origin=f"preset {preset.name}")
+
+
+def _error(
+    name: str, settings: dict[str, Setting], key: str, message: str, hint: str | None = None
+) -> UsageError:
+    """Make an error about a whole profile: at the key if a file has it, else at the profile."""
+    at = settings.get(key)
+    if at is not None and at.source is not None:
+        return at.source.error(at.where, message, hint)
+    for setting in reversed(settings.values()):
+        if setting.source is not None:
+            return setting.source.error(("profile", name), f"profile '{name}': {message}", hint)
+    return UsageError(f"profile '{name}': {message}", hint=hint)
+
+
+def _build(name: str, settings: dict[str, Setting], environ: Mapping[str, str]) -> Profile:
+    values = {key: setting.value for key, setting in settings.items()}
+    for key in ("issuer", "flow", "client_id"):
+        if key not in values:
+            raise _error(name, settings, key, f"{key} is missing")
+    values.setdefault("client_auth", _implied_auth(values))
+    problem = _auth_problem(values)
+    if problem:
+        raise _error(name, settings, "client_auth", problem)
+    if "ca_file" in values:
+        values["ca_file"] = paths.expand_home(values["ca_file"], environ)
+    endpoints = tuple(sorted((key, values.pop(key)) for key in fields.ENDPOINTS if key in values))
+    renamed = {fields.FIELD_NAMES.get(key, key): value for key, value in values.items()}
+    return Profile(name=name, endpoints=endpoints, **renamed)
+
+
+def _implied_auth(values: dict[str, Any]) -> str:
+    if "client_key" in values:
+        return "private_key_jwt"
+    return "client_secret_basic" if "client_secret" in values else "none"
+
+
+def _auth_problem(values: dict[str, Any]) -> str | None:
+    auth = values["client_auth"]
+    needed = {"private_key_jwt": "client_key", "none": None}.get(auth, "client_secret")
+    if needed is None and values["flow"] == "client_credentials":
+        return "flow client_credentials needs client_secret or client_key"
+    if needed is not None and needed not in values:
+        return f"client_auth {auth} needs {needed}"
+    for other in {"client_secret", "client_key"} - {needed}:
+        if other in values:
+            return f"client_auth {auth} does not use {other}"
+    return None

@@ -1,0 +1,193 @@
+"""Reads the layer files as bytes, and refuses those that somebody else could have written.
+
+Warm: no TOML is parsed here. The bytes name the compiled plan, so that any edit counts at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from brokerctl import jsonlite
+from brokerctl.config import paths
+from brokerctl.errors import StoreError, UsageError
+from brokerctl.files import check_parents, read_all
+from brokerctl.model import Value
+from brokerctl.sodium import keyed_hash
+from brokerctl.system import SYSTEM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.system import System
+
+MAX_LAYER_BYTES = 1024 * 1024
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_DIGEST_KEY = b"brokerctl/1 layer".ljust(32, b"\0")  # public: a digest, not a secret
+
+
+class Layer(Value):
+    """One configuration file: `label` is system, user or project; `content` None if absent."""
+
+    label: str
+    path: str
+    content: bytes | None
+
+
+class Layers(Value):
+    """The files that are in force, lowest first, and what to tell a person about one that isn't."""
+
+    files: tuple[Layer, ...]
+    home: str | None = None
+    notice: str | None = None  # for a terminal's stderr: a project file that does not count
+
+    def fingerprint_parts(self) -> tuple[str, ...]:
+        """Return what names the plan: each path and content, present or absent, and HOME."""
+        parts = [self.home or ""]
+        for layer in self.files:
+            content = "absent" if layer.content is None else digest(layer.content)
+            parts += [layer.label, layer.path, content]
+        return tuple(parts)
+
+    def get_layer(self, label: str) -> Layer:
+        """Return the layer of that label; KeyError if there is none."""
+        for layer in self.files:
+            if layer.label == label:
+                return layer
+        raise KeyError(label)
+
+
+def digest(content: bytes) -> str:
+    """Return BLAKE2b-256 under a public key, in hex: what `trust` pins and a plan is named by."""
+    return keyed_hash(_DIGEST_KEY, content).hex()
+
+
+def read_layers(
+    environ: Mapping[str, str],
+    cwd: str | None,
+    system: System = SYSTEM,
+    system_file: str = paths.SYSTEM_FILE,
+) -> Layers:
+    """Read every layer for a working folder (None if it is gone); UsageError for a refused file.
+
+    Security: `system_file` is an argument for tests; no variable moves the system-wide layer.
+    """
+    user_file = paths.config_file(environ)
+    files = [
+        Layer(label="system", path=system_file, content=_read(system_file, {0}, system)),
+        Layer(
+            label="user", path=user_file, content=_read(user_file, {0, system.geteuid()}, system)
+        ),
+    ]
+    home = paths.home_folder(environ)
+    project = find_project(cwd, home, system) if cwd else None
+    notice = None
+    if project is not None:
+        content, notice = _trusted(project, environ, system)
+        if content is not None:
+            files.append(Layer(label="project", path=project, content=content))
+    return Layers(files=tuple(files), home=home, notice=notice)
+
+
+def find_project(cwd: str, home: str | None, system: System = SYSTEM) -> str | None:
+    """Return the nearest project file, from `cwd` up to the first `.git` or the home folder."""
+    folder = cwd.rstrip("/")
+    while True:
+        path = f"{folder}/{paths.PROJECT_FILE}"
+        if _exists(path, system):
+            return path
+        if not folder or folder == home or _exists(f"{folder}/.git", system):
+            return None
+        folder = os.path.dirname(folder).rstrip("/")
+
+
+def read_trust(environ: Mapping[str, str], system: System = SYSTEM) -> dict[str, str]:
+    """Return the pinned digests by folder; a list that is missing or unreadable trusts nothing."""
+    try:
+        data = _read(paths.trust_file(environ), {system.geteuid()}, system)
+        found = jsonlite.loads(data)["trusted"] if data else {}
+    except (UsageError, ValueError, KeyError, TypeError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def read_project(path: str, system: System = SYSTEM) -> bytes | None:
+    """Read a project file for `trust`; UsageError if others can write to it."""
+    return _read(path, {0, system.geteuid()}, system, flags=os.O_NOFOLLOW)
+
+
+def _trusted(
+    path: str, environ: Mapping[str, str], system: System
+) -> tuple[bytes | None, str | None]:
+    """Return (content, None) if the file counts, else (None, notice); never an error.
+
+    Security: the working folder of a helper is whatever repository somebody cloned. A file there
+    can neither act nor stop anything until its digest is pinned.
+    """
+    folder = os.path.dirname(path) or "/"
+    try:
+        content = read_project(path, system)
+        pinned = read_trust(environ, system).get(folder)
+    except UsageError as error:
+        return None, f"{path} is ignored: {error.message}"
+    if content is None:
+        return None, None
+    if pinned is None:
+        return None, f"{path} is ignored until you run 'brokerctl trust {folder}'"
+    if pinned != digest(content):
+        return None, f"{path} has changed and is ignored until you run 'brokerctl trust {folder}'"
+    return content, None
+
+
+def _exists(path: str, system: System) -> bool:
+    try:
+        system.stat(path, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _read(path: str, owners: set[int], system: System, flags: int = 0) -> bytes | None:
+    try:
+        fd = system.open(path, _FLAGS | flags)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            return None
+        raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
+    try:
+        found = system.fstat(fd)
+        _check(path, found, owners)
+        _check_way(path, system)
+        return read_all(fd, found.st_size, system)
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
+    finally:
+        system.close(fd)
+
+
+def _check(path: str, found: os.stat_result, owners: set[int]) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{path} is not a regular file")
+    if found.st_uid not in owners:
+        owner = "root" if owners == {0} else "you or root"
+        raise UsageError(f"{path} must belong to {owner}")
+    if found.st_mode & _OTHERS_WRITE:
+        raise UsageError(f"{path} can be written to by others", hint=f"run 'chmod go-w {path}'")
+    if found.st_size > MAX_LAYER_BYTES:
+        raise UsageError(f"{path} is larger than a configuration can be")
+
+
+def _check_way(path: str, system: System) -> None:
+    """Refuse a file whose folder others could swap; a link, as dotfile tools make, is followed."""
+    try:
+        check_parents(path, system)
+        real = os.path.realpath(path)
+        if real != path:
+            check_parents(real, system)
+    except StoreError as error:
+        raise UsageError(error.message, hint=error.hint) from error

@@ -1,0 +1,80 @@
+"""Where configuration and state lie: what platformdirs says, without its imports."""
+
+from __future__ import annotations
+
+import sys
+
+from brokerctl.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SYSTEM_FILE = "/etc/brokerctl/config.toml"
+PROJECT_FILE = ".brokerctl.toml"
+STATE_VERSION = "v1"
+_IS_MAC = sys.platform == "darwin"
+_MAC_FOLDER = "Library/Application Support"
+
+
+def config_file(environ: Mapping[str, str]) -> str:
+    """Return the user's configuration file; `BROKERCTL_CONFIG` replaces it."""
+    own = _absolute(environ, "BROKERCTL_CONFIG")
+    if own is not None:
+        return own
+    return f"{_folder(environ, 'XDG_CONFIG_HOME', '.config')}/brokerctl/config.toml"
+
+
+def state_home(environ: Mapping[str, str]) -> str:
+    """Return the folder of grants, tokens, locks and audit; `BROKERCTL_HOME` replaces it."""
+    own = _absolute(environ, "BROKERCTL_HOME")
+    if own is not None:
+        return own
+    return f"{_folder(environ, 'XDG_STATE_HOME', '.local/state')}/brokerctl"
+
+
+def trust_file(environ: Mapping[str, str]) -> str:
+    """Return the file that pins the trusted project files."""
+    return f"{state_home(environ)}/{STATE_VERSION}/trust"
+
+
+def home_folder(environ: Mapping[str, str]) -> str | None:
+    """Return the home folder without a trailing slash, or None if HOME names none."""
+    home = environ.get("HOME", "")
+    return (home.rstrip("/") or "/") if home.startswith("/") else None
+
+
+def expand_home(path: str, environ: Mapping[str, str]) -> str:
+    """Return an absolute path for one that starts with `/` or `~/`; anything else is refused."""
+    if path.startswith("~/"):
+        return f"{_home(environ).rstrip('/')}/{path[2:]}"
+    if not path.startswith("/"):
+        raise UsageError(f"{path} must be an absolute path or start with ~/")
+    return path
+
+
+def _absolute(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name, "")
+    if not value:
+        return None
+    if not value.startswith("/"):
+        # Helpers are started in whatever folder their tool is in: a relative path means nothing.
+        raise UsageError(f"{name} must be an absolute path")
+    return value.rstrip("/") or "/"
+
+
+def _folder(environ: Mapping[str, str], variable: str, default: str) -> str:
+    value = environ.get(variable, "")
+    if value.startswith("/"):  # the XDG specification: a relative one is ignored
+        return value.rstrip("/")
+    return f"{_home(environ).rstrip('/')}/{_MAC_FOLDER if _IS_MAC else default}"
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    home = home_folder(environ)
+    if home is None:
+        raise UsageError(
+            "HOME is not set to an absolute path",
+            hint="set HOME, or BROKERCTL_HOME and BROKERCTL_CONFIG",
+        )
+    return home
