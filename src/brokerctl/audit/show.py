@@ -1,0 +1,146 @@
+"""Records, problems and what is held as text of 80 columns and as JSON; text is made safe."""
+
+from __future__ import annotations
+
+from brokerctl.audit.record import render_time
+from brokerctl.text import safe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from brokerctl.audit.held import Held
+    from brokerctl.audit.query import Found
+    from brokerctl.audit.report import Report
+
+COLUMNS = 80
+_SHOWN = 8  # digits of a fingerprint in a line
+RECORD_HEADINGS = ("time", "event", "profile", "outcome", "fingerprint", "requester")
+HELD_HEADINGS = ("profile", "issuer", "kind", "fingerprint", "scopes", "expires", "status")
+
+
+def record_json(found: Found) -> dict[str, Any]:
+    """Return one line of the JSON answer: the record as it is, unknown fields too."""
+    if found.fields is None:
+        return {"schema": 1, "damaged": {"segment": found.segment, "bytes": len(found.line)}}
+    return {"schema": 1, **found.fields}
+
+
+def record_cells(found: Found) -> tuple[str, ...]:
+    """Return the cells of one record under RECORD_HEADINGS."""
+    fields = found.fields
+    if fields is None:
+        return (f"a damaged line of {len(found.line)} bytes in {found.segment}", "", "", "", "", "")
+    when = _word(fields.get("time")).partition(".")[0]
+    return (
+        f"{when}Z" if when else "",
+        _word(fields.get("event")),
+        _word(fields.get("profile")),
+        _outcome(fields),
+        _word(fields.get("fingerprint"))[:_SHOWN],
+        _requester(fields.get("requester")),
+    )
+
+
+def record_line(found: Found) -> str:
+    """Return one record as one line."""
+    cells = record_cells(found)
+    if found.fields is None:
+        return safe(cells[0], COLUMNS)
+    line = f"{cells[0]} {cells[1]:<17} {cells[2]:<10} {cells[3]:<8} {cells[4]:<8} {cells[5]}"
+    return safe(line.rstrip(), COLUMNS)
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _outcome(fields: dict[str, Any]) -> str:
+    decision = fields.get("decision")
+    if isinstance(decision, dict) and decision.get("effect") == "deny":
+        return f"denied by {_word(decision.get('rule'))}"
+    count = fields.get("count", fields.get("skipped"))
+    return _word(fields.get("outcome")) or ("" if count is None else str(count))
+
+
+def _requester(requester: object) -> str:
+    if not isinstance(requester, dict):
+        return ""
+    exe = _word(requester.get("exe")).rpartition("/")[2]
+    words = [_word(requester.get("tool")), exe, str(requester.get("pid") or "")]
+    return " ".join(word for word in words if word)
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Return the JSON answer of `verify`."""
+    return {
+        "schema": 1,
+        "whole": report.is_whole,
+        "records": report.records,
+        "segments": report.segments,
+        "last_seq": report.last_seq,
+        "problems": [problem.as_dict() for problem in report.problems],
+        "accepted": [problem.as_dict() for problem in report.accepted],
+        "notices": [notice.as_dict() for notice in report.notices],
+    }
+
+
+def report_lines(report: Report) -> list[str]:
+    """Return what `verify` says to people; the problems stand last."""
+    some = [(f"{n.segment}:{n.line}: notice: ", n.message) for n in report.notices]
+    some += [(f"{p.segment}:{p.line}: accepted: ", p.message) for p in report.accepted]
+    some += [(f"{p.segment}:{p.line}: {p.kind}: ", p.message) for p in report.problems]
+    lines = [safe(start + message) for start, message in some]
+    files = "1 file" if report.segments == 1 else f"{report.segments} files"
+    records = "1 record" if report.records == 1 else f"{report.records} records"
+    verdict = "the chain is whole" if report.is_whole else "THE CHAIN IS NOT WHOLE"
+    return [*lines, f"{records} in {files}, the last is {report.last_seq}: {verdict}"]
+
+
+def held_json(held: list[Held]) -> dict[str, Any]:
+    """Return the JSON answer of `tokens`."""
+    rows = [
+        {
+            **entry.as_dict(),
+            "issued_at": _time(entry.issued_at),
+            "expires_at": _time(entry.expires_at),
+        }
+        for entry in held
+    ]
+    return {"schema": 1, "held": rows}
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else f"{render_time(moment).partition('.')[0]}Z"
+
+
+def held_cells(entry: Held) -> tuple[str, ...]:
+    """Return the cells of one grant or token under HELD_HEADINGS."""
+    return (
+        entry.profile or "",
+        entry.issuer or "",
+        entry.kind,
+        entry.fingerprint or "",
+        " ".join(entry.scopes),
+        _time(entry.expires_at) or "",
+        entry.damage or entry.status,
+    )
+
+
+def held_lines(held: list[Held]) -> list[str]:
+    """Return what is held, under a line for each profile and issuer."""
+    lines: list[str] = []
+    above: tuple[str | None, ...] = ()
+    for entry in held:
+        if entry.damage is not None:
+            lines.append(safe(f"damaged {entry.kind}: {entry.damage}", 2 * COLUMNS))
+            continue
+        if above != (above := (entry.profile, entry.issuer, entry.subject)):
+            whom = f" for {entry.subject}" if entry.subject else ""
+            lines.append(safe(f"{entry.profile}  {entry.issuer}{whom}", COLUMNS))
+        until = _time(entry.expires_at) or "-"
+        line = f"  {entry.kind} {entry.fingerprint or '-':<32} {until:<20} {entry.status}"
+        lines.append(safe(line, COLUMNS))
+        if entry.scopes:
+            lines.append(safe(f"        {' '.join(entry.scopes)}", COLUMNS))
+    return lines
