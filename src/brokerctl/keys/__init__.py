@@ -11,7 +11,7 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
-from brokerctl.keys.shield import harden as harden  # noqa: PLC0414 - the room's door
+from brokerctl.keys.shield import harden as harden
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,13 +167,18 @@ def _open(means: Means, pin: Pin, sealed: bytes, unlock_for: UnlockFor | None) -
                 return rings.open_sealed_ring(sealed, key)
             except DamagedError:
                 pass  # Security: a copy that does not open the ring counts as absent
-    key = keeper(pin.keeper, means).fetch(pin)
-    try:
-        ring = rings.open_sealed_ring(sealed, key)
-    except DamagedError as error:
-        raise wrong_key(pin, means, error) from None
+    ring, key = unwrap(means, pin, sealed)
     remember(means, pin, key, unlock_for)
     return ring
+
+
+def unwrap(means: Means, pin: Pin, sealed: bytes) -> tuple[KeyRing, bytes]:
+    """Open the ring with the key that the keeper itself gives; return both."""
+    key = keeper(pin.keeper, means).fetch(pin)
+    try:
+        return rings.open_sealed_ring(sealed, key), key
+    except DamagedError as error:
+        raise _wrong_key(pin, means, error) from None
 
 
 def remember(means: Means, pin: Pin, key: bytes, unlock_for: UnlockFor | None) -> bool:
@@ -185,7 +190,7 @@ def remember(means: Means, pin: Pin, key: bytes, unlock_for: UnlockFor | None) -
     return means.cache.put(pin.wrap_id, key, default if wanted is None else wanted)
 
 
-def wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
+def _wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
     """Say it of the keeper at hand: a wrong passphrase is likelier than a damaged ring."""
     if pin.keeper == "passphrase":
         return KeyLockedError("wrong passphrase", hint=_UNLOCK)

@@ -1,0 +1,95 @@
+"""`brokerctl unlock` and `brokerctl lock`: the data key for a while, as ssh-add does it."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from brokerctl.config import paths
+from brokerctl.config.duration import parse_duration, render_duration
+from brokerctl.config.plan import Plan
+from brokerctl.errors import StoreError
+from brokerctl.files import Folder, open_folder
+from brokerctl.keys import harden
+
+_For = Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Until it locks.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add both commands."""
+    app.command("unlock")(unlock)
+    app.command("lock")(lock)
+
+
+def unlock(duration: _For = None, json: _Json = False) -> int:
+    """Load the data key into this machine's key cache for a while.
+
+    \b
+      brokerctl unlock
+      brokerctl unlock --for 30m
+    """  # noqa: D301 - Typer's mark for lines that stay as they are
+    from brokerctl.keys.session import unlock as unlock_keys
+    from brokerctl.keys.terminal import find_ask
+
+    seconds = None if duration is None else parse_duration(duration)
+    harden()
+    home, ask = _home(), find_ask()
+    for_s = _configured if seconds is None else lambda: seconds
+    done = unlock_keys(home, os.environ, for_s, ask=ask, choice=_choice)
+    if json:
+        _print_json({"keeper": done.keeper, "unlocked_for": done.for_s})
+    elif done.for_s is None:
+        typer.echo(f"the key is kept by '{done.keeper}', which needs no unlocking", err=True)
+    else:
+        typer.echo(f"unlocked for {render_duration(done.for_s)}", err=True)
+    if done.notice and not json:
+        typer.echo(f"brokerctl: note: {done.notice}", err=True)
+    return 0
+
+
+def lock(json: _Json = False) -> int:
+    """Drop the data key from this machine's key cache.
+
+    \b
+      brokerctl lock
+    """  # noqa: D301 - as above
+    from brokerctl.keys.session import lock as lock_keys
+
+    was_cached = lock_keys(_home(), os.environ)
+    if json:
+        _print_json({"was_unlocked": was_cached})
+    else:
+        typer.echo("locked" if was_cached else "there was no key in the cache", err=True)
+    return 0
+
+
+def _home() -> Folder:
+    state = open_folder(paths.state_home(os.environ))
+    home = state.child(paths.STATE_VERSION) if state is not None else None
+    if home is None:
+        raise StoreError("the state folder can't be opened")
+    return home
+
+
+def _choice() -> str | None:
+    return _plan().keeper
+
+
+def _configured() -> int | None:
+    return _plan().unlock_for_s
+
+
+def _plan() -> Plan:
+    from brokerctl.config.compile import compile_layers
+    from brokerctl.config.layers import read_layers
+
+    return compile_layers(read_layers(os.environ, os.getcwd()), os.environ)
+
+
+def _print_json(answer: dict[str, object]) -> None:
+    from brokerctl import jsonlite
+
+    typer.echo(jsonlite.dumps({"schema": 1, **answer}))

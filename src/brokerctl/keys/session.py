@@ -1,0 +1,143 @@
+"""`unlock`, `lock` and what `status` says: the cached copy, taken and given up on request."""
+
+from __future__ import annotations
+
+from brokerctl.errors import DamagedError, KeyLockedError, StoreError
+from brokerctl.keys import (
+    CACHED_FOR_S,
+    FOLDER,
+    Means,
+    read_state,
+    sealing_pin,
+    unwrap,
+)
+from brokerctl.keys import pin as pins
+from brokerctl.keys import ring as rings
+from brokerctl.keys.create import create_ring
+from brokerctl.keys.given import is_given
+from brokerctl.keys.passphrase import VARIABLE
+from brokerctl.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.files import Folder
+    from brokerctl.keys import UnlockFor
+    from brokerctl.keys.pin import Pin
+
+
+class KeyState(Value):
+    """Where the wrapping key is kept and whether it can be had at once."""
+
+    keeper: str
+    is_locked: bool  # a person, or the OS keyring, is needed to open it
+    is_cached: bool = False  # the kernel has a copy that opens the ring
+
+
+class Unlocked(Value):
+    """What `unlock` reached: cached for so long, or a keeper that needs no unlocking."""
+
+    keeper: str
+    for_s: int | None  # None: there is nothing to unlock
+    notice: str | None = None
+
+
+def find_key_state(home: Folder, environ: Mapping[str, str]) -> KeyState | None:
+    """Return the state of the key, asking nobody and starting nothing; None without a ring."""
+    folder = home.child(FOLDER, create=False)
+    if folder is None:
+        return None
+    try:
+        state = read_state(folder)
+        if state is None:
+            return None
+        pin, sealed = _sealing(*state)
+        if pin.keeper not in CACHED_FOR_S:
+            return KeyState(keeper=pin.keeper, is_locked=False)
+        is_cached = _is_cached(Means(folder, environ), pin, sealed)
+        is_given_now = pin.keeper == "passphrase" and is_given(VARIABLE, environ)
+        return KeyState(
+            keeper=pin.keeper, is_locked=not is_cached and not is_given_now, is_cached=is_cached
+        )
+    finally:
+        folder.close()
+
+
+def _is_cached(means: Means, pin: Pin, sealed: bytes) -> bool:
+    key = means.cache.find(pin.wrap_id)
+    if key is None:
+        return False
+    try:
+        rings.open_sealed_ring(sealed, key)
+    except DamagedError:
+        return False
+    return True
+
+
+def unlock(
+    home: Folder,
+    environ: Mapping[str, str],
+    unlock_for: UnlockFor | None = None,
+    *,
+    ask: Callable[[str], str] | None = None,
+    choice: Callable[[], str | None] | None = None,
+) -> Unlocked:
+    """Have the key from its keeper and put it into the kernel's cache, for so long from now.
+
+    Makes the ring where there is none yet: this is where a first passphrase can be typed. `choice`
+    is called for the configured keeper then. KeyLockedError if the keeper does not give the key,
+    or if this kernel keeps no keys for us.
+    """
+    folder, notice = home.child(FOLDER), None
+    if folder is None:  # pragma: no cover - only `create=False` answers None
+        raise StoreError(f"can't make {home.path}/{FOLDER}")
+    try:
+        state = read_state(folder)
+        if state is None:
+            _, notice = create_ring(home, environ, choice() if choice else None, ask=ask)
+            state = read_state(folder)
+        if state is None:
+            raise StoreError(f"{folder.path} was removed meanwhile")
+        pin, sealed = _sealing(*state)
+        means = Means(folder, environ, ask=ask)
+        for_s = _load_cache(means, pin, sealed, unlock_for)
+        return Unlocked(keeper=pin.keeper, for_s=for_s, notice=notice)
+    finally:
+        folder.close()
+
+
+def _load_cache(means: Means, pin: Pin, sealed: bytes, unlock_for: UnlockFor | None) -> int | None:
+    if pin.keeper not in CACHED_FOR_S:
+        return None
+    _, key = unwrap(means, pin, sealed)
+    wanted = unlock_for() if unlock_for is not None else None
+    seconds = CACHED_FOR_S[pin.keeper] if wanted is None else wanted
+    if not means.cache.put(pin.wrap_id, key, seconds):
+        raise KeyLockedError(
+            "the kernel keeps no keys here: a container or seccomp forbids it",
+            hint=f"set {VARIABLE}_FILE, or move the key with 'brokerctl store rekey'",
+        )
+    return seconds
+
+
+def lock(home: Folder, environ: Mapping[str, str]) -> bool:
+    """Drop the kernel's copy for every session of this user; False if there was none."""
+    folder = home.child(FOLDER, create=False)
+    if folder is None:
+        return False
+    try:
+        data = folder.read(pins.NAME, pins.MAX_BYTES)
+        if data is None:
+            return False
+        pin, cache = pins.parse_pin(data), Means(folder, environ).cache
+        candidates = [pin] if pin.previous is None else [pin, pin.previous]
+        dropped = [cache.drop(candidate.wrap_id) for candidate in candidates]
+        return any(dropped)
+    finally:
+        folder.close()
+
+
+def _sealing(pin: Pin, sealed: bytes) -> tuple[Pin, bytes]:
+    found = sealing_pin(pin, sealed)
+    return (pin if found is None else found), sealed
