@@ -153,7 +153,7 @@ class Http:
 
 def make_context(ca_file: str | None) -> ssl.SSLContext:
     """Return TLS settings: 1.2 or newer, names checked, no key log (SSLKEYLOGFILE is not read)."""
-    # Security: ssl.create_default_context would honour SSLKEYLOGFILE and write session keys to disk.
+    # Security: ssl.create_default_context honours SSLKEYLOGFILE and writes session keys to disk.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

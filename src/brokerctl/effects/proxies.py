@@ -1,4 +1,4 @@
-"""Which proxy leads to a host: HTTPS_PROXY and NO_PROXY, read by ourselves (loopback: never one)."""
+"""Which proxy leads to a host: HTTPS_PROXY and NO_PROXY, read by ourselves; for loopback none."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlencode
 
-from brokerctl.config.hosts import parse_url
+from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.errors import IssuerError, UsageError
 from brokerctl.model import Value
 from brokerctl.secret import Secret
@@ -41,7 +41,7 @@ class HttpRequest(Value):
         return f"HttpRequest({self.method} {host_of(self.url)})"
 
     @staticmethod
-    def answered(  # noqa: PLR0913 - the fields of an answer, all named
+    def answered(
         *,
         status: int,
         headers: tuple[tuple[str, str], ...],
@@ -61,12 +61,12 @@ class HttpRequest(Value):
 
 
 class HttpResponse(Value):
-    """One answer; header names in lower case, the body decoded and bounded; times since the epoch."""
+    """One answer: header names in lower case, the body decoded and bounded."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    sent_at: float = 0.0
+    sent_at: float = 0.0  # seconds since the epoch
     received_at: float = 0.0
 
     def __repr__(self) -> str:
@@ -115,3 +115,13 @@ def is_endpoint(url: object) -> bool:
     except UsageError:
         return False
     return True
+
+
+def is_endpoint_of(issuer: str, url: object) -> bool:
+    """Say whether an address that an issuer named may be used.
+
+    Security: an issuer elsewhere can't make us speak plain http with a port of this machine.
+    """
+    if not isinstance(url, str) or not is_endpoint(url):
+        return False
+    return parse_url(url).scheme == "https" or is_loopback(parse_url(issuer).host)

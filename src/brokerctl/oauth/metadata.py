@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 
 from brokerctl import jsonlite
-from brokerctl.config.hosts import is_loopback, parse_issuer, parse_url
+from brokerctl.config.hosts import parse_issuer, parse_url
 from brokerctl.errors import IssuerError, UsageError
 from brokerctl.model import Value
-from brokerctl.oauth.message import JSON, HttpRequest, host_of, is_endpoint
+from brokerctl.oauth.message import JSON, HttpRequest, host_of, is_endpoint, is_endpoint_of
 from brokerctl.oauth.steps import Send
 
 TYPE_CHECKING = False
@@ -145,13 +145,8 @@ def parse_metadata(response: HttpResponse, issuer: str) -> Metadata:
 
 def _endpoint(body: dict[str, Any], name: str, issuer: str) -> str | None:
     url = body.get(name)
-    if url is None:
-        return None
-    if is_endpoint(url):
-        parts = parse_url(url)
-        # Security: an issuer elsewhere can't make us send a secret to a port of this machine.
-        if parts.scheme == "https" or is_loopback(parse_url(issuer).host):
-            return str(url)
+    if url is None or is_endpoint_of(issuer, url):
+        return url
     raise IssuerError(f"the {name} in the metadata of {host_of(issuer)} is not an https URL")
 
 

@@ -119,9 +119,9 @@ def parse_lifetime(value: object) -> int | None:
     """
     if isinstance(value, str) and _SECONDS.fullmatch(value):
         value = int(value)
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return max(0, min(int(value), MAX_LIFETIME_S))  # type: ignore[call-overload]  # a number, as checked
+    return max(0, min(int(value), MAX_LIFETIME_S))
 
 
 def _token(value: object, what: str, host: str) -> Secret:

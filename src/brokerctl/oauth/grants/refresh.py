@@ -25,7 +25,7 @@ def refresh(
     """
     url = get_endpoint(ctx, "token_endpoint")
     is_narrowed = set(ctx.scopes) != set(ctx.profile.scopes)
-    fields = [
+    fields: list[tuple[str, str | Secret]] = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh_token),
         *parameters.shared(ctx, with_scope=is_narrowed),

@@ -1,0 +1,1 @@
+"""The outside world, one small file each: HTTP, browser, loopback, terminal, requester."""

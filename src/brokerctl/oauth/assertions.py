@@ -1,0 +1,113 @@
+"""The client authenticates with a signed statement instead of a secret (RFC 7521, 7523).
+
+Security: `aud` is the issuer alone, as one string, whatever its metadata says: an assertion made
+out to a list, or to an endpoint that a hostile issuer named, is good at another (CVE-2025-27370).
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
+
+from brokerctl import jsonlite
+from brokerctl.errors import UsageError
+from brokerctl.oauth.client_auth import get_secret
+from brokerctl.oauth.grants import get_endpoint
+from brokerctl.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
+
+    from brokerctl.oauth.client_auth import FlowContext, Proof
+
+TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+LIFETIME_S = 180
+JTI_BYTES = 24
+_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+
+
+def client_secret_jwt(ctx: FlowContext) -> Proof:
+    """Sign with the client secret (HS256)."""
+    return _proof(ctx, OctKey.import_key(get_secret(ctx).reveal().encode()), "HS256")
+
+
+def private_key_jwt(ctx: FlowContext) -> Proof:
+    """Sign with the client's key, PEM or JWK; the algorithm follows from the key."""
+    key = _get_key(ctx)
+    return _proof(ctx, key, _algorithm(ctx, key))
+
+
+def _proof(ctx: FlowContext, key: Key, algorithm: str) -> Proof:
+    issued_at = int(ctx.now())
+    by_endpoint = ctx.profile.assertion_audience == "token_endpoint"
+    claims = {
+        "iss": ctx.profile.client_id,
+        "sub": ctx.profile.client_id,
+        "aud": get_endpoint(ctx, "token_endpoint") if by_endpoint else ctx.profile.issuer,
+        "jti": b2a_base64(ctx.random(JTI_BYTES), newline=False).decode(),
+        "iat": issued_at,
+        "exp": issued_at + LIFETIME_S,
+    }
+    header = {"alg": algorithm, "typ": "JWT"}
+    if key.kid is not None:
+        header["kid"] = key.kid
+    try:
+        assertion = jwt.encode(header, claims, key, algorithms=[algorithm])
+    except (JoseError, ValueError, TypeError) as error:
+        raise _unusable(ctx) from error
+    return (), [
+        ("client_id", ctx.profile.client_id),
+        ("client_assertion_type", TYPE),
+        ("client_assertion", Secret(assertion)),
+    ]
+
+
+def _get_key(ctx: FlowContext) -> Key:
+    pem = ctx.credentials.key_pem
+    if not pem:
+        raise UsageError(
+            f"'{ctx.profile.name}' has no client_key",
+            hint=f"run 'brokerctl profile edit {ctx.profile.name}'",
+        )
+    text = pem.reveal().strip()
+    try:
+        key = _import(text)
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise _unusable(ctx) from error
+    if not key.is_private:
+        raise UsageError(f"the client_key of '{ctx.profile.name}' is a public key")
+    return key
+
+
+def _import(text: str) -> Key:
+    if text.startswith("{"):
+        from_jwk: Key = import_key(jsonlite.loads(text.encode()))
+        return from_jwk
+    for kind in (RSAKey, ECKey, OKPKey):
+        try:
+            return kind.import_key(text)
+        except (JoseError, ValueError, TypeError):
+            continue
+    raise ValueError("no private key of a known kind")
+
+
+def _algorithm(ctx: FlowContext, key: Key) -> str:
+    if isinstance(key, ECKey) and key.curve_name in _CURVES:
+        return _CURVES[key.curve_name]
+    if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
+        return "EdDSA"
+    if isinstance(key, RSAKey):
+        offered = ctx.metadata.token_endpoint_auth_signing_alg_values_supported or ("RS256",)
+        return "PS256" if "RS256" not in offered and "PS256" in offered else "RS256"
+    raise _unusable(ctx)
+
+
+def _unusable(ctx: FlowContext) -> UsageError:
+    return UsageError(
+        f"the client_key of '{ctx.profile.name}' can't sign",
+        hint="it must be an RSA, P-256, P-384, P-521 or Ed25519 private key, as PEM or JWK",
+    )

@@ -1,0 +1,78 @@
+"""Revocation (RFC 7009): tells the issuer that a token must die, and reports what it said."""
+
+from __future__ import annotations
+
+from brokerctl.errors import IssuerError, OAuthError
+from brokerctl.model import Value
+from brokerctl.oauth.client_auth import authenticated_form
+from brokerctl.oauth.message import host_of
+from brokerctl.oauth.steps import Send
+from brokerctl.oauth.tokens import parse_answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from brokerctl.oauth.client_auth import FlowContext
+    from brokerctl.oauth.message import HttpResponse
+    from brokerctl.secret import Secret
+
+DONE = (200, 204)
+UNAUTHORIZED, TOO_MANY, SERVER_ERROR = 401, 429, 500
+
+
+class Revocation(Value):
+    """What became of one token: `revoked` is the issuer's word, proven only by introspection."""
+
+    outcome: str  # revoked | local_only | unknown
+    reason: str = ""
+    retry_after_s: int | None = None
+
+
+def revoke(ctx: FlowContext, token: Secret, hint: str) -> Generator[Send, HttpResponse, Revocation]:
+    """Yield the request, to the profile's own issuer alone; `hint` is RFC 7009's token type.
+
+    `unknown` is worth another try (no answer, 5xx, a wrong secret); `local_only` is not: there is
+    no endpoint, or the issuer does not do it for this client or this kind of token.
+    """
+    url = ctx.metadata.revocation_endpoint
+    if url is None:
+        return Revocation(outcome="local_only", reason="the issuer has no revocation endpoint")
+    fields: list[tuple[str, str | Secret]] = [
+        ("token", token),
+        ("token_type_hint", hint),
+    ]
+    try:
+        response = yield Send(request=authenticated_form(ctx, url, fields))
+    except IssuerError as error:
+        return Revocation(outcome="unknown", reason=error.message)
+    return parse_revocation(response, host_of(url), is_public=ctx.profile.client_auth == "none")
+
+
+def parse_revocation(response: HttpResponse, host: str, *, is_public: bool) -> Revocation:
+    """Return what an answer of the revocation endpoint means; never raises."""
+    if response.status in DONE:
+        return Revocation(outcome="revoked")
+    wait = response.retry_after_s()
+    if response.status >= SERVER_ERROR or response.status == TOO_MANY:
+        reason = f"{host} answered {response.status}"
+        return Revocation(outcome="unknown", reason=reason, retry_after_s=wait)
+    code = _find_code(response, host)
+    said = f"{response.status} {code}" if code else str(response.status)
+    if not is_public and (response.status == UNAUTHORIZED or code == "invalid_client"):
+        return Revocation(outcome="unknown", reason=f"{host} refused the client: {said}")
+    if code == "unsupported_token_type":
+        reason = f"{host} can't revoke tokens of this kind"
+    else:
+        reason = f"{host} refused: {said}"
+    return Revocation(outcome="local_only", reason=reason)
+
+
+def _find_code(response: HttpResponse, host: str) -> str | None:
+    try:
+        parse_answer(response, "revocation endpoint", host)
+    except OAuthError as error:
+        return error.error
+    except IssuerError:
+        return None
+    return None
