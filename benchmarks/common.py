@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENT_ID = "service"
@@ -48,11 +49,10 @@ class Issuer:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self.process.stdout is not None
-        self.ready = json.loads(self.process.stdout.readline())
+        self.ready = json.loads(self.process.stdout.readline() if self.process.stdout else "")
         self.url = self.ready["issuer"]
 
-    def __enter__(self) -> Issuer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +62,12 @@ class Issuer:
 
 def child_env(home: Path) -> dict[str, str]:
     """Return the explicit environment of every timed child."""
-    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "BROKERCTL_KEEPER": "file"}
+    return {
+        "HOME": str(home),
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "BROKERCTL_KEEPER": "file",
+    }
 
 
 def time_once(argv: list[str], env: dict[str, str]) -> float:

@@ -39,7 +39,9 @@ def main() -> int:
     """Measure and print; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", "--runs", type=int, default=60)
-    parser.add_argument("--bin", type=Path, help="a clean installation's bin, instead of making one")
+    parser.add_argument(
+        "--bin", type=Path, help="a clean installation's bin, instead of making one"
+    )
     options = parser.parse_args()
     with workplace() as name:
         folder = Path(name)
@@ -55,10 +57,20 @@ def main() -> int:
             linked.symlink_to(bin_folder / "brokerctl")
             met = show("warm get", paired(get, unit, env, options.runs), "U", 1.5)
             link = [str(linked), "get", "warm"]
-            met &= show("warm get through a symlink", paired(link, unit, env, options.runs), "U", 1.7)
+            met &= show(
+                "warm get through a symlink", paired(link, unit, env, options.runs), "U", 1.7
+            )
             get_json = [*get, "--json"]
             met &= show("warm get --json", paired(get_json, unit, env, options.runs), "U", 1.5)
-            child = [str(bin_folder / "brokerctl"), "exec", "--keep", "-p", "warm", "--", "/bin/true"]
+            child = [
+                str(bin_folder / "brokerctl"),
+                "exec",
+                "--keep",
+                "-p",
+                "warm",
+                "--",
+                "/bin/true",
+            ]
             met &= show("exec start (shared)", paired(child, get, env, options.runs), "get", 1.2)
     return 0 if met else 1
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit.append import Log
+    from brokerctl.config.plan import Plan
     from brokerctl.model import Decision, Failure, Grant, Profile, Token, TokenRequest
     from brokerctl.store import LockedGrant, Store
 
@@ -77,10 +78,8 @@ class Order:
 class Broker:
     """Hands out access tokens: the one way in and the one way out."""
 
-    def __init__(
-        self, profiles: Mapping[str, Profile], store: Store, log: Log, redeem: Redeem
-    ) -> None:
-        self.profiles = profiles
+    def __init__(self, plan: Plan, store: Store, log: Log, redeem: Redeem) -> None:
+        self.plan = plan
         self.store = store
         self.log = log
         self._redeem = redeem
@@ -91,8 +90,8 @@ class Broker:
         Raises the class of the exit code: DeniedError, LoginNeededError, IssuerError, StoreError,
         AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
         """
-        profile = find_profile(self.profiles, request.profile)
-        decision = policy.decide(profile, request)
+        profile = find_profile(self.plan.profiles, request.profile)
+        decision = policy.decide(profile, request, self.plan.narrowed_scopes.get(profile.name))
         order = Order(profile, request, decision)
         if decision.effect == "deny":
             error = DeniedError(
@@ -110,7 +109,9 @@ class Broker:
         return self._hand_out(order, token, source)
 
     def _find_or_redeem(self, order: Order) -> tuple[Token, str]:
-        held = None if order.request.is_own else self.store.find_token(order.token_key, time.time(), 0)
+        held = (
+            None if order.request.is_own else self.store.find_token(order.token_key, time.time(), 0)
+        )
         if held is not None and order.serves(held, time.time()):
             return held, "cache"
         failure = self.store.find_failure(order.grant_key)
@@ -189,7 +190,9 @@ class Broker:
 
     def _record_refusal(self, order: Order, error: BrokerError) -> None:
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
-        self.log.append(event, _fields(order, None) | {"outcome": error.name, "error": error.message})
+        self.log.append(
+            event, _fields(order, None) | {"outcome": error.name, "error": error.message}
+        )
 
     def not_delivered(self, answer: AccessToken) -> None:
         """Record that a token could not be written to where it was asked for."""
@@ -227,8 +230,7 @@ def failed(failure: Failure) -> BrokerError:
     kinds: dict[int, type[BrokerError]] = {
         kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
     }
-    error = kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
-    return error
+    return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
 
 
 def _warning(order: Order, token: Token, now: float) -> str | None:

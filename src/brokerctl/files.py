@@ -46,7 +46,10 @@ class Folder:
             if not create:
                 return None
             self._make(name)
-            fd = self._wrap(path, lambda: system.open(name, _FOLDER_FLAGS, dir_fd=self.fd))
+            try:
+                fd = system.open(name, _FOLDER_FLAGS, dir_fd=self.fd)
+            except OSError as error:
+                raise refused(path, error) from error
         except OSError as error:
             raise refused(path, error) from error
         return Folder(_checked_folder(fd, path, system), path, system)
@@ -74,7 +77,9 @@ class Folder:
             size = checked_file(fd, path, self.system)
             if size > limit:
                 raise StoreError(f"{path} is larger than it can be")
-            return self._wrap(path, lambda: read_all(fd, size, self.system))
+            return read_all(fd, size, self.system)
+        except OSError as error:
+            raise refused(path, error) from error
         finally:
             self.system.close(fd)
 
@@ -125,19 +130,15 @@ class Folder:
 
     def names(self) -> list[str]:
         """Return the names in the folder, sorted, without those of unfinished writes."""
-        found = self._wrap(self.path, lambda: self.system.listdir(self.fd))
+        try:
+            found = self.system.listdir(self.fd)
+        except OSError as error:
+            raise refused(self.path, error) from error
         return sorted(name for name in found if not name.startswith(TEMPORARY))
 
     def close(self) -> None:
         """Give the descriptor back."""
         self.system.close(self.fd)
-
-    @staticmethod
-    def _wrap(path, call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205 - a generic costs `typing`
-        try:
-            return call()
-        except OSError as error:
-            raise refused(path, error) from error
 
 
 def open_folder(path: str, system: System = SYSTEM, *, create: bool = True) -> Folder | None:

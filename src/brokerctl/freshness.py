@@ -24,7 +24,7 @@ def expiry(token: Token, max_ttl_s: float | None) -> float | None:
 
 
 def margin(token: Token, max_ttl_s: float | None, min_ttl_s: float | None) -> float:
-    """Return how many seconds must be left: what was asked for, else min(60 s, 10 %), at least 1."""
+    """Return how many seconds must be left: as asked, else min(60 s, 10 %) and at least 1."""
     if min_ttl_s is not None:
         return min_ttl_s
     end = expiry(token, max_ttl_s)

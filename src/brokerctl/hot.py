@@ -19,7 +19,16 @@ _MAX_DIGITS = 9
 class GetOptions:
     """What `get` was asked for, however it was parsed."""
 
-    __slots__ = ("form", "is_fresh", "min_ttl_s", "profile", "purpose", "resource", "scopes", "subject")
+    __slots__ = (
+        "form",
+        "is_fresh",
+        "min_ttl_s",
+        "profile",
+        "purpose",
+        "resource",
+        "scopes",
+        "subject",
+    )
 
     def __init__(self, profile: str) -> None:
         self.profile = profile

@@ -8,17 +8,21 @@ depth (RFC 8259, section 4 and 8; I-JSON, RFC 7493).
 
 from __future__ import annotations
 
-try:
-    from _json import encode_basestring_ascii as _quote
-    from _json import make_encoder as _make_encoder
-    from _json import make_scanner as _make_scanner
-except ImportError:  # pragma: no cover - an interpreter without the C half
-    _make_scanner = None
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Never
+
+    _make_scanner: Callable[..., Callable[[str, int], tuple[Any, int]]] | None
+    _make_encoder: Callable[..., Callable[[object, int], tuple[str, ...]]]
+    _quote: Callable[[str], str]
+else:
+    try:
+        from _json import encode_basestring_ascii as _quote
+        from _json import make_encoder as _make_encoder
+        from _json import make_scanner as _make_scanner
+    except ImportError:  # pragma: no cover - an interpreter without the C half
+        _make_scanner = None
 
 _SPACE = " \t\n\r"
 _MAX_NUMBER_CHARS = 30
@@ -62,8 +66,7 @@ class _Context:
 
 def _scanner() -> Callable[[str, int], tuple[Any, int]]:
     if _make_scanner is not None:
-        scan: Callable[[str, int], tuple[Any, int]] = _make_scanner(_Context())
-        return scan
+        return _make_scanner(_Context())
     import json  # noqa: PLC0415  # pragma: no cover - the public path, only where the C half is missing
 
     return json.JSONDecoder(
@@ -115,9 +118,8 @@ def _refuse_type(value: object) -> Never:
 def dumps(value: object, *, sort: bool = False) -> str:
     """Render a value as one line of ASCII JSON; NaN and unknown types raise."""
     if _make_scanner is not None:
-        encode = _make_encoder(
-            {}, _refuse_type, _quote, None, ":", ",", sort, False, False  # noqa: FBT003 - the C signature
-        )
+        skip_keys = allow_nan = False
+        encode = _make_encoder({}, _refuse_type, _quote, None, ":", ",", sort, skip_keys, allow_nan)
         return "".join(encode(value, 0))
     import json  # noqa: PLC0415  # pragma: no cover - as above
 

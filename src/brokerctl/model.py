@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from brokerctl.secret import Secret
 else:
 
-    def dataclass_transform(**_: object):  # noqa: ANN201, D103 - stands for typing's, which is heavy
+    def dataclass_transform(**_: object):  # noqa: ANN201, D103 - typing is heavy
         return lambda cls: cls
 
 
@@ -56,7 +56,7 @@ class Value(metaclass=_ValueType):
         raise AttributeError(f"{type(self).__name__} can't be changed")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.as_dict() == other.as_dict()  # type: ignore[attr-defined]  # same type
+        return type(self) is type(other) and self.as_dict() == other.as_dict()
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, *self.as_dict().values()))
@@ -147,7 +147,7 @@ class TokenRequest(Value):
 
 
 class Decision(Value):
-    """What policy says of one request; `scopes` and `max_ttl_s` are what is left after narrowing."""
+    """What policy says of one request; scopes and max_ttl_s are what narrowing left."""
 
     effect: str  # allow | narrow | deny
     rule: str
@@ -251,7 +251,7 @@ class Intent(Value):
 
 
 class Queued(Value):
-    """A token or refresh token whose revocation has not been confirmed: retried by later commands."""
+    """A token whose revocation has not been confirmed: later commands try again."""
 
     value: Secret
     fingerprint: str

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
-from brokerctl.oauth.grants import FlowContext, find_flow
+from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.grants.refresh import refresh
 from brokerctl.store import Change
 from brokerctl.store.backoff import next_failure
@@ -53,6 +53,8 @@ class Redeemer:
         except OAuthError as error:
             raise self._refused(order, locked, error) from error
         except IssuerError as error:
+            if locked.state.grant is None:
+                locked.withdraw()  # without a grant there is nothing that could be lost
             self._remember(order, locked, error)
             raise
 
@@ -60,16 +62,22 @@ class Redeemer:
         grant = locked.state.grant
         refresh_token = grant.refresh_token if grant else None
         deadline = time.monotonic() + order.profile.timeout_s
-        context = self.link.context(order, deadline)
-        locked.intend(self._intent(grant, refresh_token))
-        sent_at = time.time()
-        steps = (
-            refresh(context, refresh_token)
-            if refresh_token is not None
-            else find_flow(order.profile.flow).obtain(context)
+        profile, decision = order.profile, order.decision
+        context = self.link.context(
+            profile,
+            deadline,
+            decision.scopes,
+            decision.resource,
+            is_refresh=refresh_token is not None,
         )
-        answer = self.link.run(steps, deadline, is_refresh=True)
-        return self._store(order, locked, answer, sent_at)
+        locked.intend(self._intent(grant, refresh_token))
+        steps = (
+            refresh(context, refresh_token, grant.scopes)
+            if grant is not None and refresh_token is not None
+            else find_flow(profile.flow).obtain(context)
+        )
+        answer = self.link.run(profile, steps, deadline)
+        return self._store(order, locked, answer)
 
     def _intent(self, grant: Grant | None, refresh_token: Secret | None) -> Intent:
         return Intent(
@@ -81,30 +89,28 @@ class Redeemer:
             host=os.uname().nodename,
         )
 
-    def _store(
-        self, order: Order, locked: LockedGrant, answer: TokenAnswer, sent_at: float
-    ) -> Token:
+    def _store(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> Token:
+        """Store the grant first, also where the access token is no use: it may have rotated."""
         old = locked.state.grant
-        grant = None
+        grant, generation = None, 0
         if old is not None:
-            grant = old.replace(
-                generation=old.generation + 1,
-                refresh_token=answer.refresh_token or old.refresh_token,
-            )
-        token = make_token(
-            self.ring, order, answer, sent_at, generation=grant.generation if grant else 0
-        )
+            generation = locked.next_generation
+            grant = old.replace(refresh_token=answer.refresh_token or old.refresh_token)
+        token = make_token(self.ring, order, answer, generation=generation)
+        is_over = answer.expires_in == 0 and order.profile.lifetime_s is None
         locked.commit(
             Change(
                 grant=grant,
-                token_key=order.token_key,
+                token_key=None if is_over else order.token_key,
+                token=None if is_over else token,
                 profile=order.profile.name,
-                token=token,
                 ends_previous=bool(order.profile.refresh_ends_previous),
             )
         )
         event = "grant.refreshed" if grant else "token.issued"
         self.log.append(event, self._fields(order, token), durable=True)
+        if is_over:
+            raise IssuerError(f"the issuer of '{order.profile.name}' sent a token that is over")
         return token
 
     @staticmethod
@@ -124,6 +130,8 @@ class Redeemer:
         """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""
         grant, name = locked.state.grant, order.profile.name
         if error.error != "invalid_grant" or grant is None or grant.refresh_token is None:
+            if locked.state.earlier_intent is None:
+                locked.withdraw()  # an answer: nothing was redeemed by us or by anybody before
             shown = IssuerError(_told(name, error), hint=_hint(error, name))
             self._remember(order, locked, shown)
             return shown
@@ -146,9 +154,7 @@ class Redeemer:
         self.log.append("grant.refresh_failed", fields)
 
 
-def make_token(
-    ring: KeyRing, order: Order, answer: TokenAnswer, sent_at: float, generation: int
-) -> Token:
+def make_token(ring: KeyRing, order: Order, answer: TokenAnswer, generation: int) -> Token:
     """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent."""
     lifetime = answer.expires_in
     if order.profile.lifetime_s is not None:
@@ -159,9 +165,9 @@ def make_token(
         value=answer.access_token,
         fingerprint=ring.fingerprint(answer.access_token.reveal()),
         token_type=answer.token_type,
-        scopes=answer.scopes if answer.scopes is not None else order.decision.scopes,
-        issued_at=sent_at,
-        expires_at=sent_at + min(lifetime, _LONGEST_LIFETIME_S),
+        scopes=answer.scopes,
+        issued_at=answer.sent_at,
+        expires_at=answer.sent_at + min(lifetime, _LONGEST_LIFETIME_S),
         generation=generation,
         session=order.token_key.actor,
     )

@@ -10,7 +10,9 @@ from __future__ import annotations
 import time
 
 from brokerctl.errors import BrokerError, IssuerError
-from brokerctl.model import Queued, Value
+from brokerctl.model import Grant, Profile, Queued, Slot, Value
+from brokerctl.store import Queue
+from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from brokerctl.audit.append import Log
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import GrantKey, Profile, Token
+    from brokerctl.model import GrantKey, Token
     from brokerctl.store import LockedGrant, Store
 
 LOCK_S = 22.0
@@ -148,9 +150,7 @@ class Revoker:
         ending = ending.replace(outcome=said.outcome, reason=said.reason)
         return self._proven(profile, item, ending, deadline) if verify else ending
 
-    def _proven(
-        self, profile: Profile, item: Queued, ending: Ending, deadline: float
-    ) -> Ending:
+    def _proven(self, profile: Profile, item: Queued, ending: Ending, deadline: float) -> Ending:
         """Ask introspection (RFC 7662): a 200 from revocation is the issuer's word and no proof."""
         try:
             is_active = self.link.introspect(profile, item.value, item.token_type_hint, deadline)
@@ -195,15 +195,14 @@ def keys_of(
     A grant whose profile was edited or removed since is still found: its own key says where it
     came from, and a profile of the same name, or one made of the key, says how to reach its issuer.
     """
-    from brokerctl.store.envelope import GRANT, QUEUE, TOKEN  # noqa: PLC0415 - see find_all
-
     found: dict[GrantKey, str] = {}
     for kind in (GRANT, TOKEN, QUEUE):
         for entry in store.entries(kind):
-            if entry.value is None:
-                continue
-            key = entry.value.key.grant if kind == TOKEN else entry.value.key
-            found.setdefault(key, entry.value.profile)
+            held = entry.value
+            if isinstance(held, Slot):
+                found.setdefault(held.key.grant, held.profile)
+            elif isinstance(held, (Grant, Queue)):
+                found.setdefault(held.key, held.profile)
     chosen = []
     for key, name in found.items():
         is_named = names is None or name in names
@@ -213,9 +212,7 @@ def keys_of(
 
 
 def _profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
-    from brokerctl.model import Profile as Plain  # noqa: PLC0415 - only for a profile that is gone
-
     profile = profiles.get(name)
     if profile is not None and (profile.issuer, profile.client_id) == (key.issuer, key.client_id):
         return profile
-    return Plain(name=name, issuer=key.issuer, flow="code", client_id=key.client_id)
+    return Profile(name=name, issuer=key.issuer, flow="code", client_id=key.client_id)

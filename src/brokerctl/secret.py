@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-try:  # One module may use this private name: `hmac` costs the warm road 0.4 of an interpreter start.
-    from _operator import _compare_digest as same_bytes
-except ImportError:  # pragma: no cover - another interpreter: the public name of the same function
-    from hmac import compare_digest as same_bytes  # type: ignore[assignment]  # same function
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hmac import compare_digest as same_bytes
     from typing import Never
+else:
+    try:  # One module may use this private name: `hmac` costs 0.4 of an interpreter's start.
+        from _operator import _compare_digest as same_bytes
+    except ImportError:  # pragma: no cover - another interpreter: the same function's public name
+        from hmac import compare_digest as same_bytes
 
 STARS = "****"
 

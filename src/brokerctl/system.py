@@ -30,13 +30,17 @@ class System:
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
     rmdir = staticmethod(os.rmdir)
-    listdir = staticmethod(os.listdir)
     fchmod = staticmethod(os.fchmod)
     flock = staticmethod(fcntl.flock)
     sleep = staticmethod(time.sleep)
     monotonic = staticmethod(time.monotonic)
     getpid = staticmethod(os.getpid)
     geteuid = staticmethod(os.geteuid)
+
+    @staticmethod
+    def listdir(fd: int) -> list[str]:
+        """Return the names in an open folder."""
+        return os.listdir(fd)
 
 
 SYSTEM = System()

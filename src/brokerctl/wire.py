@@ -8,7 +8,7 @@ import select
 import time
 
 from brokerctl import __version__, jsonlite
-from brokerctl.audit.append import Log
+from brokerctl.audit.append import ROTATE_BYTES, Log
 from brokerctl.broker import Broker, find_profile
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from brokerctl.config.plan import Plan
     from brokerctl.files import Folder
     from brokerctl.hot import GetOptions
+    from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, Token
     from brokerctl.store import LockedGrant
@@ -56,17 +57,15 @@ class House:
         self.layers = layers
         self.store = FileStore(folder, ring)
         self.plan = _find_plan(self)
-        audit = folder.child("audit")
-        assert audit is not None  # noqa: S101 - it is made if missing
-        self.log = Log(audit, ring)
-        self.broker = Broker(self.plan.profiles, self.store, self.log, self._redeem)
+        self.log = Log(_child(folder, "audit"), ring, rotate=self.plan.rotate_bytes or ROTATE_BYTES)
+        self.broker = Broker(self.plan, self.store, self.log, self._redeem)
 
     def _redeem(self, order: Order, locked: LockedGrant) -> Token:
         from brokerctl.redeem import Redeemer
 
         return Redeemer(self.link(), self.log, self.ring)(order, locked)
 
-    def link(self):  # type: ignore[no-untyped-def]  # noqa: ANN201 - its import is what is cold
+    def link(self) -> IssuerLink:
         """Return the way to the issuers: HTTP, metadata and client credentials."""
         from brokerctl.effects.http import Http
         from brokerctl.issuing import IssuerLink
@@ -77,22 +76,44 @@ class House:
 def open_house(environ: Mapping[str, str]) -> House:
     """Open configuration, keys, store and log; the first use makes them."""
     harden()
-    layers = config_layers.read_layers(environ, os.getcwd())
+    layers = config_layers.read_layers(environ, _working_folder())
+    if layers.notice and os.isatty(_STDERR):
+        write_line(_STDERR, f"brokerctl: note: {safe(layers.notice)}")
     home = open_folder(paths.state_home(environ))
-    folder = home.child("v1") if home else None
-    if folder is None:
+    if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
+    folder = _child(home, "v1")
     return House(environ, folder, _ring(folder, environ, layers), layers)
 
 
+def _child(folder: Folder, name: str) -> Folder:
+    child = folder.child(name)
+    if child is None:  # pragma: no cover - it is made if missing
+        raise StoreError(f"can't make {folder.path}/{name}")
+    return child
+
+
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None  # removed under us: there is no project file then
+
+
 def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing:
-    ring = open_ring(folder, environ)
+    def unlock_for() -> int | None:
+        from brokerctl.config.compile import compile_layers
+
+        return compile_layers(layers, environ).unlock_for_s
+
+    ring = open_ring(folder, environ, unlock_for=unlock_for)
     if ring is not None:
         return ring
     from brokerctl.config.compile import compile_layers
     from brokerctl.keys.create import create_ring
 
-    ring, notice = create_ring(folder, environ, compile_layers(layers, environ).keeper)
+    choice = compile_layers(layers, environ).keeper
+    ring, notice = create_ring(folder, environ, choice, unlock_for=unlock_for)
     if notice:
         write_line(_STDERR, f"brokerctl: note: {notice}")
     return ring
@@ -115,7 +136,9 @@ def run_hot(words: list[str], environ: Mapping[str, str]) -> int | None:
     """Run a `get` in the written grammar; None where the full program must look."""
     if words[0] != "get":
         return None
-    options = parse_get(words[1:], environ.get("BROKERCTL_PROFILE"))
+    options = parse_get(
+        words[1:], environ.get("BROKERCTL_PROFILE")
+    )  # a project's: the full program
     return None if options is None else run_get(options, environ)
 
 

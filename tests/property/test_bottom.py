@@ -44,7 +44,8 @@ def test_json_raises_value_error_alone(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", "Infinity", "1e999", '{"a":1,"a":2}', '"\\ud800"', "[" * 99999, "9" * 5000, "[1"]
+    "text",
+    ["NaN", "Infinity", "1e999", '{"a":1,"a":2}', '"\\ud800"', "[" * 99999, "9" * 5000, "[1"],
 )
 def test_json_refuses(text: str) -> None:
     """What json.loads would let through is refused."""

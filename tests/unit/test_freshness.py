@@ -12,6 +12,7 @@ NOW = 1_000_000.0
 
 
 def token(lifetime: float | None, age: float, status: str = "live") -> Token:
+    """Make a token of some lifetime, issued some seconds ago."""
     issued = NOW - age
     return Token(
         value=Secret("x"),
@@ -45,7 +46,7 @@ def token(lifetime: float | None, age: float, status: str = "live") -> Token:
     ],
 )
 def test_fresh(
-    lifetime: float | None, age: float, max_ttl: float | None, min_ttl: float | None, fresh: bool
+    lifetime: float | None, age: float, max_ttl: float | None, min_ttl: float | None, *, fresh: bool
 ) -> None:
     """A token is served while more than the margin is left of the shorter lifetime."""
     assert freshness.is_fresh(token(lifetime, age), NOW, max_ttl, min_ttl) is fresh

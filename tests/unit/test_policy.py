@@ -21,6 +21,7 @@ PROFILE = Profile(
 
 
 def request(**fields: object) -> TokenRequest:
+    """Make the owner's request with some fields changed."""
     requester = Requester(uid=os.geteuid(), pid=1)
     return TokenRequest(profile="p", requester=requester).replace(**fields)
 

@@ -67,7 +67,7 @@ def _top(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Short-lived, scoped access tokens for every tool; grants for none.
+    r"""Short-lived, scoped access tokens for every tool; grants for none.
 
     Log in once, then wrap what needs a token:
 
@@ -84,8 +84,7 @@ def run(words: list[str]) -> int:
     is_json = "--json" in words
     called = next((word for word in words if not word.startswith("-")), None)
     try:
-        if called in LATER:
-            raise not_in_this_version(f"'{called}'")
+        _refuse_later(called)
         return _invoke(build(called), words)
     except BrokerError as error:
         return wire.print_error(error, is_json=is_json)
@@ -97,6 +96,11 @@ def run(words: list[str]) -> int:
         return wire.print_error(_usage(error, called), is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
         return wire.print_error(wire.unexpected(error, os.environ), is_json=is_json)
+
+
+def _refuse_later(called: str | None) -> None:
+    if called in LATER:
+        raise not_in_this_version(f"'{called}'")
 
 
 def _invoke(app: typer.Typer, words: list[str]) -> int:

@@ -29,7 +29,7 @@ def doctor(
     timing: Annotated[bool, typer.Option("--timing", help="Time the warm road.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Check configuration, keys, store and log; --timing compares a start with bare Python's.
+    r"""Check configuration, keys, store and log; --timing compares a start with bare Python's.
 
     \b
       brokerctl doctor
@@ -47,7 +47,9 @@ def doctor(
             if finding["hint"]:
                 typer.echo(safe(f"  {finding['hint']}"))
         if ratio is not None:
-            typer.echo(f"a start with configuration, keys and log opened: {ratio} x python -I -c ''")
+            typer.echo(
+                f"a start with configuration, keys and log opened: {ratio} x python -I -c ''"
+            )
     return 0 if all(finding["ok"] for finding in findings) else _PROBLEM
 
 
@@ -85,9 +87,7 @@ def _timing() -> float:
     script = os.path.join(os.path.dirname(sys.executable), "brokerctl")
     bare = [sys.executable, "-I", "-c", ""]
     ours = [script, "get", "no-such-profile-for-timing"]
-    ratios = []
-    for _ in range(_RUNS):
-        ratios.append(_time(ours) / _time(bare))
+    ratios = [_time(ours) / _time(bare) for _ in range(_RUNS)]
     return round(statistics.median(ratios), 2)
 
 

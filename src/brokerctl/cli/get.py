@@ -9,6 +9,7 @@ import typer
 
 from brokerctl import hot, wire
 from brokerctl.errors import LoginNeededError, UsageError
+from brokerctl.render import FORMATS
 
 
 def register(app: typer.Typer) -> None:
@@ -22,16 +23,18 @@ def get(
     resource: Annotated[list[str] | None, typer.Option(help="Narrow to this resource.")] = None,
     subject: Annotated[str | None, typer.Option(help="On whose behalf.")] = None,
     min_ttl: Annotated[str | None, typer.Option(help="At least this long left: 90s, 5m.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Issued after this command began.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Issued after this command began.")
+    ] = False,
     purpose: Annotated[str | None, typer.Option(help="Why; goes into the record.")] = None,
     for_url: Annotated[str | None, typer.Option("--for", help="Pick the profile by URL.")] = None,
     login: Annotated[bool, typer.Option("--login", help="Log in first if needed.")] = False,
     form: Annotated[
-        str | None, typer.Option("--format", help=f"One of {', '.join(hot.FORMATS)}.")
+        str | None, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Print one short-lived access token, from the store or fresh from the issuer.
+    r"""Print one short-lived access token, from the store or fresh from the issuer.
 
     \b
       brokerctl get gitlab
@@ -59,7 +62,12 @@ def _profile(given: str | None, for_url: str | None) -> str:
         from brokerctl.config.hosts import match_profile
 
         house = wire.open_house(os.environ)
-        return match_profile(for_url, house.plan.profiles)
+        found = match_profile(for_url, house.plan.profiles)
+        if found is None:
+            raise UsageError(
+                f"no profile's hosts cover {for_url}", hint="run 'brokerctl profile list'"
+            )
+        return found.name
     name = given or os.environ.get("BROKERCTL_PROFILE")
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl get PROFILE' or 'profile list'")
@@ -68,8 +76,8 @@ def _profile(given: str | None, for_url: str | None) -> str:
 
 def _form(given: str | None, *, is_json: bool) -> str:
     form = given or ("json" if is_json else "token")
-    if form not in hot.FORMATS:
-        raise UsageError(f"no format '{form}'", hint=f"one of {', '.join(hot.FORMATS)}")
+    if form not in FORMATS:
+        raise UsageError(f"no format '{form}'", hint=f"one of {', '.join(FORMATS)}")
     if is_json and form != "json":
         raise UsageError(f"--json and --format {form} can't be combined")
     return form
@@ -80,7 +88,9 @@ def _duration(text: str | None) -> float | None:
         return None
     seconds = hot.parse_duration(text)
     if seconds is None:
-        raise UsageError(f"'{text}' is not a duration", hint="an integer and one of s m h d: 90s, 5m")
+        raise UsageError(
+            f"'{text}' is not a duration", hint="an integer and one of s m h d: 90s, 5m"
+        )
     return seconds
 
 

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def status(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Show each profile's grant and tokens, and the one thing to do next.
+    r"""Show each profile's grant and tokens, and the one thing to do next.
 
     \b
       brokerctl status

@@ -17,17 +17,23 @@ if TYPE_CHECKING:
 LAYER = "built-in"
 
 
-def decide(profile: Profile, request: TokenRequest) -> Decision:
-    """Return allow, narrow or deny for one request, with the rule that bound it."""
+def decide(
+    profile: Profile, request: TokenRequest, narrowed: tuple[str, ...] | None = None
+) -> Decision:
+    """Return allow, narrow or deny for one request, with the rule that bound it.
+
+    `narrowed` is what a trusted project leaves of the profile's scopes.
+    """
+    allowed = profile.scopes if narrowed is None else narrowed
     if request.requester.uid != os.geteuid():
         return _deny("owner only", "the requester is another user")
-    outside = _outside(request.scopes, profile.scopes)
+    outside = _outside(request.scopes, allowed)
     if outside:
         return _deny("scopes of the profile", f"scope {outside} is not among the profile's")
     outside = _outside(request.resource, profile.resource)
     if outside:
         return _deny("resources of the profile", f"resource {outside} is not among the profile's")
-    scopes = _chosen(request.scopes, profile.scopes)
+    scopes = _chosen(request.scopes, allowed)
     resource = _chosen(request.resource, profile.resource)
     max_ttl_s = _shortest(request.max_ttl_s, profile.max_ttl_s)
     is_narrow = (scopes, resource, max_ttl_s) != (profile.scopes, profile.resource, None)

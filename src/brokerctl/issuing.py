@@ -1,0 +1,162 @@
+"""The way to one issuer: its metadata, the client's credentials, and steps that only send."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from brokerctl.errors import IssuerError
+from brokerctl.model import Value
+from brokerctl.oauth import metadata as about
+from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
+from brokerctl.oauth.steps import Send
+from brokerctl.store.envelope import METADATA, SECRET
+from brokerctl.store.names import plain_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from typing import Any, Protocol
+
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import Profile
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.oauth.metadata import Metadata
+    from brokerctl.secret import Secret
+    from brokerctl.store import Store
+
+    class Sender(Protocol):
+        """Sends one request before a deadline of the monotonic clock."""
+
+        def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
+            """Return the answer, whatever its status, or raise IssuerError."""
+            ...
+
+    MakeSender = Callable[[str | None, Mapping[str, str], float], Sender]
+
+
+class Said(Value):
+    """What an issuer said to a revocation."""
+
+    outcome: str  # revoked | local_only
+    reason: str = ""
+
+
+class IssuerLink:
+    """Talks to the issuers of this house's profiles; makes one sender a profile."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        store: Store,
+        ring: KeyRing,
+        make_sender: MakeSender,
+    ) -> None:
+        self.environ = environ
+        self.store = store
+        self.ring = ring
+        self._make_sender = make_sender
+        self._senders: dict[str, Sender] = {}
+
+    def sender(self, profile: Profile) -> Sender:
+        """Return the sender that trusts what the profile trusts."""
+        if profile.name not in self._senders:
+            self._senders[profile.name] = self._make_sender(
+                profile.ca_file, self.environ, profile.timeout_s
+            )
+        return self._senders[profile.name]
+
+    def run(self, profile: Profile, steps: Generator[Any, Any, Any], deadline: float) -> Any:  # noqa: ANN401 - what the steps return
+        """Run steps that need no person; IssuerError is thrown into them, as they expect."""
+        sender = self.sender(profile)
+        try:
+            step = next(steps)
+            while True:
+                if not isinstance(step, Send):
+                    raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
+                try:
+                    response = sender.send(step.request, deadline)
+                except IssuerError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(response)
+        except StopIteration as end:
+            return end.value
+
+    def context(
+        self,
+        profile: Profile,
+        deadline: float,
+        scopes: tuple[str, ...] = (),
+        resource: tuple[str, ...] = (),
+        *,
+        is_refresh: bool = False,
+    ) -> FlowContext:
+        """Return what a flow needs to know, fetching metadata where there is none yet."""
+        return FlowContext(
+            profile=profile,
+            metadata=self.metadata(profile, deadline, is_refresh=is_refresh),
+            credentials=self.credentials(profile),
+            scopes=scopes,
+            resource=resource,
+            now=time.time,
+            random=os.urandom,
+        )
+
+    def credentials(self, profile: Profile) -> ClientCredentials:
+        """Resolve the profile's references to secrets, now and for this request alone."""
+        if profile.client_secret is None and profile.client_key is None:
+            return ClientCredentials()
+        from brokerctl.config.references import resolve  # noqa: PLC0415 - only with a secret client
+
+        def find(reference: Any) -> Secret | None:  # noqa: ANN401 - a Reference or None
+            return resolve(reference, self.environ, self._find_secret) if reference else None
+
+        return ClientCredentials(
+            secret=find(profile.client_secret), key_pem=find(profile.client_key)
+        )
+
+    def _find_secret(self, name: str) -> str | None:
+        data = self.store.find_sealed(SECRET, plain_name(self.ring.name_key, "secret", name))
+        return None if data is None else data.decode()
+
+    def metadata(
+        self, profile: Profile, deadline: float, *, is_refresh: bool = False, is_login: bool = False
+    ) -> Metadata:
+        """Return the issuer's metadata: kept for a day, never fetched on the way of a refresh.
+
+        Security: an endpoint that moved to another origin is refused until a person logs in again.
+        """
+        endpoints = [part for pair in profile.endpoints for part in pair]
+        name = plain_name(self.ring.name_key, "metadata", profile.issuer, *endpoints)
+        sealed = self.store.find_sealed(METADATA, name)
+        kept = about.parse(sealed) if sealed is not None else None
+        if kept is not None and not is_login and (is_refresh or kept.is_current(time.time())):
+            return kept
+        found: Metadata = self.run(profile, about.discover(profile, time.time()), deadline)
+        if kept is not None and not is_login:
+            about.refuse_moved(kept, found, profile.name)
+        self.store.put_sealed(METADATA, name, about.render(found))
+        return found
+
+    def revoke(self, profile: Profile, value: Secret, hint: str, deadline: float) -> Said:
+        """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""
+        from brokerctl.oauth.revoke import revoke  # noqa: PLC0415 - only a revoke needs it
+
+        ctx = self.context(profile, deadline, is_refresh=True)
+        if ctx.metadata.revocation_endpoint is None:
+            return Said(outcome="local_only", reason="the issuer has no revocation endpoint")
+        answer = self.run(profile, revoke(ctx, value, hint), deadline)
+        return Said(outcome=answer.outcome, reason=answer.reason)
+
+    def introspect(
+        self, profile: Profile, value: Secret, hint: str, deadline: float
+    ) -> bool | None:
+        """Ask whether a token is active (RFC 7662); None where that can't be known."""
+        from brokerctl.oauth.introspect import introspect  # noqa: PLC0415 - only --verify needs it
+
+        ctx = self.context(profile, deadline, is_refresh=True)
+        if ctx.metadata.introspection_endpoint is None:
+            return None
+        answer: bool | None = self.run(profile, introspect(ctx, value, hint), deadline)
+        return answer
