@@ -1,0 +1,149 @@
+"""Does what a flow asks for: sends, waits, shows a code, listens, sends a person to a page."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.effects.browser import open_browser
+from brokerctl.effects.loopback import TIMEOUT_S, Loopback
+from brokerctl.errors import BrokerError, LoginNeededError
+from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
+from brokerctl.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from brokerctl.effects.paste import Paste
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.oauth.steps import Steps
+    from brokerctl.oauth.tokens import TokenAnswer
+
+    class Http(Protocol):
+        """What sends requests: effects/http.py, or a test's own."""
+
+        def send(self, request: HttpRequest, deadline: float) -> HttpResponse:
+            """Send one request; `deadline` is monotonic."""
+
+    class Io(Protocol):
+        """Who carries out the steps: `Desk`, or one that wraps it."""
+
+        def do(self, step: Step) -> Any:  # noqa: ANN401 - each step has an answer of its own
+            """Carry out one step and return what came of it."""
+
+
+Step = Send | Wait | ShowUserCode | Listen | Visit
+_URL_CHARS = 4096
+_QR_CHARS = 512
+
+
+def run(steps: Steps, io: Io) -> TokenAnswer:
+    """Drive a flow to its end and return its answer; what a step raises is raised in the flow."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                answer = io.do(step)
+            except BrokerError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as end:
+        answered: TokenAnswer = end.value
+        return answered
+    finally:
+        steps.close()
+
+
+class Desk:
+    """A person's desk: terminal, browser and loopback listener, and the way to the issuer."""
+
+    def __init__(
+        self,
+        http: Http,
+        environ: Mapping[str, str],
+        *,
+        paste: Paste | None = None,
+        no_browser: bool = False,
+        timeout_s: float = TIMEOUT_S,
+        request_s: float = 20.0,
+    ) -> None:
+        self.http = http
+        self.environ = environ
+        self.paste = paste
+        self.no_browser = no_browser
+        self.timeout_s = timeout_s
+        self.request_s = request_s
+        self._loopback: Loopback | None = None
+
+    def do(self, step: Step) -> Any:  # noqa: ANN401 - each step has an answer of its own
+        """Carry out one step and return what came of it."""
+        if isinstance(step, Send):
+            return self.http.send(step.request, time.monotonic() + self.request_s)
+        if isinstance(step, Wait):
+            return time.sleep(step.seconds)
+        if isinstance(step, ShowUserCode):
+            return self._show_user_code(step)
+        if isinstance(step, Listen):
+            self.close()
+            self._loopback = Loopback(step.port)
+            return self._loopback.redirect_uri
+        return self._visit(step)
+
+    def close(self) -> None:
+        """Stop listening, however the login ended."""
+        if self._loopback is not None:
+            self._loopback.close()
+            self._loopback = None
+
+    def _visit(self, step: Visit) -> str:
+        url = safe(step.url, _URL_CHARS)
+        is_open = not self.no_browser and open_browser(
+            step.url, self.environ, has_terminal=self.paste is not None
+        )
+        if is_open:
+            _say("log in with the browser that has opened; if none has, visit")
+        elif self.no_browser or self.paste is not None:
+            _say("to log in, visit")
+        else:
+            raise LoginNeededError(
+                "no browser could be started", hint="try --no-browser or '--flow device'"
+            )
+        _say(f"  {url}")
+        if self.paste is not None:
+            _say("if the browser is on another machine, paste the address that it ends at here")
+        assert self._loopback is not None  # noqa: S101 - a flow listens before it visits
+        return self._loopback.wait(step.accept, self.timeout_s, self.paste)
+
+    def _show_user_code(self, step: ShowUserCode) -> None:
+        minutes = max(1, round((step.expires_at - time.time()) / 60))
+        _say(f"to log in, visit {safe(step.verification_uri, _URL_CHARS)}")
+        _say(f"and enter the code {safe(step.user_code)} within {minutes} min")
+        target = step.complete or step.verification_uri
+        if self._has_room_for_qr() and target == safe(target, _QR_CHARS):
+            _show_qr(target)
+
+    def _has_room_for_qr(self) -> bool:
+        return (
+            sys.stderr.isatty()
+            and not self.environ.get("CI")
+            and self.environ.get("TERM") not in {None, "", "dumb"}
+            and (sys.stderr.encoding or "").lower() in {"utf-8", "utf8"}
+        )
+
+
+def _show_qr(text: str) -> None:
+    import segno  # noqa: PLC0415 - only the device flow on a terminal needs it
+
+    # Half blocks without escape sequences: NO_COLOR has nothing to take away.
+    segno.make(text, error="l", micro=False).terminal(sys.stderr, border=2, compact=True)
+
+
+def _say(line: str) -> None:
+    try:
+        os.write(2, f"brokerctl: {line}\n".encode())
+    except OSError:
+        return  # nobody reads; the login may still succeed

@@ -1,0 +1,220 @@
+"""Where the browser brings the issuer's answer: one small listener on loopback (RFC 8252, 7.3).
+
+Security: any program on this machine and any web page can send requests here while a login waits.
+So only a GET of /callback with our Host that the flow accepts (the login's own state) ends the
+wait; everything else is refused and forgotten, and a connection that says nothing holds up nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from brokerctl.errors import LoginNeededError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from brokerctl.effects.paste import Paste
+
+    Accept = Callable[[str], bool]
+
+TIMEOUT_S = 120.0
+PATH = "/callback"
+_MAX_HEAD_BYTES = 16384
+_MAX_CONNECTIONS = 64
+_CONNECTION_S = 10.0
+_END_PAGE = (
+    "<!doctype html><meta charset=utf-8><title>brokerctl</title>"
+    "<p>brokerctl has the answer. This window can be closed.\n"
+)
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    421: "Misdirected Request",
+    431: "Request Header Fields Too Large",
+}
+
+
+class _Connection:
+    """One connection until its request's head is complete."""
+
+    def __init__(self, link: socket.socket, now: float) -> None:
+        self.link = link
+        self.head = b""
+        self.ends_at = now + _CONNECTION_S
+
+
+class Loopback:
+    """A listener on 127.0.0.1, or on [::1] where there is no IPv4; used once, then closed."""
+
+    def __init__(self, port: int | None = None) -> None:
+        self._listener = _listen(port or 0)
+        host, self.port = self._listener.getsockname()[:2]
+        self.host = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        self.redirect_uri = f"http://{self.host}{PATH}"
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._open: dict[socket.socket, _Connection] = {}
+
+    def wait(self, accept: Accept, timeout_s: float = TIMEOUT_S, paste: Paste | None = None) -> str:
+        """Return the query of the first callback that `accept` takes, from the browser or pasted.
+
+        Raises LoginNeededError when nobody answers in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        try:
+            if paste is not None:
+                self._selector.register(paste.fd, selectors.EVENT_READ)
+            while (now := time.monotonic()) < deadline:
+                self._drop_slow(now)
+                for key, _ in self._selector.select(min(1.0, deadline - now)):
+                    if key.fileobj is self._listener:
+                        self._accept()
+                        continue
+                    if isinstance(key.fileobj, socket.socket):
+                        query = self._read(self._open.get(key.fileobj), accept)
+                    else:
+                        query = self._pasted(paste, accept)
+                    if query is not None:
+                        return query
+        finally:
+            self.close()
+        raise LoginNeededError(
+            f"nobody answered within {timeout_s:.0f} s", hint="run the same login again"
+        )
+
+    def close(self) -> None:
+        """Stop listening, and drop who is still connected."""
+        for connection in list(self._open.values()):
+            self._drop(connection)
+        self._selector.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        try:
+            link, _ = self._listener.accept()
+        except OSError:
+            return  # it went away, or there are no descriptors left for it
+        link.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        if len(self._open) >= _MAX_CONNECTIONS:
+            self._drop(next(iter(self._open.values())))
+        self._open[link] = _Connection(link, time.monotonic())
+        self._selector.register(link, selectors.EVENT_READ)
+
+    def _drop_slow(self, now: float) -> None:
+        for connection in [found for found in self._open.values() if found.ends_at <= now]:
+            self._drop(connection)
+
+    def _drop(self, connection: _Connection) -> None:
+        if self._open.pop(connection.link, None) is not None:
+            self._selector.unregister(connection.link)
+            connection.link.close()
+
+    def _read(self, connection: _Connection | None, accept: Accept) -> str | None:
+        if connection is None:
+            return None  # dropped a moment ago to make room
+        try:
+            chunk = connection.link.recv(_MAX_HEAD_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            chunk = b""
+        connection.head += chunk
+        if not chunk:
+            self._drop(connection)
+        elif len(connection.head) > _MAX_HEAD_BYTES:
+            self._answer(connection, 431)
+        elif b"\r\n\r\n" in connection.head:
+            status, query = read_callback(connection.head, self.host, accept)
+            self._answer(connection, status)
+            return query
+        return None
+
+    def _answer(self, connection: _Connection, status: int) -> None:
+        # Security: the page is the same for everybody and repeats nothing of the request.
+        body = _END_PAGE if status == 200 else f"{status} {_REASONS[status]}\n"  # noqa: PLR2004 - HTTP's own
+        kind = "text/html; charset=utf-8" if status == 200 else "text/plain"  # noqa: PLR2004 - as above
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n"
+            f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n"
+            "Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
+            "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):  # whoever asked may be gone
+            connection.link.send((head + body).encode())
+            connection.link.shutdown(socket.SHUT_WR)
+        self._drop(connection)
+
+    def _pasted(self, paste: Paste | None, accept: Accept) -> str | None:
+        assert paste is not None  # noqa: S101 - nothing else is registered
+        line = paste.read_line()
+        if line is None:
+            self._selector.unregister(paste.fd)
+        if not line or not line.strip():
+            return None
+        query = read_pasted(line, self.redirect_uri, accept)
+        if query is None:
+            paste.say("this is not the address that this login ends at; copy it whole")
+        return query
+
+
+def _listen(port: int) -> socket.socket:
+    families = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+    for family, address in families:
+        listener = None
+        try:
+            listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            if port:  # a fixed port may still be in TIME_WAIT from the login before
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+            listener.listen(128)
+        except OSError as error:
+            if listener is not None:
+                listener.close()
+            if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                continue
+            reason = os.strerror(error.errno or 0).lower()
+            raise UsageError(
+                f"can't listen on {address} port {port}: {reason}", hint="try another --port"
+            ) from error
+        listener.setblocking(False)  # noqa: FBT003 - the socket's own signature
+        return listener
+    raise UsageError("this machine has no loopback address", hint="try '--flow device'")
+
+
+def read_callback(head: bytes, host: str, accept: Accept) -> tuple[int, str | None]:
+    """Return the status for a request, and the query if it is the callback that is waited for."""
+    lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    words = lines[0].split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):  # noqa: PLR2004 - method, target, version
+        return 400, None
+    hosts = [
+        value.strip()
+        for name, _, value in (line.partition(":") for line in lines[1:])
+        if name.lower() == "host"
+    ]
+    # Security: another name in Host is DNS rebinding; two of them are request smuggling.
+    if hosts != [host]:
+        return 421, None
+    if words[0] != "GET":
+        return 405, None
+    path, _, query = words[1].partition("?")
+    if path != PATH:
+        return 404, None
+    return (200, query) if accept(query) else (400, None)
+
+
+def read_pasted(line: str, redirect_uri: str, accept: Accept) -> str | None:
+    """Return the query of a pasted callback URL, or None if it is not this login's."""
+    start, _, query = line.strip().partition("?")
+    query = query.partition("#")[0]
+    return query if start == redirect_uri and accept(query) else None
