@@ -92,7 +92,17 @@ def is_loopback(host: str) -> bool:
     return host.startswith("127.") and _ends_in_number(host.split("."))
 
 
-def match_profile(text: str, profiles: Mapping[str, Profile]) -> Profile | None:
+def match_profile(text: str, profiles: Mapping[str, Profile]) -> str:
+    """Return the name of the profile that a URL belongs to; UsageError if there is none."""
+    found = find_profile(text, profiles)
+    if found is None:
+        raise UsageError(
+            f"no profile for {_shown(text)}", hint="name it in a profile's hosts, or name a profile"
+        )
+    return found.name
+
+
+def find_profile(text: str, profiles: Mapping[str, Profile]) -> Profile | None:
     """Return the profile whose hosts cover this URL best, None if none does; a tie is an error."""
     url = parse_url(text)
     best: list[tuple[tuple[bool, int], Profile]] = []

@@ -1,0 +1,139 @@
+"""Resolves a secret reference to the secret, at the moment it is needed and for nobody else.
+
+Security: no shell, a bounded time and size, a file that others can read is refused, and a command
+runs from `/` without brokerctl's own keys. No message holds what was found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from brokerctl.config.bounded import run_bounded
+from brokerctl.config.paths import expand_home
+from brokerctl.errors import UsageError
+from brokerctl.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.model import Reference
+
+COMMAND_S = 15.0  # below the 20 s that a grant's lock may be held for
+MAX_SECRET_BYTES = 64 * 1024
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_OTHERS = stat.S_IWGRP | stat.S_IRWXO  # a group may read: that is how secrets are mounted in pods
+_OWN_VARIABLES = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
+# keys/keyring_child.py is a program, not a module of ours: it holds the allow-list of back ends.
+_KEYRING_CHILD = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "keys", "keyring_child.py"
+)
+_KEYRING_VARIABLES = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "DISPLAY", "WAYLAND_DISPLAY")
+_KEYRING_PREFIXES = ("XDG_", "DBUS_", "GNOME_", "KDE_", "LC_")
+
+
+def resolve(
+    reference: Reference,
+    environ: Mapping[str, str],
+    store_secret: Callable[[str], str | None],
+    timeout_s: float = COMMAND_S,
+) -> Secret:
+    """Return the secret that a reference names; UsageError says what to do if there is none."""
+    target = reference.target[0]
+    if reference.kind == "env":
+        text = environ.get(target)
+        if not text:
+            raise UsageError(f"the variable {target}, which holds a secret, is not set")
+    elif reference.kind == "file":
+        text = _chosen(_read_file(expand_home(target, environ)), target)
+    elif reference.kind == "command":
+        text = _chosen(_run(reference.target, environ, timeout_s), f"the output of {target}")
+    elif reference.kind == "keyring":
+        text = _find_in_keyring(target, environ, timeout_s)
+    else:
+        text = store_secret(target)
+        if not text:
+            raise UsageError(
+                f"no secret '{target}' is stored", hint=f"run 'brokerctl profile secret {target}'"
+            )
+    return Secret(text)
+
+
+def _chosen(data: bytes, where: str) -> str:
+    """Return a key as a whole and anything else by its first line, as `pass show` prints it."""
+    try:
+        text = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise UsageError(f"{where} is not text in UTF-8") from None
+    if not text:
+        raise UsageError(f"{where} is empty")
+    if text.startswith(("-----BEGIN", "{")):
+        return text + "\n"
+    return text.splitlines()[0].rstrip()
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} is not a regular file")
+        if found.st_uid not in {0, os.geteuid()}:
+            raise UsageError(f"{path} holds a secret and belongs to another user")
+        if found.st_mode & _OTHERS:
+            raise UsageError(
+                f"{path} holds a secret and is open to others", hint=f"run 'chmod 600 {path}'"
+            )
+        if found.st_size > MAX_SECRET_BYTES:
+            raise UsageError(f"{path} is larger than a secret can be")
+        return file.read(MAX_SECRET_BYTES)
+
+
+def _run(words: tuple[str, ...], environ: Mapping[str, str], timeout_s: float) -> bytes:
+    kept = {name: value for name, value in environ.items() if not name.startswith(_OWN_VARIABLES)}
+    program = expand_home(words[0], environ) if "/" in words[0] else words[0]
+    try:
+        code, output = run_bounded([program, *words[1:]], kept, timeout_s, MAX_SECRET_BYTES)
+    except TimeoutError:
+        raise UsageError(f"{words[0]}, asked for a secret, took over {timeout_s:g} s") from None
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"can't run {words[0]}, asked for a secret: {reason}") from error
+    if code != 0:
+        raise UsageError(f"{words[0]}, asked for a secret, ended with {code}")
+    return output
+
+
+def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) -> str:
+    service, _, user = target.rpartition("/")
+    request = {
+        "do": "fetch",
+        "service": service,
+        "user": user,
+        "secret": None,
+        "may_prompt": False,
+    }
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name in _KEYRING_VARIABLES or name.startswith(_KEYRING_PREFIXES)
+    }
+    words = [sys.executable, "-I", _KEYRING_CHILD]
+    try:
+        line = json.dumps(request).encode() + b"\n"
+        _, output = run_bounded(words, kept, timeout_s, MAX_SECRET_BYTES, given=line)
+        answer = json.loads(output.splitlines()[-1])
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(f"the OS keyring did not answer for '{target}'") from error
+    if answer.get("error"):
+        raise UsageError(f"the OS keyring has no answer for '{target}': {answer.get('reason')}")
+    secret = answer.get("secret")
+    if not isinstance(secret, str) or not secret:
+        raise UsageError(f"the OS keyring has no entry '{user}' of service '{service}'")
+    return secret
