@@ -1,0 +1,80 @@
+"""A session: one supervised `exec`, from the request for its tokens to their end.
+
+This file holds the room's words: what a command line asks for (`Ask`) and what the rooms below
+give (`Tools`). Every way in, the front door's hand-written grammar and Typer's, makes an `Ask` and
+calls `session.run.run`.
+"""
+
+from __future__ import annotations
+
+from brokerctl.model import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Protocol
+
+    from brokerctl.model import AccessToken, Profile, Requester, TokenRequest
+    from brokerctl.system import System
+
+    class SealedEntry(Protocol):
+        """One entry as the store lists it; `value` is None where it is damaged."""
+
+        @property
+        def name(self) -> str: ...  # noqa: D102 - the class says it
+        @property
+        def value(self) -> object: ...  # noqa: D102 - the class says it
+
+    class Ended(Protocol):
+        """How one token of a session ended; `brokerctl.revoking` makes them."""
+
+        @property
+        def profile(self) -> str: ...  # noqa: D102 - the class says it
+        @property
+        def outcome(self) -> str: ...  # noqa: D102 - revoked | expired | local_only | unknown
+        @property
+        def until(self) -> float | None: ...  # noqa: D102 - what is not dead lives until then
+        @property
+        def reason(self) -> str: ...  # noqa: D102 - the class says it
+
+    class SessionStore(Protocol):
+        """What a session needs of the store: sealed blobs by kind and name."""
+
+        def put_sealed(self, kind: int, name: str, data: bytes) -> None: ...  # noqa: D102 - store's
+        def drop_sealed(self, kind: int, name: str) -> object: ...  # noqa: D102 - store's
+        def entries(self, kind: int) -> Iterator[SealedEntry]: ...  # noqa: D102 - store's
+
+
+class Ask(Value):
+    """What one `exec` command line asks for; None means "as the profile says"."""
+
+    command: tuple[str, ...]
+    profiles: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()  # (variable, profile)
+    files: tuple[tuple[str, str], ...] = ()  # (variable, profile)
+    scopes: tuple[str, ...] | None = None
+    ttl_s: float | None = None
+    min_ttl_s: float | None = None
+    purpose: str | None = None
+    is_own: bool | None = None  # --revoke | --keep | neither
+    is_clean: bool = False
+
+
+class Tools(Value):
+    """What the rooms below give to a session; `wiring.py` makes it from an open house."""
+
+    profiles: Mapping[str, Profile]
+    environ: Mapping[str, str]
+    default_profile: str | None
+    requester: Callable[[str], Requester]  # of a session id
+    get: Callable[[TokenRequest], AccessToken]
+    # Ends every token that `get` made for a session id, of these profiles. What the issuer could
+    # not be told is queued by it and comes back as `unknown`; if it raises, the session's entry
+    # stays and a later command tries again (leftovers.py).
+    revoke_own: Callable[[str, tuple[str, ...]], Iterable[Ended]]
+    record: Callable[[str, dict[str, object]], object]
+    store: SessionStore
+    name_of: Callable[[str], str]  # a session id's name in the store
+    say: Callable[[str], None]  # one line for people, on stderr
+    system: System
+    umask: int | None = None  # the caller's own, where ours has been changed

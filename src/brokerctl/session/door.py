@@ -1,0 +1,89 @@
+"""The ways into a session, and its tools made of an open house: the one file that knows `wire`."""
+
+from __future__ import annotations
+
+from brokerctl import wire
+from brokerctl.broker import grant_key
+from brokerctl.config.plan import default_profile
+from brokerctl.errors import BrokerError
+from brokerctl.hot import GetOptions
+from brokerctl.revoking import Revoker, keys_of
+from brokerctl.session import Tools
+from brokerctl.session.parse import parse_exec
+from brokerctl.session.run import run
+from brokerctl.store.names import plain_name
+from brokerctl.system import SYSTEM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import Requester
+    from brokerctl.revoking import Ending
+    from brokerctl.session import Ask
+    from brokerctl.wire import House
+
+_STDERR = 2
+_INTERRUPTED = 130
+
+
+def run_words(words: list[str], environ: Mapping[str, str], umask: int | None = None) -> int | None:
+    """Run the words after `exec` if they are in the written grammar; None if they are not."""
+    ask = parse_exec(words)
+    return None if ask is None else run_ask(ask, environ, umask)
+
+
+def run_ask(ask: Ask, environ: Mapping[str, str], umask: int | None = None) -> int:
+    """Run one session, or print the error; return the exit code.
+
+    `umask` is the caller's own, for the child, where this process has changed it.
+    """
+    try:
+        return run(ask, tools_of(wire.open_house(environ), umask))
+    except BrokerError as error:
+        return wire.print_error(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
+        return wire.print_error(wire.unexpected(error, environ))
+
+
+def tools_of(house: House, umask: int | None = None) -> Tools:
+    """Return what a session needs of an open house."""
+
+    def requester(session_id: str) -> Requester:
+        asked = wire.make_request(GetOptions(""), house.environ)
+        return asked.requester.replace(tool="exec", session=session_id)
+
+    def revoke_own(session_id: str, names: tuple[str, ...]) -> list[Ending]:
+        return revoke_session(house, session_id, names)
+
+    return Tools(
+        profiles=house.plan.profiles,
+        environ=house.environ,
+        default_profile=default_profile(house.plan, house.environ),
+        requester=requester,
+        get=house.broker.get,
+        revoke_own=revoke_own,
+        record=house.log.append,
+        store=house.store,
+        name_of=lambda session_id: plain_name(house.ring.name_key, "session", session_id),
+        say=lambda line: wire.write_line(_STDERR, line),
+        system=SYSTEM,
+        umask=umask,
+    )
+
+
+def revoke_session(house: House, session_id: str, names: tuple[str, ...]) -> list[Ending]:
+    """Revoke the tokens that a session owns of these profiles, also of profiles since removed."""
+    profiles = house.plan.profiles
+    targets = [(profiles[name], grant_key(profiles[name])) for name in names if name in profiles]
+    gone = {name for name in names if name not in profiles}
+    if gone:
+        targets += keys_of(house.store, profiles, gone, None)
+    revoker = Revoker(house.store, house.log, house.ring, house.link())
+    return [
+        ending
+        for profile, key in targets
+        for ending in revoker.revoke_session(profile, key, session_id)
+    ]

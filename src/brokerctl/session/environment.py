@@ -1,0 +1,104 @@
+"""The child's environment: which variable holds which token, and what must not be inherited.
+
+Security: a token in the environment can be read by every process of the same user, for as long as
+the child lives, in /proc/PID/environ: execve makes a process readable again whatever we set
+(standards M6). Other users can't read it. `--file` keeps the token out of the environment.
+"""
+
+from __future__ import annotations
+
+from brokerctl.broker import find_profile
+from brokerctl.errors import UsageError
+from brokerctl.model import Reference, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from brokerctl.model import Profile
+    from brokerctl.session import Ask
+
+# Security: what opens our store never reaches a child: BROKERCTL_KEY, BROKERCTL_KEY_FILE, ….
+_OURS = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
+# What `--clean-env` keeps: without these most programs don't find themselves.
+_KEPT = frozenset(
+    ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
+)
+_KEPT_START = "LC_"
+_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
+_OTHER = _FIRST | frozenset("0123456789")
+
+
+class Wanted(Value):
+    """One profile of a session, and the variables that get its token or its file's path."""
+
+    profile: Profile
+    variables: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+def plan_variables(ask: Ask, profiles: Mapping[str, Profile], default: str | None) -> list[Wanted]:
+    """Decide which variable gets which profile's token; raises UsageError.
+
+    `--env` and `--file` name a profile as `-p` does; one with either has no other variable.
+    """
+    pairs = (*ask.env, *ask.files)
+    names = [*ask.profiles, *(name for _, name in pairs)]
+    if not names and default:
+        names = [default]
+    if not names:
+        raise UsageError("no profile named", hint="run 'brokerctl exec -p PROFILE -- COMMAND'")
+    wanted = []
+    for name in dict.fromkeys(names):
+        profile = find_profile(profiles, name)
+        variables = tuple(variable for variable, of in ask.env if of == name)
+        files = tuple(variable for variable, of in ask.files if of == name)
+        if not variables and not files:
+            variables = (default_variable(profile),)
+        wanted.append(Wanted(profile=profile, variables=variables, files=files))
+    _check_names(wanted)
+    return wanted
+
+
+def default_variable(profile: Profile) -> str:
+    """Return the variable of a profile that no option names: its `env`, else `<PROFILE>_TOKEN`."""
+    if profile.env:
+        return profile.env
+    upper = profile.name.upper()
+    return "".join(char if char in _OTHER else "_" for char in upper) + "_TOKEN"
+
+
+def _check_names(wanted: list[Wanted]) -> None:
+    taken: dict[str, str] = {}
+    for one in wanted:
+        for variable in (*one.variables, *one.files):
+            name = one.profile.name
+            hint = f"write --env NAME={name}"
+            if variable[:1] not in _FIRST or not _OTHER.issuperset(variable):
+                raise UsageError(f"no variable can be named '{variable}'", hint=hint)
+            if variable.startswith(_OURS):
+                raise UsageError(f"'{variable}' is brokerctl's own and never set", hint=hint)
+            if variable in taken:
+                raise UsageError(
+                    f"'{taken[variable]}' and '{name}' both want {variable}", hint=hint
+                )
+            taken[variable] = name
+
+
+def inherited(
+    environ: Mapping[str, str], profiles: Iterable[Profile], *, is_clean: bool
+) -> dict[str, str]:
+    """Return what the child inherits: nothing that opens our store or is a profile's secret."""
+    secrets = {
+        value.target[0]
+        for profile in profiles
+        for value in profile.as_dict().values()
+        if isinstance(value, Reference) and value.kind == "env"
+    }
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in secrets
+        and not name.startswith(_OURS)
+        and (not is_clean or name in _KEPT or name.startswith(_KEPT_START))
+    }

@@ -1,0 +1,74 @@
+"""Tokens in private files: 0600 in a 0700 folder of the session's own, in memory where possible."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from brokerctl.errors import StoreError
+from brokerctl.files import open_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.secret import Secret
+    from brokerctl.system import System
+
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the tmpfs of a machine without a user session
+_PREFIX = "brokerctl-"
+
+
+def folder_path(environ: Mapping[str, str], session_id: str, system: System) -> str:
+    """Return where a session's files go: $XDG_RUNTIME_DIR, else the shared tmpfs, else TMPDIR."""
+    for base in (environ.get("XDG_RUNTIME_DIR"), _SHARED_MEMORY, environ.get("TMPDIR"), "/tmp"):  # noqa: S108 - a 0700 folder of ours, made exclusively, in it
+        if base and base.startswith("/") and _is_usable(base, system):
+            return os.path.join(base, _PREFIX + session_id)
+    raise StoreError("there is no folder for token files", hint="set XDG_RUNTIME_DIR")
+
+
+def _is_usable(base: str, system: System) -> bool:
+    """Ours alone, or open to all with the sticky bit, as /tmp is; and writable."""
+    try:
+        found = system.stat(base)
+    except OSError:
+        return False
+    is_private = found.st_uid == system.geteuid() and not found.st_mode & 0o022
+    is_sticky = bool(found.st_mode & stat.S_ISVTX)
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and (is_private or is_sticky)
+        and os.access(base, os.W_OK | os.X_OK)
+    )
+
+
+def write_files(path: str, values: Mapping[str, Secret], system: System) -> None:
+    """Make the folder and a file for each variable; the token alone, without a newline."""
+    folder = open_folder(path, system)
+    assert folder is not None  # noqa: S101 - it is made if missing
+    try:
+        for name, value in values.items():
+            folder.write(name, value.reveal().encode("utf-8"))
+    finally:
+        folder.close()
+
+
+def remove_files(path: str, system: System) -> None:
+    """Remove the folder and all that is in it; nothing there is fine. Raises StoreError.
+
+    Security: only a folder with our prefix, opened without following a link, is ever emptied.
+    """
+    if not os.path.basename(path).startswith(_PREFIX):
+        raise StoreError(f"{path} is not a folder of a session")
+    folder = open_folder(path, system, create=False)
+    if folder is None:
+        return
+    try:
+        for name in system.listdir(folder.fd):
+            system.unlink(name, dir_fd=folder.fd)
+        system.rmdir(path)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise StoreError(f"can't remove {path}: {reason}", hint=f"run 'rm -r {path}'") from error
+    finally:
+        folder.close()

@@ -1,0 +1,264 @@
+"""One session from top to bottom: decide, obtain every token, start the child, wait, end.
+
+The child is always supervised, also where nothing is left to do at its end (shared tokens, no
+file) and `execve` would be a millisecond cheaper. Why: the exit code is 128 + n for signal n to
+every parent and not only to shells, and it is the same for a shared and an own token (one more
+`--scope` turns the one into the other); the end is recorded; and masking, sockets and gateways
+have one road to stand on. What it costs: a sleeping process of about 15 MB beside the child.
+"""
+
+from __future__ import annotations
+
+import os
+
+from brokerctl.errors import BrokerError, UsageError
+from brokerctl.model import TokenRequest, Value
+from brokerctl.session import child, environment, leftovers, private, signals, survivors
+from brokerctl.session.supervise import Supervisor
+from brokerctl.store.envelope import SESSION
+from brokerctl.text import safe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from brokerctl.model import AccessToken, Profile
+    from brokerctl.secret import Secret
+    from brokerctl.session import Ask, Ended, Tools
+    from brokerctl.session.environment import Wanted
+    from brokerctl.session.leftovers import Session
+    from brokerctl.session.supervise import Ending
+
+# Flows whose grant is a person's: an own token there would cost a rotation at each `exec`.
+_PERSONS_FLOWS = frozenset(("code", "device"))
+_ID_BYTES = 16
+_ENDING = (signals.TERMINATE, signals.HANGUP, signals.QUIT, signals.INTERRUPT)
+_SIGNAL_BASE = 128
+_PURPOSE_CHARS = 200
+
+
+class Prepared(Value):
+    """Everything that is decided before the first token is asked for."""
+
+    ask: Ask
+    session: Session
+    path: str  # of the program
+    environ: dict[str, str]  # the child's, without its tokens
+    wanted: tuple[Wanted, ...]
+    purpose: str | None
+
+    @property
+    def is_kept(self) -> bool:
+        """Say whether the store must know this session: something is to be ended after it."""
+        return bool(self.session.profiles or self.session.folder)
+
+
+def run(ask: Ask, tools: Tools) -> int:
+    """Run a command with its tokens and return the exit code to leave with.
+
+    Raises BrokerError, with its exit code, for whatever goes wrong before the child starts; then
+    no token of the session's own is left behind.
+    """
+    prepared = _prepare(ask, tools)
+    if prepared.is_kept:
+        _put_entry(prepared.session, tools)
+    put_back = signals.raise_on(_ENDING)
+    try:
+        tokens = _obtain(prepared, tools)
+        mask, environ = _block_and_fill(prepared, tokens, tools)
+    except BaseException as error:
+        signals.block(_ENDING)  # a second ^C must not stop what ends the tokens
+        _end(prepared, tools)
+        if isinstance(error, signals.InterruptedBySignal):
+            return _SIGNAL_BASE + error.number
+        raise
+    finally:
+        put_back()
+    try:
+        ending = _supervise(prepared, environ, mask, tools)
+    finally:
+        _end(prepared, tools)
+    _report_survivors(prepared, tokens, tools)
+    _record_end(prepared, ending, tools)
+    signals.restore(mask)
+    if ending.fatal_signal is not None:
+        signals.die_of(ending.fatal_signal)
+    return ending.code
+
+
+def _prepare(ask: Ask, tools: Tools) -> Prepared:
+    """Check all that can be wrong without asking anybody, the command's own path included."""
+    wanted = environment.plan_variables(ask, tools.profiles, tools.default_profile)
+    own = tuple(one.profile.name for one in wanted if is_own(ask, one.profile))
+    for one in wanted:
+        if one.profile.name in own:
+            _refuse_own(one.profile)
+    environ = environment.inherited(tools.environ, tools.profiles.values(), is_clean=ask.is_clean)
+    path = child.find_program(ask.command[0], environ)
+    session_id = os.urandom(_ID_BYTES).hex()
+    has_files = any(one.files for one in wanted)
+    folder = private.folder_path(tools.environ, session_id, tools.system) if has_files else None
+    purpose = ask.purpose or tools.environ.get("BROKERCTL_PURPOSE") or None
+    return Prepared(
+        ask=ask,
+        session=leftovers.describe(session_id, own, folder),
+        path=path,
+        environ=environ,
+        wanted=tuple(wanted),
+        purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
+    )
+
+
+def is_own(ask: Ask, profile: Profile) -> bool:
+    """Say whether the session gets a token of its own of a profile (contract, section 1).
+
+    The option first, then the profile's `exec`, then: own where no person is needed and wherever
+    the request narrows, shared for a person's grant used as it is.
+    """
+    if ask.is_own is not None:
+        return ask.is_own
+    if profile.exec_mode is not None:
+        return profile.exec_mode == "own"
+    return profile.flow not in _PERSONS_FLOWS or ask.scopes is not None or ask.ttl_s is not None
+
+
+def _refuse_own(profile: Profile) -> None:
+    if profile.refresh_ends_previous:
+        raise UsageError(
+            f"'{profile.name}' has one access token at a time; one for this session would end it",
+            hint="use --keep to share it",
+        )
+
+
+def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
+    requester = tools.requester(prepared.session.id)
+    ask, tokens = prepared.ask, {}
+    for one in prepared.wanted:
+        name = one.profile.name
+        token = tools.get(
+            TokenRequest(
+                profile=name,
+                requester=requester,
+                scopes=ask.scopes,
+                min_ttl_s=ask.min_ttl_s,
+                max_ttl_s=ask.ttl_s,
+                is_own=name in prepared.session.profiles,
+                purpose=prepared.purpose,
+            )
+        )
+        if token.expires_at is None and ask.is_own is not False:
+            raise UsageError(
+                f"the token of '{name}' never expires: it is the grant itself",
+                hint="use --keep to give it to the command all the same",
+            )
+        if token.warning:
+            tools.say(f"brokerctl: warning: {safe(token.warning)}")
+        tokens[name] = token
+    return tokens
+
+
+def _block_and_fill(
+    prepared: Prepared, tokens: dict[str, AccessToken], tools: Tools
+) -> tuple[frozenset[int], dict[str, str]]:
+    """Write the files and the environment; from here on signals are waited for, not acted on."""
+    mask = signals.block(signals.waited())
+    try:
+        session, environ = prepared.session, dict(prepared.environ)
+        files: dict[str, Secret] = {}
+        for one in prepared.wanted:
+            value = tokens[one.profile.name].value
+            environ.update((variable, value.reveal()) for variable in one.variables)
+            files.update((variable, value) for variable in one.files)
+        if session.folder is not None:
+            environ.update((variable, f"{session.folder}/{variable}") for variable in files)
+        if prepared.is_kept:
+            _put_entry(session.replace(ends_at=_last_end(tokens.values())), tools)
+        if session.folder is not None:
+            private.write_files(session.folder, files, tools.system)
+    except BaseException:
+        signals.restore(mask)
+        raise
+    return mask, environ
+
+
+def _last_end(tokens: Iterable[AccessToken]) -> float | None:
+    ends = [token.expires_at for token in tokens]
+    known = [end for end in ends if end is not None]
+    return max(known) if len(known) == len(ends) else None
+
+
+def _put_entry(session: Session, tools: Tools) -> None:
+    data = leftovers.render_session(session)
+    tools.store.put_sealed(SESSION, tools.name_of(session.id), data)
+
+
+def _supervise(
+    prepared: Prepared, environ: dict[str, str], mask: frozenset[int], tools: Tools
+) -> Ending:
+    waited = signals.waited()
+    signals.wait_children()
+    ours = os.umask(tools.umask) if tools.umask is not None else None
+    try:
+        pid = child.start(prepared.path, prepared.ask.command, environ, mask)
+    finally:
+        if ours is not None:
+            os.umask(ours)
+    return Supervisor(pid, waited).run()
+
+
+def _end(prepared: Prepared, tools: Tools) -> None:
+    """End what is the session's; what can't be ended is said and left to a later command."""
+    if not prepared.is_kept:
+        return
+    session = prepared.session
+    try:
+        name = tools.name_of(session.id)
+        ended = leftovers.settle(session, tools.store, name, tools.revoke_own, tools.system)
+    except BrokerError as error:
+        tools.say(f"brokerctl: warning: not all of the session ended: {safe(error.message)}")
+        return
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        tools.say(f"brokerctl: warning: not all of the session ended: {reason}")
+        return
+    _report(ended, tools)
+
+
+def _report(ended: Iterable[Ended], tools: Tools) -> None:
+    for one in ended:
+        if one.outcome == "unknown":
+            reason = f": {safe(one.reason)}" if one.reason else ""
+            tools.say(
+                f"brokerctl: warning: the token of '{one.profile}' may still be alive{reason};"
+                " later commands try again"
+            )
+
+
+def _report_survivors(prepared: Prepared, tokens: dict[str, AccessToken], tools: Tools) -> None:
+    """Name processes that outlived the child and hold a token that has just been revoked."""
+    own = [one for one in prepared.wanted if one.profile.name in prepared.session.profiles]
+    held = [
+        (variable, tokens[one.profile.name].value.reveal())
+        for one in own
+        for variable in one.variables
+    ]
+    held += [
+        (variable, f"{prepared.session.folder}/{variable}") for one in own for variable in one.files
+    ]
+    for survivor in survivors.find_survivors(held):
+        tools.say(
+            f"brokerctl: warning: still running with an ended token: "
+            f"{safe(survivor.name)} (process {survivor.pid})"
+        )
+
+
+def _record_end(prepared: Prepared, ending: Ending, tools: Tools) -> None:
+    fields: dict[str, object] = {
+        "profiles": [one.profile.name for one in prepared.wanted],
+        "requester": {"uid": os.getuid(), "tool": "exec", "session": prepared.session.id},
+        "outcome": f"exit {ending.code}",
+    }
+    try:
+        tools.record("exec.end", fields)
+    except BrokerError as error:
+        tools.say(f"brokerctl: warning: the end is not in the record: {safe(error.message)}")
