@@ -11,7 +11,7 @@ import fcntl
 import os
 
 from brokerctl.errors import AuditError
-from brokerctl.files import checked_file
+from brokerctl.files import checked_file, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,34 +31,38 @@ def open_private(folder: Folder, name: str, extra_flags: int = 0) -> tuple[int, 
 
     Security: no link is followed, and it must be a regular file, ours, private, with one name.
     """
-    system = folder.system
+    path = f"{folder.path}/{name}"
+    try:
+        fd = _open_or_make(folder, name, _FLAGS | extra_flags)
+    except OSError as error:
+        raise refused(path, error) from error
+    try:
+        return fd, checked_file(fd, path, folder.system)
+    except BaseException:
+        folder.system.close(fd)
+        raise
+
+
+def _open_or_make(folder: Folder, name: str, flags: int) -> int:
     while True:
         try:
-            fd = system.open(name, _FLAGS | extra_flags, dir_fd=folder.fd)
+            return folder.system.open(name, flags, dir_fd=folder.fd)
         except FileNotFoundError:
-            if not _make(folder, name):
-                continue  # somebody was faster
-            fd = system.open(name, _FLAGS | extra_flags, dir_fd=folder.fd)
-        try:
-            return fd, checked_file(fd, f"{folder.path}/{name}", system)
-        except BaseException:
-            system.close(fd)
-            raise
+            _make(folder, name)
 
 
-def _make(folder: Folder, name: str) -> bool:
-    """Make an empty file, its name durable; False if it is there by now."""
+def _make(folder: Folder, name: str) -> None:
+    """Make an empty file, its name durable; somebody else may have been faster."""
     system = folder.system
     try:
         fd = system.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
     except FileExistsError:
-        return False
+        return
     try:
         system.fchmod(fd, 0o600)  # whatever the umask
     finally:
         system.close(fd)
     system.fsync(folder.fd)
-    return True
 
 
 def acquire(folder: Folder) -> int:

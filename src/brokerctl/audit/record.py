@@ -52,7 +52,7 @@ def render_body(event: str, fields: dict[str, Any], now: float) -> bytes:
     if not _OURS.isdisjoint(fields):
         raise ValueError(f"a record's own field was given: {min(_OURS & fields.keys())}")
     first = {"time": render_time(now), "event": event}
-    plain = {name: _plain(value, 0) for name, value in fields.items()}
+    plain = {_plain(name, 0): _plain(value, 0) for name, value in fields.items()}
     text = dumps({**first, **plain})
     if len(text) > _BODY_BYTES + 2:
         text = dumps({**first, **_cut_to_fit(plain, _BODY_BYTES + 2 - len(dumps(first)))})

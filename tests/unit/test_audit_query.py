@@ -1,0 +1,186 @@
+"""Finding records: filters, unknown fields, damaged lines, and following over rotations."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl.audit.query import Match, find_records, follow_records, parse_moment
+from brokerctl.errors import UsageError
+from brokerctl.system import System
+from tests.audit_log import START, SmallLog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GIT = {"uid": 1000, "pid": 41, "exe": "/usr/bin/git", "tool": "git", "session": "s1"}
+CURL = {"uid": 0, "pid": 42, "exe": "/usr/bin/curl", "tool": "get", "session": None}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallLog:
+    """Return a log of four different records, a second apart."""
+    small = SmallLog(tmp_path)
+    small.log.append("token.handed_out", {"profile": "a", "requester": GIT, "new_field": [1]})
+    small.log.append("token.denied", {"profile": "b", "requester": CURL})
+    small.log.append("grant.ended", {"profile": "a"})
+    small.log.append("tokens", {"purpose": '"profile":"b"', "requester": "?"})
+    return small
+
+
+def seqs(small: SmallLog, match: Match, limit: int | None = None) -> list[int]:
+    """Return the numbers of what matches."""
+    found = find_records(small.log.folder, match, limit)
+    return [entry.fields["seq"] for entry in found]
+
+
+def test_each_filter_finds_its_records(small: SmallLog) -> None:
+    """Profile and event exactly, or the event's first part; several filters must all match."""
+    assert seqs(small, Match()) == [1, 2, 3, 4]
+    assert seqs(small, Match(profile="a")) == [1, 3]
+    assert seqs(small, Match(profile="b")) == [2]
+    assert seqs(small, Match(event="token")) == [1, 2]
+    assert seqs(small, Match(event="token.denied")) == [2]
+    assert seqs(small, Match(session="s1")) == [1]
+    assert seqs(small, Match(profile="a", event="token")) == [1]
+    assert seqs(small, Match(profile="é")) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("git", [1]),
+        ("/usr/bin/curl", [2]),
+        ("curl", [2]),
+        ("uid:1000", [1]),
+        ("pid:42", [2]),
+        ("42", [2]),
+        ("pid:1000", []),
+        ("tool:get", [2]),
+        ("rl", []),
+    ],
+)
+def test_a_requester_is_found_by_what_is_known_of_it(
+    small: SmallLog, wanted: str, expected: list[int]
+) -> None:
+    """A number, a path, its last part or a tool; `uid:0` names the field."""
+    assert seqs(small, Match(requester=wanted)) == expected
+
+
+def test_since_is_from_and_until_is_before(small: SmallLog) -> None:
+    """So that two neighbouring spans share no record."""
+    middle = parse_moment("2026-11-23T23:29:53.25Z", START)
+    assert seqs(small, Match(since=middle)) == [2, 3, 4]
+    assert seqs(small, Match(until=middle)) == [1]
+
+
+def test_a_moment_is_a_date_a_time_or_how_long_ago() -> None:
+    """Without a zone it is UTC, as the log is."""
+    assert parse_moment("2026-11-23", START) == "2026-11-23T00:00:00.000000Z"
+    assert parse_moment("2026-11-23T01:00:00+01:00", START) == "2026-11-23T00:00:00.000000Z"
+    assert parse_moment("2h", START) == "2026-11-23T21:29:51.250000Z"
+    with pytest.raises(UsageError, match="'yesterday' is not a time"):
+        parse_moment("yesterday", START)
+
+
+def test_a_limit_keeps_the_newest(small: SmallLog) -> None:
+    """As with `tail`."""
+    assert seqs(small, Match(), limit=2) == [3, 4]
+    assert seqs(small, Match(), limit=0) == []
+
+
+def test_unknown_fields_are_kept(small: SmallLog) -> None:
+    """A newer version's record is shown whole."""
+    assert find_records(small.log.folder)[0].fields["new_field"] == [1]
+
+
+def test_a_damaged_line_hides_no_other(small: SmallLog) -> None:
+    """It is handed on as what it is; half a line at the end is nobody's record yet."""
+    lines = small.lines()
+    small.write(lines[0] + b'\xff{"v"\n[]\n' + lines[1] + lines[2][:30])
+    found = find_records(small.log.folder)
+    assert [entry.fields and entry.fields["seq"] for entry in found] == [1, None, None, 2]
+
+
+def test_closed_segments_come_first(tmp_path: Path) -> None:
+    """Oldest first, over all files, by number and not by name."""
+    small = SmallLog(tmp_path, rotate=1).fill(8)
+    small.log.rotate = 1 << 24
+    small.fill(2)
+    numbers = seqs(small, Match(event="token.handed_out"))
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 10
+
+
+class Script(System):
+    """Does something each time that the follower waits."""
+
+    steps: Iterator[object] = iter(())
+
+    def sleep(self, _: object) -> None:
+        """Take one step; when there is none left, stop following."""
+        if next(self.steps, None) is None:
+            raise KeyboardInterrupt
+
+
+def follow(small: SmallLog, script: Script, steps: Iterator[object]) -> list[int | None]:
+    """Follow while the script is played; return the numbers of the hand-outs, None for damage."""
+    script.steps = steps
+    found: list[int | None] = []
+    following = follow_records(small.log.folder, Match(event="token"), 2)
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(entry.fields and entry.fields["number"] for entry in following)
+    return found
+
+
+def test_following_shows_each_record_once(tmp_path: Path) -> None:
+    """The newest ones first, then each as it comes; half a line waits for its end."""
+    script = Script()
+    small = SmallLog(tmp_path, system=script).fill(5)
+
+    def steps() -> Iterator[object]:
+        yield small.log.append("token.handed_out", {"number": 10})
+        whole = small.lines()
+        small.write(b"".join(whole) + b'{"v":1')
+        yield "half"
+        yield small.log.append("token.handed_out", {"number": 11})
+
+    assert follow(small, script, steps()) == [3, 4, 10, None, 11]
+
+
+def test_following_goes_on_over_rotations(tmp_path: Path) -> None:
+    """Also when the log was closed more than once since the last look."""
+    script = Script()
+    small = SmallLog(tmp_path, system=script)
+
+    def steps() -> Iterator[object]:
+        yield small.fill(3)
+        small.log.rotate = 1
+        yield small.log.append("token.handed_out", {"number": 10})
+        for number in range(11, 15):
+            small.log.append("token.handed_out", {"number": number})
+        small.log.rotate = 1 << 24
+        yield small.log.append("token.handed_out", {"number": 15})
+        yield small.log.append("token.handed_out", {"number": 16})
+
+    assert follow(small, script, steps()) == [0, 1, 2, *range(10, 17)]
+
+
+def test_following_closes_what_it_leaves(tmp_path: Path) -> None:
+    """A follower of a month holds one file open, not hundreds."""
+    script = Script()
+    small = SmallLog(tmp_path, system=script)
+    counts: list[int] = []
+
+    def steps() -> Iterator[object]:
+        small.log.rotate = 1
+        for _ in range(4):
+            small.fill(2)
+            counts.append(len(os.listdir("/proc/self/fd")))
+            yield True
+
+    follow(small, script, steps())
+    assert counts[-1] == counts[1]
