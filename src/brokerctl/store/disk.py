@@ -1,0 +1,222 @@
+"""Entries as files of the v1 folder: where each kind lies, read, replaced, removed, set aside."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from brokerctl.errors import DamagedError, StoreError
+from brokerctl.files import TEMPORARY, refused, write_all
+from brokerctl.store import Damage
+from brokerctl.store.envelope import (
+    GRANT,
+    INTENT,
+    KIND_NAMES,
+    METADATA,
+    OUTCOME,
+    PLAN,
+    QUEUE,
+    SECRET,
+    SESSION,
+    TOKEN,
+    open_entry,
+    seal,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from brokerctl.files import Folder
+    from brokerctl.store.envelope import SealKeys
+    from brokerctl.system import System
+
+    class StoreKeys(SealKeys, Protocol):
+        """What a store needs of a key ring."""
+
+        @property
+        def name_key(self) -> bytes:
+            """The key of the hashes that name entries."""
+
+        def fingerprint(self, value: str, /) -> str:
+            """Return a token's keyed fingerprint."""
+
+
+# kind: (folder, what its file names end with)
+PLACES = {
+    GRANT: ("grants", ""),
+    OUTCOME: ("grants", ".outcome"),
+    QUEUE: ("grants", ".queue"),
+    TOKEN: ("tokens", ""),
+    INTENT: ("intents", ""),
+    PLAN: ("plans", ""),
+    SECRET: ("secrets", ""),
+    METADATA: ("metadata", ""),
+    SESSION: ("sessions", ""),
+}
+ASIDE = "aside"
+LOCKS = "locks"
+_NAME_CHARS = 64
+_HEX = frozenset("0123456789abcdef")
+_PROBE_BYTES = 32 * 1024  # more than a grant and a slot take
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def is_name(text: str) -> bool:
+    """Say whether a text is the name of an entry: a keyed hash in hex."""
+    return len(text) == _NAME_CHARS and _HEX.issuperset(text)
+
+
+class Disk:
+    """The v1 folder with the keys that open what lies in it."""
+
+    __slots__ = ("_folders", "folder", "ring", "system")
+
+    def __init__(self, folder: Folder, ring: StoreKeys, system: System) -> None:
+        self.folder = folder
+        self.ring = ring
+        self.system = system
+        self._folders: dict[str, Folder] = {}
+
+    def child(self, *names: str) -> Folder:
+        """Return a sub-folder, made if missing; each is opened once."""
+        path = "/".join(names)
+        found = self._folders.get(path)
+        if found is None:
+            parent = self.child(*names[:-1]) if len(names) > 1 else self.folder
+            found = parent.child(names[-1])
+            assert found is not None  # noqa: S101 - it is made if missing
+            self._folders[path] = found
+        return found
+
+    def close(self) -> None:
+        """Give the descriptors of the sub-folders back."""
+        for folder in self._folders.values():
+            folder.close()
+        self._folders.clear()
+
+    def place(self, kind: int, name: str) -> tuple[Folder, str]:
+        """Return the folder and the file name of an entry; a slot's name is `GRANT/TOKEN`."""
+        top, suffix = PLACES[kind]
+        group, _, last = name.rpartition("/")
+        return self.child(top, group) if group else self.child(top), last + suffix
+
+    def read(self, kind: int, name: str) -> bytes | None:
+        """Return an entry's payload in one open and read; None if there is none.
+
+        DamagedError where the entry is not what was written; StoreError where the trouble is the
+        system's, or the user's to mend, so that nothing is to be set aside.
+        """
+        top, suffix = PLACES[kind]
+        try:
+            data = self.folder.read(f"{top}/{name}{suffix}")
+        except StoreError as error:
+            if is_about_the_entry(error):
+                raise DamagedError(error.message) from error
+            raise
+        return None if data is None else open_entry(self.ring, kind, name, data)
+
+    def write(self, kind: int, name: str, payload: bytes) -> None:
+        """Replace an entry durably."""
+        folder, file_name = self.place(kind, name)
+        folder.write(file_name, seal(self.ring, kind, name, payload))
+
+    def write_unsynced(self, kind: int, name: str, payload: bytes) -> None:
+        """Replace an entry whole or not at all, but not durably: a crash may lose it."""
+        folder, file_name = self.place(kind, name)
+        temporary = TEMPORARY + os.urandom(8).hex()
+        try:
+            self._fill(folder, temporary, seal(self.ring, kind, name, payload), is_synced=False)
+            self.system.rename(temporary, file_name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+        except OSError as error:
+            self._forget(folder, temporary)
+            raise refused(f"{folder.path}/{file_name}", error) from error
+
+    def _fill(self, folder: Folder, name: str, data: bytes, *, is_synced: bool) -> None:
+        fd = self.system.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder.fd)
+        try:
+            self.system.fchmod(fd, 0o600)
+            write_all(fd, data, self.system)
+            if is_synced:
+                self.system.fsync(fd)
+        finally:
+            self.system.close(fd)
+
+    def _forget(self, folder: Folder, name: str) -> None:
+        try:
+            self.system.unlink(name, dir_fd=folder.fd)
+        except OSError:
+            return  # left for `store gc`; the first error is the one to report
+
+    def probe(self, kind: int, name: str) -> None:
+        """Prove that an entry could be written here now, or raise StoreError."""
+        folder, _ = self.place(kind, name)
+        temporary = TEMPORARY + os.urandom(8).hex()
+        try:
+            self._fill(folder, temporary, bytes(_PROBE_BYTES), is_synced=True)
+        except OSError as error:
+            self._forget(folder, temporary)
+            raise refused(folder.path, error) from error
+        self._forget(folder, temporary)
+
+    def remove(self, kind: int, name: str) -> bool:
+        """Remove an entry durably; False if there was none."""
+        folder, file_name = self.place(kind, name)
+        return folder.unlink(file_name)
+
+    def remove_unsynced(self, kind: int, name: str) -> None:
+        """Remove an entry that no harm comes from if it stays."""
+        folder, file_name = self.place(kind, name)
+        self._forget(folder, file_name)
+
+    def names(self, kind: int) -> list[str]:
+        """Return the names of all entries of a kind."""
+        top, suffix = PLACES[kind]
+        if kind == TOKEN:
+            groups = [group for group in self.child(top).names() if is_name(group)]
+            return [name for group in groups for name in self.slot_names(group)]
+        names = self.child(top).names()
+        if suffix:
+            names = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+        return [name for name in names if is_name(name)]
+
+    def slot_names(self, group: str) -> list[str]:
+        """Return the names of all slots of one grant, as `GRANT/TOKEN`."""
+        tokens = self.child(PLACES[TOKEN][0])
+        folder = tokens.child(group, create=False)
+        if folder is None:
+            return []
+        try:
+            return [f"{group}/{name}" for name in folder.names() if is_name(name)]
+        finally:
+            folder.close()
+
+    def set_aside(self, kind: int, name: str, why: str) -> Damage:
+        """Move a damaged entry to aside/, where it is evidence and blocks nothing."""
+        folder, file_name = self.place(kind, name)
+        aside = self.child(ASIDE)
+        flat = name.replace("/", "-")
+        target = f"{KIND_NAMES[kind]}-{flat}-{os.urandom(4).hex()}"
+        try:
+            self.system.rename(file_name, target, src_dir_fd=folder.fd, dst_dir_fd=aside.fd)
+            self.system.fsync(aside.fd)
+            self.system.fsync(folder.fd)
+        except FileNotFoundError:
+            return Damage(kind=kind, name=name, why=why)
+        except OSError as error:
+            raise refused(f"{folder.path}/{file_name}", error) from error
+        return Damage(kind=kind, name=name, why=why, aside=target)
+
+
+def is_about_the_entry(error: StoreError) -> bool:
+    """Say whether the trouble is the entry itself (a link, a fifo, too large) and not its reading.
+
+    A hint says that the user can mend it; an error of the system's other than these passes by
+    itself or stops everything anyway.
+    """
+    if error.hint is not None or isinstance(error, DamagedError):
+        return isinstance(error, DamagedError)
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}
+    return True

@@ -1,0 +1,104 @@
+"""One sealed entry: `BKR1 | kind u8 | key id u32 | nonce 24 | ciphertext`.
+
+Security: everything before the ciphertext and the entry's name are associated data, so that an
+entry can't be read as another kind, under another name, or as of another key or format.
+"""
+
+from __future__ import annotations
+
+from brokerctl import sodium
+from brokerctl.errors import DamagedError, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class SealKeys(Protocol):
+        """What the envelope needs of a key ring."""
+
+        @property
+        def seal_id(self) -> int:
+            """The id of the key that seals new entries."""
+
+        def seal_key(self, key_id: int, /) -> bytes:
+            """Return the key of this id, or raise DamagedError."""
+
+
+GRANT, TOKEN, INTENT, PLAN, SECRET, METADATA, OUTCOME, SESSION, QUEUE = range(1, 10)
+KIND_NAMES = {
+    GRANT: "grant",
+    TOKEN: "token",
+    INTENT: "intent",
+    PLAN: "plan",
+    SECRET: "secret",
+    METADATA: "metadata",
+    OUTCOME: "outcome",
+    SESSION: "session",
+    QUEUE: "queue",
+}
+
+MAGIC = b"BKR1"
+_FAMILY = MAGIC[:3]
+_KIND_AT = len(MAGIC)
+_KEY_AT = _KIND_AT + 1
+_NONCE_AT = _KEY_AT + 4
+HEADER_BYTES = _NONCE_AT + sodium.NONCE_BYTES
+
+
+class NewerKeyError(StoreError):
+    """Sealed by a key that our copy of the ring is too old to have: nothing is damaged."""
+
+
+def seal(ring: SealKeys, kind: int, name: str, plaintext: bytes) -> bytes:
+    """Seal one entry under the current key, bound to its kind and name."""
+    nonce = sodium.random_bytes(sodium.NONCE_BYTES)
+    key_id = ring.seal_id
+    head = MAGIC + bytes((kind,)) + key_id.to_bytes(4, "big") + nonce
+    return head + sodium.seal(ring.seal_key(key_id), nonce, plaintext, head + name.encode())
+
+
+def open_entry(ring: SealKeys, kind: int, name: str, data: bytes) -> bytes:
+    """Open what `seal` made of this kind and name, or raise DamagedError.
+
+    StoreError, of which nothing is to be set aside: a format or a key newer than ours.
+    """
+    what = f"{KIND_NAMES.get(kind, 'entry')} {name}"
+    _check_format(what, kind, data)
+    head, nonce = data[:HEADER_BYTES], data[_NONCE_AT:HEADER_BYTES]
+    key = _find_key(ring, what, entry_key_id(data))
+    try:
+        return sodium.open_sealed(key, nonce, data[HEADER_BYTES:], head + name.encode())
+    except sodium.OpenError:
+        raise DamagedError(f"{what} was altered, swapped or sealed by another key") from None
+
+
+def entry_key_id(data: bytes) -> int:
+    """Return the id of the key that an entry names; not yet verified."""
+    return int.from_bytes(data[_KEY_AT:_NONCE_AT], "big")
+
+
+def _check_format(what: str, kind: int, data: bytes) -> None:
+    magic = data[: len(MAGIC)]
+    if magic != MAGIC and magic[:-1] == _FAMILY and magic[-1:].isdigit():
+        raise StoreError(
+            f"{what} has format {magic.decode()} and this brokerctl reads {MAGIC.decode()}",
+            hint="use the version of brokerctl that wrote it",
+        )
+    if not MAGIC.startswith(magic):
+        raise DamagedError(f"{what} is not an entry")
+    if len(data) < HEADER_BYTES + sodium.TAG_BYTES:
+        raise DamagedError(f"{what} was cut short")
+    if data[_KIND_AT] != kind:
+        raise DamagedError(f"{what} is an entry of another kind")
+
+
+def _find_key(ring: SealKeys, what: str, key_id: int) -> bytes:
+    try:
+        return ring.seal_key(key_id)
+    except DamagedError:
+        if key_id > ring.seal_id:
+            raise NewerKeyError(
+                f"{what} was sealed by key {key_id}, which this key ring does not have",
+                hint="try again, or run 'brokerctl store check'",
+            ) from None
+        raise DamagedError(f"{what} was sealed by another key ({key_id})") from None

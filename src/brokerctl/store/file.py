@@ -1,0 +1,172 @@
+"""The store that is the default: one sealed file a grant, one a slot, in a private folder."""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.errors import DamagedError, StoreError
+from brokerctl.freshness import CLOCK_BACK_S
+from brokerctl.store import ANY, Entry, Match, codec
+from brokerctl.store.disk import LOCKS, Disk, is_name
+from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
+from brokerctl.store.locked import ROLLED_BACK, LockedGrant
+from brokerctl.store.locks import FileLock, find_mark
+from brokerctl.store.names import grant_name, token_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from brokerctl.files import Folder
+    from brokerctl.model import Failure, Grant, GrantKey, Token, TokenKey
+    from brokerctl.store import Damage
+    from brokerctl.store.disk import StoreKeys
+    from brokerctl.system import System
+
+_LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
+_LIVE = "live"
+
+
+class FileStore:
+    """Grants and tokens in the v1 folder. `clock` gives seconds since the epoch."""
+
+    __slots__ = ("_clock", "damage", "disk", "ring")
+
+    def __init__(
+        self,
+        folder: Folder,
+        ring: StoreKeys,
+        *,
+        system: System | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.ring = ring
+        self.disk = Disk(folder, ring, system or folder.system)
+        self.damage: list[Damage] = []  # what this process had to set aside: to be reported
+        self._clock = clock
+
+    def find_token(self, key: TokenKey, now: float, min_ttl_s: float) -> Token | None:
+        """Return a live token with more than `min_ttl_s` left: one file, no lock, no listing."""
+        name_key = self.ring.name_key
+        name = f"{grant_name(name_key, key.grant)}/{token_name(name_key, key)}"
+        try:
+            payload = self.disk.read(TOKEN, name)
+            token = None if payload is None else codec.parse_current(payload)
+        except DamagedError:
+            return None  # it is set aside under the lock, where a new one is got
+        if token is None or token.status != _LIVE or now < token.issued_at - CLOCK_BACK_S:
+            return None
+        is_left = token.expires_at is None or token.expires_at - now > min_ttl_s
+        return token if is_left else None
+
+    def find_grant(self, key: GrantKey) -> Grant | None:
+        """Return the grant without a lock; DamagedError if it is damaged or was rolled back."""
+        name = grant_name(self.ring.name_key, key)
+        try:
+            return self._find_grant(name)
+        except DamagedError as error:
+            hint = "run 'brokerctl store check', then log in again"
+            raise DamagedError(error.message, hint=hint) from error
+
+    def _find_grant(self, name: str) -> Grant | None:
+        # The mark first: a commit between the two reads then makes the grant newer, never older.
+        mark = find_mark(self.disk.child(LOCKS), name)
+        payload = self.disk.read(GRANT, name)
+        grant: Grant | None = None if payload is None else codec.parse(GRANT, payload)
+        if grant is not None and grant.generation < mark:
+            raise DamagedError(f"grant {name} {ROLLED_BACK.format(grant.generation, mark)}")
+        return grant
+
+    def find_failure(self, key: GrantKey) -> Failure | None:
+        """Return the last attempt's outcome, if it failed; it may be lost, so damage is absence."""
+        try:
+            payload = self.disk.read(OUTCOME, grant_name(self.ring.name_key, key))
+            return None if payload is None else codec.parse(OUTCOME, payload)
+        except DamagedError:
+            return None
+
+    def lock_grant(self, key: GrantKey, deadline: float) -> _Locking:
+        """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
+        return _Locking(self, key, deadline, self._clock)
+
+    def entries(self, kind: int, where: Match = ANY) -> Iterator[Entry]:
+        """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
+        for name in self.disk.names(kind):
+            entry = self._open(kind, name)
+            if entry is not None and _matches(entry, where):
+                yield entry
+
+    def _open(self, kind: int, name: str) -> Entry | None:
+        try:
+            if kind == GRANT:
+                grant = self._find_grant(name)
+                return None if grant is None else Entry(kind=kind, name=name, value=grant)
+            payload = self.disk.read(kind, name)
+            if payload is None:
+                return None  # gone since it was listed
+            return Entry(kind=kind, name=name, value=codec.parse(kind, payload))
+        except StoreError as error:
+            return Entry(kind=kind, name=name, damage=error.message)
+
+    def find_sealed(self, kind: int, name: str) -> bytes | None:
+        """Return a sealed blob; None if there is none, or it is damaged and must be made anew."""
+        try:
+            return self.disk.read(kind, _blob(kind, name))
+        except DamagedError:
+            return None
+
+    def put_sealed(self, kind: int, name: str, data: bytes) -> None:
+        """Store a blob durably, over whatever was there."""
+        self.disk.write(kind, _blob(kind, name), data)
+
+    def drop_sealed(self, kind: int, name: str) -> bool:
+        """Remove a blob durably; False if there was none."""
+        return self.disk.remove(kind, _blob(kind, name))
+
+
+class _Locking:
+    """The context of `lock_grant`: the lock is held inside and nowhere else."""
+
+    __slots__ = ("_clock", "_deadline", "_key", "_lock", "_locked", "_store")
+
+    def __init__(
+        self, store: FileStore, key: GrantKey, deadline: float, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._deadline = deadline
+        self._clock = clock
+
+    def __enter__(self) -> LockedGrant:
+        disk = self._store.disk
+        name = grant_name(self._store.ring.name_key, self._key)
+        self._lock = FileLock(disk.child(LOCKS), name, disk.system)
+        self._lock.acquire(self._deadline, self._clock())
+        self._locked = LockedGrant(disk, self._key, name, self._lock, self._clock)
+        return self._locked
+
+    def __exit__(self, *_: object) -> None:
+        self._store.damage.extend(self._locked.state.damaged)
+        self._lock.release()
+
+
+def _blob(kind: int, name: str) -> str:
+    """Security: a blob's name is a keyed hash, so it can't leave its folder, nor need a lock."""
+    if kind in _LOCKED_KINDS or not is_name(name):
+        raise ValueError("not the name of a sealed blob")
+    return name
+
+
+def _matches(entry: Entry, where: Match) -> bool:
+    value = entry.value
+    if value is None or where == ANY:
+        return True
+    profile = getattr(value, "profile", None)
+    if where.profile is not None and profile != where.profile:
+        return False
+    key = getattr(value, "key", None)
+    key = getattr(key, "grant", key)
+    return all(
+        wanted is None or getattr(key, field, None) == wanted
+        for field, wanted in (("issuer", where.issuer), ("subject", where.subject))
+    )

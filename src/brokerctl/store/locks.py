@@ -1,0 +1,253 @@
+"""A grant's lock: flock on `locks/NAME.lock`, which dies with its holder and names him.
+
+The file is plain text and never removed while its grant may live: 20 digits of the highest
+generation ever stored, then one JSON object about the holder. It is opened for writing because
+network file systems want that of an exclusive lock, and the name is looked up again after the
+lock was had, because a lock on a removed file guards nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+
+from brokerctl import jsonlite
+from brokerctl.errors import LockTimeoutError, StoreError
+from brokerctl.files import checked_file, refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from brokerctl.files import Folder
+    from brokerctl.system import System
+
+SUFFIX = ".lock"
+_FIRST_POLL_S = 0.0005
+_LAST_POLL_S = 0.02
+_POLL_GROWTH = 1.5
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
+_MARK_DIGITS = 20
+_FILE_BYTES = 512
+_HOST_CHARS = 64
+_STOPPED = frozenset((b"T", b"t"))
+
+
+class FileLock:
+    """One grant's lock, from `acquire` to `release`."""
+
+    __slots__ = ("_fd", "_folder", "_name", "_system", "mark")
+
+    def __init__(self, folder: Folder, name: str, system: System) -> None:
+        self._folder = folder
+        self._name = name + SUFFIX
+        self._system = system
+        self._fd = -1
+        self.mark = 0  # the highest generation seen, read when the lock is had
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether the lock is held by this object."""
+        return self._fd >= 0
+
+    def acquire(self, deadline: float, now: float) -> None:
+        """Take the lock by the monotonic `deadline`; LockTimeoutError names who has it."""
+        try:
+            self._acquire(deadline)
+        except OSError as error:
+            raise refused(f"{self._folder.path}/{self._name}", error) from error
+        self.mark = _parse_mark(self._read())
+        try:
+            self._system.pwrite(self._fd, _render(self.mark, describe_self(self._system, now)), 0)
+        except OSError:
+            return  # who holds it is for people; `intend` finds a disk that can't be written
+
+    def _acquire(self, deadline: float) -> None:
+        system, pause = self._system, _FIRST_POLL_S
+        while True:
+            fd = open_lock_file(self._folder, self._name)
+            try:
+                while not try_lock(fd, system):
+                    left = deadline - system.monotonic()
+                    if left <= 0:
+                        raise held_by(parse_holder(system.pread(fd, _FILE_BYTES, 0)), system)
+                    jitter = 0.5 + os.urandom(1)[0] / 256
+                    system.sleep(min(pause * jitter, left))
+                    pause = min(pause * _POLL_GROWTH, _LAST_POLL_S)
+                if self._is_current(fd):
+                    checked_file(fd, f"{self._folder.path}/{self._name}", system)
+                    self._fd = fd
+                    return
+            finally:
+                if self._fd != fd:
+                    system.close(fd)
+
+    def _is_current(self, fd: int) -> bool:
+        try:
+            named = self._system.stat(self._name, dir_fd=self._folder.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        mine = self._system.fstat(fd)
+        return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
+
+    def _read(self) -> bytes:
+        try:
+            return self._system.pread(self._fd, _FILE_BYTES, 0)
+        except OSError as error:
+            self.release()
+            raise refused(f"{self._folder.path}/{self._name}", error) from error
+
+    def raise_mark(self, generation: int) -> None:
+        """Note a generation that was stored. A mark left behind is safe, so it is not an error."""
+        if generation <= self.mark:
+            return
+        self.mark = generation
+        try:
+            self._system.pwrite(self._fd, b"%0*d" % (_MARK_DIGITS, generation), 0)
+        except OSError:
+            return
+
+    def remove(self) -> None:
+        """Remove the file while holding it: for a grant of which nothing is left."""
+        self._folder.unlink(self._name)
+
+    def release(self) -> None:
+        """Give the lock up; safe to call twice."""
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        try:
+            # A child that was forked at this moment has the descriptor too, until it execs.
+            self._system.flock(fd, fcntl.LOCK_UN)
+        except OSError:
+            pass
+        finally:
+            self._system.close(fd)
+
+
+def open_lock_file(folder: Folder, name: str) -> int:
+    """Open a lock file for writing, made 0600 whatever the umask; raises OSError."""
+    system = folder.system
+    while True:
+        try:
+            return system.open(name, _FLAGS, dir_fd=folder.fd)
+        except FileNotFoundError:
+            pass
+        try:
+            fd = system.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
+        except FileExistsError:
+            continue  # somebody was faster
+        try:
+            system.fchmod(fd, 0o600)
+        except BaseException:
+            system.close(fd)
+            raise
+        return fd
+
+
+def try_lock(fd: int, system: System) -> bool:
+    """Take the lock if it is free; raises OSError where locks don't work at all."""
+    try:
+        system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _BUSY:
+            return False
+        raise
+    return True
+
+
+def find_mark(folder: Folder, name: str) -> int:
+    """Return the highest generation ever stored, without the lock; 0 where none is known."""
+    try:
+        data = folder.read(name + SUFFIX)
+    except StoreError:
+        return 0
+    return _parse_mark(data or b"")
+
+
+def _parse_mark(data: bytes) -> int:
+    digits = data[:_MARK_DIGITS]
+    return int(digits) if len(digits) == _MARK_DIGITS and digits.isdigit() else 0
+
+
+def parse_holder(data: bytes) -> dict[str, Any] | None:
+    """Return what a lock file says about its holder; None if it can't be read."""
+    try:
+        found = jsonlite.loads(data[_MARK_DIGITS:].strip(b" \n\0"))
+    except ValueError:
+        return None
+    wanted = {"pid": int, "start": int, "host": str, "boot": str, "pid_ns": int}
+    if type(found) is not dict or any(type(found.get(name)) is not wanted[name] for name in wanted):
+        return None
+    return found
+
+
+def _render(mark: int, holder: dict[str, Any]) -> bytes:
+    text = b"%0*d\n%b" % (_MARK_DIGITS, mark, jsonlite.dumps(holder).encode())
+    return text.ljust(_FILE_BYTES - 1)[: _FILE_BYTES - 1] + b"\n"
+
+
+def describe_self(system: System, now: float) -> dict[str, Any]:
+    """Return who we are, so that a folder shared by hosts and containers can tell."""
+    pid = system.getpid()
+    return {
+        "pid": pid,
+        "start": find_process("self", system)[1],
+        **describe_here(system),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+    }
+
+
+def describe_here(system: System) -> dict[str, Any]:
+    """Return host, boot and pid namespace; a pid means something only where all are equal."""
+    try:
+        pid_ns = system.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        pid_ns = 0
+    return {
+        "host": os.uname().nodename[:_HOST_CHARS],
+        "boot": _read_proc("/proc/sys/kernel/random/boot_id", system).decode("ascii", "replace"),
+        "pid_ns": pid_ns,
+    }
+
+
+def find_process(pid: str, system: System) -> tuple[bytes, int]:
+    """Return a process's state letter and start time in ticks; empty and 0 if unknown."""
+    words = _read_proc(f"/proc/{pid}/stat", system).rpartition(b")")[2].split()
+    try:
+        return words[0], int(words[19])
+    except (IndexError, ValueError):
+        return b"", 0
+
+
+def _read_proc(path: str, system: System) -> bytes:
+    try:
+        fd = system.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return system.read(fd, 4096).strip()
+    except OSError:
+        return b""
+    finally:
+        system.close(fd)
+
+
+def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
+    """Make the error that names a lock's holder, with the hint that wakes a stopped one."""
+    if holder is None:
+        return LockTimeoutError("the grant is locked by an unknown process")
+    pid = holder["pid"]
+    here = describe_here(system)
+    where = "" if holder["host"] == here["host"] else f" on {holder['host']!a}"
+    since = holder.get("since")
+    when = f" since {ascii(since)[1:-1]}" if isinstance(since, str) else ""
+    is_here = all(holder[name] == here[name] for name in here)
+    state, start = find_process(str(pid), system) if is_here else (b"", 0)
+    if state in _STOPPED and start == holder["start"]:
+        message = f"the grant is locked by process {pid}, which is stopped{when}"
+        return LockTimeoutError(message, hint=f"run 'kill -CONT {pid}'")
+    return LockTimeoutError(f"the grant is locked by process {pid}{where}{when}")

@@ -1,0 +1,88 @@
+"""What happens in one slot: a new token supersedes, tokens end, values go. Pure."""
+
+from __future__ import annotations
+
+from brokerctl.model import Queued
+from brokerctl.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.model import Slot, Token
+
+MAX_SUPERSEDED = 16
+LIVE = "live"
+SUPERSEDED = "superseded"
+EXPIRED = "expired"
+DEAD = ("revoked", EXPIRED)
+_GONE = Secret("")
+
+
+def end_token(token: Token, outcome: str) -> Token:
+    """Return the token with its outcome; the value goes where nothing is alive any more."""
+    if outcome in DEAD:
+        return token.replace(status=outcome, value=_GONE)
+    return token.replace(status=outcome)
+
+
+def supersede(token: Token, now: float, *, is_dead: bool) -> Token:
+    """Return the token as one that a later one took the place of; `is_dead`: ended by that."""
+    if not token.value:
+        return token
+    if token.expires_at is not None and token.expires_at <= now:
+        return end_token(token, EXPIRED)
+    status = SUPERSEDED if token.status == LIVE else token.status
+    return token.replace(status=status, value=_GONE) if is_dead else token.replace(status=status)
+
+
+def put(
+    slot: Slot, token: Token | None, now: float, *, is_dead: bool = False
+) -> tuple[Slot, tuple[Token, ...]]:
+    """Make `token` the slot's current one; return the slot and the live tokens that fell off.
+
+    An issuer that answers twice with one token has one token, so an equal one is replaced.
+    """
+    older = slot.superseded if slot.current is None else (slot.current, *slot.superseded)
+    kept = [
+        supersede(one, now, is_dead=is_dead)
+        for one in older
+        if token is None or one.fingerprint != token.fingerprint
+    ]
+    kept, fallen = _bounded(kept)
+    return slot.replace(current=token, superseded=tuple(kept)), tuple(fallen)
+
+
+def _bounded(tokens: list[Token]) -> tuple[list[Token], list[Token]]:
+    """Keep 16, newest first; the dead leave before the living, which are returned to be revoked."""
+    excess = len(tokens) - MAX_SUPERSEDED
+    if excess <= 0:
+        return tokens, []
+    dead = [position for position, token in enumerate(tokens) if not token.value]
+    leaving = set(dead[-excess:])
+    living = [position for position in range(len(tokens)) if position not in leaving]
+    leaving.update(living[MAX_SUPERSEDED:])
+    kept = [token for position, token in enumerate(tokens) if position not in leaving]
+    return kept, [tokens[position] for position in sorted(leaving) if tokens[position].value]
+
+
+def settle(slot: Slot, fingerprint: str, outcome: str) -> Slot:
+    """Return the slot in which this token has ended so."""
+    current = slot.current
+    if current is not None and current.fingerprint == fingerprint:
+        current = end_token(current, outcome)
+    superseded = tuple(
+        end_token(token, outcome) if token.fingerprint == fingerprint else token
+        for token in slot.superseded
+    )
+    return slot.replace(current=current, superseded=superseded)
+
+
+def queued(token: Token, now: float, reason: str) -> Queued:
+    """Make the queue's item for an access token."""
+    return Queued(
+        value=token.value,
+        fingerprint=token.fingerprint,
+        token_type_hint="access_token",
+        since=now,
+        expires_at=token.expires_at,
+        reason=reason,
+    )
