@@ -45,7 +45,7 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
         typer.echo(f"the key is kept by '{done.keeper}', which needs no unlocking", err=True)
     else:
         typer.echo(f"unlocked for {render_duration(done.for_s)}", err=True)
-    if done.notice and not json:
+    if done.notice:
         typer.echo(f"brokerctl: note: {done.notice}", err=True)
     return 0
 

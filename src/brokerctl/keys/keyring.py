@@ -59,9 +59,7 @@ class Keyring:
         try:
             text = self._ask("fetch", pin.wrap_id)
         except KeyLockedError as error:
-            raise KeyLockedError(
-                f"the key is in the OS keyring: {error.message}", hint="run 'brokerctl unlock'"
-            ) from error
+            raise KeyLockedError(error.message, hint="run 'brokerctl unlock'") from error
         try:
             return parse_key(text or "")
         except ValueError:
@@ -117,7 +115,7 @@ class Keyring:
                 if pipe is not None and not pipe.closed:
                     pipe.close()
         if not found:
-            raise KeyLockedError(f"no answer within {self._answer_s:g} s")
+            raise KeyLockedError(f"the OS keyring gave no answer within {self._answer_s:g} s")
         return dict(found)
 
 

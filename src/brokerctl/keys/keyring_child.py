@@ -46,13 +46,13 @@ def secret_service(*, may_prompt: bool) -> KeyringBackend:
     try:
         connection = secretstorage.dbus_init()
         if not secretstorage.check_service_availability(connection):
-            raise NotHereError("no Secret Service on the session bus")
+            raise NotHereError("the OS keyring is not here: no Secret Service on the session bus")
         # By alias: `get_default_collection` makes a missing one, and that prompts.
         collection = secretstorage.get_collection_by_alias(connection, "default")
     except secretstorage.SecretStorageException as error:
-        raise NotHereError("no Secret Service with a default collection") from error
+        raise NotHereError("the OS keyring is not here: no default collection") from error
     if collection.collection_path.endswith("/session"):
-        raise NotHereError("the Secret Service forgets everything at logout")
+        raise NotHereError("the OS keyring forgets everything at logout")
     if collection.is_locked() and not may_prompt:
         raise LockedError("the OS keyring is locked")
     connection.close()
@@ -70,9 +70,9 @@ def kwallet(*, may_prompt: bool) -> KeyringBackend:
         iface = dbus.Interface(wallet, "org.kde.KWallet")
         is_open = iface.isOpen(iface.networkWallet())
     except Exception as error:  # dbus-python has no common ancestor for what it raises
-        raise NotHereError("no KWallet on the session bus") from error
+        raise NotHereError("the OS keyring is not here: no KWallet on the session bus") from error
     if not is_open and not may_prompt:
-        raise LockedError("KWallet is locked")
+        raise LockedError("the OS keyring is locked")
     return backend
 
 
@@ -116,7 +116,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except LockedError as error:
         return {"error": "locked", "reason": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a back end raises, the keyring does not answer
-        return {"error": "broken", "reason": f"it failed with {type(error).__name__}"}
+        return {"error": "broken", "reason": f"the OS keyring failed with {type(error).__name__}"}
 
 
 def main() -> None:
