@@ -7,9 +7,10 @@ out to a list, or to an endpoint that a hostile issuer named, is good at another
 from __future__ import annotations
 
 from binascii import b2a_base64
+from warnings import catch_warnings
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 
 from brokerctl import jsonlite
@@ -32,7 +33,10 @@ _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 def client_secret_jwt(ctx: FlowContext) -> Proof:
     """Sign with the client secret (HS256)."""
-    return _proof(ctx, OctKey.import_key(get_secret(ctx).reveal().encode()), "HS256")
+    secret = get_secret(ctx)
+    with catch_warnings(action="ignore", category=SecurityWarning):  # the issuer chose its length
+        key = OctKey.import_key(secret.reveal().encode())
+    return _proof(ctx, key, "HS256")
 
 
 def private_key_jwt(ctx: FlowContext) -> Proof:
@@ -56,7 +60,8 @@ def _proof(ctx: FlowContext, key: Key, algorithm: str) -> Proof:
     if key.kid is not None:
         header["kid"] = key.kid
     try:
-        assertion = jwt.encode(header, claims, key, algorithms=[algorithm])
+        with catch_warnings(action="ignore", category=SecurityWarning):  # EdDSA's name has a heir
+            assertion = jwt.encode(header, claims, key, algorithms=[algorithm])
     except (JoseError, ValueError, TypeError) as error:
         raise _unusable(ctx) from error
     return (), [
@@ -85,7 +90,10 @@ def _get_key(ctx: FlowContext) -> Key:
 
 def _import(text: str) -> Key:
     if text.startswith("{"):
-        from_jwk: Key = import_key(jsonlite.loads(text.encode()))
+        jwk = jsonlite.loads(text.encode())
+        if jwk.get("kty") == "oct":
+            raise ValueError("a shared secret is no private key")
+        from_jwk: Key = import_key(jwk)
         return from_jwk
     for kind in (RSAKey, ECKey, OKPKey):
         try:
@@ -99,11 +107,16 @@ def _algorithm(ctx: FlowContext, key: Key) -> str:
     if isinstance(key, ECKey) and key.curve_name in _CURVES:
         return _CURVES[key.curve_name]
     if isinstance(key, OKPKey) and key.curve_name == "Ed25519":
-        return "EdDSA"
+        return _choose(ctx, "EdDSA", "Ed25519")  # the second since RFC 9864
     if isinstance(key, RSAKey):
-        offered = ctx.metadata.token_endpoint_auth_signing_alg_values_supported or ("RS256",)
-        return "PS256" if "RS256" not in offered and "PS256" in offered else "RS256"
+        return _choose(ctx, "RS256", "PS256")
     raise _unusable(ctx)
+
+
+def _choose(ctx: FlowContext, usual: str, other: str) -> str:
+    """Return the usual name, unless the issuer offers the other one only."""
+    offered = ctx.metadata.token_endpoint_auth_signing_alg_values_supported or (usual,)
+    return other if usual not in offered and other in offered else usual
 
 
 def _unusable(ctx: FlowContext) -> UsageError:

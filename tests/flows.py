@@ -1,0 +1,156 @@
+"""Plays flows without a driver: contexts, canned answers, and a small driver over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.model import Profile
+from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
+from brokerctl.oauth.message import HttpResponse
+from brokerctl.oauth.metadata import Metadata
+from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
+from brokerctl.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from brokerctl.effects.http import Http
+    from brokerctl.oauth.message import HttpRequest
+
+ISSUER = "https://issuer.example.com"
+NOW = 1_000_000.0
+REDIRECT_URI = "http://127.0.0.1:4242/callback"
+
+
+def profile(**changes: Any) -> Profile:  # noqa: ANN401 - fields of Profile
+    """Return a profile of the issuer of the unit tests."""
+    fields = {"name": "p", "issuer": ISSUER, "flow": "code", "client_id": "cli", **changes}
+    return Profile(**fields)
+
+
+def metadata(**changes: Any) -> Metadata:  # noqa: ANN401 - fields of Metadata
+    """Return metadata with every endpoint."""
+    fields: dict[str, Any] = {
+        "issuer": ISSUER,
+        "authorization_endpoint": f"{ISSUER}/auth",
+        "token_endpoint": f"{ISSUER}/token",
+        "device_authorization_endpoint": f"{ISSUER}/device",
+        "revocation_endpoint": f"{ISSUER}/revoke",
+        "introspection_endpoint": f"{ISSUER}/introspect",
+        "code_challenge_methods_supported": ("S256",),
+    }
+    return Metadata(**fields | changes)
+
+
+def context(
+    of: Profile | None = None,
+    *,
+    about: Metadata | None = None,
+    secret: str | None = None,
+    key_pem: str | None = None,
+    **changes: Any,  # noqa: ANN401 - fields of FlowContext
+) -> FlowContext:
+    """Return the context of one flow; scopes and resource are the profile's."""
+    of = of or profile()
+    return FlowContext(
+        profile=of,
+        metadata=about or metadata(),
+        credentials=ClientCredentials(
+            secret=Secret(secret) if secret else None, key_pem=Secret(key_pem) if key_pem else None
+        ),
+        **{
+            "scopes": of.scopes,
+            "resource": of.resource,
+            "now": lambda: NOW,
+            "random": os.urandom,
+            **changes,
+        },
+    )
+
+
+def answer(
+    body: object = None, status: int = 200, headers: Iterable[tuple[str, str]] = ()
+) -> HttpResponse:
+    """Return an answer; bytes as they are, anything else as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpResponse(
+        status=status, headers=tuple(headers), body=data, sent_at=NOW, received_at=NOW + 1
+    )
+
+
+def issued(**changes: object) -> HttpResponse:
+    """Return a token response."""
+    return answer({"access_token": "at-1", "token_type": "Bearer", "expires_in": 60} | changes)
+
+
+class Played:
+    """What came of a flow: its value, the steps it took, and the forms it sent."""
+
+    def __init__(self, value: Any, steps: list[Any]) -> None:  # noqa: ANN401 - what the flow returns
+        self.value = value
+        self.steps = steps
+
+    def of(self, kind: type) -> list[Any]:
+        """Return the steps of one kind."""
+        return [step for step in self.steps if isinstance(step, kind)]
+
+    @property
+    def requests(self) -> list[HttpRequest]:
+        """Return the requests in order."""
+        return [step.request for step in self.of(Send)]
+
+
+def play(
+    flow: Generator[Any, Any, Any],
+    *answers: HttpResponse | BaseException,
+    callback: Callable[[Visit], str] | None = None,
+    steps: list[Any] | None = None,
+) -> Played:
+    """Run a flow on canned answers; an exception among them is thrown in. `steps` is filled."""
+    left = deque(answers)
+    taken: list[Any] = [] if steps is None else steps
+    try:
+        step = next(flow)
+        while True:
+            taken.append(step)
+            if isinstance(step, Send):
+                outcome = left.popleft()
+                step = (
+                    flow.throw(outcome)
+                    if isinstance(outcome, BaseException)
+                    else flow.send(outcome)
+                )
+            elif isinstance(step, Listen):
+                step = flow.send(REDIRECT_URI)
+            elif isinstance(step, Visit):
+                assert callback is not None
+                step = flow.send(callback(step))
+            else:
+                assert isinstance(step, Wait | ShowUserCode)
+                step = flow.send(None)
+    except StopIteration as end:
+        assert not left, "an answer was never asked for"
+        return Played(end.value, taken)
+
+
+def drive(
+    flow: Generator[Any, Any, Any], http: Http, on: Callable[[Any], Any] | None = None
+) -> Any:  # noqa: ANN401 - what the flow returns
+    """Run a flow over real HTTP; what is neither Send nor Wait goes to `on`."""
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Send):
+                step = flow.send(http.send(step.request))
+            elif isinstance(step, Wait):
+                time.sleep(step.seconds)
+                step = flow.send(None)
+            else:
+                assert on is not None
+                step = flow.send(on(step))
+    except StopIteration as end:
+        return end.value

@@ -1,0 +1,149 @@
+"""Discovery: both forms, the issuer letter by letter, and endpoints that can be trusted."""
+
+from __future__ import annotations
+
+import pytest
+
+from brokerctl.errors import IssuerError, UsageError
+from brokerctl.oauth import metadata as md
+from tests.flows import ISSUER, NOW, answer, metadata, play, profile
+
+DOCUMENT = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token"}
+FORMS = [
+    f"{ISSUER}/.well-known/oauth-authorization-server",
+    f"{ISSUER}/.well-known/openid-configuration",
+]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "inserted", "appended"),
+    [
+        ("https://a.b", "https://a.b/.well-known/o", "https://a.b/.well-known/c"),
+        ("https://a.b/", "https://a.b/.well-known/o", "https://a.b/.well-known/c"),
+        ("https://a.b/t/1", "https://a.b/.well-known/o/t/1", "https://a.b/t/1/.well-known/c"),
+        ("https://a.b/t/", "https://a.b/.well-known/o/t", "https://a.b/t/.well-known/c"),
+        ("http://[::1]:8/t", "http://[::1]:8/.well-known/o/t", "http://[::1]:8/t/.well-known/c"),
+    ],
+)
+def test_both_addresses_of_an_issuer(issuer: str, inserted: str, appended: str) -> None:
+    """RFC 8414 inserts, OpenID appends; one slash at the end goes, no other."""
+    assert md.well_known(issuer) == (
+        inserted.replace("/o", "/oauth-authorization-server", 1),
+        appended.replace("/c", "/openid-configuration", 1),
+    )
+
+
+@pytest.mark.parametrize("issuer", ["http://a.b", "https://a.b?x", "https://a.b#x", "a.b", ""])
+def test_an_issuer_that_can_not_be_asked(issuer: str) -> None:
+    """Plain http, a query or a fragment are the configuration's fault."""
+    with pytest.raises(UsageError):
+        md.well_known(issuer)
+
+
+@pytest.mark.parametrize("first", [answer(b"", 404), answer(b"<html>"), answer(b"", 301)])
+def test_the_second_form_is_tried(first: object) -> None:
+    """An issuer is found by either form, in order; a redirect is not followed."""
+    played = play(md.discover(profile()), first, answer(DOCUMENT))  # type: ignore[arg-type]  # an answer
+    assert [request.url for request in played.requests] == FORMS
+    assert played.value.token_endpoint == f"{ISSUER}/token"
+    assert played.value.fetched_at == NOW
+
+
+@pytest.mark.parametrize("named", [f"{ISSUER}/", ISSUER.upper(), f"{ISSUER}:443", None, 5])
+def test_another_issuer_in_the_document_is_refused(named: object) -> None:
+    """The issuer is compared letter by letter (RFC 8414, 3.3)."""
+    wrong = answer(DOCUMENT | {"issuer": named})
+    with pytest.raises(IssuerError, match="another issuer"):
+        play(md.discover(profile()), wrong, answer(b"", 404))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://issuer.example.com/token",
+        "http://127.0.0.1:8080/token",
+        "https://u:p@issuer.example.com/token",
+        "https://issuer.example.com\t.evil.com/",
+        "https://issuer.example.com\\@evil.com/",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "//issuer.example.com/token",
+        "https://issuer.example.com/token#x",
+        "",
+        5,
+    ],
+)
+def test_an_endpoint_that_is_not_https_is_refused(url: object) -> None:
+    """A remote issuer can name neither plain http nor a port of this machine."""
+    with pytest.raises(IssuerError, match="not an https URL"):
+        md.parse_metadata(answer(DOCUMENT | {"token_endpoint": url}), ISSUER)
+
+
+def test_an_issuer_on_loopback_may_name_plain_http() -> None:
+    """Test issuers and emulators run without certificates."""
+    issuer = "http://127.0.0.1:8"
+    body = {"issuer": issuer, "token_endpoint": f"{issuer}/t"}
+    assert md.parse_metadata(answer(body), issuer).token_endpoint == f"{issuer}/t"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 86400),
+        ("max-age=60", 60),
+        ("public, max-age=60, x=1", 60),
+        ("no-store", 0),
+        ("max-age=99999999", 7 * 86400),
+        ("s-max-age=5", 86400),
+        ("max-age=-1", 86400),
+    ],
+)
+def test_how_long_metadata_holds(header: str | None, seconds: int) -> None:
+    """A day, or as Cache-Control says, and never longer than a week."""
+    assert md.max_age(header) == seconds
+
+
+def test_configured_endpoints_come_first() -> None:
+    """A profile's endpoint replaces the issuer's; with all that are needed nothing is sent."""
+    own = "https://other.example.com/token"
+    device = play(
+        md.discover(profile(flow="device", endpoints=(("token_endpoint", own),))), answer(DOCUMENT)
+    )
+    assert device.value.token_endpoint == own
+    client = profile(flow="client_credentials", endpoints=(("token_endpoint", own),))
+    played = play(md.discover(client, NOW))
+    assert played.value.token_endpoint == own
+    assert played.value.is_current(NOW)
+
+
+def test_a_configured_endpoint_must_be_safe_too() -> None:
+    """Plain http stays on loopback whoever writes it."""
+    bad = profile(flow="client_credentials", endpoints=(("token_endpoint", "http://a.b/t"),))
+    with pytest.raises(UsageError):
+        play(md.discover(bad))
+
+
+def test_an_endpoint_on_another_origin_stops_everything() -> None:
+    """Path changes pass; another host, port or scheme needs a login."""
+    old = metadata()
+    assert md.endpoints_moved(old, metadata(token_endpoint=f"{ISSUER}/v2/token")) is None
+    moved = metadata(revocation_endpoint="https://evil.example.com/revoke")
+    assert md.endpoints_moved(old, moved) == "revocation_endpoint"
+    with pytest.raises(IssuerError, match=r"moved to evil\.example\.com") as caught:
+        md.refuse_moved(old, moved, "p")
+    assert caught.value.hint == "if that is right, run 'brokerctl login p'"
+
+
+def test_metadata_comes_back_from_the_store() -> None:
+    """Rendering and parsing keep every field."""
+    kept = metadata(fetched_at=5.5, max_age_s=60, iss_in_callback=True, scopes_supported=("a",))
+    assert md.parse(md.render(kept)) == kept
+    assert kept.is_current(65.4)
+    assert not kept.is_current(65.5)
+    assert not kept.is_current(5.4)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"v":2}', b'{"v":1}', b'{"v":1,"x":1}'])
+def test_metadata_of_another_version_is_none(data: bytes) -> None:
+    """What this version did not write is fetched anew."""
+    assert md.parse(data) is None
