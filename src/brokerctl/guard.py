@@ -1,0 +1,91 @@
+"""Wraps whoever carries out a login's steps, so that nothing is sent that could not be stored."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+
+from brokerctl.model import Intent
+from brokerctl.oauth.steps import Send, Wait
+from brokerctl.redeem import signals_wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol, Self
+
+    from brokerctl.model import GrantKey
+    from brokerctl.store import LockedGrant, Store
+
+    class Desk(Protocol):
+        """Carries out one step of a flow, with a person where it needs one."""
+
+        def do(self, step: Any) -> Any:  # noqa: ANN401 - each step has an answer of its own
+            """Return what came of the step."""
+
+
+LOCK_S = 22.0
+
+
+class Guard:
+    """Wraps a desk: what may bring a grant is sent under the lock, after a durable intent.
+
+    A device that polls lets go of the lock while it waits, so that a refresh is never kept out.
+    """
+
+    def __init__(self, desk: Desk, store: Store, key: GrantKey, token_url: str | None) -> None:
+        self._desk = desk
+        self._store = store
+        self._key = key
+        self._token_url = token_url
+        self._stack = ExitStack()
+        self._locked: LockedGrant | None = None
+
+    def __enter__(self) -> Self:
+        """Hold nothing yet."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Let go; a login that failed leaves no intent."""
+        self._release(is_pending=failure[0] is not None)
+
+    def do(self, step: Any) -> Any:  # noqa: ANN401 - each step has an answer of its own
+        """Carry out one step."""
+        if isinstance(step, Wait):
+            self._release(is_pending=True)
+        elif isinstance(step, Send) and step.request.url == self._token_url:
+            self.hold()
+        return self._desk.do(step)
+
+    def hold(self) -> LockedGrant:
+        """Take the grant's lock, say what is about to happen, and keep signals waiting."""
+        if self._locked is None:
+            deadline = time.monotonic() + LOCK_S
+            self._locked = self._stack.enter_context(self._store.lock_grant(self._key, deadline))
+            self._stack.enter_context(signals_wait())
+            # The intent of a refresh that was cut off explains a grant's death: it is kept.
+            self._locked.intend(self._locked.state.earlier_intent or self._intent(self._locked))
+        return self._locked
+
+    def withdraw(self) -> None:
+        """Clear our own intent."""
+        if self._locked is not None and self._locked.state.earlier_intent is None:
+            self._locked.withdraw()
+
+    def _release(self, *, is_pending: bool) -> None:
+        try:
+            if is_pending:
+                self.withdraw()
+        finally:
+            self._locked = None
+            self._stack.close()
+
+    @staticmethod
+    def _intent(locked: LockedGrant) -> Intent:
+        return Intent(
+            kind="login",
+            generation=locked.next_generation,  # not the old one's: it is not being redeemed
+            at=time.time(),
+            pid=os.getpid(),
+            host=os.uname().nodename,
+        )

@@ -1,0 +1,238 @@
+"""Obtains a grant from a person's consent and stores it: the way of a login, top to bottom.
+
+The person takes minutes and holds no lock; the grant's lock, a durable intent and blocked signals
+cover only the token request and the storing of its answer. What was there before is revoked after
+the new grant is stored, never before.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl import policy
+from brokerctl.broker import Order
+from brokerctl.errors import BrokerError, DeniedError
+from brokerctl.guard import LOCK_S, Guard
+from brokerctl.model import Grant, Queued, Value
+from brokerctl.oauth.grants import find_flow
+from brokerctl.redeem import Redeemer, make_token
+from brokerctl.revoking import Revoker
+from brokerctl.store import Change
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from brokerctl.audit.append import Log
+    from brokerctl.guard import Desk
+    from brokerctl.issuing import IssuerLink
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import Profile, Token, TokenRequest
+    from brokerctl.oauth.steps import Steps
+    from brokerctl.oauth.tokens import TokenAnswer
+    from brokerctl.revoking import Ending
+    from brokerctl.store import LockedGrant, Store
+
+    Run = Callable[[Steps, Desk], TokenAnswer]
+
+_HELD = ("live", "superseded", "unknown", "local_only")
+
+
+class LoggedIn(Value):
+    """What came of a login: nothing in it is secret."""
+
+    profile: str
+    issuer: str
+    subject: str | None
+    sub: str | None  # whom the issuer says it was, unverified
+    scopes: tuple[str, ...]
+    missing: tuple[str, ...]  # asked for and not granted
+    expires_at: float | None  # of the first access token
+    can_refresh: bool
+    endings: tuple[Ending, ...] = ()  # of the grant that was there before
+
+
+class Login:
+    """Logs in with one house's store, log and keys; `run` and `desk` are the outside world."""
+
+    def __init__(self, store: Store, log: Log, ring: KeyRing, link: IssuerLink) -> None:
+        self.store = store
+        self.log = log
+        self.ring = ring
+        self.link = link
+
+    def log_in(
+        self,
+        profile: Profile,
+        request: TokenRequest,
+        run: Run,
+        desk: Desk,
+        *,
+        owner: str | None = None,
+        is_forced: bool = False,
+    ) -> LoggedIn:
+        """Obtain and store a grant; `is_forced` accepts another `sub` than the last login's.
+
+        Raises DeniedError, LoginNeededError, IssuerError, StoreError, AuditError; whatever was
+        stored before is untouched then.
+        """
+        decision = policy.decide(profile, request)
+        order = Order(profile, request, decision)
+        try:
+            if decision.effect == "deny":
+                raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)
+            if not find_flow(profile.flow).needs_person:
+                return self._without_person(order)
+            return self._with_person(order, run, desk, owner=owner, is_forced=is_forced)
+        except BrokerError as error:
+            fields = _fields(order) | {"outcome": error.name, "error": error.message}
+            self.log.append("login.refused", fields)
+            raise
+
+    def _without_person(self, order: Order) -> LoggedIn:
+        """Show that the client's own credentials work; the token is kept for the next request."""
+        with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
+            token = Redeemer(self.link, self.log, self.ring)(order, locked)
+        return _logged_in(order, token, sub=None, can_refresh=True)
+
+    def _with_person(
+        self, order: Order, run: Run, desk: Desk, *, owner: str | None, is_forced: bool
+    ) -> LoggedIn:
+        profile = order.profile
+        deadline = time.monotonic() + profile.timeout_s
+        self.link.metadata(profile, deadline, is_login=True)
+        context = self.link.context(
+            profile, deadline, order.decision.scopes, order.decision.resource
+        )
+        steps = find_flow(profile.flow).obtain(context)
+        with Guard(desk, self.store, order.grant_key, context.metadata.token_endpoint) as guard:
+            answer = run(steps, guard)
+            locked = guard.hold()
+            token = None
+            if self._is_other(locked, answer) and not is_forced:
+                guard.withdraw()
+                self._queue_answer(locked, answer)
+            else:
+                token = self._store(order, locked, answer, owner)
+        revoker = Revoker(self.store, self.log, self.ring, self.link)
+        if token is None:
+            revoker.retry(profile, order.grant_key)
+            raise DeniedError(
+                f"'{profile.name}' was logged in as somebody else before; the new grant is revoked",
+                hint=f"run 'brokerctl login {profile.name} --force', or use --subject",
+                rule="same subject",
+            )
+        endings = tuple(revoker.retry(profile, order.grant_key))
+        can_refresh = answer.refresh_token is not None
+        return _logged_in(order, token, answer.id_sub, can_refresh=can_refresh, endings=endings)
+
+    @staticmethod
+    def _is_other(locked: LockedGrant, answer: TokenAnswer) -> bool:
+        old = locked.state.grant
+        if old is None or old.sub is None or answer.id_sub is None:
+            return False
+        return old.sub != answer.id_sub
+
+    def _store(
+        self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
+    ) -> Token:
+        old, profile = locked.state.grant, order.profile
+        generation = locked.next_generation
+        token = make_token(self.ring, order, answer, generation)
+        is_grant = answer.refresh_token is None and answer.expires_in is None
+        if is_grant and profile.lifetime_s is None:
+            token = token.replace(expires_at=None)  # GitHub OAuth Apps: the token is the grant
+        grant = Grant(
+            key=order.grant_key,
+            profile=profile.name,
+            flow=profile.flow,
+            generation=generation,
+            obtained_at=time.time(),
+            refresh_token=answer.refresh_token,
+            scopes=answer.scopes,
+            sub=answer.id_sub or (old.sub if old else None),
+            owner=profile.owner or owner,
+        )
+        is_over = answer.expires_in == 0 and profile.lifetime_s is None
+        locked.commit(
+            Change(
+                grant=grant,
+                token_key=None if is_over else order.token_key,
+                token=None if is_over else token,
+                profile=profile.name,
+            )
+        )
+        fields = _fields(order, token) | {"generation": generation, "sub": grant.sub}
+        self.log.append("grant.obtained", fields | {"owner": grant.owner}, durable=True)
+        self._queue_old(locked, old, grant, profile)
+        return token
+
+    def _queue_old(
+        self, locked: LockedGrant, old: Grant | None, new: Grant, profile: Profile
+    ) -> None:
+        """Queue what the new grant replaces. Some issuers give the same refresh token again."""
+        if old is None or old.refresh_token == new.refresh_token:
+            return
+        if old.refresh_token is not None:
+            locked.enqueue(self._queued(old.refresh_token, "refresh_token", None))
+        for slot in locked.state.slots:
+            for token in (slot.current, *slot.superseded):
+                if token is None or token.generation >= new.generation or token.status not in _HELD:
+                    continue
+                if profile.revoke_at_exit == "access" and token.value:
+                    locked.enqueue(self._queued(token.value, "access_token", token.expires_at))
+                    locked.settle(token.fingerprint, "unknown")
+                else:
+                    locked.settle(token.fingerprint, "local_only")
+
+    def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer) -> None:
+        if answer.refresh_token is not None:
+            locked.enqueue(self._queued(answer.refresh_token, "refresh_token", None))
+        until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
+        locked.enqueue(self._queued(answer.access_token, "access_token", until))
+
+    def _queued(self, value: Any, hint: str, expires_at: float | None) -> Queued:  # noqa: ANN401 - a Secret
+        return Queued(
+            value=value,
+            fingerprint=self.ring.fingerprint(value.reveal()),
+            token_type_hint=hint,
+            since=time.time(),
+            expires_at=expires_at,
+        )
+
+
+def _logged_in(
+    order: Order,
+    token: Token,
+    sub: str | None,
+    *,
+    can_refresh: bool,
+    endings: tuple[Ending, ...] = (),
+) -> LoggedIn:
+    return LoggedIn(
+        profile=order.profile.name,
+        issuer=order.profile.issuer,
+        subject=order.grant_key.subject,
+        sub=sub,
+        scopes=token.scopes,
+        missing=tuple(scope for scope in order.decision.scopes if scope not in token.scopes),
+        expires_at=token.expires_at,
+        can_refresh=can_refresh,
+        endings=endings,
+    )
+
+
+def _fields(order: Order, token: Token | None = None) -> dict[str, Any]:
+    requester, decision = order.request.requester, order.decision
+    return {
+        "profile": order.profile.name,
+        "issuer": order.profile.issuer,
+        "subject": order.grant_key.subject,
+        "scopes": list(token.scopes if token else decision.scopes),
+        "resource": list(decision.resource),
+        "fingerprint": token.fingerprint if token else None,
+        "expires_at": token.expires_at if token else None,
+        "requester": {"uid": requester.uid, "pid": requester.pid, "tool": requester.tool},
+        "decision": {"effect": decision.effect, "rule": decision.rule, "layer": decision.layer},
+    }
