@@ -1,0 +1,191 @@
+"""Edits a profile in the user's TOML as text: comments, order and line ends stay as they are.
+
+Each edit is checked twice before it counts: the new text must parse to exactly what was meant,
+and all layers must compile with it. Else nothing is changed.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.config.positions import Item, scan
+from brokerctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_BY_HAND = "is written in a form that can't be changed here"
+
+
+def add_profile(text: str, name: str, values: Mapping[str, Any]) -> str:
+    """Return the text with a profile at its end; UsageError if there is one of that name."""
+    wanted = tomllib.loads(text)
+    profiles = wanted.setdefault("profile", {})
+    if not isinstance(profiles, dict) or name in profiles:
+        raise UsageError(
+            f"there is a profile '{name}'", hint=f"run 'brokerctl profile edit {name}'"
+        )
+    profiles[name] = dict(values)
+    end = _line_end(text)
+    lines = [f"[profile.{render_key(name)}]"]
+    lines += [f"{render_key(key)} = {render_value(value)}" for key, value in values.items()]
+    gap = "" if not text else end if text.endswith("\n") else end * 2
+    return _sure(text + gap + "".join(line + end for line in lines), wanted, name)
+
+
+def change_profile(
+    text: str, name: str, changes: Mapping[str, Any], removals: tuple[str, ...] = ()
+) -> str:
+    """Return the text with some keys of a profile set and others removed."""
+    wanted = tomllib.loads(text)
+    profile = _get_profile(wanted, name)
+    for key in removals:
+        if key not in profile:
+            raise UsageError(f"profile '{name}' has no {key} of its own")
+        del profile[key]
+        text = _remove_key(text, ("profile", name, key))
+    for key, value in changes.items():
+        text = _set_key(text, name, key, value)
+        profile[key] = value
+    return _sure(text, wanted, name)
+
+
+def remove_profile(text: str, name: str) -> str:
+    """Return the text without a profile; comments above the next table stay with that."""
+    wanted = tomllib.loads(text)
+    _get_profile(wanted, name)
+    del wanted["profile"][name]
+    where = ("profile", name)
+    for item in reversed(scan(text)):
+        if item.path[:2] != where:
+            continue
+        if item.is_header:
+            text = _cut(text, item.key_at, _section_end(text, item))
+        elif not item.is_nested and item.table[:2] != where:
+            text = _cut_line(text, item)  # a dotted key, or an inline table
+    if not wanted["profile"] and "profile" not in tomllib.loads(text):
+        del wanted["profile"]
+    return _sure(text, wanted, name)
+
+
+def render_key(key: str) -> str:
+    """Return a key as TOML writes it: bare where it can be."""
+    return key if _BARE.fullmatch(key) else render_value(key)
+
+
+def render_value(value: Any) -> str:  # noqa: ANN401 - what TOML holds
+    """Return a string, flag, number, list or table as TOML, on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return '"' + "".join(_escape(char) for char in value) + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(render_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        inner = ", ".join(
+            f"{render_key(key)} = {render_value(item)}" for key, item in value.items()
+        )
+        return f"{{ {inner} }}" if inner else "{}"
+    raise TypeError(f"{type(value).__name__} has no TOML form")
+
+
+def _escape(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    return char if char.isprintable() or char > "\xa0" else f"\\u{ord(char):04x}"
+
+
+def _get_profile(table: dict[str, Any], name: str) -> dict[str, Any]:
+    profiles = table.get("profile", {})
+    found = profiles.get(name) if isinstance(profiles, dict) else None
+    if not isinstance(found, dict):
+        raise UsageError(f"no profile '{name}' in this file", hint="run 'brokerctl profile list'")
+    return found
+
+
+def _sure(text: str, wanted: dict[str, Any], name: str) -> str:
+    """Return the text if it says what was meant; the scan may have met a form it can't edit."""
+    try:
+        found = tomllib.loads(text)
+    except ValueError:
+        found = None
+    if found != wanted:
+        raise UsageError(f"profile '{name}' {_BY_HAND}", hint="edit the file by hand")
+    return text
+
+
+def _set_key(text: str, name: str, key: str, value: Any) -> str:  # noqa: ANN401 - what TOML holds
+    where = ("profile", name)
+    items = scan(text)
+    for item in items:
+        if item.path == (*where, key) and not item.is_header:
+            return text[: item.value_at] + render_value(value) + text[item.end :]
+    at = _end_of_table(text, items, where)
+    if at is None:
+        raise UsageError(f"profile '{name}' {_BY_HAND}", hint="edit the file by hand")
+    end = _line_end(text)
+    before = "" if at == 0 or text[at - 1] == "\n" else end
+    return f"{text[:at]}{before}{render_key(key)} = {render_value(value)}{end}{text[at:]}"
+
+
+def _end_of_table(text: str, items: list[Item], where: tuple[str, ...]) -> int | None:
+    """Return the start of the line after a table's last key, None if it has no header."""
+    at = None
+    for item in items:
+        is_header = item.path == where and item.is_header
+        is_inside = at is not None and item.table == where and not item.is_nested
+        if is_header or is_inside:
+            at = _next_line(text, item.end)
+    return at
+
+
+def _remove_key(text: str, path: tuple[str, ...]) -> str:
+    for item in reversed(scan(text)):
+        if item.path[: len(path)] != path or item.is_nested:
+            continue
+        if item.is_header:
+            text = _cut(text, item.key_at, _section_end(text, item))
+        elif item.table[: len(path)] != path:
+            text = _cut_line(text, item)
+    return text
+
+
+def _cut_line(text: str, item: Item) -> str:
+    start = text.rfind("\n", 0, item.key_at) + 1
+    return _cut(text, start, _next_line(text, item.end))
+
+
+def _section_end(text: str, header: Item) -> int:
+    """Return where a table ends: before the comments that stand directly above the next header."""
+    following = [
+        item.key_at for item in scan(text) if item.is_header and item.key_at > header.key_at
+    ]
+    if not following:
+        return len(text)
+    at = text.rfind("\n", 0, following[0]) + 1
+    while at > 0:
+        above = text.rfind("\n", 0, at - 1) + 1
+        if not text[above:at].lstrip(" \t").startswith("#") or above <= header.key_at:
+            return at
+        at = above
+    return at
+
+
+def _cut(text: str, start: int, end: int) -> str:
+    start = text.rfind("\n", 0, start) + 1
+    return text[:start] + text[end:]
+
+
+def _next_line(text: str, at: int) -> int:
+    found = text.find("\n", at)
+    return len(text) if found < 0 else found + 1
+
+
+def _line_end(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
