@@ -68,6 +68,7 @@ class Desk:
         *,
         paste: Paste | None = None,
         no_browser: bool = False,
+        port: int | None = None,
         timeout_s: float = TIMEOUT_S,
         request_s: float = 20.0,
     ) -> None:
@@ -75,6 +76,7 @@ class Desk:
         self.environ = environ
         self.paste = paste
         self.no_browser = no_browser
+        self.port = port
         self.timeout_s = timeout_s
         self.request_s = request_s
         self._loopback: Loopback | None = None
@@ -89,7 +91,7 @@ class Desk:
             return self._show_user_code(step)
         if isinstance(step, Listen):
             self.close()
-            self._loopback = Loopback(step.port)
+            self._loopback = Loopback(step.port or self.port)
             return self._loopback.redirect_uri
         return self._visit(step)
 
@@ -132,6 +134,23 @@ class Desk:
             and not self.environ.get("CI")
             and self.environ.get("TERM") not in {None, "", "dumb"}
             and (sys.stderr.encoding or "").lower() in {"utf-8", "utf8"}
+        )
+
+
+def refuse_without_person(desk: Desk, name: str, flow: str, *, is_asked: bool) -> None:
+    """Raise LoginNeededError where no person can be reached (contract, section 1).
+
+    With `CI` set a device code is shown only if the command asked for that flow.
+    """
+    environ = desk.environ
+    if flow == "device":
+        can_show = is_asked or not environ.get("CI")
+    else:
+        can_show = desk.no_browser or bool(environ.get("BROWSER")) or desk.paste is not None
+    if not can_show:
+        raise LoginNeededError(
+            f"nobody is there to log in to '{name}'",
+            hint=f"run 'brokerctl login {name}' on a terminal, or with --no-browser",
         )
 
 
