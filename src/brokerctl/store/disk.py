@@ -67,6 +67,14 @@ def is_name(text: str) -> bool:
     return len(text) == _NAME_CHARS and _HEX.issuperset(text)
 
 
+def open_child(parent: Folder, name: str, *, create: bool = True) -> Folder | None:
+    """Open a sub-folder; what the checks after its opening raise is ours too."""
+    try:
+        return parent.child(name, create=create)
+    except OSError as error:
+        raise refused(f"{parent.path}/{name}", error) from error
+
+
 class Disk:
     """The v1 folder with the keys that open what lies in it."""
 
@@ -84,7 +92,7 @@ class Disk:
         found = self._folders.get(path)
         if found is None:
             parent = self.child(*names[:-1]) if len(names) > 1 else self.folder
-            found = parent.child(names[-1])
+            found = open_child(parent, names[-1])
             assert found is not None  # noqa: S101 - it is made if missing
             self._folders[path] = found
         return found
@@ -114,6 +122,8 @@ class Disk:
             if is_about_the_entry(error):
                 raise DamagedError(error.message) from error
             raise
+        except OSError as error:  # of the checks after the open
+            raise refused(f"{self.folder.path}/{top}", error) from error
         return None if data is None else open_entry(self.ring, kind, name, data)
 
     def write(self, kind: int, name: str, payload: bytes) -> None:
@@ -183,7 +193,7 @@ class Disk:
     def slot_names(self, group: str) -> list[str]:
         """Return the names of all slots of one grant, as `GRANT/TOKEN`."""
         tokens = self.child(PLACES[TOKEN][0])
-        folder = tokens.child(group, create=False)
+        folder = open_child(tokens, group, create=False)
         if folder is None:
             return []
         try:

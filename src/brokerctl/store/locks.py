@@ -59,11 +59,11 @@ class FileLock:
             self._acquire(deadline)
         except OSError as error:
             raise refused(f"{self._folder.path}/{self._name}", error) from error
-        self.mark = _parse_mark(self._read())
         try:
-            self._system.pwrite(self._fd, _render(self.mark, describe_self(self._system, now)), 0)
-        except OSError:
-            return  # who holds it is for people; `intend` finds a disk that can't be written
+            self._introduce(now)
+        except BaseException:
+            self.release()
+            raise
 
     def _acquire(self, deadline: float) -> None:
         system, pause = self._system, _FIRST_POLL_S
@@ -93,12 +93,17 @@ class FileLock:
         mine = self._system.fstat(fd)
         return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
 
-    def _read(self) -> bytes:
+    def _introduce(self, now: float) -> None:
+        """Read the highest generation seen, and write down who we are."""
         try:
-            return self._system.pread(self._fd, _FILE_BYTES, 0)
+            self.mark = _parse_mark(self._system.pread(self._fd, _FILE_BYTES, 0))
         except OSError as error:
-            self.release()
             raise refused(f"{self._folder.path}/{self._name}", error) from error
+        text = _render(self.mark, describe_self(self._system, now))
+        try:
+            self._system.pwrite(self._fd, text, 0)
+        except OSError:
+            return  # who holds it is for people; `intend` finds a disk that can't be written
 
     def raise_mark(self, generation: int) -> None:
         """Note a generation that was stored. A mark left behind is safe, so it is not an error."""
