@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote_plus
+from urllib.parse import unquote_plus
 
 import pytest
 from joserfc import jws, jwt
@@ -15,7 +15,7 @@ from brokerctl.errors import UsageError
 from brokerctl.oauth.client_auth import authenticated_form
 from brokerctl.oauth.grants.refresh import refresh
 from brokerctl.secret import Secret
-from tests.flows import ISSUER, NOW, answer, context, issued, metadata, play, profile
+from tests.flows import ISSUER, NOW, answer, context, form_of, issued, metadata, play, profile
 
 if TYPE_CHECKING:
     from joserfc.jwk import Key
@@ -27,22 +27,16 @@ URL = f"{ISSUER}/token"
 LONG = "a-secret-of-at-least-thirty-two-bytes"
 
 
-def form(request: HttpRequest) -> dict[str, list[str]]:
-    """Return what a request's body says."""
-    assert request.body is not None
-    return parse_qs(request.body.reveal())
-
-
 def assertion(request: HttpRequest, key: Key, alg: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return header and claims of the assertion, its signature checked."""
-    token = jwt.decode(form(request)["client_assertion"][0], key, algorithms=[alg])
+    token = jwt.decode(form_of(request)["client_assertion"][0], key, algorithms=[alg])
     return token.header, token.claims
 
 
 def test_a_public_client_names_itself() -> None:
     """No secret, no header."""
     made = authenticated_form(context(), URL, [("a", "b")])
-    assert form(made) == {"a": ["b"], "client_id": ["cli"]}
+    assert form_of(made) == {"a": ["b"], "client_id": ["cli"]}
 
 
 def test_basic_is_form_encoded_first() -> None:
@@ -54,7 +48,7 @@ def test_basic_is_form_encoded_first() -> None:
     pair = base64.b64decode(value.reveal().removeprefix("Basic ")).decode()
     client_id, _, secret = pair.partition(":")
     assert (unquote_plus(client_id), unquote_plus(secret)) == ("c:l%i", SECRET)
-    assert form(made) == {"a": ["b"]}
+    assert form_of(made) == {"a": ["b"]}
     assert value.reveal() not in repr(made)
 
 
@@ -62,7 +56,7 @@ def test_post_puts_the_secret_into_the_form() -> None:
     """As it is, form-encoded once."""
     of = profile(client_auth="client_secret_post")
     made = authenticated_form(context(of, secret=SECRET), URL, [])
-    assert form(made) == {"client_id": ["cli"], "client_secret": [SECRET]}
+    assert form_of(made) == {"client_id": ["cli"], "client_secret": [SECRET]}
     assert SECRET not in repr(made)
 
 
@@ -93,7 +87,7 @@ def test_the_algorithm_follows_from_the_key(key: RSAKey | ECKey | OKPKey, alg: s
         "iat": int(NOW),
         "exp": int(NOW) + 180,
     }
-    assert set(form(made)) == {"client_id", "client_assertion", "client_assertion_type"}
+    assert set(form_of(made)) == {"client_id", "client_assertion", "client_assertion_type"}
 
 
 def test_a_jwk_brings_its_own_key_id() -> None:
@@ -183,5 +177,5 @@ def test_an_unsigned_assertion_is_never_made() -> None:
         about=about,
         key_pem=key.as_pem(private=True).decode(),
     )
-    token = form(authenticated_form(ctx, URL, []))["client_assertion"][0]
+    token = form_of(authenticated_form(ctx, URL, []))["client_assertion"][0]
     assert jws.extract_compact(token.encode()).headers()["alg"] == "ES256"

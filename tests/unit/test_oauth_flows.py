@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 import pytest
 
@@ -16,10 +15,10 @@ from brokerctl.oauth.message import BrokenError
 from brokerctl.oauth.revoke import revoke
 from brokerctl.oauth.steps import ShowUserCode, Wait
 from brokerctl.secret import Secret
-from tests.flows import ISSUER, NOW, answer, context, issued, metadata, play, profile
+from tests.flows import ISSUER, NOW, answer, context, form_of, issued, metadata, play, profile
 
 if TYPE_CHECKING:
-    from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.oauth.message import HttpResponse
     from tests.flows import Played
 
 RT = Secret("rt-1")
@@ -36,12 +35,6 @@ PENDING = answer({"error": "authorization_pending"}, 400)
 SLOW_DOWN = answer({"error": "slow_down"}, 400)
 
 
-def form(request: HttpRequest) -> dict[str, list[str]]:
-    """Return what a request's body says."""
-    assert request.body is not None
-    return parse_qs(request.body.reveal())
-
-
 def test_client_credentials_ask_for_what_was_decided() -> None:
     """Scopes, each resource and extra go out; a refresh token that comes back is dropped."""
     of = profile(
@@ -50,7 +43,7 @@ def test_client_credentials_ask_for_what_was_decided() -> None:
     flow = find_flow("client_credentials")
     assert not flow.needs_person
     played = play(flow.obtain(context(of)), issued(refresh_token="rt"))
-    assert form(played.requests[0]) == {
+    assert form_of(played.requests[0]) == {
         "grant_type": ["client_credentials"],
         "scope": ["a"],
         "resource": ["https://r1", "https://r2"],
@@ -72,7 +65,7 @@ def test_a_refresh_repeats_no_scope() -> None:
     """Scopes are sent only where the request is narrower than the profile."""
     of = profile(scopes=("a", "b"), resource=("https://r",))
     whole = play(refresh(context(of), RT), issued())
-    assert form(whole.requests[0]) == {
+    assert form_of(whole.requests[0]) == {
         "grant_type": ["refresh_token"],
         "refresh_token": ["rt-1"],
         "resource": ["https://r"],
@@ -80,7 +73,7 @@ def test_a_refresh_repeats_no_scope() -> None:
     }
     assert whole.value.scopes == ("a", "b")
     narrow = play(refresh(context(of, scopes=("a",)), RT, granted=("a", "b")), issued())
-    assert form(narrow.requests[0])["scope"] == ["a"]
+    assert form_of(narrow.requests[0])["scope"] == ["a"]
     assert narrow.value.scopes == ("a",)
     assert play(refresh(context(of), RT, granted=("b",)), issued()).value.scopes == ("b",)
 
@@ -142,7 +135,7 @@ def test_device_shows_the_code_and_polls() -> None:
     assert (shown.user_code, shown.verification_uri) == ("WDJB-MJHT", f"{ISSUER}/device")
     assert (shown.complete, shown.expires_at) == (f"{ISSUER}/device?c=1", NOW + 600)
     assert waits(played) == [5, 5, 5]
-    assert form(played.requests[-1])["device_code"] == ["dc-1"]
+    assert form_of(played.requests[-1])["device_code"] == ["dc-1"]
     assert played.value.refresh_token == Secret("rt")
     assert "dc-1" not in repr(played.steps)
 
@@ -244,7 +237,7 @@ def test_what_a_revocation_means(
     ctx = context(profile(client_auth=auth), secret="s")
     played = play(revoke(ctx, Secret("at-1"), "access_token"), got)
     assert played.value.outcome == outcome
-    assert form(played.requests[0])["token_type_hint"] == ["access_token"]
+    assert form_of(played.requests[0])["token_type_hint"] == ["access_token"]
     assert "at-1" not in repr(played.value)
     if outcome != "revoked":
         assert played.value.reason

@@ -104,7 +104,8 @@ class Log:
                 self._keep(lock, kept)
             if size > self.rotate:
                 self._rotate(fd, seq)
-            lock = self._release(lock)  # the slow part below is outside
+            held, lock = lock, -1
+            self.system.close(held)  # releases: the slow part below is outside
             if durable:
                 self.system.fdatasync(fd)
             return seq
@@ -112,10 +113,6 @@ class Log:
             for left in (lock, fd):
                 if left >= 0:
                     self.system.close(left)
-
-    def _release(self, lock: int) -> int:
-        self.system.close(lock)
-        return -1
 
     def _write(self, fd: int, size: int, bodies: list[bytes], now: float) -> tuple[int, int]:
         """Continue the chain in one write; return the last record's seq and the new size."""
