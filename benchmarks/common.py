@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
-CLIENT_ID = "service"
 
 
 def clean_install(folder: Path) -> Path:
@@ -44,7 +43,7 @@ class Issuer:
 
     def __init__(self, bin_folder: Path, *options: str) -> None:
         self.process = subprocess.Popen(
-            [str(bin_folder / "brokerctl"), "demo", "--serve", *options],
+            [str(bin_folder / "python"), "-I", "-m", "brokerctl.demo.serve", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -21,15 +21,13 @@ scopes = [{scopes}]
 
 def set_up(home: Path, issuer: Issuer) -> dict[str, str]:
     """Write a profile for the issuer's confidential client and fetch the first token."""
-    client = issuer.ready["clients"]["service"]
+    client = issuer.ready["clients"]["basic"]
     secret = home / "secret"
-    secret.write_text(client["client_secret"])
+    secret.write_text(client)
     secret.chmod(0o600)
     folder = home / ".config/brokerctl"
     folder.mkdir(parents=True, mode=0o700)
-    text = PROFILE.format(
-        issuer=issuer.url, client_id=client["client_id"], secret=secret, scopes='"read"'
-    )
+    text = PROFILE.format(issuer=issuer.url, client_id="basic", secret=secret, scopes='"read"')
     (folder / "config.toml").write_text(text)
     (folder / "config.toml").chmod(0o600)
     return child_env(home)

@@ -15,13 +15,19 @@ from brokerctl import wire
 
 def main() -> None:
     """Run one command and end the process with its exit code."""
-    os.umask(0o077)
+    umask = os.umask(0o077)
     words = sys.argv[1:]
-    code = wire.run_hot(words, os.environ) if words else None
+    code = None
+    if words[:1] == ["get"]:
+        code = wire.run_get_words(words[1:], os.environ)
+    elif words[:1] == ["exec"]:
+        from brokerctl.session.door import run_words
+
+        code = run_words(words[1:], os.environ, umask)
     if code is None:
         from brokerctl.cli.app import run
 
-        code = run(words)
+        code = run(words, umask)
     leave(code)
 
 

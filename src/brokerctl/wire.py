@@ -132,13 +132,9 @@ def _find_plan(house: House) -> Plan:
     return plan
 
 
-def run_hot(words: list[str], environ: Mapping[str, str]) -> int | None:
-    """Run a `get` in the written grammar; None where the full program must look."""
-    if words[0] != "get":
-        return None
-    options = parse_get(
-        words[1:], environ.get("BROKERCTL_PROFILE")
-    )  # a project's: the full program
+def run_get_words(words: list[str], environ: Mapping[str, str]) -> int | None:
+    """Run the words after `get` if they are in the written grammar; None if they are not."""
+    options = parse_get(words, environ.get("BROKERCTL_PROFILE"))
     return None if options is None else run_get(options, environ)
 
 

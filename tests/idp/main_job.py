@@ -53,7 +53,7 @@ def add(program: Program, issuer: OidcProvider, name: str, **keys: str) -> str:
     return name
 
 
-def scripted_browser(program: Program, issuer: OidcProvider) -> dict[str, str]:
+def scripted_browser(issuer: OidcProvider) -> dict[str, str]:
     """Return the variables that make a login use the scripted browser."""
     variables = {"BROWSER": f"/usr/bin/python3 {BROWSER} %s", "BROKERCTL_KEEPER": "file"}
     if issuer.ca_file:

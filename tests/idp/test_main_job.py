@@ -40,7 +40,7 @@ def test_get_by_client_credentials(brokerctl: Program, issuer: OidcProvider, aut
 def test_login_by_code_get_refresh_revoke(brokerctl: Program, issuer: OidcProvider) -> None:
     """The story of a person: login in a browser, get, a fresh one, revoke proven dead."""
     name = main_job.person(brokerctl, issuer)
-    login = brokerctl("login", name, env=main_job.scripted_browser(brokerctl, issuer))
+    login = brokerctl("login", name, env=main_job.scripted_browser(issuer))
     assert login.returncode == 0, login.stderr
     first = brokerctl("get", name).stdout.strip()
     assert issuer.is_active(first)
@@ -90,7 +90,7 @@ def short(trace_dir: str) -> Iterator[OidcProvider]:
 def test_refresh_after_expiry(brokerctl: Program, short: OidcProvider) -> None:
     """An expired token is refreshed, once, and the rotated grant goes on."""
     name = main_job.person(brokerctl, short)
-    login = brokerctl("login", name, env=main_job.scripted_browser(brokerctl, short))
+    login = brokerctl("login", name, env=main_job.scripted_browser(short))
     assert login.returncode == 0, login.stderr
     seen = {brokerctl("get", name).stdout}
     for _ in range(2):

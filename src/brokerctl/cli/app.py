@@ -79,13 +79,16 @@ def _top(
     """
 
 
-def run(words: list[str]) -> int:
-    """Run one command line and return its exit code; every error is printed here, in two lines."""
+def run(words: list[str], umask: int | None = None) -> int:
+    """Run one command line and return its exit code; every error is printed here, in two lines.
+
+    `umask` is the caller's own, for the child of `exec`.
+    """
     is_json = "--json" in words
     called = next((word for word in words if not word.startswith("-")), None)
     try:
         _refuse_later(called)
-        return _invoke(build(called), words)
+        return _invoke(build(called), words, umask)
     except BrokerError as error:
         return wire.print_error(error, is_json=is_json)
     except typer.Abort:
@@ -103,8 +106,8 @@ def _refuse_later(called: str | None) -> None:
         raise not_in_this_version(f"'{called}'")
 
 
-def _invoke(app: typer.Typer, words: list[str]) -> int:
-    answer = app(args=words, prog_name="brokerctl", standalone_mode=False)
+def _invoke(app: typer.Typer, words: list[str], umask: int | None) -> int:
+    answer = app(args=words, obj=umask, prog_name="brokerctl", standalone_mode=False)
     sys.stdout.flush()
     return answer if isinstance(answer, int) else 0
 
