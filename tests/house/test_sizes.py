@@ -1,0 +1,46 @@
+"""Everything stays small enough to be read at once."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.house.source import read, sources
+
+FUNCTION_LINES = 50
+FILE_LINES = 300
+TEST_FILE_LINES = 400  # a list of cases is read one by one
+LIMITS = {
+    "src/brokerctl/__main__.py": 45,
+    "ARCHITECTURE.md": 60,
+    "CONTRIBUTING.md": 80,
+    "bin/brokerctl": 10,
+}
+EVERYWHERE = ("src", "tests", "scripts", "benchmarks")
+
+
+def test_no_file_is_longer_than_it_may_be() -> None:
+    """A file has at most 300 lines, a file of tests 400."""
+    sizes = {source.path: len(source.text.splitlines()) for source in sources(*EVERYWHERE)}
+    assert not {path: lines for path, lines in sizes.items() if lines > allowed(path)}
+
+
+def allowed(path: str) -> int:
+    """Return how many lines a file may have."""
+    return TEST_FILE_LINES if path.startswith("tests/") else FILE_LINES
+
+
+def test_no_function_is_longer_than_it_may_be() -> None:
+    """A function has at most 50 lines, its docstring included."""
+    sizes = {
+        (source.path, node.name): (node.end_lineno or 0) - node.lineno + 1
+        for source in sources(*EVERYWHERE)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert not {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES}
+
+
+def test_what_a_newcomer_reads_first_is_short() -> None:
+    """The front door and the papers at the root are read in a minute."""
+    sizes = {path: len(read(path).splitlines()) for path in LIMITS}
+    assert not {path: lines for path, lines in sizes.items() if lines > LIMITS[path]}

@@ -1,0 +1,96 @@
+"""A table names what it should: import-linter can't see into its strings, so this does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from typing import NamedTuple
+
+import pytest
+
+from brokerctl.config import fields
+from brokerctl.keys import KEEPERS
+from brokerctl.oauth.grants import FLOWS
+from tests.house.source import Source, read, sources
+
+
+class Room(NamedTuple):
+    """A room with a table, and what marks a file of it as one that belongs into the table."""
+
+    package: str
+    table: str
+    methods: frozenset[str]  # what the room's interface asks of a class
+    where: str  # the module that holds the table
+
+
+ROOMS = (
+    Room("brokerctl.oauth.grants", "FLOWS", frozenset({"obtain"}), "brokerctl.oauth.grants"),
+    Room("brokerctl.keys", "KEEPERS", frozenset({"make", "fetch", "drop"}), "brokerctl.keys"),
+    Room("brokerctl.store", "STORES", frozenset({"find_token", "lock_grant"}), "brokerctl.store"),
+    Room("brokerctl.cli", "COMMANDS", frozenset({"register"}), "brokerctl.cli.app"),
+)
+
+
+def table_of(room: Room) -> dict[str, str]:
+    """Return the table's entries as `module` or `module:name`."""
+    found: dict[str, str] = getattr(importlib.import_module(room.where), room.table)
+    return found
+
+
+def entries() -> list[tuple[Room, str, str]]:
+    """Return every entry of every table."""
+    return [(room, name, dotted) for room in ROOMS for name, dotted in table_of(room).items()]
+
+
+def offered(room: Room, source: Source) -> list[str]:
+    """Return what a file offers to the table: classes with the interface, or a `register`."""
+    tops = [node for node in source.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    found = []
+    for node in tops:
+        if isinstance(node, ast.FunctionDef):
+            has = {node.name}
+        else:
+            has = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+        if room.methods <= has:
+            found.append(node.name)
+    return found
+
+
+def test_an_entry_resolves_and_stays_in_its_room() -> None:
+    """Every table entry names a thing of its own room that has the room's interface."""
+    for room, name, dotted in entries():
+        module, _, attribute = dotted.partition(":")
+        assert module.startswith(f"{room.package}."), f"{name} leads out of its room"
+        found = importlib.import_module(module)
+        if attribute:
+            found = getattr(found, attribute)
+        assert all(callable(getattr(found, method, None)) for method in room.methods), dotted
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.table)
+def test_no_file_is_missing_from_its_table(room: Room) -> None:
+    """A flow, keeper, store or command whose file is not in the table would never be found."""
+    wanted = set()
+    for source in sources("src/" + room.package.replace(".", "/")):
+        if source.path.endswith("/__init__.py"):
+            continue
+        for name in offered(room, source):
+            wanted.add(source.module if name == "register" else f"{source.module}:{name}")
+    assert wanted == set(table_of(room).values())
+
+
+def test_tables_that_must_agree() -> None:
+    """The configuration accepts the flows and keepers that there are, and no others."""
+    assert set(fields.FLOWS) == set(FLOWS)
+    assert set(fields.KEEPERS) == set(KEEPERS)
+    assert not set(fields.PROFILE) & fields.LATER_PROFILE
+
+
+def test_every_entry_has_its_paper() -> None:
+    """A flow or keeper is in docs/configuration.md, a command has a man page."""
+    configuration = read("docs/configuration.md")
+    for room, name, _ in entries():
+        if room.table == "COMMANDS":
+            assert read(f"man/brokerctl-{name}.1").startswith('.\\"')
+        elif room.table != "STORES":
+            assert f"`{name}`" in configuration, name
