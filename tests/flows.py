@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from brokerctl.model import Profile
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
@@ -85,6 +86,12 @@ def answer(
 def issued(**changes: object) -> HttpResponse:
     """Return a token response."""
     return answer({"access_token": "at-1", "token_type": "Bearer", "expires_in": 60} | changes)
+
+
+def form_of(request: HttpRequest) -> dict[str, list[str]]:
+    """Return what a request's body says."""
+    assert request.body is not None
+    return parse_qs(request.body.reveal(), keep_blank_values=True)
 
 
 class Played:
