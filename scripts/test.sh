@@ -1,8 +1,35 @@
 #!/bin/sh
-# Lints, then runs pytest with the given arguments; both always run, pytest's closing line comes last.
+# Lints, runs pytest with the given arguments, then searches all that it wrote for secrets (tests/canary).
+# Each runs also after one before it has failed; pytest's closing line comes last.
 set -u
 cd "$(dirname "$0")/.."
 scripts/lint.sh
 lint=$?
-.venv/bin/python -m pytest -q -n "${WORKERS:-auto}" "$@" || exit
+
+trace=${BROKERCTL_TEST_TRACE_DIR:-}
+if [ -z "$trace" ]; then
+    trace=$(mktemp -d /tmp/brt.XXXXXX) || exit # short: paths of sockets go below it
+    trap 'rm -rf "$trace"' EXIT
+    trap 'exit 130' INT TERM
+fi
+mkdir -p "$trace/tmp"
+BROKERCTL_TEST_TRACE_DIR=$trace
+export BROKERCTL_TEST_TRACE_DIR
+
+color=auto whole=
+[ -t 1 ] && color=yes
+[ $# -eq 0 ] && whole=--complete
+{
+    TMPDIR="$trace/tmp" .venv/bin/python -m pytest -q -n "${WORKERS:-auto}" --color=$color \
+        --basetemp="$trace/pytest" "$@"
+    echo $? >"$trace/code"
+} 2>&1 | tee "$trace/pytest.out"
+code=$(cat "$trace/code")
+
+# shellcheck disable=SC2086 # no word where it is empty
+.venv/bin/python -m tests.canary.search "$trace" $whole
+canary=$?
+tail -n 1 "$trace/pytest.out"
+[ "$code" = 0 ] || exit "$code"
+[ "$canary" = 0 ] || exit "$canary"
 exit "$lint"

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.idp.issuer import INSTALLED, OidcProvider
+from tests.idp.issuer import INSTALLED, TRACE_DIR, OidcProvider
 from tests.program import Program, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-TRACE_DIR = "BROKERCTL_TEST_TRACE_DIR"
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -100,14 +100,19 @@ class Program:
             text=True,
             check=False,
         )
-        self._keep(args, done.stdout, done.stderr)
+        self.keep(args, done.stdout, done.stderr)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def start(
         self, *args: str, env: Mapping[str, str | None] | None = None, cwd: str | None = None
     ) -> subprocess.Popen[str]:
-        """Start it with pipes on all three streams; the caller waits for it."""
-        return subprocess.Popen(
+        """Start it with pipes on all three streams; the caller waits for it.
+
+        What `communicate` returns is kept for the canary test.
+        """
+        return Started(
+            self,
+            args,
             [PROGRAM, *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -117,9 +122,25 @@ class Program:
             text=True,
         )
 
-    def _keep(self, args: tuple[str, ...], stdout: str, stderr: str) -> None:
+    def keep(self, args: tuple[str, ...], stdout: str, stderr: str) -> None:
+        """Write down what a run was asked and printed."""
         self.runs += 1
         for name, text in (("args", "\0".join(args)), ("stdout", stdout), ("stderr", stderr)):
             path = os.path.join(self.home, f"run-{self.runs}.{name}")
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
+
+
+class Started(subprocess.Popen[str]):
+    """A running brokerctl whose output is kept by its program."""
+
+    def __init__(self, program: Program, args: tuple[str, ...], *rest: Any, **options: Any) -> None:  # noqa: ANN401 - Popen's own
+        super().__init__(*rest, **options)
+        self._program = program
+        self._words = args
+
+    def communicate(self, *args: Any, **options: Any) -> tuple[str, str]:  # noqa: ANN401 - Popen's own
+        """Wait for its end as Popen does, and keep what it printed."""
+        stdout, stderr = super().communicate(*args, **options)
+        self._program.keep(self._words, stdout, stderr)
+        return stdout, stderr

@@ -8,6 +8,8 @@ import os
 import select
 import ssl
 import subprocess
+import sys
+import tempfile
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -22,8 +24,19 @@ if TYPE_CHECKING:
     from tests.idp.browser import Page
 
 SERVER = os.path.join(os.path.dirname(__file__), "oidc-provider", "server.mjs")
+DEMO = os.path.join(os.path.dirname(__file__), "demo.py")
 INSTALLED = os.path.join(os.path.dirname(SERVER), "node_modules", "oidc-provider")
+TRACE_DIR = "BROKERCTL_TEST_TRACE_DIR"
 START_S = 60.0  # node alone takes one second; a machine under load much longer
+
+
+def note_file(trace: str) -> str:
+    """Return a new file in which an issuer notes its secrets for the canary test."""
+    folder = os.path.join(trace, "secrets")
+    os.makedirs(folder, exist_ok=True)
+    fd, path = tempfile.mkstemp(dir=folder)
+    os.close(fd)
+    return path
 
 
 class Answer(NamedTuple):
@@ -68,6 +81,9 @@ class OidcProvider:
                 self._argv.append(switch)
             elif value is not False:
                 self._argv.append(f"{switch}={value}")
+        trace = os.environ.get(TRACE_DIR)
+        if trace:
+            self._argv.append(f"--record={note_file(trace)}")
         self._log = os.path.join(folder, "issuer.log")
         self._context = ssl.create_default_context(cafile=self.ca_file)
         self.url = ""
@@ -193,3 +209,11 @@ class OidcProvider:
         with answer:
             data = answer.read()
             return Answer(answer.status, answer.headers, json.loads(data) if data else {})
+
+
+class DemoIssuer(OidcProvider):
+    """The embedded issuer of `brokerctl demo`, with the same face."""
+
+    def __init__(self, folder: str, **options: Any) -> None:  # noqa: ANN401 - the harness's options
+        super().__init__(folder, **options)
+        self._argv[:2] = [sys.executable, "-I", DEMO, "--until-eof"]

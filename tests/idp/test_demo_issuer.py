@@ -21,7 +21,8 @@ import pytest
 
 from brokerctl.demo.serve import Server
 from brokerctl.demo.state import Settings
-from tests.idp.issuer import Answer, OidcProvider
+from tests.idp.issuer import Answer
+from tests.idp.issuer import DemoIssuer as Embedded
 
 # The same tests as for oidc-provider: pytest gives them this file's fixtures.
 from tests.idp.test_harness import (  # noqa: F401 - collected here a second time, on purpose
@@ -58,12 +59,8 @@ AUTHORIZATION: dict[str, str | None] = {
 }
 
 
-class DemoIssuer(OidcProvider):
+class DemoIssuer(Embedded):
     """The embedded issuer with the harness's face: one suite runs against both."""
-
-    def __init__(self, folder: str, **options: Any) -> None:  # noqa: ANN401 - the harness's options
-        super().__init__(folder, **options)
-        self._argv[:2] = [sys.executable, "-I", "-m", "brokerctl.demo.serve", "--until-eof"]
 
     def app(self, path: str, **form: str) -> Answer:
         """Post a form as the app `cli`."""

@@ -1,7 +1,7 @@
 // panva's certified oidc-provider on loopback, for tests: `node server.mjs [options]`.
 // Prints one JSON line when it is ready and ends when its standard input closes.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { parse as parseForm } from 'node:querystring';
@@ -24,6 +24,7 @@ const { values: options } = parseArgs({
     'device-ttl': { type: 'string', default: '600' },
     'refresh-ttl': { type: 'string', default: '1209600' },
     'no-rotate': { type: 'boolean', default: false }, // the same refresh token again and again
+    record: { type: 'string' }, //                     a file that gets each secret, for the canary test
     'auto-approve': { type: 'boolean', default: false }, // no forms: everybody is alice and agrees
   },
 });
@@ -211,6 +212,27 @@ async function approve(req, res) {
   });
 }
 
+// Notes a secret for the canary test, which searches all that the suite wrote for it.
+function note(fields) {
+  if (!options.record) return;
+  for (const kind of ['access_token', 'refresh_token', 'code_verifier', 'device_code', 'client_secret']) {
+    const value = fields[kind];
+    if (typeof value === 'string') appendFileSync(options.record, `${JSON.stringify({ kind, value })}\n`);
+  }
+}
+
+function noteAnswer(res) {
+  const { end } = res;
+  res.end = (body, ...rest) => {
+    try {
+      note(JSON.parse(body));
+    } catch {
+      // not JSON: there is nothing of ours in it
+    }
+    return end.call(res, body, ...rest);
+  };
+}
+
 const ENDPOINTS = {
   '/token': 'token',
   '/token/revocation': 'revocation',
@@ -230,9 +252,12 @@ async function handle(req, res) {
   if (options['auto-approve'] && pathname.startsWith('/interaction/')) return approve(req, res);
 
   count(counts.paths, pathname);
+  if (pathname === '/token' || pathname === '/device/auth') noteAnswer(res);
   if (pathname === '/token' && req.method === 'POST') {
     req.body = await readBody(req); // the provider takes a body that has been read from here
-    const grant = parseForm(req.body).grant_type ?? '';
+    const form = parseForm(req.body);
+    note(form);
+    const grant = form.grant_type ?? '';
     count(counts.grants, grant);
     res.on('finish', () => { if (res.statusCode === 200) count(counts.issued, grant); });
   }
@@ -257,6 +282,7 @@ server.on('request', (req, res) => {
   });
 });
 
+clients.forEach(note);
 process.stdin.resume().on('end', () => process.exit(0)).on('error', () => process.exit(0));
 process.stdout.write(`${JSON.stringify({
   issuer,

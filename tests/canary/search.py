@@ -1,0 +1,112 @@
+"""The second runner: searches all that the suite wrote for the secrets that its issuers know.
+
+`python -m tests.canary.search FOLDER [--complete]`, after pytest; `--complete` says that the whole
+suite ran, so that each kind of secret must be known and the search must have found access tokens
+where they were asked for: a search that finds nothing anywhere proves nothing.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+from tests.canary.needles import Known, needles, parse_known
+
+SECRETS = "secrets"  # the issuers' own notes, not searched
+KINDS = ("client_secret", "refresh_token", "code_verifier", "device_code", "access_token")
+_RUN = re.compile(r"run-\d+\.(args|stdout|stderr)")
+_SHOWN = 20
+
+
+class Finding(NamedTuple):
+    """A secret in a file, and whether it may be there."""
+
+    path: str
+    kind: str
+    is_allowed: bool
+
+
+def read_known(folder: str) -> set[Known]:
+    """Return what every issuer below the folder noted."""
+    known: set[Known] = set()
+    for path in glob.glob(os.path.join(folder, SECRETS, "*")):
+        with open(path, encoding="utf-8") as file:
+            known |= parse_known(file.read())
+    return known
+
+
+def search(folder: str, known: set[Known]) -> list[Finding]:
+    """Return every secret that lies in a file below the folder, in any form."""
+    by_needle = {needle: secret for secret in known for needle in needles(secret.value)}
+    if not by_needle:
+        return []
+    found = set()
+    for line in _grep(folder, sorted(by_needle)):
+        path, _, needle = line.partition(b"\0")
+        kind = by_needle[needle].kind
+        name = os.path.relpath(os.fsdecode(path), folder)
+        found.add(Finding(name, kind, is_allowed(folder, name, kind)))
+    return sorted(found)
+
+
+def _grep(folder: str, patterns: list[bytes]) -> list[bytes]:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"\n".join(patterns))
+        file.flush()
+        command = ["grep", "-raoHZF", f"--exclude-dir={SECRETS}", "-f", file.name, "--", folder]
+        done = subprocess.run(command, env={"LC_ALL": "C"}, capture_output=True, check=False)
+    if done.returncode > 1:
+        raise RuntimeError(done.stderr.decode())
+    return done.stdout.splitlines()
+
+
+def is_allowed(folder: str, path: str, kind: str) -> bool:
+    """Say whether a secret of that kind may be in that file.
+
+    An access token is where it was asked for: on stdout of `get` and of what `exec` runs, and in
+    what a test's own child wrote. A client's secret is where the test put it for brokerctl to find.
+    Neither may be in what brokerctl keeps, nor any other kind anywhere.
+    """
+    if kind not in {"access_token", "client_secret"} or "/state/" in f"/{path}":
+        return False
+    run = _RUN.fullmatch(os.path.basename(path))
+    if kind == "client_secret":
+        return run is None and not path.endswith(".log")
+    if run is None:
+        return "/child" in f"/{path}"
+    return run[1] == "stdout" and _asked_for_a_token(os.path.join(folder, path))
+
+
+def _asked_for_a_token(path: str) -> bool:
+    with open(f"{path.removesuffix('stdout')}args", encoding="utf-8") as file:
+        return file.read().split("\0")[0] in {"get", "exec"}
+
+
+def main(words: list[str]) -> int:
+    """Search, say in one line what was found, and name each secret that is where it must not be."""
+    folder, is_complete = words[0], "--complete" in words
+    known = read_known(folder)
+    findings = search(folder, known)
+    leaks = [found for found in findings if not found.is_allowed]
+    problems = [f"{found.kind} in {found.path}" for found in leaks]
+    if is_complete:
+        missing = set(KINDS) - {secret.kind for secret in known}
+        problems += [f"no {kind} is known: nothing was proven of it" for kind in sorted(missing)]
+        if not any(found.kind == "access_token" for found in findings):
+            problems.append("no access token was found where it was asked for")
+    for problem in problems[:_SHOWN]:
+        sys.stderr.write(f"canary: {problem}\n")
+    allowed = len(findings) - len(leaks)
+    sys.stderr.write(
+        f"canary: {len(known)} secrets known, {len(leaks)} leaked, {allowed} where they belong\n"
+    )
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,104 @@
+"""The canary finds what it is sent for: a search that never barks would prove nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from tests.canary.needles import needles, parse_known
+from tests.canary.search import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+REFRESH = "rt-0123456789abcdefghij"
+SECRET = "planted-%41+:&-secret"
+ACCESS = "at-0123456789abcdefghij"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder in which an issuer noted one secret of each of three kinds."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "home" / "state" / "v1").mkdir(parents=True)
+    notes = {"refresh_token": REFRESH, "client_secret": SECRET, "access_token": ACCESS}
+    lines = [json.dumps({"kind": kind, "value": value}) for kind, value in notes.items()]
+    (tmp_path / "secrets" / "1").write_text("\n".join([*lines, '{"kind": "device']))
+    return tmp_path
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "raw": lambda text: text,
+    "in the middle": lambda text: f"\0\0{text}\n",
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 of a pair": lambda text: base64.b64encode(f"id:{text}".encode()).decode(),
+    "base64url in JSON": lambda text: base64.urlsafe_b64encode(f'{{"a":"{text}"'.encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", [REFRESH, SECRET])
+def test_a_secret_in_what_brokerctl_keeps_is_found(folder: Path, form: str, value: str) -> None:
+    """Whatever form a secret was written in, the search ends with 1."""
+    (folder / "home" / "state" / "v1" / "log").write_text(FORMS[form](value))
+    assert main([os.fspath(folder)]) == 1
+
+
+def test_nothing_leaked_is_fine(folder: Path) -> None:
+    """Files without a secret, and the issuers' own notes, end with 0."""
+    (folder / "home" / "state" / "v1" / "log").write_text(REFRESH[:-4])
+    assert main([os.fspath(folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "stream", "code"),
+    [
+        ("get\0ci", "stdout", 0),
+        ("exec\0-p\0ci\0--\0env", "stdout", 0),
+        ("get\0ci", "stderr", 1),
+        ("status", "stdout", 1),
+        (f"get\0{ACCESS}", "args", 1),
+    ],
+)
+def test_an_access_token_is_only_where_it_was_asked_for(
+    folder: Path, args: str, stream: str, code: int
+) -> None:
+    """Stdout of `get` and `exec` may hold an access token, every other stream may not."""
+    home = folder / "home"
+    (home / "run-1.args").write_text(args)
+    if stream != "args":
+        (home / f"run-1.{stream}").write_text(f"{ACCESS}\n")
+    assert main([os.fspath(folder)]) == code
+
+
+def test_a_client_secret_may_be_where_the_test_put_it(folder: Path) -> None:
+    """A file that a reference names holds the secret; brokerctl's streams never do."""
+    (folder / "home" / "client-secret").write_text(SECRET)
+    assert main([os.fspath(folder)]) == 0
+    (folder / "home" / "run-1.stderr").write_text(SECRET)
+    assert main([os.fspath(folder)]) == 1
+
+
+def test_a_whole_run_must_know_something_to_look_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --complete, a kind of which no secret is known is a failure."""
+    assert main([os.fspath(folder), "--complete"]) == 1
+    said = capsys.readouterr().err
+    assert "no device_code is known" in said
+    assert REFRESH not in said
+
+
+def test_needles_are_not_too_short_to_mean_anything() -> None:
+    """Every form of a secret that is long enough is long enough itself."""
+    known = parse_known('{"kind": "k", "value": "12345678"}\n{"kind": "k", "value": "1234567"}')
+    assert [secret.value for secret in known] == ["12345678"]
+    assert min(map(len, needles("12345678"))) >= 8
