@@ -9,13 +9,15 @@ from brokerctl.freshness import CLOCK_BACK_S
 from brokerctl.store import ANY, Entry, Match, codec
 from brokerctl.store.disk import LOCKS, Disk, is_name
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
-from brokerctl.store.locked import ROLLED_BACK, LockedGrant
+from brokerctl.store.locked import LockedGrant
 from brokerctl.store.locks import FileLock, find_mark
 from brokerctl.store.names import grant_name, token_name
+from brokerctl.store.state import refuse_older
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from brokerctl.files import Folder
     from brokerctl.model import Failure, Grant, GrantKey, Token, TokenKey
@@ -30,7 +32,7 @@ _LIVE = "live"
 class FileStore:
     """Grants and tokens in the v1 folder. `clock` gives seconds since the epoch."""
 
-    __slots__ = ("_clock", "damage", "disk", "ring")
+    __slots__ = ("clock", "damage", "disk", "ring")
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class FileStore:
         self.ring = ring
         self.disk = Disk(folder, ring, system or folder.system)
         self.damage: list[Damage] = []  # what this process had to set aside: to be reported
-        self._clock = clock
+        self.clock = clock
 
     def find_token(self, key: TokenKey, now: float, min_ttl_s: float) -> Token | None:
         """Return a live token with more than `min_ttl_s` left: one file, no lock, no listing."""
@@ -73,8 +75,8 @@ class FileStore:
         mark = find_mark(self.disk.child(LOCKS), name)
         payload = self.disk.read(GRANT, name)
         grant: Grant | None = None if payload is None else codec.parse(GRANT, payload)
-        if grant is not None and grant.generation < mark:
-            raise DamagedError(f"grant {name} {ROLLED_BACK.format(grant.generation, mark)}")
+        if grant is not None:
+            refuse_older(name, grant, mark)
         return grant
 
     def find_failure(self, key: GrantKey) -> Failure | None:
@@ -87,7 +89,7 @@ class FileStore:
 
     def lock_grant(self, key: GrantKey, deadline: float) -> _Locking:
         """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
-        return _Locking(self, key, deadline, self._clock)
+        return _Locking(self, key, deadline)
 
     def entries(self, kind: int, where: Match = ANY) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
@@ -98,15 +100,18 @@ class FileStore:
 
     def _open(self, kind: int, name: str) -> Entry | None:
         try:
-            if kind == GRANT:
-                grant = self._find_grant(name)
-                return None if grant is None else Entry(kind=kind, name=name, value=grant)
-            payload = self.disk.read(kind, name)
-            if payload is None:
-                return None  # gone since it was listed
-            return Entry(kind=kind, name=name, value=codec.parse(kind, payload))
+            value = self.read_value(kind, name)
         except StoreError as error:
             return Entry(kind=kind, name=name, damage=error.message)
+        # None: gone since it was listed
+        return None if value is None else Entry(kind=kind, name=name, value=value)
+
+    def read_value(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
+        """Return one entry's value, None if there is none, or raise DamagedError or StoreError."""
+        if kind == GRANT:
+            return self._find_grant(name)
+        payload = self.disk.read(kind, name)
+        return None if payload is None else codec.parse(kind, payload)
 
     def find_sealed(self, kind: int, name: str) -> bytes | None:
         """Return a sealed blob; None if there is none, or it is damaged and must be made anew."""
@@ -127,22 +132,19 @@ class FileStore:
 class _Locking:
     """The context of `lock_grant`: the lock is held inside and nowhere else."""
 
-    __slots__ = ("_clock", "_deadline", "_key", "_lock", "_locked", "_store")
+    __slots__ = ("_deadline", "_key", "_lock", "_locked", "_store")
 
-    def __init__(
-        self, store: FileStore, key: GrantKey, deadline: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: FileStore, key: GrantKey, deadline: float) -> None:
         self._store = store
         self._key = key
         self._deadline = deadline
-        self._clock = clock
 
     def __enter__(self) -> LockedGrant:
         disk = self._store.disk
         name = grant_name(self._store.ring.name_key, self._key)
         self._lock = FileLock(disk.child(LOCKS), name, disk.system)
-        self._lock.acquire(self._deadline, self._clock())
-        self._locked = LockedGrant(disk, self._key, name, self._lock, self._clock)
+        self._lock.acquire(self._deadline, self._store.clock())
+        self._locked = LockedGrant(disk, self._key, name, self._lock, self._store.clock)
         return self._locked
 
     def __exit__(self, *_: object) -> None:

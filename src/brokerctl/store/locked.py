@@ -1,7 +1,6 @@
-"""One grant under its lock: what is held, read when asked for, and the few ways to change it.
+"""The few ways to change a grant, all of them under its lock.
 
-Nothing is read before it is asked for: a waiter that finds a fresh token gives the lock back at
-once. Every change leaves the old or the new grant, or an intent that says why not, wherever the
+Every change leaves the old or the new grant, or an intent that says why not, wherever the
 machine stops.
 """
 
@@ -12,130 +11,18 @@ from brokerctl.model import Slot
 from brokerctl.store import Queue, codec, slots
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
 from brokerctl.store.names import token_name
+from brokerctl.store.state import FileState, refuse_older
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Token, TokenKey
-    from brokerctl.store import Change, Damage
+    from brokerctl.store import Change
     from brokerctl.store.disk import Disk
     from brokerctl.store.locks import FileLock
 
-ROLLED_BACK = "was rolled back: generation {0}, and {1} was stored before"
 _REDEEMING = ("refresh", "revoke")
-
-
-class FileState:
-    """What is held of one grant; each part is read once, and a damaged one is set aside."""
-
-    __slots__ = ("_disk", "_found", "_lock", "_name", "damaged")
-
-    def __init__(self, disk: Disk, name: str, lock: FileLock) -> None:
-        self._disk = disk
-        self._name = name
-        self._lock = lock
-        self._found: dict[str, Any] = {}
-        self.damaged: list[Damage] = []
-
-    def changed(self, **parts: object) -> FileState:
-        """Return the state after a change of ours; what is not given stays as it was read."""
-        state = FileState(self._disk, self._name, self._lock)
-        state._found = {**self._found, **parts}
-        state.damaged = self.damaged
-        return state
-
-    def forgotten(self, part: str) -> FileState:
-        """Return the state in which one part is to be read again."""
-        state = self.changed()
-        state._found.pop(part, None)  # noqa: SLF001 - of the same class, as in `changed`
-        return state
-
-    def _once(self, part: str, read: Callable[[], Any]) -> Any:  # noqa: ANN401 - as the part
-        if part not in self._found:
-            self._found[part] = read()
-        return self._found[part]
-
-    def read(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
-        """Return an entry's value, or None if there is none or it had to be set aside."""
-        try:
-            payload = self._disk.read(kind, name)
-            return None if payload is None else codec.parse(kind, payload)
-        except DamagedError as error:
-            self.damaged.append(self._disk.set_aside(kind, name, error.message))
-            return None
-
-    @property
-    def grant(self) -> Grant | None:
-        """The grant, never one that is older than what was stored before."""
-        return self._once("grant", self._read_grant)  # type: ignore[no-any-return]  # a Grant
-
-    def _read_grant(self) -> Grant | None:
-        grant: Grant | None = self.read(GRANT, self._name)
-        if grant is not None and grant.generation < self._lock.mark:
-            why = f"grant {self._name} " + ROLLED_BACK.format(grant.generation, self._lock.mark)
-            self.damaged.append(self._disk.set_aside(GRANT, self._name, why))
-            return None
-        if grant is not None:
-            self._lock.raise_mark(grant.generation)
-        return grant
-
-    @property
-    def generation(self) -> int:
-        """The highest generation ever seen."""
-        grant = self.grant
-        return max(self._lock.mark, grant.generation if grant else 0)
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """Every slot of the grant that can be read."""
-        return tuple(self.named_slots.values())
-
-    @property
-    def named_slots(self) -> dict[str, Slot]:
-        """Every slot that can be read, by the name of its entry."""
-        return self._once("slots", self._read_slots)  # type: ignore[no-any-return]  # as read
-
-    def _read_slots(self) -> dict[str, Slot]:
-        found = {name: self.read(TOKEN, name) for name in self._disk.slot_names(self._name)}
-        return {name: slot for name, slot in found.items() if slot is not None}
-
-    @property
-    def earlier_intent(self) -> Intent | None:
-        """The intent that was found under this lock: its holder did not finish."""
-        return self._once("earlier_intent", lambda: self.read(INTENT, self._name))  # type: ignore[no-any-return]  # an Intent
-
-    @property
-    def intent(self) -> Intent | None:
-        """The intent as it is on disk now."""
-        return self._once("intent", lambda: self.earlier_intent)  # type: ignore[no-any-return]  # an Intent
-
-    @property
-    def failure(self) -> Failure | None:
-        """The last attempt's outcome, if it failed."""
-        return self._once("failure", lambda: self.read(OUTCOME, self._name))  # type: ignore[no-any-return]  # a Failure
-
-    @property
-    def queue(self) -> tuple[Queued, ...]:
-        """What is still to be revoked."""
-        return self._once("queue", self._read_queue)  # type: ignore[no-any-return]  # as read
-
-    def _read_queue(self) -> tuple[Queued, ...]:
-        found: Queue | None = self.read(QUEUE, self._name)
-        return found.items if found else ()
-
-    @property
-    def damage(self) -> tuple[Damage, ...]:
-        """What was set aside under this lock so far."""
-        return tuple(self.damaged)
-
-    @property
-    def profile(self) -> str:
-        """The profile that the grant was made for; empty if nothing tells."""
-        if self.grant is not None:
-            return self.grant.profile
-        return next((slot.profile for slot in self.slots), "")
 
 
 class LockedGrant:
@@ -230,6 +117,15 @@ class LockedGrant:
         self._disk.remove_unsynced(INTENT, self._name)
         self._disk.remove_unsynced(OUTCOME, self._name)
         self.state = self.state.changed(intent=None, failure=None)
+
+    def put_back(self, grant: Grant) -> bool:
+        """Store a grant of a backup as it is; False if what was here is as new or newer."""
+        self._check_held()
+        if self.state.grant is not None and self.state.grant.generation >= grant.generation:
+            return False
+        refuse_older(self._name, grant, self._lock.mark)
+        self._write_grant(grant.replace(key=self.key))
+        return True
 
     def withdraw(self) -> None:
         """Clear the intent durably: the issuer said that nothing was redeemed.

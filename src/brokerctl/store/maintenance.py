@@ -1,0 +1,208 @@
+"""`store check`, `gc` and the re-sealing of `rekey --new-keys`: functions over entries and locks.
+
+Each grant's entries are touched under that grant's lock, one grant at a time, while everybody else
+goes on. What could not be done is returned as data; the command decides about exit codes.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from brokerctl.errors import DamagedError, LockTimeoutError, StoreError
+from brokerctl.files import TEMPORARY
+from brokerctl.model import Value
+from brokerctl.store import Damage, codec
+from brokerctl.store.disk import ASIDE, LOCKS, PLACES
+from brokerctl.store.envelope import METADATA, PLAN, TOKEN, entry_key_id
+from brokerctl.store.locks import FileLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.files import Folder
+    from brokerctl.model import Slot
+    from brokerctl.store.file import FileStore
+
+_LOCK_S = 22.0
+_HOUR_S = 3600.0
+_DAY_S = 24 * _HOUR_S
+PLAN_S = 7 * _DAY_S
+METADATA_S = 30 * _DAY_S
+ENDED_S = 30 * _DAY_S  # slots whose last token ended so long ago
+ASIDE_S = 90 * _DAY_S
+
+
+class CheckReport(Value):
+    """What `check` found; `counts` has the entries that open, by kind."""
+
+    counts: dict[int, int]
+    damaged: tuple[Damage, ...]
+    aside: tuple[str, ...]  # names in aside/
+    unfinished: int  # temporary files of writers that were killed
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether every entry opens."""
+        return not self.damaged
+
+
+class ResealReport(Value):
+    """What `reseal` did; whatever is left keeps an older key in use."""
+
+    resealed: int
+    left: tuple[Damage, ...]
+
+
+class GcReport(Value):
+    """How many files went, by what they were."""
+
+    unfinished: int
+    plans: int
+    metadata: int
+    slots: int
+    aside: int
+
+
+@contextmanager
+def locked_name(store: FileStore, name: str) -> Iterator[None]:
+    """Take the lock of the grant that an entry's name belongs to; a damaged one has no key."""
+    disk = store.disk
+    group = name.partition("/")[0]
+    lock = FileLock(disk.child(LOCKS), group, disk.system)
+    lock.acquire(disk.system.monotonic() + _LOCK_S, store.clock())
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check(store: FileStore, *, mend: bool = False) -> CheckReport:
+    """Open every entry; with `mend` the damaged ones are set aside under their grant's lock."""
+    counts, damaged = {}, []
+    for kind in PLACES:
+        count = 0
+        for entry in store.entries(kind):
+            if entry.damage is None:
+                count += 1
+            elif mend:
+                damaged.append(_mend(store, kind, entry.name, entry.damage))
+            else:
+                damaged.append(Damage(kind=kind, name=entry.name, why=entry.damage))
+        counts[kind] = count
+    return CheckReport(
+        counts=counts,
+        damaged=tuple(damaged),
+        aside=tuple(store.disk.child(ASIDE).names()),
+        unfinished=sum(len(_unfinished(folder)) for folder in _folders(store)),
+    )
+
+
+def _mend(store: FileStore, kind: int, name: str, why: str) -> Damage:
+    """Set one entry aside if it still does not open now that nobody else can write it."""
+    kept = Damage(kind=kind, name=name, why=why)
+    try:
+        with locked_name(store, name):
+            try:
+                store.read_value(kind, name)
+            except DamagedError:
+                return store.disk.set_aside(kind, name, why)
+    except (StoreError, LockTimeoutError) as error:
+        return kept.replace(why=f"{why}; {error.message}")
+    return kept.replace(why=f"{why}; it opens now")
+
+
+def reseal(store: FileStore) -> ResealReport:
+    """Seal every entry with the ring's current key, under its grant's lock, while readers go on."""
+    done, left = 0, []
+    for kind in PLACES:
+        for name in store.disk.names(kind):
+            try:
+                with locked_name(store, name):
+                    done += _reseal_one(store, kind, name)
+            except (StoreError, LockTimeoutError) as error:
+                left.append(Damage(kind=kind, name=name, why=error.message))
+    return ResealReport(resealed=done, left=tuple(left))
+
+
+def _reseal_one(store: FileStore, kind: int, name: str) -> bool:
+    folder, file_name = store.disk.place(kind, name)
+    data = folder.read(file_name)
+    if data is None or entry_key_id(data) == store.ring.seal_id:
+        return False
+    payload = store.disk.read(kind, name)
+    if payload is None:
+        return False
+    store.disk.write(kind, name, payload)
+    return True
+
+
+def gc(store: FileStore, now: float) -> GcReport:
+    """Remove what nobody needs: unfinished writes, old plans and metadata, slots long ended."""
+    return GcReport(
+        unfinished=sum(
+            _remove_older(folder, _unfinished(folder), now - _HOUR_S) for folder in _folders(store)
+        ),
+        plans=_remove_kind(store, PLAN, now - PLAN_S),
+        metadata=_remove_kind(store, METADATA, now - METADATA_S),
+        slots=_remove_slots(store, now),
+        aside=_remove_aside(store, now),
+    )
+
+
+def _remove_kind(store: FileStore, kind: int, before: float) -> int:
+    folder = store.disk.child(PLACES[kind][0])
+    return _remove_older(folder, folder.names(), before)
+
+
+def _remove_aside(store: FileStore, now: float) -> int:
+    folder = store.disk.child(ASIDE)
+    return _remove_older(folder, folder.names(), now - ASIDE_S)
+
+
+def _remove_older(folder: Folder, names: list[str], before: float) -> int:
+    count = 0
+    for name in names:
+        try:
+            found = folder.system.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+            # The change time: a rename into aside/ sets it, and nobody can set it back.
+            if found.st_ctime < before:
+                folder.system.unlink(name, dir_fd=folder.fd)
+                count += 1
+        except OSError:
+            continue  # gone by now, or the next gc's
+    return count
+
+
+def _remove_slots(store: FileStore, now: float) -> int:
+    count = 0
+    for entry in store.entries(TOKEN):
+        if entry.value is not None and _has_ended(entry.value, now - ENDED_S):  # type: ignore[arg-type]  # a slot
+            with locked_name(store, entry.name):
+                payload = store.disk.read(TOKEN, entry.name)
+                if payload and _has_ended(codec.parse(TOKEN, payload), now - ENDED_S):
+                    count += store.disk.remove(TOKEN, entry.name)
+    return count
+
+
+def _has_ended(slot: Slot, before: float) -> bool:
+    """Say whether every token of the slot has been beyond its expiry for long."""
+    tokens = slot.superseded if slot.current is None else (slot.current, *slot.superseded)
+    return all(token.expires_at is not None and token.expires_at < before for token in tokens)
+
+
+def _folders(store: FileStore) -> Iterator[Folder]:
+    disk = store.disk
+    for top in sorted({place for place, _ in PLACES.values()}):
+        yield disk.child(top)
+    tokens = disk.child(PLACES[TOKEN][0])
+    for group in tokens.names():
+        yield disk.child(PLACES[TOKEN][0], group)
+
+
+def _unfinished(folder: Folder) -> list[str]:
+    try:
+        names: list[str] = folder.system.listdir(folder.fd)
+    except OSError:
+        return []
+    return [name for name in names if name.startswith(TEMPORARY)]
