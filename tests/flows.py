@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from brokerctl.errors import IssuerError
 from brokerctl.model import Profile
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.message import HttpResponse
@@ -152,7 +153,12 @@ def drive(
         step = next(flow)
         while True:
             if isinstance(step, Send):
-                step = flow.send(http.send(step.request))
+                try:
+                    response = http.send(step.request)
+                except IssuerError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(response)
             elif isinstance(step, Wait):
                 time.sleep(step.seconds)
                 step = flow.send(None)
