@@ -62,7 +62,7 @@ def test_durations_round_trip(count: int, unit: str) -> None:
 
 
 @given(st.text(max_size=12))
-@example("١٢s")
+@example("\u0661\u0662s")
 @example("1_0s")
 @example("+5m")
 @example(" 5m")
@@ -289,10 +289,9 @@ def test_a_url_that_is_accepted_has_one_reading(text: str) -> None:
     assert url.host.isascii()
 
 
-HOST_PIECES = st.sampled_from(
-    "https:// http:// a evil . com @ : 443 0 [ ] ::1 \\ / ? # %2e 127.1 0x7f * xn--a - _".split(" ")
-    + ["\t", "\n", " ", "\uff47", "\u3002"]
-)
+PLAIN_PIECES = ["https://", "http://", "a", "evil", ".", "com", ":", "443", "0", "/", "-"]
+EVIL_PIECES = ["@", "[", "]", "::1", "\\", "?", "#", "%2e", "127.1", "0x7f", "*", "\t", "\n", " "]
+HOST_PIECES = st.sampled_from([*PLAIN_PIECES, *EVIL_PIECES, "\uff47", "\u3002", "xn--a"])
 
 
 @given(st.lists(HOST_PIECES, max_size=8).map("".join))

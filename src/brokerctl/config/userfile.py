@@ -18,6 +18,8 @@ from brokerctl.files import write_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from brokerctl.config.layers import Layers
+
 WAIT_S = 5.0
 _POLL_S = 0.02
 
@@ -41,12 +43,23 @@ def change_user_file(
                 return user.path
             changed = Layer(label="user", path=user.path, content=after)
             files = tuple(changed if layer.label == "user" else layer for layer in layers.files)
-            compile_layers(layers.replace(files=files), environ)
+            _check(layers, layers.replace(files=files), environ)
             _replace(path, folder, after)
             return user.path
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f"can't change {path}: {reason}") from error
+
+
+def _check(before: Layers, after: Layers, environ: Mapping[str, str]) -> None:
+    """Compile an edit; its own mistake is told without a place, since that text is never saved."""
+    try:
+        compile_layers(after, environ)
+    except UsageError as error:
+        compile_layers(before, environ)  # a mistake that was there already has its place
+        place, _, message = error.message.partition(": ")
+        is_user = place.startswith(after.get_layer("user").path)
+        raise UsageError(message if is_user else error.message, hint=error.hint) from None
 
 
 def _decoded(layer: Layer) -> str:

@@ -1,0 +1,223 @@
+"""`brokerctl profile`: the named ways to get tokens."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from brokerctl.config.compile import Compiled
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key of a profile.")
+]
+_MAX_STDIN_BYTES = 64 * 1024
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    from brokerctl.cli.app import make_app
+
+    group = make_app()
+    for name, command in (
+        ("add", add),
+        ("list", show_all),
+        ("show", show),
+        ("edit", edit),
+        ("remove", remove),
+        ("secret", secret),
+    ):
+        group.command(name)(command)
+    app.add_typer(group, name="profile", help="Add, list, show, edit and remove profiles.")
+
+
+def add(
+    name: _Name,
+    preset: Annotated[str | None, typer.Option(help="github, gitlab or generic.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="The issuer's URL, as it is.")] = None,
+    flow: Annotated[str | None, typer.Option(help="code, device or client_credentials.")] = None,
+    client_id: Annotated[str | None, typer.Option(help="What the issuer calls this app.")] = None,
+    client_secret: Annotated[
+        str | None, typer.Option(metavar="REFERENCE", help="env:X, file:P, store:NAME, …")
+    ] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeatable.")] = None,
+    settings: _Set = None,
+) -> None:
+    """Add a profile; on a terminal what is missing is asked.
+
+    \b
+      brokerctl profile add github
+      brokerctl profile add ci --issuer https://login.example.com --client-id ci \\
+        --flow client_credentials --client-secret env:CI_SECRET
+    """  # noqa: D301 - \\b is the backspace that keeps Typer from filling these lines
+    from brokerctl.config.adding import parse_setting, parse_settings
+
+    values: dict[str, Any] = {
+        key: value
+        for key, value in (("issuer", issuer), ("flow", flow), ("client_id", client_id))
+        if value is not None
+    }
+    if client_secret is not None:
+        values["client_secret"] = parse_setting("client_secret", client_secret)
+    if scope:
+        values["scopes"] = scope
+    add_with_questions(name, preset=preset, given=values | parse_settings(settings or ()))
+
+
+def add_with_questions(
+    name: str, preset: str | None = None, given: dict[str, Any] | None = None
+) -> None:
+    """Add a profile, asking on the terminal for what is missing; exit 2 where nobody is there."""
+    from brokerctl.config import adding, fields
+    from brokerctl.config.edit import add_profile
+    from brokerctl.config.userfile import change_user_file
+    from brokerctl.effects import terminal
+    from brokerctl.text import safe
+
+    fields.profile_name(name)
+    ask = terminal.ask if terminal.is_interactive() else None
+    chosen = adding.find_preset(name, preset, given or {})
+    values = adding.complete(name, given or {}, chosen, ask, terminal.say)
+    path = change_user_file(os.environ, lambda text: add_profile(text, name, values))
+    _note(f"stored profile '{name}' in {safe(path)}")
+
+
+def show_all(json: _Json = False) -> None:
+    """List the profiles in force."""
+    from brokerctl.config import showing
+    from brokerctl.text import safe
+
+    compiled = _compiled()
+    rows = [
+        {**showing.summary(profile), "from": showing.where_from(compiled.settings[name])}
+        for name, profile in sorted(compiled.plan.profiles.items())
+    ]
+    if json:
+        _print_json({"profiles": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row['name']}  {row['flow']}  {safe(row['issuer'])}  ({row['from']})")
+    if not rows:
+        _note("no profiles yet; run 'brokerctl profile add NAME'")
+
+
+def show(name: _Name, json: _Json = False) -> None:
+    """Show a profile as it is in force, and where each value came from."""
+    from brokerctl.config import showing
+    from brokerctl.text import safe
+
+    lines = showing.show_profile(_compiled(), name)
+    if json:
+        values = {
+            line.key: {"value": line.plain, "origin": line.origin, "place": line.place}
+            for line in lines
+        }
+        _print_json({"profile": name, "values": values})
+        return
+    for line in lines:
+        place = f" ({safe(line.place)})" if line.place else ""
+        typer.echo(f"{line.key} = {safe(line.toml, 1000)}  # {line.origin}{place}")
+
+
+def edit(
+    name: _Name,
+    settings: _Set = None,
+    unset: Annotated[
+        list[str] | None, typer.Option("--unset", metavar="KEY", help="Remove a key.")
+    ] = None,
+) -> None:
+    """Change a profile of yours; comments and order of the file stay as they are.
+
+    \b
+      brokerctl profile edit gitlab --set max_ttl=15m --set scopes=read_api --unset owner
+    """  # noqa: D301 - as above
+    from brokerctl.config.adding import parse_settings
+    from brokerctl.config.edit import change_profile
+    from brokerctl.config.userfile import change_user_file
+    from brokerctl.errors import UsageError
+    from brokerctl.text import safe
+
+    changes, removals = parse_settings(settings or ()), tuple(dict.fromkeys(unset or ()))
+    if not changes and not removals:
+        raise UsageError("nothing to change", hint="use --set KEY=VALUE or --unset KEY")
+    path = change_user_file(os.environ, lambda text: change_profile(text, name, changes, removals))
+    _note(f"changed profile '{name}' in {safe(path)}")
+
+
+def remove(name: _Name) -> None:
+    """Remove a profile from your configuration; its grants stay until they are revoked."""
+    from brokerctl.config.edit import remove_profile
+    from brokerctl.config.userfile import change_user_file
+    from brokerctl.text import safe
+
+    path = change_user_file(os.environ, lambda text: remove_profile(text, name))
+    _note(f"removed profile '{name}' from {safe(path)}")
+
+
+def secret(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What { store = NAME } names.")],
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read it from stdin.")] = False,
+    forget: Annotated[bool, typer.Option("--remove", help="Forget it.")] = False,
+) -> None:
+    """Put a client secret into brokerctl's own sealed store, or take it out."""
+    from brokerctl import wire
+    from brokerctl.config.fields import profile_name
+    from brokerctl.errors import UsageError
+    from brokerctl.store.envelope import SECRET
+    from brokerctl.store.names import plain_name
+
+    profile_name(name)
+    value = "" if forget else _read_secret(name, from_stdin=stdin)
+    house = wire.open_house(os.environ)
+    sealed_name = plain_name(house.ring.name_key, "secret", name)
+    if not forget:
+        house.store.put_sealed(SECRET, sealed_name, value.encode())
+    elif not house.store.drop_sealed(SECRET, sealed_name):
+        raise UsageError(f"no secret '{name}' is stored")
+    _note(f"forgot secret '{name}'" if forget else f'stored; use it as {{ store = "{name}" }}')
+
+
+def _read_secret(name: str, *, from_stdin: bool) -> str:
+    from brokerctl.effects import terminal
+    from brokerctl.errors import UsageError
+
+    if from_stdin:
+        value = sys.stdin.buffer.read(_MAX_STDIN_BYTES).decode("utf-8", "replace").strip("\r\n")
+    elif terminal.is_interactive():
+        value = terminal.ask_secret(f"secret '{name}' (not shown)")
+    else:
+        raise UsageError("there is no terminal to ask on", hint="give it by --stdin")
+    if not value or "\ufffd" in value:
+        raise UsageError("the secret is empty or not UTF-8")
+    return value
+
+
+def _compiled() -> Compiled:
+    from brokerctl.config.compile import compile_settings
+    from brokerctl.config.layers import read_layers
+
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = None
+    layers = read_layers(os.environ, folder)
+    if layers.notice and os.isatty(2):
+        _note(layers.notice)
+    return compile_settings(layers, os.environ)
+
+
+def _note(text: str) -> None:
+    from brokerctl.text import safe
+
+    typer.echo(f"brokerctl: {safe(text, 1000)}", err=True)
+
+
+def _print_json(answer: dict[str, object]) -> None:
+    from brokerctl import jsonlite
+
+    typer.echo(jsonlite.dumps({"schema": 1, **answer}))

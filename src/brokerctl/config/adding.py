@@ -1,0 +1,94 @@
+"""What `profile add` writes: as little as it can, asked for only where nothing else tells."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.config import fields
+from brokerctl.config.login_url import parse_reference
+from brokerctl.config.presets import PRESETS, get_preset
+from brokerctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_PROMPTS = {
+    "issuer": "issuer URL",
+    "client_id": "client id",
+    "scopes": "scopes, separated by spaces (none: the issuer's default)",
+}
+_OPTIONAL = frozenset({"scopes"})
+_LISTS = frozenset({"scopes", "resource", "hosts"})
+
+
+def find_preset(name: str, preset: str | None, values: Mapping[str, Any]) -> str:
+    """Return the preset to use: the one named, else the profile's own name, else generic."""
+    if preset is not None:
+        return get_preset(preset).name
+    return name if name in PRESETS and "issuer" not in values else "generic"
+
+
+def complete(
+    name: str,
+    given: Mapping[str, Any],
+    preset_name: str,
+    ask: Callable[[str], str] | None,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return a profile's TOML values; without `ask` a missing one is a UsageError."""
+    preset = get_preset(preset_name)
+    values = dict(given)
+    missing = [key for key in preset.questions if key not in values]
+    if ask is None:
+        _refuse_missing(name, [key for key in missing if key not in _OPTIONAL])
+    elif missing:
+        say(f"{preset.title} needs an app of yours, once:")
+        for note in preset.notes:
+            say(f"  {note}")
+        for key in missing:
+            answer = ask(_PROMPTS[key]).strip()
+            if answer or key not in _OPTIONAL:
+                values[key] = answer.split() if key in _LISTS else answer
+    first: dict[str, Any] = {"preset": preset.name}
+    if preset.issuer is None:
+        first = {"issuer": values.pop("issuer"), "flow": values.pop("flow", "code")}
+    return first | values
+
+
+def _refuse_missing(name: str, missing: list[str]) -> None:
+    if missing:
+        options = " ".join(f"--{key.replace('_', '-')} …" for key in missing)
+        raise UsageError(
+            f"profile '{name}' needs {' and '.join(missing)}, and there is no terminal to ask on",
+            hint=f"run 'brokerctl profile add {name} {options}'",
+        )
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the TOML values of `KEY=VALUE` options.
+
+    VALUE is TOML, or a plain string where TOML would want quotation marks; of a secret it is a
+    reference, as `env:NAME`; of a list words separated by spaces will do.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError("an option of this kind is KEY=VALUE", hint="as in max_ttl=15m")
+        found[key] = parse_setting(key, value.strip())
+    return found
+
+
+def parse_setting(key: str, text: str) -> Any:  # noqa: ANN401 - what TOML holds
+    """Return one value as TOML would read it."""
+    check = fields.PROFILE.get(key)
+    if text.startswith(("{", "[", '"', "'")) or text in {"true", "false"}:
+        try:
+            return tomllib.loads(f"x = {text}")["x"]
+        except (ValueError, RecursionError):
+            raise UsageError(f"the value of {key} is not TOML") from None
+    if check is fields.reference:
+        return parse_reference(text)
+    return text.split() if key in _LISTS else text
