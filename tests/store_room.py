@@ -15,6 +15,7 @@ from brokerctl.system import SYSTEM
 
 if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.store import Store
     from brokerctl.system import System
 
 NOW = 1_800_000_000.0
@@ -86,7 +87,7 @@ def make_change(refresh_token: str = "r1", token: Token | None = None) -> Change
     )
 
 
-def log_in(store: FileStore, refresh_token: str = "r1", token: str = "t1") -> None:
+def log_in(store: Store, refresh_token: str = "r1", token: str = "t1") -> None:
     """Store a grant and a token."""
     with store.lock_grant(GRANT_KEY, soon()) as locked:
         locked.commit(make_change(refresh_token, make_token(token)))

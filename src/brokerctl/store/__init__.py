@@ -6,13 +6,24 @@ nobody can forget it. A warm hand-out reads one file and takes no lock.
 
 from __future__ import annotations
 
-from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey, Value
+from brokerctl.model import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from typing import Protocol
+    from typing import Any, Protocol
+
+    from brokerctl.model import (
+        Failure,
+        Grant,
+        GrantKey,
+        Intent,
+        Queued,
+        Slot,
+        Token,
+        TokenKey,
+    )
 
 STORES = {"file": "brokerctl.store.file:FileStore"}
 
@@ -55,7 +66,7 @@ class Entry(Value):
 
     kind: int
     name: str
-    value: Grant | Slot | Intent | Failure | Queue | bytes | None = None
+    value: Any = None  # the kind says which
     damage: str | None = None
 
 

@@ -177,7 +177,7 @@ def _remove_older(folder: Folder, names: list[str], before: float) -> int:
 def _remove_slots(store: FileStore, now: float) -> int:
     count = 0
     for entry in store.entries(TOKEN):
-        if entry.value is not None and _has_ended(entry.value, now - ENDED_S):  # type: ignore[arg-type]  # a slot
+        if entry.value is not None and _has_ended(entry.value, now - ENDED_S):
             with locked_name(store, entry.name):
                 payload = store.disk.read(TOKEN, entry.name)
                 if payload and _has_ended(codec.parse(TOKEN, payload), now - ENDED_S):
