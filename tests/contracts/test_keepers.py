@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl import keys
-from brokerctl.errors import KeyLockedError, StoreError
+from brokerctl.errors import KeyLockedError, StoreError, UsageError
 from brokerctl.files import Folder, open_folder
 from brokerctl.keys import KEEPERS, Means
 from brokerctl.keys.create import create_ring, new_wrap
@@ -54,6 +54,7 @@ class NoCache:
     def find(self, wrap_id: str) -> bytes | None:
         """Find nothing."""
         del wrap_id
+        return None
 
     def put(self, wrap_id: str, key: bytes, timeout_s: int) -> bool:
         """Keep nothing."""
@@ -223,7 +224,7 @@ class TestPassphrase(KeeperContract):
         environ = {"BROKERCTL_KEEPER": "passphrase"}
         with pytest.raises(KeyLockedError, match="nobody can be asked"):
             create_ring(home, environ)
-        with pytest.raises(keys.UsageError, match="differ"):
+        with pytest.raises(UsageError, match="differ"):
             unlock(home, environ, ask=lambda _: next(typed))
         assert keys.open_ring(home, environ) is None
         done = unlock(home, environ, lambda: 60, ask=lambda _: next(typed))

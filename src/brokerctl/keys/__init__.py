@@ -64,7 +64,7 @@ KEEPERS = {
 }
 CACHED_FOR_S = {"keyring": 3600, "passphrase": 8 * 3600}  # the others are as quick as the cache
 FOLDER = "keys"
-_ATTEMPTS = 3
+_ATTEMPTS = 8
 _UNLOCK = "run 'brokerctl unlock'"
 
 
@@ -117,35 +117,26 @@ def open_ring(
 
 
 def read_state(folder: Folder) -> tuple[Pin, bytes] | None:
-    """Return the choice and the sealed ring; None if there is no ring. The pin is read first."""
-    choice = folder.read(pins.NAME, pins.MAX_BYTES)
-    sealed = folder.read(rings.NAME, rings.MAX_BYTES)
-    if sealed is None:
-        return None
-    if choice is None:
-        raise StoreError(
-            f"{folder.path}/{pins.NAME} is missing", hint="put keys/ back from a backup"
-        )
-    return pins.parse_pin(choice), sealed
+    """Return the choice and the sealed ring that belong together; None if there is no ring.
 
-
-def open_state(means: Means, unlock_for: UnlockFor | None = None) -> KeyRing | None:
-    """Open the ring that is there, if there is one; a `rekey` meanwhile is followed."""
-    _refuse_switch(means)
+    No lock is taken: a first use or a `rekey` between the two reads is seen and read again.
+    """
     for attempt in range(_ATTEMPTS):
-        state = read_state(means.folder)
-        if state is None:
-            return None
-        pin = sealing_pin(*state)
-        if pin is None:
-            continue  # the choice was read before a rekey and the ring after it
         try:
-            return _open(means, pin, state[1], unlock_for)
+            choice = folder.read(pins.NAME, pins.MAX_BYTES)
+            sealed = folder.read(rings.NAME, rings.MAX_BYTES)
         except StoreError:
-            if attempt + 1 == _ATTEMPTS or read_state(means.folder) == state:
+            if attempt + 1 == _ATTEMPTS:
                 raise
+            continue  # replaced between being opened and being checked
+        if sealed is None:
+            return None
+        if choice is not None:
+            pin = pins.parse_pin(choice)
+            if sealing_pin(pin, sealed) is not None:
+                return pin, sealed
     raise DamagedError(
-        f"{means.folder.path}/{rings.NAME} is sealed by a key that keeper.json does not name",
+        f"{folder.path}/{pins.NAME} does not name the key that {rings.NAME} is sealed by",
         hint="put keys/ back from a backup",
     )
 
@@ -156,6 +147,21 @@ def sealing_pin(pin: Pin, sealed: bytes) -> Pin | None:
     for candidate in (pin, pin.previous):
         if candidate is not None and candidate.wrap_id == wrap_id:
             return candidate
+    return None
+
+
+def open_state(means: Means, unlock_for: UnlockFor | None = None) -> KeyRing | None:
+    """Open the ring that is there, if there is one; a `rekey` meanwhile is followed."""
+    _refuse_switch(means)
+    state = read_state(means.folder)
+    while state is not None:
+        pin, sealed = state
+        try:
+            return _open(means, sealing_pin(pin, sealed) or pin, sealed, unlock_for)
+        except StoreError:
+            before, state = state, read_state(means.folder)
+            if state == before:
+                raise
     return None
 
 

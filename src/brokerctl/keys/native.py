@@ -13,19 +13,22 @@ try:
     import _cffi_backend as _cffi
 except ImportError:  # pragma: no cover - another layout of cffi: the public path, below
     _cffi = None  # type: ignore[assignment]  # the fallback's mark
+_LONG_ANSWER = "syscall"
 
 
 def call(name: str, *arguments: int | bytes | bytearray) -> tuple[int, int]:
-    """Call a C function that takes and returns longs; return its result and errno.
+    """Call a C function; return its result and errno.
 
-    A function that this system does not have ends as -1 and ENOSYS.
+    `syscall` answers a long and every other function that is used here an int. A function that
+    this system does not have ends as -1 and ENOSYS.
     """
     if _cffi is None:  # pragma: no cover - as above
         return call_public(name, *arguments)
     long = _cffi.new_primitive_type("long")
+    answer = long if name == _LONG_ANSWER else _cffi.new_primitive_type("int")
     chars = _cffi.new_pointer_type(_cffi.new_primitive_type("char"))
     array = _cffi.new_array_type(chars, None)
-    kind = _cffi.new_function_type((long,) * len(arguments), long, False)  # type: ignore[call-arg]  # noqa: FBT003 - the stub is wrong
+    kind = _cffi.new_function_type((long,) * len(arguments), answer, False)  # type: ignore[call-arg]  # noqa: FBT003 - the stub is wrong
     try:
         function = _cffi.load_library(None, 0).load_function(kind, name)  # type: ignore[no-untyped-call]  # as above
     except (AttributeError, OSError):
@@ -45,7 +48,7 @@ def call_public(name: str, *arguments: int | bytes | bytearray) -> tuple[int, in
         function = getattr(ctypes.CDLL(None, use_errno=True), name)
     except (AttributeError, OSError):
         return -1, errno.ENOSYS
-    function.restype = ctypes.c_long
+    function.restype = ctypes.c_long if name == _LONG_ANSWER else ctypes.c_int
     held = [_buffer(argument) for argument in arguments]
     views = [
         value if isinstance(value, int) else (ctypes.c_char * len(value)).from_buffer(value)

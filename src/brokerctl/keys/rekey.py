@@ -96,12 +96,7 @@ def settle(means: Means) -> tuple[Pin, bytes]:
     if state is None:
         raise StoreError(f"{means.folder.path} has no key ring yet", hint="run 'brokerctl login'")
     pin, sealed = state
-    used = sealing_pin(pin, sealed)
-    if used is None:
-        raise DamagedError(
-            f"{means.folder.path}/{rings.NAME} is sealed by a key that keeper.json does not name",
-            hint="put keys/ back from a backup",
-        )
+    used = sealing_pin(pin, sealed) or pin
     if pin.previous is not None:
         other = pin if used.wrap_id != pin.wrap_id else pin.previous
         used = used.replace(previous=None)

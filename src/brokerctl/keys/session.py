@@ -139,5 +139,4 @@ def lock(home: Folder, environ: Mapping[str, str]) -> bool:
 
 
 def _sealing(pin: Pin, sealed: bytes) -> tuple[Pin, bytes]:
-    found = sealing_pin(pin, sealed)
-    return (pin if found is None else found), sealed
+    return sealing_pin(pin, sealed) or pin, sealed

@@ -1,0 +1,187 @@
+"""The key ring's file form: whatever went in comes out, and nothing else ever does."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokerctl import sodium
+from brokerctl.errors import DamagedError, StoreError
+from brokerctl.keys import kdf, pin, ring, text
+
+WRAP_ID = "0f" * 16
+KEY = bytes(range(32))
+
+
+@st.composite
+def rings(draw: st.DrawFn) -> ring.KeyRing:
+    """Draw a ring with several generations of seal and log keys, some of them dropped."""
+    made = ring.new_ring()
+    for kinds in draw(
+        st.lists(st.sampled_from([("seal",), ("log",), ("seal", "log")]), max_size=4)
+    ):
+        made = made.with_new(*kinds)
+    old = [key_id for key_id in made.seal_ids if key_id != made.seal_id]
+    return made.without("seal", tuple(draw(st.sets(st.sampled_from(old))) if old else ()))
+
+
+@given(rings())
+def test_parse_is_the_inverse_of_render(made: ring.KeyRing) -> None:
+    """Every ring reads back as itself, in the clear and sealed."""
+    assert ring.parse_ring(ring.render_ring(made)) == made
+    sealed = ring.seal_ring(made, WRAP_ID, KEY)
+    assert ring.ring_wrap_id(sealed) == WRAP_ID
+    assert ring.open_sealed_ring(sealed, KEY) == made
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    """One changed bit anywhere in the file, header included, and it does not open."""
+    sealed = ring.seal_ring(ring.new_ring(), WRAP_ID, KEY)
+    for position in range(8 * len(sealed)):
+        changed = bytearray(sealed)
+        changed[position // 8] ^= 1 << position % 8
+        with pytest.raises(DamagedError):
+            ring.open_sealed_ring(bytes(changed), KEY)
+
+
+def test_every_cut_is_refused() -> None:
+    """No prefix of the file opens, nor one with something behind it."""
+    sealed = ring.seal_ring(ring.new_ring(), WRAP_ID, KEY)
+    for end in range(len(sealed)):
+        with pytest.raises(DamagedError):
+            ring.open_sealed_ring(sealed[:end], KEY)
+    with pytest.raises(DamagedError):
+        ring.open_sealed_ring(sealed + b"\0", KEY)
+
+
+@given(st.binary(min_size=32, max_size=32).filter(lambda key: key != KEY))
+def test_another_key_opens_nothing(key: bytes) -> None:
+    """Only the wrapping key opens the ring."""
+    with pytest.raises(DamagedError):
+        ring.open_sealed_ring(ring.seal_ring(ring.new_ring(), WRAP_ID, KEY), key)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_damage_and_nothing_else(data: bytes) -> None:
+    """Whatever lies in the file, the error is ours."""
+    with pytest.raises(DamagedError):
+        ring.parse_ring(data)
+    with pytest.raises(DamagedError):
+        ring.open_sealed_ring(data, KEY)
+    with pytest.raises(StoreError):
+        pin.parse_pin(data)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"version":1', '"version":2'),
+        ('"current":1', '"current":2'),
+        ('"current":1', '"current":true'),
+        ('"current":1', '"current":"1"'),
+        ('"1":"', '"01":"'),
+        ('"1":"', '"0":"'),
+        ('"1":"', '"4294967296":"'),
+        ('"1":"', '"+1":"'),
+        ('"1":"', '"1":"00'),
+        ('"1":"', '"1":"z'),
+        ('"seal":', '"seel":'),
+        ('"keys":', '"more":1,"keys":'),
+    ],
+)
+def test_a_ring_of_another_shape_is_refused(old: str, new: str) -> None:
+    """What a later or a broken version could have written is not half understood."""
+    data = ring.render_ring(ring.new_ring()).decode()
+    assert old in data
+    with pytest.raises(DamagedError):
+        ring.parse_ring(data.replace(old, new, 1).encode())
+
+
+@given(rings())
+def test_new_keys_keep_the_old_for_reading(made: ring.KeyRing) -> None:
+    """New seal and log keys have ids never used before; names and fingerprints stay."""
+    after = ring.new_keys(made)
+    assert after.seal_id > max(made.seal_ids)
+    assert after.log_id > max(made.log_ids)
+    assert [after.seal_key(i) for i in made.seal_ids] == [made.seal_key(i) for i in made.seal_ids]
+    assert [after.log_key(i) for i in made.log_ids] == [made.log_key(i) for i in made.log_ids]
+    assert after.name_key == made.name_key
+    assert after.fingerprint("token") == made.fingerprint("token")
+
+
+@given(rings())
+def test_no_key_is_ever_printed(made: ring.KeyRing) -> None:
+    """The repr of a ring shows ids alone."""
+    shown = repr(made)
+    assert made.name_key.hex() not in shown
+    assert repr(made.name_key) not in shown
+    assert made.seal_key(made.seal_id).hex() not in shown
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_key_has_one_spelling(key: bytes) -> None:
+    """Base64url, padded or not, reads back; any other spelling of the same bytes is refused."""
+    spelled = text.render_key(key)
+    assert len(spelled) == 43
+    assert text.parse_key(spelled) == text.parse_key(spelled + "=") == key
+    last = spelled[-1]
+    for other in set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") - {last}:
+        try:
+            assert text.parse_key(spelled[:-1] + other) != key
+        except ValueError:
+            continue
+
+
+@given(st.text(max_size=50))
+def test_other_text_is_no_key(value: str) -> None:
+    """Parsing raises ValueError alone, and never shows what it was given."""
+    try:
+        assert text.render_key(text.parse_key(value)) == value.removesuffix("=")
+    except ValueError as error:
+        assert str(error) == "not base64url of 32 bytes"  # noqa: PT017 - most texts raise, a few don't
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "kdf": st.sampled_from(["argon2id", "scrypt", None]),
+            "salt": st.one_of(st.just("00" * 16), st.text(max_size=40), st.integers()),
+            "ops": st.one_of(st.integers(), st.just(3), st.booleans(), st.floats()),
+            "memory": st.one_of(st.integers(), st.just(2**27), st.just(2**40)),
+        },
+    )
+)
+def test_parameters_are_bounded_before_anything_is_derived(found: dict[str, object]) -> None:
+    """Too cheap, too dear, of another kind or cut: refused without a byte of memory."""
+    try:
+        parsed = kdf.parse_parameters(found)
+    except StoreError:
+        return
+    assert kdf.OPS_FLOOR <= parsed.ops <= kdf.OPS_CEILING
+    assert kdf.MEMORY_FLOOR <= parsed.memory <= kdf.MEMORY_CEILING
+
+
+@given(st.sampled_from(["seal", "log", "name", "fingerprint"]))
+def test_the_key_in_use_can_not_be_dropped(kind: str) -> None:
+    """Dropping what seals now would make the next entry unreadable."""
+    with pytest.raises(ValueError, match="is in use"):
+        ring.new_ring().without(kind, (1,))
+
+
+def test_names_and_fingerprints_never_change() -> None:
+    """A new name key would lose every entry, a new fingerprint key every trace in the log."""
+    for kind in ("name", "fingerprint"):
+        with pytest.raises(ValueError, match="never changes"):
+            ring.new_ring().with_new(kind)
+
+
+def test_the_sealed_file_is_what_the_format_says() -> None:
+    """Magic, version, id, nonce: the promise on compatibility is about these bytes."""
+    made = ring.new_ring()
+    sealed = ring.seal_ring(made, WRAP_ID, KEY)
+    assert sealed[:5] == b"BKRK\x01"
+    assert sealed[5:21].hex() == WRAP_ID
+    plain = sodium.open_sealed(KEY, sealed[21:45], sealed[45:], sealed[:45] + b"keys/ring")
+    assert plain == ring.render_ring(made)

@@ -1,0 +1,253 @@
+"""The kernel's keyring as a cache: with a timeout always, and never a reason to fail."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl import keys
+from brokerctl.errors import KeyLockedError
+from brokerctl.files import Folder, open_folder
+from brokerctl.keys import native
+from brokerctl.keys.create import create_ring
+from brokerctl.keys.kernel import Kernel
+from brokerctl.keys.session import find_key_state, lock, unlock
+from tests.program import ROOT, require_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = bytes(range(32))
+SOURCES = os.path.join(ROOT, "src")
+ENVIRON = {"BROKERCTL_KEEPER": "passphrase", "BROKERCTL_PASSPHRASE": "correct horse"}
+
+
+@pytest.fixture
+def wrap_id() -> Iterator[str]:
+    """Return an id that nobody else uses; skip where this kernel keeps no keys."""
+    made = os.urandom(16).hex()
+    if not Kernel().put(made, KEY, 60):
+        pytest.skip("this kernel, or what surrounds it, keeps no keys")
+    Kernel().drop(made)
+    yield made
+    Kernel().drop(made)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Folder]:
+    """Return a v1 folder; its key does not stay behind in the kernel."""
+    folder = open_folder(str(tmp_path / "v1"))
+    assert folder is not None
+    yield folder
+    lock(folder, {})
+
+
+def _in_child(code: str, *words: str, wrapper: tuple[str, ...] = ()) -> str:
+    prelude = f"import sys; sys.path.insert(0, {SOURCES!r})\n"
+    done = subprocess.run(
+        [*wrapper, sys.executable, "-c", prelude + code, *words],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
+FIND = "from brokerctl.keys.kernel import Kernel; print(Kernel().find(sys.argv[1]) is not None)"
+
+
+def test_remembers_replaces_and_forgets(wrap_id: str) -> None:
+    """A later key replaces the earlier one; dropping twice is fine."""
+    cache = Kernel()
+    assert cache.find(wrap_id) is None
+    assert cache.put(wrap_id, bytes(32), 60)
+    assert cache.put(wrap_id, KEY, 60)
+    assert cache.find(wrap_id) == KEY
+    assert cache.drop(wrap_id)
+    assert cache.find(wrap_id) is None
+    assert not cache.drop(wrap_id)
+
+
+def test_has_a_timeout_and_narrow_permissions(wrap_id: str) -> None:
+    """The kernel lists it: it expires; its user may view, read and search, others nothing."""
+    assert Kernel().put(wrap_id, KEY, 120)
+    with open("/proc/keys") as listing:
+        found = [line.split() for line in listing if wrap_id in line]
+    (fields,) = [fields for fields in found if fields[1][-1] != "i"]  # i: already invalidated
+    assert fields[3] in {"1m", "2m", "119s", "120s"}
+    assert fields[4] == "3f0b0000"
+
+
+def test_expires(wrap_id: str) -> None:
+    """After its time it is gone, for us and for the kernel."""
+    assert Kernel().put(wrap_id, KEY, 1)
+    code = (
+        "import time; from brokerctl.keys.kernel import Kernel\n"
+        "end = time.monotonic() + 10\n"
+        "while Kernel().find(sys.argv[1]) and time.monotonic() < end: time.sleep(0.05)\n"
+        "print(Kernel().find(sys.argv[1]))"
+    )
+    assert _in_child(code, wrap_id) == "None"
+
+
+def test_is_never_kept_without_a_timeout(wrap_id: str) -> None:
+    """No time or a negative one: not kept at all."""
+    assert not Kernel().put(wrap_id, KEY, 0)
+    assert not Kernel().put(wrap_id, KEY, -5)
+    assert Kernel().find(wrap_id) is None
+
+
+@pytest.mark.parametrize("refused", ["_SET_TIMEOUT", "_SETPERM", "_LINK"])
+def test_a_step_that_fails_leaves_nothing(wrap_id: str, refused: str) -> None:
+    """If timeout, permissions or link can't be had, no copy is in the user's keyring."""
+    from brokerctl.keys import kernel  # noqa: PLC0415 - its private numbers are what is refused
+
+    number = getattr(kernel, refused)
+
+    def call(name: str, *words: int | bytes | bytearray) -> tuple[int, int]:
+        if len(words) > 1 and words[1] == number:
+            return -1, errno.EPERM
+        return native.call(name, *words)
+
+    assert not Kernel(call).put(wrap_id, KEY, 60)
+    assert Kernel().find(wrap_id) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.EDQUOT, errno.EACCES])
+def test_a_kernel_that_says_no_is_done_without(number: int) -> None:
+    """Seccomp, an old kernel or a full quota: nothing found, nothing kept, nothing raised."""
+    cache = Kernel(lambda *_: (-1, number))
+    assert cache.find("ab" * 16) is None
+    assert not cache.put("ab" * 16, KEY, 60)
+    assert not cache.drop("ab" * 16)
+
+
+def test_an_unknown_machine_is_done_without() -> None:
+    """An architecture whose numbers we don't know makes no system call at all."""
+    cache = Kernel(lambda *_: pytest.fail("a call was made"), machine="pdp11")
+    assert cache.find("ab" * 16) is None
+    assert not cache.put("ab" * 16, KEY, 60)
+
+
+def test_a_session_without_the_user_keyring_reads_it(wrap_id: str) -> None:
+    """As under su, cron or systemd: a session keyring that `@u` is not linked into."""
+    assert Kernel().put(wrap_id, KEY, 60)
+    join = "from brokerctl.keys import native, kernel; import os\n"
+    join += "number = kernel._NUMBERS[os.uname().machine][1]\n"
+    join += "assert native.call('syscall', number, 1, 0)[0] > 0\n"
+    assert _in_child(join + FIND, wrap_id) == "True"
+    keep = join + "print(kernel.Kernel().put(sys.argv[1], bytes(32), 60))\n"
+    assert _in_child(keep, wrap_id) == "True"
+    assert Kernel().find(wrap_id) == bytes(32)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_another_user_finds_nothing(wrap_id: str) -> None:
+    """The user keyring is the user's own."""
+    assert Kernel().put(wrap_id, KEY, 60)
+    wrapper = (require_tool("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups")
+    code = FIND.replace("print", "import os; print(os.getuid()) or print")
+    try:
+        assert _in_child(code, wrap_id, wrapper=wrapper).split() == ["65534", "False"]
+    except subprocess.CalledProcessError:
+        pytest.skip("the sources can't be read as another user")
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
+def test_seccomp_in_the_real_process(home: Folder, error: str) -> None:
+    """With both system calls refused by the kernel, opening works through the keeper alone."""
+    ring, _ = create_ring(home, ENVIRON)
+    wrapper = (
+        *(require_tool("strace"), "-f", "-o", "/dev/null", "-e", "trace=keyctl,add_key"),
+        *("-e", f"inject=keyctl:error={error}", "-e", f"inject=add_key:error={error}"),
+    )
+    code = (
+        "from brokerctl.files import open_folder; from brokerctl import keys\n"
+        "from brokerctl.keys.kernel import Kernel\n"
+        "assert not Kernel().put('ab' * 16, bytes(32), 5)\n"
+        "home = open_folder(sys.argv[1])\n"
+        "print(keys.open_ring(home, {'BROKERCTL_PASSPHRASE': 'correct horse'}).fingerprint('x'))"
+    )
+    assert _in_child(code, home.path, wrapper=wrapper) == ring.fingerprint("x")
+
+
+def test_a_copy_that_does_not_open_the_ring_counts_as_absent(home: Folder, wrap_id: str) -> None:
+    """What somebody else put there is not believed: the keeper is asked."""
+    del wrap_id
+    ring, _ = create_ring(home, ENVIRON)
+    folder = home.child("keys")
+    assert folder is not None
+    state = keys.read_state(folder)
+    assert state is not None
+    assert Kernel().put(state[0].wrap_id, bytes(32), 60)
+    assert keys.open_ring(home, ENVIRON) == ring
+    assert Kernel().put(state[0].wrap_id, bytes(32), 60)
+    with pytest.raises(KeyLockedError):
+        keys.open_ring(home, {})
+
+
+def test_unlock_sets_the_time_anew(home: Folder, wrap_id: str) -> None:
+    """`unlock --for` loads the copy, later commands need no passphrase, `lock` drops it."""
+    del wrap_id
+    ring, _ = create_ring(home, ENVIRON, unlock_for=lambda: 0)
+    state = find_key_state(home, {})
+    assert state is not None
+    assert (state.is_locked, state.is_cached) == (True, False)
+    assert unlock(home, ENVIRON, lambda: 30).for_s == 30
+    assert keys.open_ring(home, {}) == ring
+    assert lock(home, {})
+    with pytest.raises(KeyLockedError):
+        keys.open_ring(home, {})
+
+
+def test_unlock_says_it_where_the_kernel_keeps_nothing(home: Folder) -> None:
+    """An `unlock` that unlocked nothing for others is an error with a way out."""
+    create_ring(home, ENVIRON)
+    with pytest.raises(KeyLockedError, match="keeps no keys here") as caught:
+        unlock(home, ENVIRON, lambda: 0)
+    assert caught.value.hint is not None
+
+
+def test_both_ways_to_the_c_library_agree() -> None:
+    """The private module of cffi and ctypes give the same results, errno and written memory."""
+    for way in (native.call, native.call_public):
+        limits = bytearray(16)
+        assert way("getrlimit", 4, limits)[0] == 0
+        assert limits[8:] != bytes(8)
+        assert way("getppid") == (os.getppid(), 0)
+        assert way("access", b"/nowhere at all", 0) == (-1, errno.ENOENT)
+        assert way("no_such_function_here") == (-1, errno.ENOSYS)
+
+
+def test_harden_shuts_core_dumps_and_other_readers_out() -> None:
+    """After `harden` the soft core limit is nought and the process is not dumpable."""
+    code = (
+        "from brokerctl.keys import harden; import resource, os\n"
+        "from brokerctl.keys.native import call\n"
+        "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
+        "done, limits = harden(), resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "print(done, limits == (0, hard), call('prctl', 3, 0, 0, 0, 0)[0])"
+    )
+    assert _in_child(code) == "True True 0"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_harden_hides_the_environment_from_the_same_user() -> None:
+    """Another process of the same user can't read /proc/PID/environ (standards, M6)."""
+    code = (
+        "from brokerctl.keys.shield import harden\n"
+        "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "harden(); pid = os.getpid(); child = os.fork()\n"
+        "if not child:\n"
+        "    try: open(f'/proc/{pid}/environ').close(); os._exit(1)\n"
+        "    except PermissionError: os._exit(0)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    assert _in_child(code) == "0"
