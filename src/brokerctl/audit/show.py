@@ -68,7 +68,7 @@ def _requester(requester: object) -> str:
         return ""
     exe = _word(requester.get("exe")).rpartition("/")[2]
     words = [_word(requester.get("tool")), exe, str(requester.get("pid") or "")]
-    return " ".join(word for word in words if word)
+    return " ".join(word for word in dict.fromkeys(words) if word)
 
 
 def report_json(report: Report) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from typing import Annotated
@@ -14,9 +15,11 @@ from brokerctl.audit import query, show
 from brokerctl.audit.report import Report
 from brokerctl.cli.app import make_app
 from brokerctl.errors import AuditError, UsageError, not_in_this_version
+from brokerctl.files import Folder
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LATER = ("posture", "leaks", "report", "export", "checkpoint")
+_NEWEST = 10  # shown before following
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -55,7 +58,9 @@ def log(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     json: JSON = False,
 ) -> int:
-    """Show records, oldest first; --json prints them whole, one JSON object a line.
+    """Show records, oldest first.
+
+    --json prints them whole, one JSON object a line.
 
     \b
       brokerctl audit log --profile gitlab --since 2h
@@ -72,17 +77,27 @@ def log(
         session=session,
     )
     folder = wire.open_house(os.environ).log.folder
+    try:
+        _show(folder, match, limit, follow=follow, json=json)
+    except BrokenPipeError:
+        # `| head` has what it wanted; the code says that not all was written, as for SIGPIPE.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return 0
+
+
+def _show(
+    folder: Folder, match: query.Match, limit: int | None, *, follow: bool, json: bool
+) -> None:
     if follow:
-        for found in query.follow_records(folder, match, 10 if limit is None else limit):
+        for found in query.follow_records(folder, match, _NEWEST if limit is None else limit):
             _print(found, json=json)
-            sys.stdout.flush()
     records = query.find_records(folder, match, limit)
     if not json and sys.stdout.isatty():
         _print_table(show.RECORD_HEADINGS, [show.record_cells(found) for found in records])
-        return 0
+        return
     for found in records:
         _print(found, json=json)
-    return 0
 
 
 def verify(
@@ -90,7 +105,9 @@ def verify(
     against: Annotated[str | None, typer.Option(hidden=True)] = None,
     json: JSON = False,
 ) -> int:
-    """Verify the chain of all records: edits, gaps, truncation. Exit code 7 if it is not whole.
+    """Verify the chain of all records.
+
+    Tells edits, gaps, truncation and torn writes apart; exit code 7 if it is not whole.
 
     \b
       brokerctl audit verify
@@ -104,7 +121,7 @@ def verify(
 
 
 def tokens(json: JSON = False) -> int:
-    """List the grants and tokens that are held: fingerprints and expiry, never a value.
+    """List what is held: fingerprints, never a value.
 
     \b
       brokerctl audit tokens
@@ -129,7 +146,9 @@ def repair(
     reason: Annotated[str | None, typer.Option(help="Why; goes into the record.")] = None,
     json: JSON = False,
 ) -> int:
-    """Make a damaged log writable again; nothing is removed. --accept records that you know.
+    """Make a damaged log writable again.
+
+    Nothing is removed. --accept records that you know what is wrong, and why that is all right.
 
     \b
       brokerctl audit repair
@@ -169,7 +188,7 @@ def _print_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None
 
     from brokerctl.text import safe
 
-    table = Table(*headings, box=None, pad_edge=False)
+    table = Table(*headings, box=None, pad_edge=False, header_style="")
     for cells in rows:
         table.add_row(*(Text(safe(cell)) for cell in cells))
     Console(highlight=False).print(table)
