@@ -161,11 +161,11 @@ def test_both_discovery_forms_say_the_same(issuer: OidcProvider) -> None:
     for url in about.well_known(issuer.url):
         response = http_of(issuer).send(HttpRequest(method="GET", url=url))
         found.append(about.parse_metadata(response, issuer.url).replace(fetched_at=0.0))
+        with pytest.raises(IssuerError, match="another issuer"):
+            about.parse_metadata(response, f"{issuer.url}/")
     assert found[0] == found[1]
     assert found[0].iss_in_callback
     assert found[0].token_endpoint == f"{issuer.url}/token"
-        with pytest.raises(IssuerError, match="another issuer"):
-            about.parse_metadata(response, f"{issuer.url}/")
 
 
 def test_a_login_by_code_and_what_follows(issuer: OidcProvider) -> None:
@@ -263,7 +263,10 @@ def test_a_lost_answer_is_a_broken_connection(http_issuer: OidcProvider) -> None
 
 def test_a_refused_resource(http_issuer: OidcProvider) -> None:
     """invalid_target goes away with `send_resource = false`."""
-    refused: dict[str, Any] = {"flow": "client_credentials", "resource": ("https://refused.example.com",)}
+    refused: dict[str, Any] = {
+        "flow": "client_credentials",
+        "resource": ("https://refused.example.com",),
+    }
     ctx = context_of(http_issuer, "post", "client_secret_post", scopes=(), **refused)
     with pytest.raises(OAuthError, match="invalid_target"):
         log_in(ctx, http_issuer)
