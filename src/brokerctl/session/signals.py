@@ -101,11 +101,15 @@ def take(numbers: Iterable[int]) -> Arrived:
 
 
 def stop_self(number: int) -> None:
-    """Stop this process as that signal does by default; returns when it is continued."""
+    """Stop this process as that signal does by default; returns when it is continued.
+
+    It is sent while it is blocked, so that it falls together with the terminal's own that may
+    still be pending: two would stop us again after `fg`.
+    """
     if number != STOP:
         _signals.signal(number, _signals.SIG_DFL)
-    before = _signals.pthread_sigmask(_signals.SIG_UNBLOCK, {number})
     os.kill(os.getpid(), number)
+    before = _signals.pthread_sigmask(_signals.SIG_UNBLOCK, {number})
     _signals.pthread_sigmask(_signals.SIG_SETMASK, before)
 
 

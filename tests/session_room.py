@@ -1,0 +1,62 @@
+"""What the tests of the session room share: the driver as a process, and what it noted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+DRIVER = os.path.join(os.path.dirname(__file__), "scripts", "session_driver.py")
+
+
+class Room:
+    """One folder of notes, and the ways to run the driver there."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.runtime = os.path.join(folder, "run")
+        os.mkdir(self.runtime, 0o700)
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Return the environment of the driver."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        places = {"SESSION_TEST_FOLDER": self.folder, "XDG_RUNTIME_DIR": self.runtime}
+        return {**kept, "LANG": "C.UTF-8", **places, **more}
+
+    def words(self, *words: str) -> list[str]:
+        """Return the driver's command line."""
+        return [sys.executable, "-I", DRIVER, *words]
+
+    def run(self, *words: str, env: dict[str, str] | None = None, **how: Any) -> Any:  # noqa: ANN401 - subprocess's own
+        """Run the driver to its end."""
+        how.setdefault("capture_output", True)
+        how.setdefault("timeout", 60)
+        how.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run(self.words(*words), env=self.environ(**env or {}), check=False, **how)
+
+    @staticmethod
+    def plain(*words: str, env: dict[str, str], **how: Any) -> Any:  # noqa: ANN401 - as run
+        """Run a command without the driver."""
+        how.setdefault("capture_output", True)
+        how.setdefault("timeout", 60)
+        return subprocess.run(words, env=env, check=False, **how)
+
+    def start(self, *words: str, env: dict[str, str] | None = None, **how: Any) -> Any:  # noqa: ANN401 - as run
+        """Start the driver; the caller waits for it."""
+        how.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen(self.words(*words), env=self.environ(**env or {}), **how)
+
+    def notes(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return what the driver noted, of one kind."""
+        try:
+            with open(os.path.join(self.folder, "notes"), encoding="utf-8") as file:
+                lines = [json.loads(line) for line in file]
+        except FileNotFoundError:
+            return []
+        return [line for line in lines if event in {None, line["event"]}]
+
+    def entries(self) -> list[str]:
+        """Return the names of session entries that are still there."""
+        return [name for name in os.listdir(self.folder) if name.startswith("entry-")]

@@ -1,0 +1,203 @@
+"""The values of a session: its command line, its variables, its entry, its leftovers."""
+
+from __future__ import annotations
+
+import os
+import signal as public_signal
+from typing import Any
+
+import pytest
+
+from brokerctl.errors import StoreError, UsageError
+from brokerctl.model import Profile, Reference
+from brokerctl.secret import Secret
+from brokerctl.session import Ask, child, environment, leftovers, private, signals
+from brokerctl.session.parse import parse_exec, parse_pairs
+from brokerctl.system import SYSTEM
+
+
+def make_profile(name: str, **fields: Any) -> Profile:  # noqa: ANN401 - any field of a profile
+    """Return a profile with what every one needs."""
+    return Profile(name=name, issuer="https://i.example", flow="code", client_id="c", **fields)
+
+
+def test_whole_grammar() -> None:
+    """Each option of the written grammar arrives where it belongs, in both spellings."""
+    line = (
+        "-p a --profile=b --env X=a --env=Y=b --file F=a --scope s2 --scope=s1 --ttl 5m"
+        " --min-ttl=9s --purpose=-x --revoke --clean-env -- cmd -p --ttl -- z"
+    )
+    assert parse_exec(line.split()) == Ask(
+        command=("cmd", "-p", "--ttl", "--", "z"),
+        profiles=("a", "b"),
+        env=(("X", "a"), ("Y", "b")),
+        files=(("F", "a"),),
+        scopes=("s1", "s2"),
+        ttl_s=300,
+        min_ttl_s=9,
+        purpose="-x",
+        is_own=True,
+        is_clean=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "-p",
+        "-p a",
+        "-p a --",
+        "-p a cmd",
+        "-p -- cmd",
+        "-pa -- cmd",
+        "-p=a -- cmd",
+        "--help -- cmd",
+        "--mask -- cmd",
+        "--env X -- cmd",
+        "--env =a -- cmd",
+        "--file X= -- cmd",
+        "--ttl 5 -- cmd",
+        "--ttl 5m --ttl 6m -- cmd",
+        "--min-ttl x -- cmd",
+        "--revoke --keep -- cmd",
+        "--revoke=yes -- cmd",
+        "--purpose -x -- cmd",
+        "--subject s -- cmd",
+    ],
+)
+def test_not_in_the_grammar(line: str) -> None:
+    """Anything else is left to the full program, which explains it."""
+    assert parse_exec(line.split()) is None
+
+
+def test_wrong_pair_is_explained() -> None:
+    """What is not NAME=PROFILE is named."""
+    with pytest.raises(UsageError, match="'X' is not NAME=PROFILE"):
+        parse_pairs("--env", {"--env": ["X"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "variable"),
+    [
+        ("gitlab", None, "GITLAB_TOKEN"),
+        ("a.b-c_d", None, "A_B_C_D_TOKEN"),
+        ("login.example-8443", None, "LOGIN_EXAMPLE_8443_TOKEN"),
+        ("x", "MINE", "MINE"),
+    ],
+)
+def test_default_variable(name: str, env: str | None, variable: str) -> None:
+    """The profile's own variable, else its name in upper case with the rest as underscores."""
+    assert environment.default_variable(make_profile(name, env=env)) == variable
+
+
+def test_profile_with_a_digit_first_needs_a_name() -> None:
+    """No shell could read 0A_TOKEN, so the refusal says how to name the variable."""
+    with pytest.raises(UsageError, match="0A_TOKEN") as caught:
+        environment.plan_variables(
+            Ask(command=("x",), profiles=("0a",)), {"0a": make_profile("0a")}, None
+        )
+    assert caught.value.hint == "write --env NAME=0a"
+
+
+def test_file_alone_sets_no_token_variable() -> None:
+    """A profile that is named by `--file` has its token in no variable."""
+    ask = Ask(command=("x",), profiles=("a",), files=(("F", "a"),))
+    (wanted,) = environment.plan_variables(ask, {"a": make_profile("a")}, None)
+    assert (wanted.variables, wanted.files) == ((), ("F",))
+
+
+def test_references_of_every_profile_are_removed() -> None:
+    """Also those of profiles that this session does not use; only `env` names variables."""
+    profiles = [
+        make_profile("a", client_secret=Reference(kind="env", target=("S1",))),
+        make_profile("b", client_key=Reference(kind="env", target=("S2",))),
+        make_profile("c", client_secret=Reference(kind="command", target=("S3",))),
+    ]
+    given = {"S1": "x", "S2": "x", "S3": "x", "BROKERCTL_KEYS": "x", "BROKERCTL_HOME": "x"}
+    found = environment.inherited(given, profiles, is_clean=False)
+    assert found == {"S3": "x", "BROKERCTL_HOME": "x"}
+
+
+def test_session_entry_comes_back() -> None:
+    """Parse after render is the same session; anything else is None and no error."""
+    session = leftovers.describe("ab" * 16, ("a", "b"), "/run/x").replace(ends_at=5.0)
+    assert leftovers.parse_session(leftovers.render_session(session)) == session
+    for data in (b"", b"[]", b'{"v":2}', b'{"v":1}', b'{"v":1,"profiles":3}', b"\xff"):
+        assert leftovers.parse_session(data) is None
+
+
+def test_who_is_alive() -> None:
+    """We are; another start time, another boot of this host is not; what can't be seen may be."""
+    me = leftovers.describe("ab" * 16, (), None)
+    assert leftovers.is_alive(me, me.at)
+    assert not leftovers.is_alive(me.replace(started="1"), me.at)
+    assert not leftovers.is_alive(me.replace(pid=2**22 + 1), me.at)
+    assert not leftovers.is_alive(me.replace(boot="another"), me.at)
+    for unseen in (me.replace(boot="another", host="other"), me.replace(pid_space="pid:[1]")):
+        assert leftovers.is_alive(unseen, me.at + 60)
+        assert not leftovers.is_alive(unseen, me.at + leftovers.UNSEEN_S + 1)
+        assert not leftovers.is_alive(unseen.replace(ends_at=me.at + 5), me.at + 6)
+
+
+def test_zombie_supervisor_is_gone() -> None:
+    """A supervisor that ended and was not yet waited for counts as gone."""
+    me = leftovers.describe("ab" * 16, (), None)
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert not leftovers.is_alive(me.replace(pid=pid), me.at)
+    finally:
+        os.waitpid(pid, 0)
+
+
+def test_only_our_folders_are_emptied(tmp_path: object) -> None:
+    """A path in an entry that is no session's folder is refused, and one that is gone is fine."""
+    with pytest.raises(StoreError, match="not a folder of a session"):
+        private.remove_files(str(tmp_path), SYSTEM)
+    private.remove_files(f"{tmp_path}/brokerctl-gone", SYSTEM)
+
+
+def test_folder_through_a_link_is_refused(tmp_path: object) -> None:
+    """Security: a link that was put in the folder's place is neither filled nor emptied."""
+    os.mkdir(f"{tmp_path}/target", 0o700)
+    os.symlink(f"{tmp_path}/target", f"{tmp_path}/brokerctl-x")
+    with pytest.raises(StoreError):
+        private.write_files(f"{tmp_path}/brokerctl-x", {"F": Secret("t")}, SYSTEM)
+    with pytest.raises(StoreError):
+        private.remove_files(f"{tmp_path}/brokerctl-x", SYSTEM)
+
+
+def test_file_folder_is_private_or_sticky(tmp_path: object) -> None:
+    """A runtime folder that others can write to is passed over."""
+    os.mkdir(f"{tmp_path}/open", 0o700)
+    os.chmod(f"{tmp_path}/open", 0o777)  # noqa: S103 - what must be passed over
+    found = private.folder_path({"XDG_RUNTIME_DIR": f"{tmp_path}/open"}, "ab", SYSTEM)
+    assert not found.startswith(str(tmp_path))
+
+
+def test_program_is_found_by_the_childs_path(tmp_path: object) -> None:
+    """PATH is the child's; an empty part is the working folder; 126 only if nothing can be run."""
+    for name, mode in (("a", 0o755), ("b", 0o644)):
+        os.makedirs(f"{tmp_path}/{name}")
+        with open(f"{tmp_path}/{name}/tool", "w", encoding="ascii") as file:
+            file.write("")
+        os.chmod(f"{tmp_path}/{name}/tool", mode)
+    path = {"PATH": f"{tmp_path}/b:{tmp_path}/a"}
+    assert child.find_program("tool", path) == f"{tmp_path}/a/tool"
+    for command, where, kind in (
+        ("tool", {"PATH": f"{tmp_path}/b"}, child.NotExecutableError),
+        ("tool", {"PATH": f"{tmp_path}"}, child.NotFoundError),
+        ("", path, child.NotFoundError),
+    ):
+        with pytest.raises(kind):
+            child.find_program(command, where)
+
+
+def test_private_signals_are_the_public_ones() -> None:
+    """The numbers of the private module are those of `signal`: the fallback changes nothing."""
+    assert {public_signal.SIGINT, public_signal.SIGTSTP, public_signal.SIGWINCH} <= signals.TERMINAL
+    assert signals.IGNORED_BY_PYTHON == (public_signal.SIGPIPE, public_signal.SIGXFSZ)
+    waited = signals.waited()
+    assert {public_signal.SIGCHLD, public_signal.SIGTERM, public_signal.SIGCONT} <= waited
+    assert waited.isdisjoint({public_signal.SIGKILL, public_signal.SIGSEGV, public_signal.SIGPIPE})
