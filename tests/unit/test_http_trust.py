@@ -1,4 +1,4 @@
-"""Whom the way to the network trusts: certificates, proxies, and nothing else of the environment."""
+"""Whom the way to the network trusts: certificates and proxies, nothing else around it."""
 
 from __future__ import annotations
 
