@@ -1,0 +1,215 @@
+"""`brokerctl store`: look after what is at rest, and move it elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from brokerctl import jsonlite, wire
+from brokerctl.cli.app import make_app
+from brokerctl.errors import PartialError, StoreError
+from brokerctl.store import Damage
+from brokerctl.store.envelope import KIND_NAMES
+from brokerctl.text import safe
+
+JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_UNKNOWN = "entry"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    store = make_app()
+    store.callback()(_top)
+    for command in (check, backup, restore, rekey, gc, key):
+        store.command(command.__name__)(command)
+    app.add_typer(store, name="store")
+
+
+def _top() -> None:
+    """Check, back up, restore and re-key the sealed grants and tokens."""
+
+
+def check(
+    mend: Annotated[bool, typer.Option("--mend", help="Set damaged entries aside.")] = False,
+    json: JSON = False,
+) -> int:
+    r"""Open every entry and say which do not open: exit code 6, or 9 once they are set aside.
+
+    \b
+      brokerctl store check
+      brokerctl store check --mend
+    """
+    from brokerctl.store import maintenance
+
+    found = maintenance.check(wire.open_house(os.environ).store, mend=mend)
+    body = {
+        "whole": found.is_whole,
+        "entries": _counts(found.counts),
+        "damaged": _damaged(found.damaged),
+        "aside": list(found.aside),
+        "unfinished": found.unfinished,
+    }
+    lines = [f"{sum(found.counts.values())} entries open", *_damage_lines(found.damaged)]
+    if found.aside:
+        lines.append(f"{len(found.aside)} lie in aside/")
+    _print(body, lines, json=json)
+    if found.is_whole:
+        return 0
+    what = f"{len(found.damaged)} entries are damaged"
+    if all(damage.aside for damage in found.damaged):
+        hint = "run 'brokerctl login' for the grants among them"
+        return wire.print_error(PartialError(f"{what} and set aside", hint=hint), is_json=json)
+    hint = "'brokerctl store check --mend' sets them aside"
+    return wire.print_error(StoreError(what, hint=hint), is_json=json)
+
+
+def backup(
+    file: Annotated[str, typer.Argument(help="A new file; '-' for stdout.")],
+    json: JSON = False,
+) -> int:
+    r"""Write every grant, token and stored secret into one file, sealed by a passphrase.
+
+    The passphrase comes from BROKERCTL_PASSPHRASE, from the file that BROKERCTL_PASSPHRASE_FILE
+    names, or from the terminal.
+
+    \b
+      brokerctl store backup ~/brokerctl.backup
+    """
+    from brokerctl.cli import store_archive
+
+    done = store_archive.write_backup(wire.open_house(os.environ), file)
+    body = {"file": file, "entries": _counts(done.counts), "damaged": _damaged(done.damaged)}
+    lines = [f"{sum(done.counts.values())} entries in {safe(file)}", *_damage_lines(done.damaged)]
+    _print(body, lines, json=json, err=file == "-")
+    if not done.damaged:
+        return 0
+    what = f"{len(done.damaged)} damaged entries are not in it"
+    hint = "'brokerctl store check' names them"
+    return wire.print_error(PartialError(what, hint=hint), is_json=json)
+
+
+def restore(
+    file: Annotated[str, typer.Argument(help="What `store backup` wrote.")], json: JSON = False
+) -> int:
+    r"""Put back what a backup holds; never over a newer grant. Exit code 9 if some can't be.
+
+    \b
+      brokerctl store restore ~/brokerctl.backup
+    """
+    from brokerctl.cli import store_archive
+
+    done = store_archive.read_backup(wire.open_house(os.environ), file)
+    body = {
+        "restored": list(done.restored),
+        "kept": list(done.kept),
+        "refused": _damaged(done.refused),
+    }
+    lines = [f"{len(done.restored)} entries restored", *_damage_lines(done.refused)]
+    if done.kept:
+        lines.append(f"{len(done.kept)} are here already, as new or newer")
+    _print(body, lines, json=json)
+    if not done.is_partial:
+        return 0
+    what = f"{len(done.refused)} entries could not be put back"
+    return wire.print_error(PartialError(what), is_json=json)
+
+
+def rekey(
+    keeper: Annotated[
+        str | None, typer.Option("--to", metavar="KEEPER", help="Move the key to this keeper.")
+    ] = None,
+    new_keys: Annotated[
+        bool, typer.Option("--new-keys", help="New seal and log keys; seal everything anew.")
+    ] = False,
+    json: JSON = False,
+) -> int:
+    r"""Replace the key that wraps the others, or move it; --new-keys replaces the others too.
+
+    A new passphrase or key is asked for, or read from BROKERCTL_NEW_PASSPHRASE[_FILE] and
+    BROKERCTL_NEW_KEY[_FILE].
+
+    \b
+      brokerctl store rekey
+      brokerctl store rekey --to passphrase
+      brokerctl store rekey --new-keys
+    """
+    from brokerctl.cli import store_rekey
+
+    if new_keys and keeper is None:
+        done = store_rekey.replace_keys(os.environ)
+    else:
+        done = store_rekey.move_key(os.environ, keeper, new_keys=new_keys)
+    body = {
+        "keeper": done.keeper,
+        "resealed": done.resealed,
+        "left": _damaged(done.left),
+        "notices": list(done.notices),
+    }
+    lines = [f"the key is kept by '{done.keeper}'", *_damage_lines(done.left), *done.notices]
+    if done.resealed is not None:
+        lines.append(f"{done.resealed} entries sealed anew")
+    _print(body, lines, json=json)
+    if not done.left:
+        return 0
+    what = f"{len(done.left)} entries are still sealed by an older key"
+    hint = "'brokerctl store check' names what is damaged; then run it again"
+    return wire.print_error(PartialError(what, hint=hint), is_json=json)
+
+
+def gc(json: JSON = False) -> int:
+    r"""Remove what nobody needs: unfinished writes, old plans, slots that ended long ago.
+
+    \b
+      brokerctl store gc
+    """
+    from brokerctl.store import maintenance
+
+    removed = maintenance.gc(wire.open_house(os.environ).store, time.time()).as_dict()
+    lines = [f"{sum(removed.values())} files removed"]
+    lines += [f"  {count} {name}" for name, count in removed.items() if count]
+    _print({"removed": removed}, lines, json=json)
+    return 0
+
+
+def key(json: JSON = False) -> int:
+    r"""Print a new key for BROKERCTL_KEY; nothing is stored.
+
+    \b
+      export BROKERCTL_KEY="$(brokerctl store key)"
+    """
+    from brokerctl.keys.text import new_key_text
+
+    text = new_key_text()
+    _print({"key": text}, [text], json=json)
+    return 0
+
+
+def _print(body: dict[str, object], lines: list[str], *, json: bool, err: bool = False) -> None:
+    text = jsonlite.dumps({"schema": 1, **body}) if json else "\n".join(lines)
+    typer.echo(text, err=err)
+
+
+def _counts(counts: dict[int, int]) -> dict[str, int]:
+    return {KIND_NAMES[kind]: count for kind, count in counts.items()}
+
+
+def _damaged(found: tuple[Damage, ...]) -> list[dict[str, object]]:
+    return [
+        {
+            "kind": KIND_NAMES.get(damage.kind, _UNKNOWN),
+            "name": damage.name,
+            "why": damage.why,
+            "aside": damage.aside,
+        }
+        for damage in found
+    ]
+
+
+def _damage_lines(found: tuple[Damage, ...]) -> list[str]:
+    return [
+        f"{KIND_NAMES.get(damage.kind, _UNKNOWN)} {safe(damage.name)}: {safe(damage.why)}"
+        for damage in found
+    ]

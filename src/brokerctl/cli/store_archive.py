@@ -1,0 +1,117 @@
+"""Backup and restore as the commands do them: the passphrase, the file and the record."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from brokerctl.effects import terminal
+from brokerctl.effects.requester import read_requester
+from brokerctl.errors import StoreError, UsageError
+from brokerctl.keys.given import find_given
+from brokerctl.keys.kdf import derive_key, new_parameters, parse_parameters, render_parameters
+from brokerctl.keys.passphrase import VARIABLE
+from brokerctl.secret import Secret
+from brokerctl.store import archive
+from brokerctl.system import SYSTEM
+from brokerctl.wire import write_fully
+
+if TYPE_CHECKING:
+    from brokerctl.store.archive import BackupReport, RestoreReport
+    from brokerctl.wire import House
+
+STDOUT = "-"
+_MAX_BYTES = 512 * 1024 * 1024
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+def write_backup(house: House, path: str) -> BackupReport:
+    """Seal everything under a passphrase into a new file that its owner alone can read."""
+    if path == STDOUT and sys.stdout.isatty():
+        raise UsageError("the archive is not text", hint="name a file, or pipe it somewhere")
+    if path != STDOUT and os.path.lexists(path):
+        raise UsageError(f"{path} is there already", hint="name a new file")
+    parameters = new_parameters()
+    key = derive_key(_passphrase(is_new=True), parameters)
+    data, report = archive.backup(
+        house.store, key, render_parameters(parameters), _secret_names(house)
+    )
+    # Security: recorded first. Whoever has the archive and its passphrase has every grant.
+    fields = {"entries": sum(report.counts.values()), "requester": _requester()}
+    house.log.append("store.backup", fields, durable=True)
+    _write(path, data)
+    return report
+
+
+def read_backup(house: House, path: str) -> RestoreReport:
+    """Put back what a file holds, under the passphrase that it was made with."""
+    data = _read(path)
+    passphrase = _passphrase(is_new=False)
+    fields: dict[str, object] = {"requester": _requester()}
+    report = archive.restore(
+        house.store, data, lambda kdf: derive_key(passphrase, parse_parameters(kdf))
+    )
+    for name in ("restored", "kept", "refused"):
+        fields[name] = len(getattr(report, name))
+    house.log.append("store.restored", fields, durable=True)
+    return report
+
+
+def _requester() -> object:
+    return read_requester(os.environ, "store")
+
+
+def _secret_names(house: House) -> tuple[str, ...]:
+    """Return the stored secrets that profiles name: their entries have keyed names alone."""
+    profiles = house.plan.profiles.values()
+    references = [found for one in profiles for found in (one.client_secret, one.client_key)]
+    return tuple(found.target[0] for found in references if found and found.kind == "store")
+
+
+def _passphrase(*, is_new: bool) -> Secret:
+    given = find_given(VARIABLE, os.environ, SYSTEM)
+    if given is None:
+        if not terminal.is_interactive():
+            raise UsageError(
+                "a passphrase is needed and nobody can be asked", hint=f"set {VARIABLE}_FILE"
+            )
+        given = Secret(terminal.ask_secret("passphrase of the archive"))
+        if is_new and given != Secret(terminal.ask_secret("the same again")):
+            raise UsageError("the two passphrases differ")
+    if not given:
+        raise UsageError("an empty passphrase protects nothing")
+    return given
+
+
+def _write(path: str, data: bytes) -> None:
+    try:
+        if path == STDOUT:
+            write_fully(sys.stdout.fileno(), data)
+            return
+        fd = os.open(path, _NEW_FILE, 0o600)
+        try:
+            write_fully(fd, data)
+            os.fsync(fd)
+        except OSError:
+            os.unlink(path)  # half an archive is none
+            raise
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise _failed("write", path, error) from error
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise _failed("read", path, error) from error
+    if len(data) > _MAX_BYTES:
+        raise StoreError(f"{path} is larger than an archive can be")
+    return data
+
+
+def _failed(what: str, path: str, error: OSError) -> StoreError:
+    return StoreError(f"can't {what} {path}: {os.strerror(error.errno or 0).lower()}")

@@ -1,0 +1,122 @@
+"""`store rekey` as the command does it: which keeper, which environment, what is sealed anew."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from brokerctl import wire
+from brokerctl.config import paths
+from brokerctl.config.compile import compile_layers
+from brokerctl.config.layers import read_layers
+from brokerctl.effects import terminal
+from brokerctl.effects.requester import read_requester
+from brokerctl.errors import StoreError, UsageError
+from brokerctl.files import open_folder
+from brokerctl.keys import FOLDER, harden, read_state
+from brokerctl.keys.rekey import rekey, update_ring
+from brokerctl.keys.ring import new_keys as with_new_keys
+from brokerctl.model import Value
+from brokerctl.store import Damage
+from brokerctl.store.maintenance import reseal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.files import Folder
+
+# What the new keeper reads, by what it would read of the old one.
+_NEW = {
+    f"BROKERCTL_{name}{end}": f"BROKERCTL_NEW_{name}{end}"
+    for name in ("PASSPHRASE", "KEY")
+    for end in ("", "_FILE")
+}
+_OWN = {"passphrase": "BROKERCTL_PASSPHRASE", "env": "BROKERCTL_KEY"}
+
+
+class Rekeyed(Value):
+    """What was done: who keeps the key now, and what was sealed anew, if that was asked for."""
+
+    keeper: str
+    resealed: int | None = None
+    left: tuple[Damage, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+def move_key(environ: Mapping[str, str], to: str | None, *, new_keys: bool) -> Rekeyed:
+    """Make a new wrapping key, with the same keeper or another, and drop the old one."""
+    harden()
+    home = _home(environ)
+    old = _pinned(home)
+    keeper = to or environ.get("BROKERCTL_KEEPER") or old
+    new_environ = _environment(environ, keeper, is_same=keeper == old)
+    notices = rekey(
+        home, environ, keeper, new_environ=new_environ, ask=_ask(), unlock_for=_unlock_for(environ)
+    )
+    after = {name: value for name, value in new_environ.items() if name != "BROKERCTL_KEEPER"}
+    if new_keys:
+        return replace_keys(after).replace(notices=tuple(notices))
+    house = wire.open_house(after)
+    fields = {"from": old, "to": keeper, "requester": read_requester(environ, "store")}
+    house.log.append("store.rekeyed", fields, durable=True)
+    return Rekeyed(keeper=keeper, notices=tuple(notices))
+
+
+def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
+    """Make new seal and log keys, seal every entry anew and continue the log under the new key."""
+    harden()
+    home = _home(environ)
+    update_ring(home, environ, with_new_keys, ask=_ask())
+    house = wire.open_house(environ)
+    house.log.close_segment()
+    done = reseal(house.store)
+    fields = {
+        "resealed": done.resealed,
+        "left": len(done.left),
+        "requester": read_requester(environ, "store"),
+    }
+    house.log.append("store.rekeyed", fields, durable=True)
+    return Rekeyed(keeper=_pinned(home), resealed=done.resealed, left=done.left)
+
+
+def _environment(environ: Mapping[str, str], keeper: str, *, is_same: bool) -> dict[str, str]:
+    """Return what the new keeper reads; the same key again would be no new key."""
+    changed = dict(environ)
+    own = _OWN.get(keeper)
+    given = {old: environ[new] for old, new in _NEW.items() if new in environ}
+    if own and (is_same or own in given or f"{own}_FILE" in given):
+        for name in (own, f"{own}_FILE"):
+            changed.pop(name, None)
+    changed.update(given)
+    if keeper == "env" and is_same and not {own, f"{own}_FILE"} & set(given):
+        raise UsageError(
+            "the new key is not given",
+            hint="set BROKERCTL_NEW_KEY to what 'brokerctl store key' prints",
+        )
+    return changed
+
+
+def _home(environ: Mapping[str, str]) -> Folder:
+    state = open_folder(paths.state_home(environ))
+    home = state.child(paths.STATE_VERSION) if state is not None else None
+    if home is None:  # pragma: no cover - it is made if missing
+        raise StoreError("the state folder can't be opened")
+    return home
+
+
+def _pinned(home: Folder) -> str:
+    folder = home.child(FOLDER, create=False)
+    state = read_state(folder) if folder is not None else None
+    if state is None:
+        raise StoreError(f"{home.path} has no key ring yet", hint="run 'brokerctl login'")
+    return state[0].keeper
+
+
+def _ask() -> Callable[[str], str] | None:
+    if not terminal.is_interactive():
+        return None
+    return lambda prompt: terminal.ask_secret(prompt.removesuffix(": "))
+
+
+def _unlock_for(environ: Mapping[str, str]) -> Callable[[], int | None]:
+    return lambda: compile_layers(read_layers(environ, os.getcwd()), environ).unlock_for_s
