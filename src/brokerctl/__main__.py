@@ -7,6 +7,7 @@ file leaves through `os._exit`, which skips an interpreter's tidying.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -25,6 +26,7 @@ def main() -> None:
 
         code = run_words(words[1:], os.environ, umask)
     if code is None:
+        gc.enable()
         from brokerctl.cli.app import run
 
         code = run(words, umask)

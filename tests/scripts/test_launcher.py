@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SAYS = '#!/bin/sh\nprintf "%s|" "{name}" "$@"\n'
-ARGS = ["get", "a b", "", "*", "$HOME", "-I", "two\nlines"]
+ARGS = ["get", "a b", "", "*", "$HOME", "-IS", "two\nlines"]
 
 
 def write_script(path: Path, text: str) -> None:
@@ -53,7 +53,7 @@ def run(argv: list[str], cwd: Path, path: str = "/usr/bin:/bin") -> str:
 
 def expected(script: object, *args: str) -> str:
     """Return what the right interpreter says."""
-    return "|".join(["beside", "-I", str(script), *args, ""])
+    return "|".join(["beside", "-IS", str(script), *args, ""])
 
 
 def test_arguments_arrive_as_they_are(installed: Path, trap: Path) -> None:
