@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def exec_(
+    context: typer.Context,
     command: Annotated[list[str] | None, typer.Argument(help="The command and its words.")] = None,
     profile: Annotated[
         list[str] | None, typer.Option("--profile", "-p", help="A profile; repeat for more.")
@@ -64,7 +65,7 @@ def exec_(
         is_own=revoke,
         is_clean=clean_env,
     )
-    return door.run_ask(ask, os.environ)
+    return door.run_ask(ask, os.environ, context.obj)
 
 
 def _seconds(text: str | None) -> float | None:
