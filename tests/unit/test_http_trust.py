@@ -133,6 +133,12 @@ def test_a_proxy_sees_connect_and_no_secret(serve: Serve, tls_files: Tls) -> Non
     assert b"rt-secret" not in head
 
 
+def test_a_proxy_that_is_down_is_named() -> None:
+    """Otherwise people look for the fault at the issuer."""
+    with pytest.raises(IssuerError, match=r"issuer\.example\.com \(through the proxy\) can't"):
+        get("https://issuer.example.com/", Http(None, {"HTTPS_PROXY": "http://127.0.0.1:1"}))
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [

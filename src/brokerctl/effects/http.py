@@ -117,9 +117,9 @@ class Http:
                 body = await _read(response, url.host)
                 headers = _answered_headers(response, url.host)
         except httpx2.ConnectTimeout as error:
-            raise IssuerError(f"{url.host} can't be reached: no connection in time") from error
+            raise IssuerError(f"{_way(url, proxy)} can't be reached in time") from error
         except httpx2.ConnectError as error:
-            raise _refused(error, request, url.host) from error
+            raise _refused(error, request, _way(url, proxy)) from error
         except httpx2.ProxyError as error:
             raise IssuerError(f"the proxy does not lead to {url.host}") from error
         except httpx2.TimeoutException as error:
@@ -194,6 +194,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _way(url: Url, proxy: str | None) -> str:
+    return url.host if proxy is None else f"{url.host} (through the proxy)"
 
 
 def _target(url: Url) -> str:

@@ -1,0 +1,149 @@
+"""What every flow promises, whatever it is: one class, three lines for each flow."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlencode
+
+import pytest
+
+from brokerctl.errors import BrokerError, IssuerError, OAuthError
+from brokerctl.oauth.grants import FLOWS, find_flow
+from brokerctl.oauth.steps import Listen, ShowUserCode, Visit
+from brokerctl.secret import Secret
+from tests.flows import ISSUER, answer, context, form_of, issued, metadata, play, profile
+
+if TYPE_CHECKING:
+    from brokerctl.oauth.client_auth import FlowContext
+    from brokerctl.oauth.message import HttpResponse
+    from tests.flows import Played
+
+SECRET = "s3cret-of-the-client"
+
+
+def _visit(step: Visit) -> str:
+    return urlencode({"code": "c-1", "state": step.state.reveal()})
+
+
+class FlowContract:
+    """Inherited once a flow; `before` are the answers that come before the token's."""
+
+    name: ClassVar[str]
+    before: ClassVar[tuple[HttpResponse, ...]] = ()
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context of this flow with a secret and all that can be sent."""
+        chosen: dict[str, object] = {
+            "flow": self.name,
+            "client_auth": "client_secret_post",
+            "scopes": ("a", "b"),
+            "resource": ("https://r1", "https://r2"),
+            "extra": '{"tenant":"t1"}',
+            **fields,
+        }
+        return context(profile(**chosen), secret=SECRET)
+
+    def run(self, ctx: FlowContext, last: HttpResponse | BaseException) -> Played:
+        """Run the flow on its canned answers and a last one."""
+        return play(find_flow(self.name).obtain(ctx), *self.before, last, callback=_visit)
+
+    def test_it_gives_a_token(self) -> None:
+        """The answer holds what the issuer sent, and the scopes asked for where it says nothing."""
+        got = self.run(self.context(), issued()).value
+        assert (got.access_token, got.expires_in) == (Secret("at-1"), 60)
+        assert got.scopes == ("a", "b")
+
+    def test_it_needs_a_person_or_not(self) -> None:
+        """`needs_person` is true exactly where a step is for one."""
+        steps = self.run(self.context(), issued())
+        is_for_person = bool(steps.of(Listen) + steps.of(Visit) + steps.of(ShowUserCode))
+        assert find_flow(self.name).needs_person is is_for_person
+
+    def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
+        """Each resource by itself (RFC 8707, 2.2), to every endpoint that is posted to."""
+        for request in self.run(self.context(), issued()).requests:
+            assert form_of(request)["resource"] == ["https://r1", "https://r2"]
+            assert form_of(request)["tenant"] == ["t1"]
+
+    def test_it_keeps_resource_back_where_the_issuer_refuses_it(self) -> None:
+        """`send_resource = false`."""
+        for request in self.run(self.context(send_resource=False), issued()).requests:
+            assert "resource" not in form_of(request)
+
+    def test_it_authenticates_each_request(self) -> None:
+        """The client's own authentication goes to the issuer's endpoints and nowhere else."""
+        played = self.run(self.context(), issued())
+        assert played.requests
+        for request in played.requests:
+            assert form_of(request)["client_secret"] == [SECRET]
+            assert request.url.startswith(f"{ISSUER}/")
+            assert request.method == "POST"
+
+    def test_it_shows_no_secret(self) -> None:
+        """Nothing that is printed of steps and answer holds a secret."""
+        played = self.run(self.context(), issued(refresh_token="rt-1"))
+        shown = repr(played.steps) + repr(played.value)
+        for secret in (SECRET, "at-1", "rt-1", "c-1", "dc-1"):
+            assert secret not in shown
+
+    def test_it_asks_for_nobody_elses_password(self) -> None:
+        """No flow sends a user name and password or takes a token from a front channel."""
+        played = self.run(self.context(), issued())
+        for request in played.requests:
+            assert not {"username", "password", "access_token"} & set(form_of(request))
+        for step in played.of(Visit):
+            assert "response_type=code&" in step.url
+            assert SECRET not in step.url
+
+    def test_an_issuers_no_is_an_oauth_error(self) -> None:
+        """A code of the issuer's is passed on."""
+        with pytest.raises(OAuthError) as caught:
+            self.run(self.context(), answer({"error": "unauthorized_client"}, 400))
+        assert caught.value.error == "unauthorized_client"
+
+    def test_a_broken_answer_is_an_issuer_error(self) -> None:
+        """HTML with 200 ends the flow with exit 5."""
+        with pytest.raises(IssuerError):
+            self.run(self.context(), answer(b"<html>"))
+
+    def test_a_missing_endpoint_is_named(self) -> None:
+        """Without a token endpoint nothing is sent and nobody is bothered."""
+        ctx = self.context().replace(metadata=metadata(token_endpoint=None))
+        with pytest.raises(BrokerError, match="token_endpoint"):
+            play(find_flow(self.name).obtain(ctx))
+
+
+class TestClientCredentials(FlowContract):
+    """RFC 6749, 4.4."""
+
+    name = "client_credentials"
+
+
+class TestCode(FlowContract):
+    """RFC 6749, 4.1."""
+
+    name = "code"
+
+
+class TestDevice(FlowContract):
+    """RFC 8628."""
+
+    name = "device"
+    before = (
+        answer(
+            json.dumps(
+                {
+                    "device_code": "dc-1",
+                    "user_code": "A-B",
+                    "verification_uri": f"{ISSUER}/d",
+                    "expires_in": 60,
+                }
+            ).encode()
+        ),
+    )
+
+
+def test_every_flow_has_its_contract() -> None:
+    """A flow in the table without three lines here is not finished."""
+    assert {made.name for made in FlowContract.__subclasses__()} == set(FLOWS)
