@@ -67,7 +67,7 @@ def _top(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    r"""Short-lived, scoped access tokens for every tool; grants for none.
+    """Short-lived, scoped access tokens for every tool; grants for none.
 
     Log in once, then wrap what needs a token:
 

@@ -29,7 +29,7 @@ def doctor(
     timing: Annotated[bool, typer.Option("--timing", help="Time the warm road.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    r"""Check configuration, keys, store and log; --timing compares a start with bare Python's.
+    """Check configuration, keys, store and log; --timing compares a start with bare Python's.
 
     \b
       brokerctl doctor

@@ -34,7 +34,7 @@ def get(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    r"""Print one short-lived access token, from the store or fresh from the issuer.
+    """Print one short-lived access token, from the store or fresh from the issuer.
 
     \b
       brokerctl get gitlab

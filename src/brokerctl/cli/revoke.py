@@ -29,7 +29,7 @@ def revoke(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    r"""Revoke a profile's grant and tokens at the issuer and here.
+    """Revoke a profile's grant and tokens at the issuer and here.
 
     Each ends as revoked, expired, local only (it lives at the issuer until the time shown) or
     unknown (queued, and tried again by later commands). Exit code 9: not all of them are dead.

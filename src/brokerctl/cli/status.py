@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def status(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    r"""Show each profile's grant and tokens, and the one thing to do next.
+    """Show each profile's grant and tokens, and the one thing to do next.
 
     \b
       brokerctl status

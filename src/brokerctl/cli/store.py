@@ -36,7 +36,7 @@ def check(
     mend: Annotated[bool, typer.Option("--mend", help="Set damaged entries aside.")] = False,
     json: JSON = False,
 ) -> int:
-    r"""Open every entry and say which do not open: exit code 6, or 9 once they are set aside.
+    """Open every entry and say which do not open: exit code 6, or 9 once they are set aside.
 
     \b
       brokerctl store check
@@ -70,7 +70,7 @@ def backup(
     file: Annotated[str, typer.Argument(help="A new file; '-' for stdout.")],
     json: JSON = False,
 ) -> int:
-    r"""Write every grant, token and stored secret into one file, sealed by a passphrase.
+    """Write every grant, token and stored secret into one file, sealed by a passphrase.
 
     The passphrase comes from BROKERCTL_PASSPHRASE, from the file that BROKERCTL_PASSPHRASE_FILE
     names, or from the terminal.
@@ -94,7 +94,7 @@ def backup(
 def restore(
     file: Annotated[str, typer.Argument(help="What `store backup` wrote.")], json: JSON = False
 ) -> int:
-    r"""Put back what a backup holds; never over a newer grant. Exit code 9 if some can't be.
+    """Put back what a backup holds; never over a newer grant. Exit code 9 if some can't be.
 
     \b
       brokerctl store restore ~/brokerctl.backup
@@ -126,7 +126,7 @@ def rekey(
     ] = False,
     json: JSON = False,
 ) -> int:
-    r"""Replace the key that wraps the others, or move it; --new-keys replaces the others too.
+    """Replace the key that wraps the others, or move it; --new-keys replaces the others too.
 
     A new passphrase or key is asked for, or read from BROKERCTL_NEW_PASSPHRASE[_FILE] and
     BROKERCTL_NEW_KEY[_FILE].
@@ -160,7 +160,7 @@ def rekey(
 
 
 def gc(json: JSON = False) -> int:
-    r"""Remove what nobody needs: unfinished writes, old plans, slots that ended long ago.
+    """Remove what nobody needs: unfinished writes, old plans, slots that ended long ago.
 
     \b
       brokerctl store gc
@@ -175,7 +175,7 @@ def gc(json: JSON = False) -> int:
 
 
 def key(json: JSON = False) -> int:
-    r"""Print a new key for BROKERCTL_KEY; nothing is stored.
+    """Print a new key for BROKERCTL_KEY; nothing is stored.
 
     \b
       export BROKERCTL_KEY="$(brokerctl store key)"

@@ -31,14 +31,14 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
       brokerctl unlock
       brokerctl unlock --for 30m
     """  # noqa: D301 - Typer's mark for lines that stay as they are
+    from brokerctl.effects import terminal
     from brokerctl.keys.session import unlock as unlock_keys
-    from brokerctl.keys.terminal import find_ask
 
     seconds = None if duration is None else parse_duration(duration)
     harden()
-    home, ask = _home(), find_ask()
+    ask = terminal.ask_secret if terminal.is_interactive() else None
     for_s = _configured if seconds is None else lambda: seconds
-    done = unlock_keys(home, os.environ, for_s, ask=ask, choice=_choice)
+    done = unlock_keys(_home(), os.environ, for_s, ask=ask, choice=_choice)
     if json:
         _print_json({"keeper": done.keeper, "unlocked_for": done.for_s})
     elif done.for_s is None:

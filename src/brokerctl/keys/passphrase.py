@@ -46,7 +46,7 @@ class Passphrase:
         if given is None:
             if self._means.ask is None:
                 raise KeyLockedError("the key is locked", hint="run 'brokerctl unlock'")
-            given = Secret(self._means.ask("passphrase of brokerctl's key: "))
+            given = Secret(self._means.ask("passphrase of brokerctl's key"))
         return derive_key(given, parameters)
 
     def drop(self, pin: Pin) -> None:
@@ -56,8 +56,8 @@ class Passphrase:
         given = find_given(VARIABLE, self._means.environ, self._means.system)
         ask = self._means.ask
         if given is None and ask is not None:
-            given = Secret(ask("new passphrase for brokerctl's key: "))
-            if given != Secret(ask("the same again: ")):
+            given = Secret(ask("new passphrase for brokerctl's key"))
+            if given != Secret(ask("the same again")):
                 raise UsageError("the two passphrases differ")
         if given is None:
             raise KeyLockedError(

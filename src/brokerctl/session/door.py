@@ -7,7 +7,6 @@ from brokerctl.broker import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError
 from brokerctl.hot import GetOptions
-from brokerctl.revoking import Revoker, keys_of
 from brokerctl.session import Tools
 from brokerctl.session.parse import parse_exec
 from brokerctl.session.run import run
@@ -76,6 +75,8 @@ def tools_of(house: House, umask: int | None = None) -> Tools:
 
 def revoke_session(house: House, session_id: str, names: tuple[str, ...]) -> list[Ending]:
     """Revoke the tokens that a session owns of these profiles, also of profiles since removed."""
+    from brokerctl.revoking import Revoker, keys_of  # noqa: PLC0415 - only where something ends
+
     profiles = house.plan.profiles
     targets = [(profiles[name], grant_key(profiles[name])) for name in names if name in profiles]
     gone = {name for name in names if name not in profiles}

@@ -13,9 +13,8 @@ import os
 
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.model import TokenRequest, Value
-from brokerctl.session import child, environment, leftovers, private, signals, survivors
+from brokerctl.session import child, environment, signals
 from brokerctl.session.supervise import Supervisor
-from brokerctl.store.envelope import SESSION
 from brokerctl.text import safe
 
 TYPE_CHECKING = False
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile
     from brokerctl.secret import Secret
-    from brokerctl.session import Ask, Ended, Tools
+    from brokerctl.session import Ask, Tools
+    from brokerctl.session.ends import Ends
     from brokerctl.session.environment import Wanted
-    from brokerctl.session.leftovers import Session
     from brokerctl.session.supervise import Ending
 
 # Flows whose grant is a person's: an own token there would cost a rotation at each `exec`.
@@ -41,16 +40,13 @@ class Prepared(Value):
     """Everything that is decided before the first token is asked for."""
 
     ask: Ask
-    session: Session
+    session_id: str
+    own: tuple[str, ...]  # profiles whose tokens are the session's own
+    ends: Ends | None  # None: nothing has to be ended after it
     path: str  # of the program
     environ: dict[str, str]  # the child's, without its tokens
     wanted: tuple[Wanted, ...]
     purpose: str | None
-
-    @property
-    def is_kept(self) -> bool:
-        """Say whether the store must know this session: something is to be ended after it."""
-        return bool(self.session.profiles or self.session.folder)
 
 
 def run(ask: Ask, tools: Tools) -> int:
@@ -60,15 +56,17 @@ def run(ask: Ask, tools: Tools) -> int:
     no token of the session's own is left behind.
     """
     prepared = _prepare(ask, tools)
-    if prepared.is_kept:
-        _put_entry(prepared.session, tools)
+    ends = prepared.ends
+    if ends is not None:
+        ends.begin()
     put_back = signals.raise_on(_ENDING)
     try:
         tokens = _obtain(prepared, tools)
-        mask, environ = _block_and_fill(prepared, tokens, tools)
+        mask, environ = _block_and_fill(prepared, tokens)
     except BaseException as error:
         signals.block(_ENDING)  # a second ^C must not stop what ends the tokens
-        _end(prepared, tools)
+        if ends is not None:
+            ends.end()
         if isinstance(error, signals.InterruptedBySignal):
             return _SIGNAL_BASE + error.number
         raise
@@ -77,8 +75,10 @@ def run(ask: Ask, tools: Tools) -> int:
     try:
         ending = _supervise(prepared, environ, mask, tools)
     finally:
-        _end(prepared, tools)
-    _report_survivors(prepared, tokens, tools)
+        if ends is not None:
+            ends.end()
+    if ends is not None:
+        ends.report_survivors(_held(prepared, environ))
     _record_end(prepared, ending, tools)
     signals.restore(mask)
     if ending.fatal_signal is not None:
@@ -96,17 +96,28 @@ def _prepare(ask: Ask, tools: Tools) -> Prepared:
     environ = environment.inherited(tools.environ, tools.profiles.values(), is_clean=ask.is_clean)
     path = child.find_program(ask.command[0], environ)
     session_id = os.urandom(_ID_BYTES).hex()
-    has_files = any(one.files for one in wanted)
-    folder = private.folder_path(tools.environ, session_id, tools.system) if has_files else None
     purpose = ask.purpose or tools.environ.get("BROKERCTL_PURPOSE") or None
     return Prepared(
         ask=ask,
-        session=leftovers.describe(session_id, own, folder),
+        session_id=session_id,
+        own=own,
+        ends=_find_ends(session_id, own, wanted, tools),
         path=path,
         environ=environ,
         wanted=tuple(wanted),
         purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
     )
+
+
+def _find_ends(
+    session_id: str, own: tuple[str, ...], wanted: list[Wanted], tools: Tools
+) -> Ends | None:
+    has_files = any(one.files for one in wanted)
+    if not own and not has_files:
+        return None
+    from brokerctl.session.ends import Ends  # noqa: PLC0415 - a shared session starts without it
+
+    return Ends(session_id, own, tools, has_files=has_files)
 
 
 def is_own(ask: Ask, profile: Profile) -> bool:
@@ -131,7 +142,7 @@ def _refuse_own(profile: Profile) -> None:
 
 
 def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
-    requester = tools.requester(prepared.session.id)
+    requester = tools.requester(prepared.session_id)
     ask, tokens = prepared.ask, {}
     for one in prepared.wanted:
         name = one.profile.name
@@ -142,7 +153,7 @@ def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
                 scopes=ask.scopes,
                 min_ttl_s=ask.min_ttl_s,
                 max_ttl_s=ask.ttl_s,
-                is_own=name in prepared.session.profiles,
+                is_own=name in prepared.own,
                 purpose=prepared.purpose,
             )
         )
@@ -158,23 +169,19 @@ def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
 
 
 def _block_and_fill(
-    prepared: Prepared, tokens: dict[str, AccessToken], tools: Tools
+    prepared: Prepared, tokens: dict[str, AccessToken]
 ) -> tuple[frozenset[int], dict[str, str]]:
     """Write the files and the environment; from here on signals are waited for, not acted on."""
     mask = signals.block(signals.waited())
     try:
-        session, environ = prepared.session, dict(prepared.environ)
+        environ = dict(prepared.environ)
         files: dict[str, Secret] = {}
         for one in prepared.wanted:
             value = tokens[one.profile.name].value
             environ.update((variable, value.reveal()) for variable in one.variables)
             files.update((variable, value) for variable in one.files)
-        if session.folder is not None:
-            environ.update((variable, f"{session.folder}/{variable}") for variable in files)
-        if prepared.is_kept:
-            _put_entry(session.replace(ends_at=_last_end(tokens.values())), tools)
-        if session.folder is not None:
-            private.write_files(session.folder, files, tools.system)
+        if prepared.ends is not None:
+            environ |= prepared.ends.fill(files, _last_end(tokens.values()))
     except BaseException:
         signals.restore(mask)
         raise
@@ -185,11 +192,6 @@ def _last_end(tokens: Iterable[AccessToken]) -> float | None:
     ends = [token.expires_at for token in tokens]
     known = [end for end in ends if end is not None]
     return max(known) if len(known) == len(ends) else None
-
-
-def _put_entry(session: Session, tools: Tools) -> None:
-    data = leftovers.render_session(session)
-    tools.store.put_sealed(SESSION, tools.name_of(session.id), data)
 
 
 def _supervise(
@@ -206,56 +208,20 @@ def _supervise(
     return Supervisor(pid, waited).run()
 
 
-def _end(prepared: Prepared, tools: Tools) -> None:
-    """End what is the session's; what can't be ended is said and left to a later command."""
-    if not prepared.is_kept:
-        return
-    session = prepared.session
-    try:
-        name = tools.name_of(session.id)
-        ended = leftovers.settle(session, tools.store, name, tools.revoke_own, tools.system)
-    except BrokerError as error:
-        tools.say(f"brokerctl: warning: not all of the session ended: {safe(error.message)}")
-        return
-    except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        tools.say(f"brokerctl: warning: not all of the session ended: {reason}")
-        return
-    _report(ended, tools)
-
-
-def _report(ended: Iterable[Ended], tools: Tools) -> None:
-    for one in ended:
-        if one.outcome == "unknown":
-            reason = f": {safe(one.reason)}" if one.reason else ""
-            tools.say(
-                f"brokerctl: warning: the token of '{one.profile}' may still be alive{reason};"
-                " later commands try again"
-            )
-
-
-def _report_survivors(prepared: Prepared, tokens: dict[str, AccessToken], tools: Tools) -> None:
-    """Name processes that outlived the child and hold a token that has just been revoked."""
-    own = [one for one in prepared.wanted if one.profile.name in prepared.session.profiles]
-    held = [
-        (variable, tokens[one.profile.name].value.reveal())
-        for one in own
-        for variable in one.variables
+def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the variables that lead to a token of the session's own."""
+    return [
+        (variable, environ[variable])
+        for one in prepared.wanted
+        if one.profile.name in prepared.own
+        for variable in (*one.variables, *one.files)
     ]
-    held += [
-        (variable, f"{prepared.session.folder}/{variable}") for one in own for variable in one.files
-    ]
-    for survivor in survivors.find_survivors(held):
-        tools.say(
-            f"brokerctl: warning: still running with an ended token: "
-            f"{safe(survivor.name)} (process {survivor.pid})"
-        )
 
 
 def _record_end(prepared: Prepared, ending: Ending, tools: Tools) -> None:
     fields: dict[str, object] = {
         "profiles": [one.profile.name for one in prepared.wanted],
-        "requester": {"uid": os.getuid(), "tool": "exec", "session": prepared.session.id},
+        "requester": {"uid": os.getuid(), "tool": "exec", "session": prepared.session_id},
         "outcome": f"exit {ending.code}",
     }
     try:
