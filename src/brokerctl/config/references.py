@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from brokerctl.config.bounded import run_bounded
 from brokerctl.config.paths import expand_home
 from brokerctl.errors import UsageError
+from brokerctl.files import read_all
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
@@ -80,19 +81,27 @@ def _read_file(path: str) -> bytes:
         fd = os.open(path, _FLAGS)
     except OSError as error:
         raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
-    with open(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{path} is not a regular file")
-        if found.st_uid not in {0, os.geteuid()}:
-            raise UsageError(f"{path} holds a secret and belongs to another user")
-        if found.st_mode & _OTHERS:
-            raise UsageError(
-                f"{path} holds a secret and is open to others", hint=f"run 'chmod 600 {path}'"
-            )
-        if found.st_size > MAX_SECRET_BYTES:
-            raise UsageError(f"{path} is larger than a secret can be")
-        return file.read(MAX_SECRET_BYTES)
+        _check_file(path, found)
+        return read_all(fd, found.st_size)
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
+    finally:
+        os.close(fd)
+
+
+def _check_file(path: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{path} is not a regular file")
+    if found.st_uid not in {0, os.geteuid()}:
+        raise UsageError(f"{path} holds a secret and belongs to another user")
+    if found.st_mode & _OTHERS:
+        raise UsageError(
+            f"{path} holds a secret and is open to others", hint=f"run 'chmod 600 {path}'"
+        )
+    if found.st_size > MAX_SECRET_BYTES:
+        raise UsageError(f"{path} is larger than a secret can be")
 
 
 def _run(words: tuple[str, ...], environ: Mapping[str, str], timeout_s: float) -> bytes:

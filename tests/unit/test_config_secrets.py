@@ -1,0 +1,115 @@
+"""Where secrets are found, and what stops one from being taken from the wrong place."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl.config.references import resolve
+from brokerctl.errors import UsageError
+from brokerctl.model import Reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENVIRON = {"PATH": "/usr/bin:/bin", "SECRET": "from env", "BROKERCTL_KEY": "ours"}
+PEM = "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"
+
+
+def found(kind: str, *target: str, environ: dict[str, str] | None = None, **options: float) -> str:
+    """Resolve one reference."""
+    reference = Reference(kind=kind, target=target)
+    return resolve(reference, environ or ENVIRON, {"a": "stored"}.get, **options).reveal()
+
+
+def test_each_kind_finds_its_secret(tmp_path: Path) -> None:
+    """A variable, a file, our own store and a command."""
+    file = tmp_path / "secret"
+    file.write_text("from file\n")
+    file.chmod(0o600)
+    assert found("env", "SECRET") == "from env"
+    assert found("file", str(file)) == "from file"
+    assert found("file", "~/secret", environ={"HOME": str(tmp_path)}) == "from file"
+    assert found("store", "a") == "stored"
+    assert found("command", "printf", "%s\\n%s\\n", "first", "second") == "first"
+
+
+def test_a_key_is_taken_whole(tmp_path: Path) -> None:
+    """A PEM key has many lines; a password's further lines are notes, as in pass."""
+    file = tmp_path / "key.pem"
+    file.write_text(PEM)
+    file.chmod(0o600)
+    assert found("file", str(file)) == PEM
+    assert found("command", "cat", str(file)) == PEM
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o606, 0o620, 0o644, 0o601])
+def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    """A secret that everybody can read is no secret: it is not used until it is closed."""
+    file = tmp_path / "secret"
+    file.write_text("hunter2")
+    file.chmod(mode)
+    with pytest.raises(UsageError, match="is open to others") as caught:
+        found("file", str(file))
+    assert "chmod 600" in (caught.value.hint or "")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    """Each error names the reference and no value."""
+    empty = tmp_path / "empty"
+    empty.touch(0o600)
+    for kind, target in (
+        ("env", "NOT_SET"),
+        ("file", str(tmp_path / "none")),
+        ("file", str(tmp_path)),
+        ("file", str(empty)),
+        ("store", "b"),
+        ("command", "/no/such/command"),
+        ("command", "false"),
+        ("command", "true"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            found(kind, target)
+        assert target in caught.value.message
+
+
+def test_a_command_has_no_shell_no_stdin_and_none_of_our_keys() -> None:
+    """Its words are its words, it runs from /, and our own secrets are not in its environment."""
+    assert found("command", "printf", "%s", "$(id); `id`") == "$(id); `id`"
+    script = "cat; pwd; env"
+    assert found("command", "sh", "-c", script) == "/"
+    with pytest.raises(UsageError):
+        found("command", "sh", "-c", "env | grep BROKERCTL_KEY")
+
+
+@pytest.mark.parametrize(
+    "script", ["sleep 60", "sleep 60 & exec sleep 60", "sleep 60 & echo x", "yes"]
+)
+def test_a_command_that_does_not_end_is_given_up(script: str) -> None:
+    """A hung command, one that leaves its output open and an endless one end in time."""
+    started = time.monotonic()
+    with pytest.raises(UsageError):
+        found("command", "sh", "-c", script, timeout_s=0.3)
+    assert time.monotonic() - started < 5
+
+
+def test_a_keyring_that_is_not_there_is_an_error() -> None:
+    """Without a session bus the keyring's entry is named, at once."""
+    with pytest.raises(UsageError, match="svc/me"):
+        found("keyring", "svc/me", environ={"PATH": "/usr/bin", "HOME": "/nonexistent"})
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
+    """A secret file belongs to us or to root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    file = tmp_path / "secret"
+    file.write_text("x")
+    file.chmod(0o600)
+    os.chown(file, 4242, 4242)
+    with pytest.raises(UsageError, match="belongs to another user"):
+        found("file", str(file))
