@@ -14,7 +14,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError
 from brokerctl.model import AccessToken, Profile, Reference, Requester, Value
 from brokerctl.secret import Secret
-from brokerctl.session import Tools, leftovers
+from brokerctl.session import Tools
 from brokerctl.session.parse import parse_exec
 from brokerctl.session.run import run
 from brokerctl.system import SYSTEM
@@ -155,20 +155,23 @@ def tools() -> Tools:
 def main() -> int:
     """Run one command line."""
     if sys.argv[1:] == ["settle"]:
+        from brokerctl.session import leftovers  # noqa: PLC0415 - what a session must not load
+
         ended, failed = leftovers.settle_all(PlainStore(), lambda name: name, revoke_own, SYSTEM)
         note("settled", ended=[one.profile for one in ended], failed=len(failed))
         return 0
-    if os.environ.get("SESSION_TEST_MODULES"):
-        note("modules", names=sorted(sys.modules))
     ask = parse_exec(sys.argv[1:])
     if ask is None:
         say("not in the grammar")
         return 2
     try:
-        return run(ask, tools())
+        code = run(ask, tools())
+        if os.environ.get("SESSION_TEST_MODULES"):
+            note("modules", names=sorted(sys.modules))
     except BrokerError as error:
         say(f"brokerctl: error: {error.message}")
         return error.exit_code
+    return code
 
 
 os._exit(main())

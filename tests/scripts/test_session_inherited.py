@@ -16,6 +16,7 @@ from tests.session_room import Room
 # All that a session may load beside our own modules: what a warm `get` stands on, and `_signal`.
 WARM = "__future__ os sys time errno stat fcntl select _socket _struct binascii _json _blake2"
 SODIUM = "_cffi_backend nacl nacl._sodium _sodium _sodium.lib _operator"
+ROOM = "parse run child environment signals supervise"  # of a session that shares its tokens
 ALLOWED_FOREIGN = frozenset((*WARM.split(), *SODIUM.split(), "_signal"))
 
 
@@ -126,6 +127,8 @@ def test_modules_of_a_session(room: Room) -> None:
     bare = room.plain(sys.executable, "-I", "-c", code, env=room.environ()).stdout.decode()
     new = loaded - set(bare.split())
     assert {name for name in new if not name.startswith("brokerctl")} <= ALLOWED_FOREIGN
+    of_room = {name for name in new if name.startswith("brokerctl.session.")}
+    assert of_room == {f"brokerctl.session.{name}" for name in ROOM.split()}
 
 
 def _sleeper_of(pid: int) -> int:
