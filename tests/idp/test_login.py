@@ -54,6 +54,7 @@ def idp(request: pytest.FixtureRequest) -> OidcProvider:
 
 @pytest.fixture(autouse=True)
 def file_keeper(brokerctl: Program) -> None:
+    """Keep the key in a file, as no keyring is there."""
     brokerctl.env["BROKERCTL_KEEPER"] = "file"
 
 
