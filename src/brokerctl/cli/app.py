@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": "brokerctl.cli.demo",
 }
 LATER = ("policy", "helper", "session", "approve")
+COMPLETE = "_BROKERCTL_COMPLETE"  # what the shells' completion files set
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
@@ -53,6 +54,10 @@ def build(only: str | None = None) -> typer.Typer:
     for module in dict.fromkeys(names):
         importlib.import_module(module).register(app)
     app.callback()(_top)
+    if COMPLETE in os.environ:
+        from typer.completion import get_completion_inspect_parameters
+
+        get_completion_inspect_parameters()  # registers the shells; there is no other public way
     return app
 
 
