@@ -18,7 +18,8 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "store")
 GRANT, TOKEN, INTENT, OUTCOME, QUEUE = 1, 2, 3, 7, 9
 G, T = "6" * 64, "7" * 64
 KEY = b'{"issuer":"https://i.example","client_id":"c","scopes":["a"]}'
-TOKEN_JSON = b'{"value":"v","fingerprint":"f","token_type":"Bearer","scopes":[],"issued_at":1,"expires_at":2}'
+TIMES = b'"issued_at":1,"expires_at":2'
+TOKEN_JSON = b'{"value":"v","fingerprint":"f","token_type":"Bearer","scopes":[],%b}' % TIMES
 PAYLOADS = {
     GRANT: b'{"key":%b,"profile":"p","flow":"code","generation":1,'
     b'"obtained_at":1.5,"refresh_token":"r"}' % KEY,
