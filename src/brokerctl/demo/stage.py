@@ -46,7 +46,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         """Start the issuer and write the configuration."""
-        self.program = os.path.join(sys.prefix, "bin", "brokerctl")
+        self.program = os.path.join(os.path.dirname(sys.executable), "brokerctl")
         if not os.access(self.program, os.X_OK):
             raise UsageError(f"there is no {self.program}, which the demo runs")
         self._children: list[subprocess.Popen[str]] = []
