@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test demo test test-long lint format bench lock clean
+.PHONY: help setup setup-run setup-test demo test test-long lint format bench papers lock clean
 
 help: ## print these verbs
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 \t/p' Makefile | expand -t 12
@@ -29,6 +29,9 @@ format: setup-test ## let ruff rewrite what it can
 
 bench: setup-run ## the budget, as ratios to a bare Python start
 	@scripts/bench.sh
+
+papers: setup-test ## write man pages, completions and the README's help texts anew
+	@.venv/bin/python scripts/papers.py
 
 lock: setup-test ## resolve the dependencies anew into requirements/*.txt
 	@scripts/lock.sh

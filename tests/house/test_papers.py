@@ -1,0 +1,91 @@
+"""The papers say what the program does: made ones are current, hand-written ones checked."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from brokerctl.errors import EXIT_CODES
+from tests.house.source import ROOT, read
+from tests.program import PROGRAM, clean_env, require_tool
+
+CHECKS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "--no-execute"]}
+FILES = {"bash": "brokerctl.bash", "zsh": "_brokerctl", "fish": "brokerctl.fish"}
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program at the repository's root."""
+    return subprocess.run(
+        words,
+        cwd=ROOT,
+        env=clean_env("/nonexistent"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_is_made_from_the_program_is_current() -> None:
+    """Man pages, completions and the README's help texts are what `make papers` writes."""
+    done = run(sys.executable, "scripts/papers.py", "--check")
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr
+
+
+def test_man_pages_are_good_roff() -> None:
+    """Mandoc has no warning about any page."""
+    pages = sorted(glob.glob(f"{ROOT}/man/*.1"))
+    assert len(pages) > 10
+    done = run(require_tool("mandoc"), "-T", "lint", "-W", "warning", *pages)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("shell", CHECKS)
+def test_completions_are_good_scripts(shell: str) -> None:
+    """The shell itself can read its file."""
+    require_tool(shell)
+    done = run(*CHECKS[shell], f"completions/{FILES[shell]}")
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_bash_completes_a_command_and_an_option() -> None:
+    """Bash with our file loaded completes as a person would see it."""
+    script = (
+        "source completions/brokerctl.bash; COMP_WORDS=(brokerctl store re); COMP_CWORD=2;"
+        " _brokerctl_completion brokerctl; echo ${COMPREPLY[@]};"
+        " COMP_WORDS=(brokerctl get --min); _brokerctl_completion brokerctl; echo ${COMPREPLY[@]}"
+    )
+    done = run("bash", "-c", script)
+    assert (done.stdout, done.stderr) == ("restore rekey\n--min-ttl\n", "")
+
+
+def test_the_readme_has_the_table_of_exit_codes() -> None:
+    """The README's table is errors.EXIT_CODES, row by row."""
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", read("README.md"), re.MULTILINE)
+    assert [(int(code), meaning) for code, meaning in rows] == list(EXIT_CODES)
+
+
+def test_no_help_shows_a_mark_of_ours() -> None:
+    """Typer's mark for kept lines is a control character: a raw docstring would show it."""
+    for page in glob.glob(f"{ROOT}/man/*.1"):
+        assert "\\eb" not in read(os.path.relpath(page, ROOT)), page
+    assert "\\b" not in run(PROGRAM, "--help").stdout
+
+
+def test_links_between_the_papers_lead_somewhere() -> None:
+    """Every relative link of a paper names a file that is there."""
+    papers = [*glob.glob(f"{ROOT}/*.md"), *glob.glob(f"{ROOT}/docs/*.md")]
+    for paper in papers:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", read(os.path.relpath(paper, ROOT))):
+            assert os.path.exists(os.path.join(os.path.dirname(paper), link)), (paper, link)
+
+
+def test_papers_are_free_of_tabs_and_of_machines() -> None:
+    """No paper has a path of a developer's machine, and no line is left to be filled in."""
+    for paper in [*glob.glob(f"{ROOT}/*.md"), *glob.glob(f"{ROOT}/docs/*.md")]:
+        text = read(os.path.relpath(paper, ROOT))
+        assert not re.search(r"/work/|/root/|^@[A-Z]+@$", text, re.MULTILINE), paper
