@@ -1,0 +1,1 @@
+complete --command brokerctl --no-files --arguments "(env _BROKERCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) brokerctl)" --condition "env _BROKERCTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) brokerctl"
