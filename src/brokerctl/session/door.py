@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import Requester
     from brokerctl.revoking import Ending
-    from brokerctl.session import Ask
+    from brokerctl.session import Ask, Ended
     from brokerctl.wire import House
 
 _STDERR = 2
@@ -88,3 +88,14 @@ def revoke_session(house: House, session_id: str, names: tuple[str, ...]) -> lis
         for profile, key in targets
         for ending in revoker.revoke_session(profile, key, session_id)
     ]
+
+
+def settle_leftovers(house: House) -> tuple[list[Ended], list[BrokerError]]:
+    """End what killed sessions left behind, for commands that may talk to an issuer.
+
+    Returns how each token ended, and what failed and stays for the next command.
+    """
+    from brokerctl.session.leftovers import settle_all  # noqa: PLC0415 - as above
+
+    tools = tools_of(house)
+    return settle_all(tools.store, tools.name_of, tools.revoke_own, tools.system)
