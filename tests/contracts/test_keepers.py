@@ -220,7 +220,7 @@ class TestPassphrase(KeeperContract):
 
     def test_is_typed_twice_at_first(self, home: Folder) -> None:
         """A new passphrase that differs from its repetition makes nothing; nobody asks `get`."""
-        typed = iter(["one", "two", "same", "same", "same"])
+        typed = iter(["one", "two", "same", "same"])
         environ = {"BROKERCTL_KEEPER": "passphrase"}
         with pytest.raises(KeyLockedError, match="nobody can be asked"):
             create_ring(home, environ)

@@ -30,7 +30,7 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
     \b
       brokerctl unlock
       brokerctl unlock --for 30m
-    """  # noqa: D301 - Typer's mark for lines that stay as they are
+    """
     from brokerctl.effects import terminal
     from brokerctl.keys.session import unlock as unlock_keys
 
@@ -55,7 +55,7 @@ def lock(json: _Json = False) -> int:
 
     \b
       brokerctl lock
-    """  # noqa: D301 - as above
+    """
     from brokerctl.keys.session import lock as lock_keys
 
     was_cached = lock_keys(_home(), os.environ)

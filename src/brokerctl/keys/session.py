@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerctl.errors import DamagedError, KeyLockedError, StoreError
+from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
 from brokerctl.keys import (
     CACHED_FOR_S,
     FOLDER,
@@ -94,26 +94,31 @@ def unlock(
         raise StoreError(f"can't make {home.path}/{FOLDER}")
     try:
         state = read_state(folder)
+        is_new = state is None
         if state is None:
-            _, notice = create_ring(home, environ, choice() if choice else None, ask=ask)
+            wanted = choice() if choice else None
+            _, notice = create_ring(home, environ, wanted, ask=ask, unlock_for=unlock_for)
             state = read_state(folder)
         if state is None:
             raise StoreError(f"{folder.path} was removed meanwhile")
         pin, sealed = _sealing(*state)
         means = Means(folder, environ, ask=ask)
-        for_s = _load_cache(means, pin, sealed, unlock_for)
+        if pin.keeper not in CACHED_FOR_S:
+            return Unlocked(keeper=pin.keeper, for_s=None, notice=notice)
+        # What was typed a moment ago for a new ring is in the cache; nobody is asked again.
+        key = means.cache.find(pin.wrap_id) if is_new else unwrap(means, pin, sealed)[1]
+        for_s = _load_cache(means, pin, key, unlock_for)
         return Unlocked(keeper=pin.keeper, for_s=for_s, notice=notice)
     finally:
         folder.close()
 
 
-def _load_cache(means: Means, pin: Pin, sealed: bytes, unlock_for: UnlockFor | None) -> int | None:
-    if pin.keeper not in CACHED_FOR_S:
-        return None
-    _, key = unwrap(means, pin, sealed)
+def _load_cache(means: Means, pin: Pin, key: bytes | None, unlock_for: UnlockFor | None) -> int:
     wanted = unlock_for() if unlock_for is not None else None
     seconds = CACHED_FOR_S[pin.keeper] if wanted is None else wanted
-    if not means.cache.put(pin.wrap_id, key, seconds):
+    if seconds <= 0:
+        raise UsageError("unlocked for no time at all", hint="run 'brokerctl unlock --for 8h'")
+    if key is None or not means.cache.put(pin.wrap_id, key, seconds):
         raise KeyLockedError(
             "the kernel keeps no keys here: a container or seccomp forbids it",
             hint=f"set {VARIABLE}_FILE, or move the key with 'brokerctl store rekey'",
