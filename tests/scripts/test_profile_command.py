@@ -1,0 +1,194 @@
+"""The `profile` and `trust` commands as a person and a script use them."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pexpect
+import pytest
+
+from tests.program import PROGRAM
+
+if TYPE_CHECKING:
+    from tests.program import Program
+
+ADD_CI = (
+    *("profile", "add", "ci", "--issuer", "https://login.example.com", "--client-id", "ci"),
+    *("--flow", "client_credentials", "--client-secret", "store:ci", "--set", "max_ttl=15m"),
+)
+
+
+def written(program: Program) -> str:
+    """Return the configuration as it is."""
+    with open(f"{program.home}/config.toml") as file:
+        return file.read()
+
+
+def test_add_show_edit_remove(brokerctl: Program) -> None:
+    """A profile's life without a terminal: every answer is an option, nothing asks for keys."""
+    assert brokerctl(*ADD_CI).returncode == 0
+    listed = brokerctl("profile", "list", "--json")
+    assert json.loads(listed.stdout)["profiles"][0]["name"] == "ci"
+    shown = json.loads(brokerctl("profile", "show", "ci", "--json").stdout)["values"]
+    assert shown["max_ttl"]["value"] == "15m"
+    assert shown["max_ttl"]["origin"] == "user"
+    assert shown["max_ttl"]["place"].endswith("config.toml:6")
+    assert shown["timeout"] == {"value": "20s", "origin": "default", "place": None}
+    assert brokerctl("profile", "edit", "ci", "--set", "max_ttl=1h").returncode == 0
+    assert 'max_ttl = "1h"' in written(brokerctl)
+    assert brokerctl("profile", "remove", "ci").returncode == 0
+    assert written(brokerctl) == ""
+    assert not os.path.exists(f"{brokerctl.home}/state")
+
+
+def test_a_preset_s_values_are_shown_as_such(brokerctl: Program) -> None:
+    """What a preset filled in is told from what the user wrote."""
+    assert brokerctl("profile", "add", "github", "--client-id", "Iv1").returncode == 0
+    shown = brokerctl("profile", "show", "github").stdout
+    assert 'flow = "device"  # preset github\n' in shown
+    assert 'client_id = "Iv1"  # user (' in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("add", "github"), "profile 'github' needs client_id, and there is no terminal"),
+        (("add", "Bad Name", "--client-id", "x"), "'Bad Name' can't be a name"),
+        (
+            ("add", "x", "--issuer", "http://a.com", "--client-id", "x"),
+            "issuer: http://a.com: plain",
+        ),
+        (("edit", "ci", "--set", "max_tl=5m"), "unknown key 'max_tl'"),
+        (("edit", "ci", "--unset", "client_id"), "profile 'ci': client_id is missing"),
+        (("edit", "ci", "--set", "client_secret=hunter2"), "--client-secret takes a reference"),
+        (("edit", "ci"), "nothing to change"),
+        (("show", "none"), "no profile 'none' (ci)"),
+        (("remove", "none"), "no profile 'none' in this file"),
+        (("secret", "x"), "there is no terminal to ask on"),
+    ],
+)
+def test_a_mistake_is_exit_2_and_changes_nothing(
+    brokerctl: Program, words: tuple[str, ...], message: str
+) -> None:
+    """The error names the thing, the file stays as it was, and no secret is repeated."""
+    brokerctl.env["CI"] = "true"  # a developer's terminal is not to be asked
+    brokerctl(*ADD_CI)
+    before = written(brokerctl)
+    done = brokerctl("profile", *words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert "hunter2" not in done.stderr
+    assert written(brokerctl) == before
+
+
+def test_a_secret_is_sealed(brokerctl: Program) -> None:
+    """`profile secret` puts it into the store and nowhere in sight."""
+    done = brokerctl("profile", "secret", "ci", "--stdin", stdin="hunter2-long-secret\n")
+    assert done.returncode == 0
+    assert "hunter2" not in done.stdout + done.stderr
+    for folder, _, names in os.walk(brokerctl.home):
+        for name in names:
+            with open(f"{folder}/{name}", "rb") as file:
+                assert b"hunter2" not in file.read()
+    assert brokerctl("profile", "secret", "ci", "--remove").returncode == 0
+    assert brokerctl("profile", "secret", "ci", "--remove").returncode == 2
+
+
+def spawned(program: Program, *words: str) -> pexpect.spawn[str]:
+    """Run a command on a terminal of its own."""
+    return pexpect.spawn(
+        PROGRAM,
+        list(words),
+        env=program.environment(),
+        encoding="utf-8",
+        timeout=20,
+        echo=False,
+    )
+
+
+def test_a_hostile_folder_runs_nothing(brokerctl: Program) -> None:
+    """Modules, hooks and configuration that lie in the working folder are never used."""
+    brokerctl(*ADD_CI)
+    folder = f"{brokerctl.home}/cloned"
+    canary = f"{brokerctl.home}/canary"
+    os.mkdir(folder)
+    script = f"open({canary!r}, 'w').close()\n"
+    for name in (
+        "tomllib.py",
+        "keyring.py",
+        "sitecustomize.py",
+        "brokerctl.py",
+        "json.py",
+        "typer.py",
+    ):
+        with open(f"{folder}/{name}", "w") as file:
+            file.write(script)
+    for name in (".brokerctl.toml", "config.toml", ".env", "brokerctl.toml"):
+        with open(f"{folder}/{name}", "w") as file:
+            file.write(
+                '[profile.ci]\nissuer = "https://evil.example"\n'
+                f'client_secret = {{ command = ["touch", "{canary}"] }}\n'
+            )
+    hostile = {"PYTHONPATH": folder, "PYTHONSTARTUP": f"{folder}/json.py"}
+    for words in (("profile", "list"), ("profile", "show", "ci"), ("get", "none"), ("status",)):
+        done = brokerctl(*words, env=hostile, cwd=folder)
+        assert "evil" not in done.stdout + done.stderr
+    assert not os.path.exists(canary)
+
+
+def test_a_project_file_counts_once_it_is_trusted(brokerctl: Program) -> None:
+    """`trust` lets it narrow, an edit ends that, `--remove` too."""
+    brokerctl(*ADD_CI)
+    folder = f"{brokerctl.home}/project"
+    os.mkdir(folder)
+    with open(f"{folder}/.brokerctl.toml", "w") as file:
+        file.write('[profile.ci]\nmax_ttl = "5m"\n')
+
+    def max_ttl() -> str:
+        shown = json.loads(brokerctl("profile", "show", "ci", "--json", cwd=folder).stdout)
+        return str(shown["values"]["max_ttl"]["value"])
+
+    assert max_ttl() == "15m"
+    assert brokerctl("trust", cwd=folder).returncode == 0
+    assert max_ttl() == "5m"
+    listed = brokerctl("trust", "--list", "--json")
+    assert json.loads(listed.stdout)["trusted"] == [{"folder": folder, "state": "trusted"}]
+    with open(f"{folder}/.brokerctl.toml", "a") as file:
+        file.write("# edited\n")
+    assert max_ttl() == "15m"
+    assert brokerctl("trust", folder).returncode == 0
+    assert brokerctl("trust", folder, "--remove").returncode == 0
+    assert max_ttl() == "15m"
+
+
+def test_a_terminal_is_asked_and_hides_secrets(brokerctl: Program) -> None:
+    """`profile add github` says where to register and asks; a secret is typed unseen."""
+    child = spawned(brokerctl, "profile", "add", "github")
+    child.expect("GitHub needs an app of yours, once")
+    child.expect("Enable Device Flow")
+    child.expect("client id: ")
+    child.sendline("Iv1.typed")
+    child.expect("stored profile 'github'")
+    child.expect(pexpect.EOF)
+    assert 'client_id = "Iv1.typed"' in written(brokerctl)
+    child = spawned(brokerctl, "profile", "secret", "mine")
+    child.expect("not shown")
+    child.sendline("hunter2-long-secret")
+    child.expect("stored; use it as")
+    child.expect(pexpect.EOF)
+    assert "hunter2" not in str(child.before)
+
+
+def test_an_ended_terminal_changes_nothing(brokerctl: Program) -> None:
+    """Ctrl-D at the question is exit 2 and no profile."""
+    child = spawned(brokerctl, "profile", "add", "github")
+    child.expect("client id: ")
+    child.sendeof()
+    child.expect("stopped")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 2
+    assert not os.path.exists(f"{brokerctl.home}/config.toml")
