@@ -63,13 +63,15 @@ class Guard:
             deadline = time.monotonic() + LOCK_S
             self._locked = self._stack.enter_context(self._store.lock_grant(self._key, deadline))
             self._stack.enter_context(signals_wait())
-            # The intent of a refresh that was cut off explains a grant's death: it is kept.
-            self._locked.intend(self._locked.state.earlier_intent or self._intent(self._locked))
+            # The intent of a refresh that was cut off explains a grant's death: it is kept, and
+            # written again all the same, which proves that the store is writable.
+            kept = _cut_off(self._locked)
+            self._locked.intend(self._intent(self._locked) if kept is None else kept)
         return self._locked
 
     def withdraw(self) -> None:
         """Clear our own intent."""
-        if self._locked is not None and self._locked.state.earlier_intent is None:
+        if self._locked is not None and _cut_off(self._locked) is None:
             self._locked.withdraw()
 
     def _release(self, *, is_pending: bool) -> None:
@@ -89,3 +91,8 @@ class Guard:
             pid=os.getpid(),
             host=os.uname().nodename,
         )
+
+
+def _cut_off(locked: LockedGrant) -> Intent | None:
+    found = locked.state.earlier_intent
+    return found if found is not None and found.kind == "refresh" else None

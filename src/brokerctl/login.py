@@ -11,7 +11,7 @@ import time
 
 from brokerctl import policy
 from brokerctl.broker import Order
-from brokerctl.errors import BrokerError, DeniedError
+from brokerctl.errors import BrokerError, DeniedError, LoginNeededError
 from brokerctl.guard import LOCK_S, Guard
 from brokerctl.model import Grant, Queued, Value
 from brokerctl.oauth.grants import find_flow
@@ -124,6 +124,8 @@ class Login:
                 rule="same subject",
             )
         endings = tuple(revoker.retry(profile, order.grant_key))
+        if endings and token.generation:
+            self._refuse_ended(order, token)
         can_refresh = answer.refresh_token is not None
         return _logged_in(order, token, answer.id_sub, can_refresh=can_refresh, endings=endings)
 
@@ -185,6 +187,27 @@ class Login:
                     locked.settle(token.fingerprint, "unknown")
                 else:
                     locked.settle(token.fingerprint, "local_only")
+
+    def _refuse_ended(self, order: Order, token: Token) -> None:
+        """Say so at once where the issuer ended the new grant together with the one before.
+
+        One that remembers a consent (oidc-provider does) may hang both on it.
+        """
+        profile, name = order.profile, order.profile.name
+        deadline = time.monotonic() + profile.timeout_s
+        try:
+            is_active = self.link.introspect(profile, token.value, "access_token", deadline)
+        except BrokerError:
+            return  # not known, as where there is no introspection
+        if is_active is not False:
+            return
+        why = "the issuer ended it together with the grant before it"
+        with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
+            locked.end(token.generation, why)
+        self.log.append("grant.ended", _fields(order) | {"reason": why}, durable=True)
+        raise LoginNeededError(
+            f"the new grant for '{name}' is dead: {why}", hint=f"run 'brokerctl login {name}' again"
+        )
 
     def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer) -> None:
         if answer.refresh_token is not None:

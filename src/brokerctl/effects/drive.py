@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 Step = Send | Wait | ShowUserCode | Listen | Visit
-_URL_CHARS = 4096
+_URL_CHARS = 16384
 _QR_CHARS = 512
 
 
