@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -231,6 +232,35 @@ class TestPassphrase(KeeperContract):
         assert (done.keeper, done.for_s) == ("passphrase", 60)
         lock(home, environ)
 
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('"ops":3', '"ops":1'),
+            ('"ops":3', '"ops":4294967295'),
+            ('"memory":134217728', '"memory":8192'),
+            ('"memory":134217728', '"memory":1099511627776'),
+            ('"kdf":"argon2id"', '"kdf":"md5"'),
+            ('"salt":"', '"salt":"00'),
+        ],
+    )
+    def test_edited_parameters_are_refused_unused(
+        self, home: Folder, environ: dict[str, str], old: str, new: str
+    ) -> None:
+        """Cheap, dear or foreign parameters end at once, before any memory is taken."""
+        create_ring(home, {**environ, "BROKERCTL_KEEPER": "passphrase"})
+        lock(home, environ)
+        folder = home.child("keys")
+        assert folder is not None
+        text = (folder.read("keeper.json") or b"").decode()
+        assert old in text
+        folder.write("keeper.json", text.replace(old, new).encode())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began = time.monotonic()
+        with pytest.raises(StoreError, match="passphrase's"):
+            keys.open_ring(home, environ)
+        assert time.monotonic() - began < 1
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+
 
 class TestKeyring(KeeperContract):
     """The Secret Service of a real gnome-keyring over a real bus."""
@@ -306,6 +336,23 @@ def test_a_hung_keyring_is_given_up(tmp_path: Path) -> None:
             Keyring(Means(folder, desktop.environ), answer_s=0.3).make("ab" * 16)
         assert time.monotonic() - began < 20
         desktop.stop(signal=signal.SIGCONT)
+
+
+@pytest.mark.parametrize("printed", ["", "ready", "ready\\nnonsense", "ready\\n[1]", "no"])
+def test_a_keyring_process_that_fails_is_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str
+) -> None:
+    """Whatever Python or the libraries print or break, the error is ours."""
+    fake = tmp_path / "python"
+    fake.write_text(f"#!/bin/sh\nprintf '{printed}\\n'\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    means = Means(_home(str(tmp_path / "keys")), {})
+    with pytest.raises(KeyLockedError, match="the OS keyring"):
+        Keyring(means, answer_s=0.5).make("ab" * 16)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    with pytest.raises(KeyLockedError, match="does not start"):
+        Keyring(means).make("ab" * 16)
 
 
 def test_no_keyring_means_the_file_said_once(tmp_path: Path) -> None:

@@ -178,6 +178,15 @@ def test_another_user_finds_nothing(wrap_id: str) -> None:
         pytest.skip("the sources can't be read as another user")
 
 
+def test_another_user_namespace_finds_nothing(wrap_id: str) -> None:
+    """In a rootless container `@u` is another one: the key is absent and nothing breaks."""
+    assert Kernel().put(wrap_id, KEY, 60)
+    wrapper = (require_tool("unshare"), "--user", "--map-root-user")
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("user namespaces are not allowed here")
+    assert _in_child(FIND, wrap_id, wrapper=wrapper) == "False"
+
+
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
 def test_seccomp_in_the_real_process(home: Folder, error: str) -> None:
     """With both system calls refused by the kernel, opening works through the keeper alone."""

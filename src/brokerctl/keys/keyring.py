@@ -90,33 +90,43 @@ class Keyring:
         return found if isinstance(found, str) else None
 
     def _converse(self, request: bytes) -> dict[str, Any]:
-        child = subprocess.Popen(
-            [sys.executable, "-I", _CHILD],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self._environ,
-        )
         try:
-            if child.stdin is None or child.stdout is None:  # pragma: no cover - both are pipes
-                raise KeyLockedError("no pipe to the OS keyring's process")
-            try:
-                child.stdin.write(request)
-                child.stdin.close()
-            except BrokenPipeError:
-                raise KeyLockedError("the keyring library does not start") from None
-            if _line(child.stdout.fileno(), _START_S) != b"ready":
-                raise KeyLockedError("the keyring library does not start")
-            found = jsonlite.loads(_line(child.stdout.fileno(), self._answer_s) or b"{}")
+            child = subprocess.Popen(
+                [sys.executable, "-I", _CHILD],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=self._environ,
+            )
+        except OSError as error:
+            raise KeyLockedError("the OS keyring's process does not start") from error
+        try:
+            line = _exchange(child, request, self._answer_s)
         finally:
             child.kill()
             child.wait()
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None and not pipe.closed:
                     pipe.close()
-        if not found:
+        if not line:
             raise KeyLockedError(f"the OS keyring gave no answer within {self._answer_s:g} s")
-        return dict(found)
+        try:
+            return dict(jsonlite.loads(line))
+        except (ValueError, TypeError):
+            raise KeyLockedError("the OS keyring's process answered nonsense") from None
+
+
+def _exchange(child: subprocess.Popen[bytes], request: bytes, answer_s: float) -> bytes:
+    if child.stdin is None or child.stdout is None:  # pragma: no cover - both are pipes
+        return b""
+    try:
+        child.stdin.write(request)
+        child.stdin.close()
+    except BrokenPipeError:
+        raise KeyLockedError("the OS keyring's process does not start") from None
+    if _line(child.stdout.fileno(), _START_S) != b"ready":
+        raise KeyLockedError("the OS keyring's process does not start")
+    return _line(child.stdout.fileno(), answer_s)
 
 
 def _line(fd: int, wait_s: float) -> bytes:
