@@ -1,0 +1,215 @@
+"""Check, gc, re-sealing under new keys, backup and restore."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl.errors import DamagedError, StoreError
+from brokerctl.keys.ring import new_keys, new_ring
+from brokerctl.store.archive import backup, restore
+from brokerctl.store.envelope import GRANT, METADATA, PLAN, QUEUE, SECRET, TOKEN
+from brokerctl.store.maintenance import check, gc, reseal
+from brokerctl.store.names import plain_name
+from tests.store_room import (
+    GRANT_KEY,
+    NOW,
+    RING,
+    TOKEN_KEY,
+    log_in,
+    make_queued,
+    open_store,
+    soon,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from brokerctl.store.file import FileStore
+
+KEY = bytes(range(32))
+KDF = {"kdf": "argon2id", "salt": "00" * 16}
+SECRET_NAME = plain_name(RING.name_key, "secret", "client")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """Return a store with a grant, a token, a queue and a secret."""
+    made = open_store(str(tmp_path / "store"))
+    log_in(made)
+    with made.lock_grant(GRANT_KEY, soon()) as locked:
+        locked.enqueue(make_queued("old"))
+    made.put_sealed(SECRET, SECRET_NAME, b"hunter2")
+    return made
+
+
+def _derive(kdf: dict[str, Any]) -> bytes:
+    assert kdf == KDF
+    return KEY
+
+
+def _damage(store: FileStore, kind: int) -> None:
+    (name,) = store.disk.names(kind)
+    folder, file_name = store.disk.place(kind, name)
+    folder.write(file_name, b"BKR1 and nothing that opens" + bytes(60))
+
+
+def test_check_counts_what_opens(store: FileStore) -> None:
+    """A whole store has no findings."""
+    report = check(store)
+    assert report.is_whole
+    assert {kind: count for kind, count in report.counts.items() if count} == {
+        GRANT: 1,
+        TOKEN: 1,
+        QUEUE: 1,
+        SECRET: 1,
+    }
+
+
+def test_check_names_the_damage_and_mends_when_told(store: FileStore) -> None:
+    """Without `mend` nothing moves; with it the damaged entry is aside and the rest is whole."""
+    _damage(store, TOKEN)
+    (damage,) = check(store).damaged
+    assert (damage.kind, damage.aside) == (TOKEN, None)
+    (mended,) = check(store, mend=True).damaged
+    report = check(store)
+    assert report.is_whole
+    assert report.aside == (mended.aside,)
+
+
+def test_reseal_leaves_nothing_under_the_old_key(store: FileStore) -> None:
+    """After new keys every entry opens without the old seal key."""
+    ring = new_keys(RING)
+    newer = open_store(store.disk.folder.path, ring=ring)
+    report = reseal(newer)
+    assert (report.resealed, report.left) == (4, ())
+    assert reseal(newer).resealed == 0
+    only_new = open_store(store.disk.folder.path, ring=ring.without("seal", (1,)))
+    assert check(only_new).is_whole
+    assert only_new.find_token(TOKEN_KEY, NOW, 0) is not None
+    assert sum(check(only_new).counts.values()) == 4
+
+
+def test_reseal_reports_what_it_could_not_open(store: FileStore) -> None:
+    """A damaged entry keeps nobody from the rest."""
+    _damage(store, TOKEN)
+    newer = open_store(store.disk.folder.path, ring=new_keys(RING))
+    report = reseal(newer)
+    assert report.resealed == 3
+    assert [damage.kind for damage in report.left] == [TOKEN]
+
+
+def test_gc_removes_what_nobody_needs_and_nothing_else(store: FileStore) -> None:
+    """Unfinished writes, old plans and metadata, long ended slots; never a grant, lock or queue."""
+    store.put_sealed(PLAN, "a" * 64, b"plan")
+    store.put_sealed(METADATA, "a" * 64, b"metadata")
+    folder, _ = store.disk.place(GRANT, "a" * 64)
+    folder.write(".tmp-0011223344556677", b"half")
+    nothing = gc(store, time.time())
+    assert set(nothing.as_dict().values()) == {0}
+    done = gc(store, max(time.time(), NOW) + 100 * 86400)
+    assert (done.unfinished, done.plans, done.metadata, done.slots) == (1, 1, 1, 1)
+    assert store.find_grant(GRANT_KEY) is not None
+    assert len(store.disk.child("locks").names()) >= 1
+    assert len(list(store.entries(QUEUE))) == 1
+
+
+def test_a_backup_comes_back_under_another_ring(store: FileStore, tmp_path: Path) -> None:
+    """Another machine has other keys: names, seals and fingerprints are made anew."""
+    data, made = backup(store, KEY, KDF, ("client", "another"))
+    assert (made.counts, made.damaged) == ({GRANT: 1, TOKEN: 1, QUEUE: 1, SECRET: 1}, ())
+    ring = new_ring()
+    other = open_store(str(tmp_path / "other"), ring=ring)
+    report = restore(other, data, _derive)
+    assert (len(report.restored), report.kept, report.is_partial) == (4, (), False)
+    token = other.find_token(TOKEN_KEY, NOW, 0)
+    assert token is not None
+    assert (token.value.reveal(), token.fingerprint) == ("t1", ring.fingerprint("t1"))
+    assert other.find_grant(GRANT_KEY) == store.find_grant(GRANT_KEY)
+    assert other.find_sealed(SECRET, plain_name(ring.name_key, "secret", "client")) == b"hunter2"
+
+
+def test_a_secret_that_no_profile_named_is_reported(store: FileStore, tmp_path: Path) -> None:
+    """Its place on another machine is unknown: exit 9, never lost in silence."""
+    data, _ = backup(store, KEY, KDF)
+    other = open_store(str(tmp_path / "other"), ring=new_ring())
+    report = restore(other, data, _derive)
+    assert report.is_partial
+    assert [damage.kind for damage in report.refused] == [SECRET]
+
+
+def test_restore_never_replaces_a_higher_generation(store: FileStore) -> None:
+    """What is here is as new or newer: it stays, and the older token is not served again."""
+    data, _ = backup(store, KEY, KDF)
+    log_in(store, "r2", "t2")
+    report = restore(store, data, _derive)
+    assert (report.restored, len(report.kept)) == ((), 4)
+    grant = store.find_grant(GRANT_KEY)
+    assert grant is not None
+    assert (grant.generation, grant.refresh_token and grant.refresh_token.reveal()) == (2, "r2")
+
+
+def test_restore_refuses_what_the_lock_file_knows_to_be_older(store: FileStore) -> None:
+    """The grant is gone, its mark is not: an older generation would be redeemed twice."""
+    data, _ = backup(store, KEY, KDF)
+    log_in(store, "r2", "t2")
+    (name,) = store.disk.names(GRANT)
+    store.disk.remove(GRANT, name)
+    report = restore(store, data, _derive)
+    assert report.is_partial
+    assert "rolled back" in report.refused[0].why
+    assert store.find_grant(GRANT_KEY) is None
+
+
+def test_restore_brings_back_what_was_lost(store: FileStore) -> None:
+    """The same generation as the highest seen is the one that was lost."""
+    data, _ = backup(store, KEY, KDF)
+    for kind in (GRANT, TOKEN, QUEUE):
+        (name,) = store.disk.names(kind)
+        store.disk.remove(kind, name)
+    assert len(restore(store, data, _derive).restored) == 3
+    assert store.find_token(TOKEN_KEY, NOW, 0) is not None
+
+
+def test_an_altered_archive_changes_nothing(store: FileStore, tmp_path: Path) -> None:
+    """Every byte counts, the header's too; and nothing may be missing or follow."""
+    data, _ = backup(store, KEY, KDF)
+    other = open_store(str(tmp_path / "other"))
+    header = data.index(b"\n")
+    wrong = [data[:-1], data + b"x", data[: header + 1], b"", data[header + 1 :]]
+    wrong += [data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :] for at in range(0, len(data), 97)]
+    for altered in wrong:
+        with pytest.raises((DamagedError, StoreError, AssertionError)):
+            restore(other, altered, _derive)
+    with pytest.raises(DamagedError, match="another passphrase"):
+        restore(other, data, lambda _: bytes(32))
+    assert sum(check(other).counts.values()) == 0
+
+
+def test_an_archive_of_many_pieces_opens(store: FileStore, tmp_path: Path) -> None:
+    """More than one piece of the stream, cut at the piece's end too."""
+    store.put_sealed(SECRET, "a" * 64, bytes(200_000))
+    data, _ = backup(store, KEY, KDF)
+    assert len(restore(open_store(str(tmp_path / "other")), data, _derive).restored) == 5
+    cut = data.index(b"\n") + 1 + 24 + 2 * (64 * 1024 + 17)
+    with pytest.raises(DamagedError, match="cut short"):
+        restore(store, data[:cut], _derive)
+
+
+def test_a_newer_archive_is_refused_by_version(store: FileStore) -> None:
+    """Named, with what to do."""
+    data, _ = backup(store, KEY, KDF)
+    with pytest.raises(StoreError, match="version 2") as raised:
+        restore(store, data.replace(b'"version":1', b'"version":2', 1), _derive)
+    assert "the version of brokerctl that wrote it" in (raised.value.hint or "")
+
+
+def test_a_damaged_entry_is_left_out_of_a_backup_and_named(store: FileStore) -> None:
+    """The rest is saved."""
+    _damage(store, TOKEN)
+    _, report = backup(store, KEY, KDF)
+    assert [damage.kind for damage in report.damaged] == [TOKEN]
+    assert report.counts[GRANT] == 1
