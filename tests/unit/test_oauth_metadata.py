@@ -134,6 +134,17 @@ def test_an_endpoint_on_another_origin_stops_everything() -> None:
     assert caught.value.hint == "if that is right, run 'brokerctl login p'"
 
 
+def test_a_new_endpoint_must_be_where_the_issuer_is() -> None:
+    """One that was not there before can't lead to an origin that nobody has seen."""
+    old = metadata(revocation_endpoint=None, token_endpoint="https://tokens.example.com/t")
+    for url in (f"{ISSUER}/revoke", "https://tokens.example.com/revoke"):
+        new = old.replace(revocation_endpoint=url)
+        assert md.endpoints_moved(old, new) is None
+    new = old.replace(revocation_endpoint="https://evil.example.com/revoke")
+    assert md.endpoints_moved(old, new) == "revocation_endpoint"
+    assert md.endpoints_moved(new, old) is None
+
+
 def test_metadata_comes_back_from_the_store() -> None:
     """Rendering and parsing keep every field."""
     kept = metadata(fetched_at=5.5, max_age_s=60, iss_in_callback=True, scopes_supported=("a",))

@@ -177,13 +177,21 @@ def with_configured(metadata: Metadata, profile: Profile) -> Metadata:
 def endpoints_moved(old: Metadata, new: Metadata) -> str | None:
     """Return the name of the first endpoint whose origin changed, or None.
 
-    Security: until a person logs in again, a moved endpoint is not sent a grant.
+    Security: until a person logs in again, a moved endpoint is not sent a grant; nor is one that
+    was not there before, unless it is where the issuer or another known endpoint is.
     """
+    known = {_origin(old.issuer)} | {
+        _origin(url) for name in ENDPOINTS if (url := getattr(old, name))
+    }
     for name in ENDPOINTS:
         before, after = getattr(old, name), getattr(new, name)
-        if before and after and parse_url(before).origin != parse_url(after).origin:
+        if after and _origin(after) not in ({_origin(before)} if before else known):
             return name
     return None
+
+
+def _origin(url: str) -> str:
+    return parse_url(url).origin
 
 
 def refuse_moved(old: Metadata, new: Metadata, profile: str) -> None:
