@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -276,6 +278,11 @@ def test_a_plan_of_another_kind_is_none(data: bytes) -> None:
     assert parse_plan(data) is None
 
 
+PLAIN_PIECES = ["https://", "http://", "a", "evil", ".", "com", ":", "443", "0", "/", "-"]
+EVIL_PIECES = ["@", "[", "]", "::1", "\\", "?", "#", "%2e", "127.1", "0x7f", "*", "\t", "\n", " "]
+HOST_PIECES = st.sampled_from([*PLAIN_PIECES, *EVIL_PIECES, "\uff47", "\u3002", "xn--a"])
+
+
 @given(st.text(max_size=40))
 @example("https://github.com\t.evil.com/")
 @example("https://example.com@evil.com")
@@ -289,9 +296,21 @@ def test_a_url_that_is_accepted_has_one_reading(text: str) -> None:
     assert url.host.isascii()
 
 
-PLAIN_PIECES = ["https://", "http://", "a", "evil", ".", "com", ":", "443", "0", "/", "-"]
-EVIL_PIECES = ["@", "[", "]", "::1", "\\", "?", "#", "%2e", "127.1", "0x7f", "*", "\t", "\n", " "]
-HOST_PIECES = st.sampled_from([*PLAIN_PIECES, *EVIL_PIECES, "\uff47", "\u3002", "xn--a"])
+@given(st.lists(HOST_PIECES, max_size=8).map("".join))
+@example("https://[2001:db8::1]:8443/x")
+@example("https://a.com:443")
+@example("https://xn--bcher-kva.example/?x#@evil.com")
+def test_those_who_connect_read_the_same_host(text: str) -> None:
+    """What is accepted means the same scheme, host and port to the HTTP client and to urllib."""
+    try:
+        url = hosts.parse_url(text)
+    except UsageError:
+        return
+    theirs, standard = httpx2.URL(text), urlsplit(text)
+    wanted = (url.scheme, url.host.strip("[]"), url.port)
+    default = {"https": 443, "http": 80}[url.scheme]
+    assert (theirs.scheme, theirs.raw_host.decode().strip("[]"), theirs.port or default) == wanted
+    assert (standard.scheme, standard.hostname, standard.port or default) == wanted
 
 
 @given(st.lists(HOST_PIECES, max_size=8).map("".join))

@@ -21,17 +21,19 @@ def run_bounded(
     limit: int,
     *,
     given: bytes | None = None,
+    is_quiet: bool = False,
 ) -> tuple[int, bytes]:
     """Return (exit code, output); OSError if it can't start, TimeoutError if it doesn't end.
 
-    Its errors go to our stderr. `given` is written to its stdin and must be small; without it
-    there is none. Not waited for: whatever it started and left behind with its output open.
+    Its errors go to our stderr unless `is_quiet`. `given` is written to its stdin and must be
+    small; without it there is none. Whatever it started and left behind is not waited for.
     """
     deadline = time.monotonic() + timeout_s
     child = subprocess.Popen(
         list(words),
         stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if is_quiet else None,
         env=dict(environ),
         cwd="/",  # an entry of PATH like `.` means nothing of the working folder's
     )

@@ -136,7 +136,7 @@ def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) 
     words = [sys.executable, "-I", _KEYRING_CHILD]
     try:
         line = json.dumps(request).encode() + b"\n"
-        _, output = run_bounded(words, kept, timeout_s, MAX_SECRET_BYTES, given=line)
+        _, output = run_bounded(words, kept, timeout_s, MAX_SECRET_BYTES, given=line, is_quiet=True)
         answer = json.loads(output.splitlines()[-1])
     except (OSError, ValueError, IndexError) as error:
         raise UsageError(f"the OS keyring did not answer for '{target}'") from error
