@@ -53,11 +53,6 @@ class SmallLog:
         self.clock = Clock()
         self.log = Log(folder, ring, system=system, clock=self.clock, rotate=rotate)
 
-    def __del__(self) -> None:
-        """Give the folder back: some tests make hundreds of logs."""
-        if hasattr(self, "log"):
-            os.close(self.log.folder.fd)
-
     def fill(self, count: int, **fields: object) -> SmallLog:
         """Append so many hand-outs."""
         for number in range(count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from brokerctl.audit.record import (
@@ -22,20 +22,26 @@ WORDS = st.text(max_size=40)
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)  # lone surrogates too
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | ANY_TEXT
 LONG = st.builds(lambda n, char: n * char, st.integers(0, 6000), st.sampled_from('aé😀"\0'))
+PLACE = {"host": "h" * 64, "boot": "b" * 36, "pid_ns": 4026531836}
 NAMES = ANY_TEXT.map("x".__add__)
+WIDE = st.builds(lambda n, leaf: n * [leaf], st.integers(0, 200), LEAVES | LONG)
 VALUES = st.recursive(
-    LEAVES | LONG,
-    lambda inner: st.lists(inner, max_size=70) | st.dictionaries(NAMES, inner, max_size=9),
-    max_leaves=100,
+    LEAVES | LONG | WIDE,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
 )
+MANY = st.builds(lambda n, value: {f"x{i}": value for i in range(n)}, st.integers(0, 300), VALUES)
 
 
-@settings(max_examples=60)
-@given(st.dictionaries(NAMES, VALUES, max_size=60))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
+@given(st.dictionaries(NAMES, VALUES, max_size=8) | MANY)
+@example({"exe": "/usr/\udc80", "x\ud800": ["\udfff", {"\ud83d": "\ude00"}]})
 def test_any_fields_make_one_short_line_of_strict_json(fields: dict[str, Any]) -> None:
     """A cut never falls into a character, an escape or a bracket."""
     line, head = close_line(
-        RING, Head(seq=10**18 - 2, mac=START_OF_CHAIN.mac), render_body("e" * 40, fields, START)
+        RING,
+        Head(seq=10**18 - 2, mac=START_OF_CHAIN.mac),
+        render_body("e" * 40, fields, START, PLACE),
     )
     assert len(line) <= MAX_BYTES
     assert line.isascii()

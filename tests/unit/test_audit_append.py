@@ -13,6 +13,7 @@ from brokerctl.errors import AuditError
 from brokerctl.jsonlite import loads
 from brokerctl.keys.ring import new_ring
 from brokerctl.model import Requester
+from brokerctl.system import SYSTEM, System
 from tests.audit_log import RING, SmallLog
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def test_numbers_count_from_one_and_are_returned(small: SmallLog) -> None:
     """The caller may name the record that it wrote."""
     assert [small.log.append("e", {}) for _ in range(3)] == [1, 2, 3]
     assert small.log.append("e", {}, durable=True) == 4
+
+
+def test_a_record_says_where_it_was_written(small: SmallLog) -> None:
+    """A pid means something only with its host, boot and namespace."""
+    small.write(b"half")
+    small.fill(1)
+    for line in small.lines()[1:]:
+        record = loads(line)
+        assert record["host"] == os.uname().nodename
+        assert len(record["boot"]) == 36
+        assert record["pid_ns"] == os.stat("/proc/self/ns/pid").st_ino
 
 
 def test_files_are_private(small: SmallLog) -> None:
@@ -171,6 +183,24 @@ def test_rotation_keeps_the_chain(tmp_path: Path) -> None:
     assert closed == [f"log-{seq}" for seq in first]
     assert small.verify(parse=True).is_whole
     assert small.verify().segments == len(closed) + ("log" in small.names())
+
+
+def test_a_rotation_that_fails_is_tried_again(tmp_path: Path) -> None:
+    """The record is written: the token may leave, and the next writer closes the file."""
+
+    class Stuck(System):
+        """Can't rename."""
+
+        def rename(self, *_: object, **__: object) -> None:
+            """Fail."""
+            raise PermissionError(13, "no")
+
+    small = SmallLog(tmp_path, rotate=1, system=Stuck()).fill(2)
+    assert small.names() == ["log", "log.lock"]
+    small.log.system = small.log.folder.system = SYSTEM
+    small.fill(1)
+    assert small.names() == ["log-1", "log.lock"]
+    assert small.verify().records == 3
 
 
 def test_a_crash_between_rename_and_new_file_loses_nothing(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_holder_that_dies_gives_the_lock_back(
 def test_a_holder_elsewhere_is_named_with_its_host(small: SmallLog) -> None:
     """Folders are shared by containers and machines: a number alone would mislead."""
     mine = lock.acquire(small.log.folder)
-    os.pwrite(mine, b"77 elsewhere".ljust(127) + b"\n", 0)
+    os.pwrite(mine, b"77 elsewhere 1".ljust(127) + b"\n", 0)
     with pytest.raises(AuditError, match="process 77 on 'elsewhere'") as caught:
         small.fill(1)
     assert caught.value.hint is None

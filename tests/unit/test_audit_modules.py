@@ -21,6 +21,7 @@ ALLOWED = {
     "brokerctl.audit",
     "brokerctl.audit.append",
     "brokerctl.audit.lock",
+    "brokerctl.audit.place",
     "brokerctl.audit.record",
     "brokerctl.audit.repeats",
     "brokerctl.audit.tail",

@@ -44,7 +44,7 @@ def test_a_requester_is_recorded_with_its_fields() -> None:
     assert fields["requester"]["parents"] == [["sh", None]]
 
 
-@pytest.mark.parametrize("name", ["v", "seq", "kid", "time", "event", "prev", "mac", "cut"])
+@pytest.mark.parametrize("name", ["v", "seq", "kid", "time", "event", "prev", "mac", "cut", "host"])
 def test_no_caller_can_write_the_records_own_fields(name: str) -> None:
     """A second `mac` or `seq` would make two readers see two records."""
     with pytest.raises(ValueError, match="own field"):

@@ -6,6 +6,7 @@ import os
 import time
 
 from brokerctl.audit.lock import acquire, open_private
+from brokerctl.audit.place import read_place
 from brokerctl.audit.record import close_line, render_body
 from brokerctl.audit.repeats import (
     Counter,
@@ -55,6 +56,7 @@ class Log:
         self.clock = clock
         self.rotate = rotate
         self.search = SEARCH_BYTES
+        self.place: dict[str, Any] | None = None  # read at the first append
 
     def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
         """Write one record and return its sequence number, or raise AuditError.
@@ -63,7 +65,9 @@ class Log:
         that repeats one of the last minute is counted, and the first one's number returned.
         """
         now = self.clock()
-        body = render_body(event, fields, now)
+        if self.place is None:
+            self.place = read_place(self.system)
+        body = render_body(event, fields, now, self.place)
         what = name_refusal(self.ring, event, fields) if is_refusal(event, fields) else None
         try:
             return self._append(body, what, now, durable=durable)
@@ -97,7 +101,7 @@ class Log:
                 return again[1]
             kept, ended = split_ended(counters, micros, room=1 if what else 0)
             fd, size = open_private(self.folder, LOG, os.O_APPEND)
-            seq, size = self._write(fd, size, [*_repeated(ended, now), body], now)
+            seq, size = self._write(fd, size, [*self._repeated(ended, now), body], now)
             if what:
                 kept.append(Counter(what=what, seq=seq, since=micros))
             if kept != counters:
@@ -127,7 +131,7 @@ class Log:
             head = head.replace(seq=head.seq + tail.damage.lines)  # edited lines keep their numbers
         is_open = tail.damage is not None and tail.damage.ends_open and not tail.is_empty
         data = b"\n" if is_open else b""
-        for body in [*_explained(tail, now), *bodies]:
+        for body in [*self._explained(tail, now), *bodies]:
             line, head = close_line(self.ring, head, body)
             data += line
         written = self.system.write(fd, data)
@@ -167,21 +171,22 @@ class Log:
             if fd >= 0:
                 self.system.close(fd)
 
+    def _repeated(self, ended: list[Counter], now: float) -> list[bytes]:
+        return [self._own("log.repeated", {"of": c.seq, "count": c.count}, now) for c in ended]
 
-def _repeated(ended: list[Counter], now: float) -> list[bytes]:
-    return [render_body("log.repeated", {"of": c.seq, "count": c.count}, now) for c in ended]
+    def _explained(self, tail: Tail, now: float) -> list[bytes]:
+        """Render the record that must come first: a new segment's, or one that names the damage."""
+        fields: dict[str, Any] = {}
+        if tail.damage is not None:
+            fields = {
+                "skipped": tail.damage.skipped,
+                "lines": tail.damage.lines,
+                "hash": tail.damage.hash,
+            }
+        if tail.closed is not None:
+            found = {"found": tail.damage.event} if tail.damage is not None else {}
+            return [self._own("log.continued", {"segment": tail.closed, **found, **fields}, now)]
+        return [self._own(tail.damage.event, fields, now)] if tail.damage is not None else []
 
-
-def _explained(tail: Tail, now: float) -> list[bytes]:
-    """Render the record that must come first: a new segment's, or one that names the damage."""
-    fields: dict[str, Any] = {}
-    if tail.damage is not None:
-        fields = {
-            "skipped": tail.damage.skipped,
-            "lines": tail.damage.lines,
-            "hash": tail.damage.hash,
-        }
-    if tail.closed is not None:
-        found = {"found": tail.damage.event} if tail.damage is not None else {}
-        return [render_body("log.continued", {"segment": tail.closed, **found, **fields}, now)]
-    return [render_body(tail.damage.event, fields, now)] if tail.damage is not None else []
+    def _own(self, event: str, fields: dict[str, Any], now: float) -> bytes:
+        return render_body(event, fields, now, self.place)

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 
+from brokerctl.audit.place import read_host, read_pid_ns
 from brokerctl.errors import AuditError
 from brokerctl.files import checked_file, refused
 
@@ -74,8 +75,8 @@ def acquire(folder: Folder) -> int:
         try:
             _wait(folder, fd, deadline)
             if _is_current(folder, fd):
-                me = f"{system.getpid()} {os.uname().nodename}"[: HOLDER_BYTES - 1]
-                system.pwrite(fd, me.encode("utf-8", "replace").ljust(HOLDER_BYTES - 1) + b"\n", 0)
+                me = f"{system.getpid()} {read_host()} {read_pid_ns(system)}".encode()
+                system.pwrite(fd, me.ljust(HOLDER_BYTES - 1) + b"\n", 0)
                 return fd
         except BaseException:
             system.close(fd)
@@ -114,11 +115,11 @@ def _is_current(folder: Folder, fd: int) -> bool:
 
 def _held(folder: Folder, fd: int) -> AuditError:
     words = folder.system.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace").split()
-    if len(words) != 2 or not words[0].isdigit():  # noqa: PLR2004 - pid and host
+    if len(words) != 3 or not words[0].isdigit():  # noqa: PLR2004 - pid, host, pid namespace
         return AuditError("the log's lock is held by an unknown process")
-    pid, host = words
-    is_here = host == os.uname().nodename
-    where = "" if is_here else f" on {host!r}"
+    pid, *place = words
+    is_here = place == [read_host(), str(read_pid_ns(folder.system))]
+    where = "" if is_here else f" on '{place[0]}' (pid namespace {place[1]})"
     hint = f"kill -CONT {pid}" if is_here and is_stopped(folder, pid) else None
     return AuditError(f"the log's lock is held by process {pid}{where}", hint=hint)
 

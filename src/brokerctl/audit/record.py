@@ -31,7 +31,9 @@ _MAC = b'","mac":"'
 _END = b'"}'
 TRAILER = len(_PREV) + 64 + len(_MAC) + 64 + len(_END)
 _BODY_BYTES = MAX_BYTES - 1 - TRAILER - len(START) - 18 - len(_KEY) - 10 - 1
-_OURS = frozenset(("v", "seq", "kid", "time", "event", "cut", "prev", "mac"))
+_OURS = frozenset(
+    ("v", "seq", "kid", "time", "event", "cut", "host", "boot", "pid_ns", "prev", "mac")
+)
 _CUTS = ((1024, 64), (256, 32), (96, 16), (32, 8), (12, 4), (4, 2))  # (characters, items) kept
 _MAX_DIGITS = 18
 _MAX_DEPTH = 6
@@ -47,15 +49,18 @@ class Head(Value):
 START_OF_CHAIN = Head(seq=0, mac=GENESIS)
 
 
-def render_body(event: str, fields: dict[str, Any], now: float) -> bytes:
-    """Render time, event and fields as ASCII, cut so that the whole line fits."""
+def render_body(
+    event: str, fields: dict[str, Any], now: float, place: dict[str, Any] | None = None
+) -> bytes:
+    """Render time, event, fields and place as ASCII, cut so that the whole line fits."""
     if not _OURS.isdisjoint(fields):
         raise ValueError(f"a record's own field was given: {min(_OURS & fields.keys())}")
-    first = {"time": render_time(now), "event": event}
+    first, last = {"time": render_time(now), "event": event}, place or {}
     plain = {_plain(name, 0): _plain(value, 0) for name, value in fields.items()}
-    text = dumps({**first, **plain})
+    text = dumps({**first, **plain, **last})
     if len(text) > _BODY_BYTES + 2:
-        text = dumps({**first, **_cut_to_fit(plain, _BODY_BYTES + 2 - len(dumps(first)))})
+        room = _BODY_BYTES + 2 - len(dumps({**first, **last}))
+        text = dumps({**first, **_cut_to_fit(plain, room), **last})
     return text[1:-1].encode("ascii")
 
 
