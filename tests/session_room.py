@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 import subprocess
@@ -18,6 +19,10 @@ class Room:
         self.folder = folder
         self.runtime = os.path.join(folder, "run")
         os.mkdir(self.runtime, 0o700)
+
+    def token(self, profile: str) -> str:
+        """Return the token that the driver makes up; no other room has the same."""
+        return f"token-of-{profile}-{binascii.crc32(self.folder.encode()):010}"
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the environment of the driver."""

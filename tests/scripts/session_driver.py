@@ -6,6 +6,7 @@ nothing below the room. SESSION_TEST_FOLDER is where everything is noted.
 
 from __future__ import annotations
 
+import binascii
 import os
 import sys
 import time
@@ -97,7 +98,7 @@ def get(request: TokenRequest) -> AccessToken:
     if name == "slow":
         time.sleep(30)
     return AccessToken(
-        value=Secret(f"token-of-{name}-0123456789"),
+        value=Secret(f"token-of-{name}-{binascii.crc32(FOLDER.encode()):010}"),
         token_type="Bearer",
         expires_at=None if name == "endless" else time.time() + 3600,
         scopes=request.scopes or (),

@@ -102,17 +102,17 @@ def test_variables(room: Room) -> None:
         name.decode(): value.decode() for name, value in found.items() if b"token-of" in value
     }
     assert tokens == {
-        "PERSON_TOKEN": "token-of-person-0123456789",
-        "NAMED_BY_PROFILE": "token-of-named-0123456789",
-        "MINE": "token-of-service-0123456789",
-        "TOO": "token-of-service-0123456789",
+        "PERSON_TOKEN": room.token("person"),
+        "NAMED_BY_PROFILE": room.token("named"),
+        "MINE": room.token("service"),
+        "TOO": room.token("service"),
     }
 
 
 def test_default_profile(room: Room) -> None:
     """BROKERCTL_PROFILE is meant where none is named."""
     done = room.run("--", "sh", "-c", "echo $PERSON_TOKEN", env={"BROKERCTL_PROFILE": "person"})
-    assert done.stdout == b"token-of-person-0123456789\n"
+    assert done.stdout == f"{room.token('person')}\n".encode()
 
 
 def test_secrets_of_ours_are_not_inherited(room: Room) -> None:
@@ -144,7 +144,7 @@ def test_private_file(room: Room) -> None:
     script = 'stat -c %a "$F" "$(dirname "$F")"; cat "$F"; echo; echo "$F"; env'
     done = room.run("--file", "F=service", "--", "sh", "-c", script)
     lines = done.stdout.decode().split("\n")
-    assert lines[:3] == ["600", "700", "token-of-service-0123456789"]
+    assert lines[:3] == ["600", "700", room.token("service")]
     assert lines[3].startswith(room.runtime)
     assert done.stdout.count(b"token-of") == 1
     assert os.listdir(room.runtime) == []
@@ -164,7 +164,7 @@ def test_private_file_falls_back(room: Room) -> None:
             env={"XDG_RUNTIME_DIR": wrong},
         )
         path, token = done.stdout.decode().split("\n")
-        assert token == "token-of-person-0123456789"
+        assert token == room.token("person")
         assert not os.path.exists(os.path.dirname(path))
 
 

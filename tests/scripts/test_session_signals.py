@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -118,6 +120,19 @@ def test_stop_and_continue_without_a_shell(room: Room) -> None:
     assert process.returncode == 5
 
 
+def test_child_that_ends_as_it_is_continued(room: Room) -> None:
+    """A child that ends at once when both are continued costs no exit code, however they race."""
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP); os._exit(5)"
+    words = ("-p", "person", "--", sys.executable, "-S", "-c", code)
+    for turn in range(12):
+        with room.start(*words) as process:
+            child = child_of(process.pid)
+            wait_until(functools.partial(is_stopped, child))
+            for pid in (child, process.pid) if turn % 2 else (process.pid, child):
+                os.kill(pid, signal.SIGCONT)
+        assert process.returncode == 5
+
+
 def test_continuing_the_supervisor_continues_the_child(room: Room) -> None:
     """SIGCONT to us alone reaches a stopped child."""
     words = ("-p", "person", "--", "sh", "-c", "echo up; read line; exit 5")
@@ -159,6 +174,12 @@ def test_killed_while_tokens_are_obtained(room: Room) -> None:
         process.kill()
     room.run("settle")
     assert room.notes("settled")[-1]["ended"] == ["slow"]
+
+
+def is_stopped(pid: int) -> bool:
+    """Say whether a process is stopped."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "T"
 
 
 def child_of(pid: int) -> int:

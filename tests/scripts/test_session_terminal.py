@@ -130,9 +130,9 @@ def test_stop_and_background(shell: Shell) -> None:
     time.sleep(0.2)
     shell.child.sendcontrol("z")
     assert "Stopped" in shell.prompt()
-    shell.run("bg")
-    wait_for(shell.child, "finished")
-    assert "3" in shell.run("wait %1; echo code=$?")
+    said = shell.run("bg; wait %1; echo code=$?")
+    assert "finished" in said
+    assert "code=3" in said
 
 
 def test_stopping_many_times(shell: Shell) -> None:
@@ -177,8 +177,7 @@ def test_killed_job(shell: Shell, room: Room) -> None:
     shell.run("$B -p service -- sleep 60 &")
     wait_until(lambda: len(room.notes("store.put")) == 2)
     time.sleep(0.3)
-    shell.run("kill %1")
-    assert "143" in shell.run("wait %1; echo code=$?")
+    assert "code=143" in shell.run("kill %1; wait %1; echo code=$?")
     assert len(room.notes("revoke")) == 1
 
 

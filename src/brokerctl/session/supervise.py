@@ -110,7 +110,10 @@ class Supervisor:
 
     def _go_on(self) -> None:
         """Continue the child, unless what continued us (a shell's `fg`) continued it as well."""
-        event = os.waitid(os.P_PID, self.pid, os.WNOHANG | os.WCONTINUED)
+        try:
+            event = os.waitid(os.P_PID, self.pid, os.WNOHANG | os.WCONTINUED)
+        except ChildProcessError:
+            return  # it has ended meanwhile: its SIGCHLD is the next that we take
         if self._is_stopped and event is None:
             self._send(signals.CONTINUE)
         self._is_stopped = False
