@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -301,6 +302,35 @@ class TestKeyring(KeeperContract):
         lock(home, environ)
         assert keys.open_ring(home, environ) == ring
         lock(home, environ)
+
+
+def test_a_herd_asks_a_slow_keeper_once(tmp_path: Path) -> None:
+    """Many that find the cache empty at once derive one key between them, not one each."""
+
+    class Remembering(NoCache):
+        def __init__(self) -> None:
+            self.kept: dict[str, bytes] = {}
+            self.puts = 0
+
+        def find(self, wrap_id: str) -> bytes | None:
+            return self.kept.get(wrap_id)
+
+        def put(self, wrap_id: str, key: bytes, timeout_s: int) -> bool:
+            self.puts += 1
+            self.kept[wrap_id] = key
+            return timeout_s > 0
+
+    environ = {"BROKERCTL_KEEPER": "passphrase", "BROKERCTL_PASSPHRASE": "correct horse"}
+    home, cache = _home(str(tmp_path / "v1")), Remembering()
+    ring, _ = create_ring(home, environ, unlock_for=lambda: 0)
+
+    def open_one() -> bool:
+        folder = _home(f"{home.path}/keys")
+        return keys.open_state(Means(folder, environ, cache=cache)) == ring
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: open_one(), range(8)))
+    assert cache.puts == 1
 
 
 def test_every_keeper_has_its_contract() -> None:

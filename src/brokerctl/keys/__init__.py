@@ -166,16 +166,28 @@ def open_state(means: Means, unlock_for: UnlockFor | None = None) -> KeyRing | N
 
 
 def _open(means: Means, pin: Pin, sealed: bytes, unlock_for: UnlockFor | None) -> KeyRing:
-    if pin.keeper in CACHED_FOR_S:
-        key = means.cache.find(pin.wrap_id)
-        if key is not None:
-            try:
-                return rings.open_sealed_ring(sealed, key)
-            except DamagedError:
-                pass  # Security: a copy that does not open the ring counts as absent
-    ring, key = unwrap(means, pin, sealed)
-    remember(means, pin, key, unlock_for)
+    if pin.keeper not in CACHED_FOR_S:
+        return unwrap(means, pin, sealed)[0]
+    ring = _open_cached(means, pin, sealed)
+    if ring is not None:
+        return ring
+    # One process asks the slow keeper, and those that wait find its answer in the cache.
+    with _load("brokerctl.keys.lock:gate")(means.folder):
+        ring = _open_cached(means, pin, sealed)
+        if ring is None:
+            ring, key = unwrap(means, pin, sealed)
+            remember(means, pin, key, unlock_for)
     return ring
+
+
+def _open_cached(means: Means, pin: Pin, sealed: bytes) -> KeyRing | None:
+    key = means.cache.find(pin.wrap_id)
+    if key is None:
+        return None
+    try:
+        return rings.open_sealed_ring(sealed, key)
+    except DamagedError:
+        return None  # Security: a copy that does not open the ring counts as absent
 
 
 def unwrap(means: Means, pin: Pin, sealed: bytes) -> tuple[KeyRing, bytes]:

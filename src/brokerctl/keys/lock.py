@@ -1,4 +1,8 @@
-"""The lock of the keys folder: first use and `rekey`, one at a time; readers never take it."""
+"""The locks of the keys folder.
+
+`.lock` is for first use and `rekey`, one at a time; readers never take it. `.gate` keeps a herd
+from asking a slow keeper all at once; it is a courtesy, and who can't have it soon goes on.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import errno
 import fcntl
 import os
 
-from brokerctl.errors import LockTimeoutError
+from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.files import checked_file, refused, write_all
 
 TYPE_CHECKING = False
@@ -16,19 +20,19 @@ if TYPE_CHECKING:
 
     from brokerctl.files import Folder
 
-NAME = ".lock"
-WAIT_S = 30.0
+NAME, GATE = ".lock", ".gate"
+WAIT_S, GATE_S = 30.0, 4.0
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _FIRST_S, _GROWTH, _LONGEST_S = 0.0002, 1.5, 0.01
 _BUSY = {errno.EWOULDBLOCK, errno.EACCES}
 
 
 @contextlib.contextmanager
-def locked(folder: Folder, wait_s: float = WAIT_S) -> Iterator[None]:
+def locked(folder: Folder, wait_s: float = WAIT_S, name: str = NAME) -> Iterator[None]:
     """Hold the lock, which dies with its holder; LockTimeoutError names who has it."""
-    path, system = f"{folder.path}/{NAME}", folder.system
+    path, system = f"{folder.path}/{name}", folder.system
     try:
-        fd = system.open(NAME, _FLAGS, 0o600, dir_fd=folder.fd)
+        fd = system.open(name, _FLAGS, 0o600, dir_fd=folder.fd)
     except OSError as error:
         raise refused(path, error) from error
     try:
@@ -37,6 +41,15 @@ def locked(folder: Folder, wait_s: float = WAIT_S) -> Iterator[None]:
         yield
     finally:
         system.close(fd)
+
+
+@contextlib.contextmanager
+def gate(folder: Folder) -> Iterator[None]:
+    """Wait for others who are at the keeper, for a few seconds at most."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(LockTimeoutError, StoreError):
+            held.enter_context(locked(folder, GATE_S, GATE))
+        yield
 
 
 def _acquire(fd: int, path: str, folder: Folder, wait_s: float) -> None:
