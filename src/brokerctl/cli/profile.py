@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
         ("edit", edit),
         ("remove", remove),
         ("secret", secret),
+        ("schema", schema),
     ):
         group.command(name)(command)
     app.add_typer(group, name="profile", help="Add, list, show, edit and remove profiles.")
@@ -54,7 +55,7 @@ def add(
       brokerctl profile add github
       brokerctl profile add ci --issuer https://login.example.com --client-id ci \\
         --flow client_credentials --client-secret env:CI_SECRET
-    """  # noqa: D301 - \\b is the backspace that keeps Typer from filling these lines
+    """
     from brokerctl.config.adding import parse_setting, parse_settings
 
     values: dict[str, Any] = {
@@ -135,7 +136,7 @@ def edit(
 
     \b
       brokerctl profile edit gitlab --set max_ttl=15m --set scopes=read_api --unset owner
-    """  # noqa: D301 - as above
+    """
     from brokerctl.config.adding import parse_settings
     from brokerctl.config.edit import change_profile
     from brokerctl.config.userfile import change_user_file
@@ -180,6 +181,14 @@ def secret(
     elif not house.store.drop_sealed(SECRET, sealed_name):
         raise UsageError(f"no secret '{name}' is stored")
     _note(f"forgot secret '{name}'" if forget else f'stored; use it as {{ store = "{name}" }}')
+
+
+def schema() -> None:
+    """Print a JSON Schema of the configuration file, for editors."""
+    from brokerctl import jsonlite
+    from brokerctl.config.schema import make_schema
+
+    typer.echo(jsonlite.dumps(make_schema()))
 
 
 def _read_secret(name: str, *, from_stdin: bool) -> str:

@@ -26,7 +26,7 @@ def trust(
     \b
       brokerctl trust ~/work/shop
       brokerctl trust --list
-    """  # noqa: D301 - \b is the backspace that keeps Typer from filling these lines
+    """
     from brokerctl import jsonlite
     from brokerctl.config import trust as trusting
     from brokerctl.text import safe

@@ -1,0 +1,66 @@
+"""A JSON Schema of the configuration file, made from the same tables that check it: for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brokerctl.config import fields
+from brokerctl.config.presets import PRESETS
+
+URI = "https://json-schema.org/draft/2020-12/schema"
+_TEXT = {"type": "string"}
+_FLAG = {"type": "boolean"}
+_WORDS = {"type": "array", "items": _TEXT}
+_DURATION = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
+_REFERENCE = {
+    "type": "object",
+    "properties": {kind: _WORDS if kind == "command" else _TEXT for kind in fields.REFERENCE_KINDS},
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+
+
+def _one_of(*words: str) -> dict[str, Any]:
+    return {"enum": list(words)}
+
+
+_PROFILE: dict[str, dict[str, Any]] = {
+    fields.PRESET: _one_of(*PRESETS),
+    "flow": _one_of(*fields.FLOWS),
+    "client_auth": _one_of(*fields.CLIENT_AUTHS),
+    "exec": _one_of("own", "shared"),
+    "revoke_at_exit": _one_of("access", "none"),
+    "pkce_support": _one_of("required", "assumed"),
+    "assertion_audience": _one_of("issuer", "token_endpoint"),
+    "extra": {"type": "object", "additionalProperties": _TEXT},
+    **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
+    **dict.fromkeys(("scopes", "resource", "hosts"), _WORDS),
+    **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "lifetime"), _DURATION),
+    **dict.fromkeys(("refresh_ends_previous", "send_resource"), _FLAG),
+}
+_SETTINGS = {
+    ("keys", "keeper"): _one_of(*fields.KEEPERS),
+    ("keys", "unlock_for"): _DURATION,
+    ("audit", "rotate"): {"type": "string", "pattern": "^[1-9][0-9]{0,3}[KMG]iB$"},
+}
+
+
+def make_schema() -> dict[str, Any]:
+    """Return the schema of a user's or the system's file; what it can't say, `compile` checks."""
+    profile = {key: _PROFILE.get(key, _TEXT) for key in fields.PROFILE}
+    profiles = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"},
+        "additionalProperties": _closed(profile),
+    }
+    groups = {
+        group: _closed({key: _SETTINGS[group, key] for key in checks})
+        for group, checks in fields.SETTINGS.items()
+    }
+    title = "brokerctl's configuration"
+    return {"$schema": URI, "title": title, **_closed({"profile": profiles, **groups})}
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
