@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Folder:
-    """Return an empty v1 folder."""
-    return _home(str(tmp_path / "v1"))
+def home(tmp_path: Path) -> Iterator[Folder]:
+    """Return an empty v1 folder; its key does not stay behind in the kernel."""
+    folder = _home(str(tmp_path / "v1"))
+    yield folder
+    lock(folder, {})
 
 
 @pytest.fixture(scope="module")
