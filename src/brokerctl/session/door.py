@@ -28,7 +28,10 @@ _INTERRUPTED = 130
 
 def run_words(words: list[str], environ: Mapping[str, str], umask: int | None = None) -> int | None:
     """Run the words after `exec` if they are in the written grammar; None if they are not."""
-    ask = parse_exec(words)
+    try:
+        ask = parse_exec(words)
+    except BrokerError as error:
+        return wire.print_error(error)
     return None if ask is None else run_ask(ask, environ, umask)
 
 

@@ -7,7 +7,7 @@ program, which explains it.
 
 from __future__ import annotations
 
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.hot import parse_duration, split_scopes
 from brokerctl.session import Ask
 
@@ -15,10 +15,14 @@ _LISTS = ("--profile", "--env", "--file", "--scope")
 _SINGLES = ("--ttl", "--min-ttl", "--purpose")
 _FLAGS = ("--revoke", "--keep", "--clean-env")
 _SHORT = {"-p": "--profile"}
+_LATER = ("--mask", "--no-mask", "--socket", "--gateway", "--agent", "--aws")
 
 
 def parse_exec(words: list[str]) -> Ask | None:
-    """Read the words after `exec`; None for anything outside the grammar."""
+    """Read the words after `exec`; None for anything outside the grammar.
+
+    Raises UsageError for an option whose room does not exist yet: never accepted and ignored.
+    """
     given = _read(words)
     if given is None or ("--revoke" in given and "--keep" in given):
         return None
@@ -58,6 +62,8 @@ def _read(words: list[str]) -> dict[str, list[str]] | None:
         if name in _FLAGS and not equals:
             given[name] = []
             continue
+        if name in _LATER:
+            raise not_in_this_version(f"'exec {name}'")
         if name not in _LISTS and name not in _SINGLES:
             return None
         if not equals:

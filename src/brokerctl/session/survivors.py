@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MOST_BYTES = 1 << 20
+_MOMENT_S = 0.1
 
 
 class Survivor:
@@ -24,9 +26,17 @@ class Survivor:
 def find_survivors(assignments: Iterable[tuple[str, str]]) -> list[Survivor]:
     """Return processes of ours whose environment holds one of these NAME, VALUE pairs.
 
-    This finds what was inherited, not what was copied: a report for people, no boundary.
+    This finds what was inherited, not what was copied: a report for people, no boundary. The rest
+    of a pipeline that is just ending gets a moment for it.
     """
     lines = [os.fsencode(f"{name}={value}") for name, value in assignments]
+    if not _find(lines):
+        return []
+    time.sleep(_MOMENT_S)
+    return _find(lines)
+
+
+def _find(lines: list[bytes]) -> list[Survivor]:
     own = os.getpid()
     found = []
     for entry in os.listdir("/proc") if lines else ():
