@@ -41,11 +41,16 @@ class SecretService:
             "PATH": os.environ["PATH"],
             "DBUS_SESSION_BUS_ADDRESS": address,
         }
-        self._start([bus, "--session", "--nofork", "--print-address=1", f"--address={address}"])
-        self._start(
-            [keyring, "--foreground", "--unlock", "--components=secrets"], _PASSWORD.encode()
-        )
-        self._wait_for_the_collection()
+        listen = ["--session", "--nofork", "--print-address=1", f"--address={address}"]
+        try:
+            self._start([bus, *listen])
+            self._start(
+                [keyring, "--foreground", "--unlock", "--components=secrets"], _PASSWORD.encode()
+            )
+            self._wait_for_the_collection()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def _wait_for_the_collection(self) -> None:
