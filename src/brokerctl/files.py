@@ -137,8 +137,15 @@ class Folder:
         return sorted(name for name in found if not name.startswith(TEMPORARY))
 
     def close(self) -> None:
-        """Give the descriptor back."""
-        self.system.close(self.fd)
+        """Give the descriptor back; once is enough."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            self.system.close(fd)
+
+    def __del__(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)  # not through `system`: forgetting a folder is no step of anything
 
 
 def open_folder(path: str, system: System = SYSTEM, *, create: bool = True) -> Folder | None:

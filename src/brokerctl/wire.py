@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import time
 
 from brokerctl import __version__, jsonlite
@@ -23,7 +22,6 @@ from brokerctl.render import render
 from brokerctl.store.envelope import PLAN
 from brokerctl.store.file import FileStore
 from brokerctl.store.names import plain_name
-from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +76,7 @@ def open_house(environ: Mapping[str, str]) -> House:
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
     if layers.notice and os.isatty(_STDERR):
-        write_line(_STDERR, f"brokerctl: note: {safe(layers.notice)}")
+        write_line(_STDERR, f"brokerctl: note: {_safe(layers.notice)}")
     home = open_folder(paths.state_home(environ))
     if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
@@ -170,7 +168,7 @@ def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenReques
 def deliver(house: House, answer: AccessToken, line: bytes) -> int:
     """Write the answer to stdout in full, or record that it was not delivered."""
     if answer.warning:
-        write_line(_STDERR, f"brokerctl: warning: {safe(answer.warning)}")
+        write_line(_STDERR, f"brokerctl: warning: {_safe(answer.warning)}")
     try:
         write_fully(_STDOUT, line)
     except OSError as error:
@@ -187,6 +185,8 @@ def write_fully(fd: int, data: bytes) -> None:
         try:
             view = view[os.write(fd, view) :]
         except BlockingIOError:
+            import select
+
             if not select.select([], [fd], [], 20)[1]:
                 raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
 
@@ -197,6 +197,12 @@ def write_line(fd: int, text: str) -> None:
         write_fully(fd, text.encode("utf-8", "backslashreplace") + b"\n")
     except OSError:
         return
+
+
+def _safe(text: str) -> str:
+    from brokerctl.text import safe
+
+    return safe(text)
 
 
 def print_error(error: BrokerError, *, is_json: bool = False) -> int:
@@ -212,9 +218,9 @@ def print_error(error: BrokerError, *, is_json: bool = False) -> int:
             body["rule"] = error.rule
         write_line(_STDERR, jsonlite.dumps({"schema": 1, "error": body}))
     else:
-        write_line(_STDERR, f"brokerctl: error: {safe(error.message)}")
+        write_line(_STDERR, f"brokerctl: error: {_safe(error.message)}")
         if error.hint:
-            write_line(_STDERR, f"brokerctl: hint: {safe(error.hint)}")
+            write_line(_STDERR, f"brokerctl: hint: {_safe(error.hint)}")
     return error.exit_code
 
 

@@ -3,6 +3,8 @@
 Arguments: the file to write, then brokerctl's own. Run with `-I`, as the installed script is.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 

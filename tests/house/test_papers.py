@@ -10,7 +10,10 @@ import sys
 
 import pytest
 
+from brokerctl.config import fields
+from brokerctl.config.presets import PRESETS
 from brokerctl.errors import EXIT_CODES
+from brokerctl.model import Profile
 from tests.house.source import ROOT, read
 from tests.program import PROGRAM, clean_env, require_tool
 
@@ -89,3 +92,41 @@ def test_papers_are_free_of_tabs_and_of_machines() -> None:
     for paper in [*glob.glob(f"{ROOT}/*.md"), *glob.glob(f"{ROOT}/docs/*.md")]:
         text = read(os.path.relpath(paper, ROOT))
         assert not re.search(r"/work/|/root/|^@[A-Z]+@$", text, re.MULTILINE), paper
+
+
+def rows(path: str) -> dict[str, tuple[str, str, str]]:
+    """Return (type, default, meaning) by key, of a page's tables of keys."""
+    found = re.findall(
+        r"^\| `([a-z_.]+)` \| ([^|]+) \| ([^|]+) \| (.+) \|$", read(path), re.MULTILINE
+    )
+    assert len(found) == len({key for key, *_ in found}), "a key stands twice"
+    return {key: (kind, default, meaning) for key, kind, default, meaning in found}
+
+
+def test_every_key_of_the_configuration_is_on_its_page() -> None:
+    """docs/configuration.md has each key that compile accepts, and no other."""
+    settings = {f"{group}.{key}" for group, keys in fields.SETTINGS.items() for key in keys}
+    assert set(rows("docs/configuration.md")) == {*fields.PROFILE, *settings}
+
+
+def test_the_defaults_on_the_page_are_the_profile_s() -> None:
+    """Where the page shows a default in code, it is what a profile that leaves it out has."""
+    bare = Profile(name="p", issuer="https://i", flow="code", client_id="c")
+    spelled = {True: "`true`", False: "`false`", 20: "`20s`"}
+    shown = {
+        key: default
+        for key, (_, default, _) in rows("docs/configuration.md").items()
+        if default.startswith("`") and "." not in key and key != "env"
+    }
+    names = {key: fields.FIELD_NAMES.get(key, key) for key in shown}
+    values = {key: getattr(bare, name) for key, name in names.items()}
+    assert shown == {key: spelled.get(value, f"`{value}`") for key, value in values.items()}
+
+
+def test_every_word_that_a_key_takes_is_on_the_page() -> None:
+    """Flows, ways of client authentication, keepers, presets and references are all named."""
+    page = read("docs/configuration.md")
+    words = {*fields.FLOWS, *fields.CLIENT_AUTHS, *fields.KEEPERS, *PRESETS}
+    assert not {word for word in words if f"`{word}`" not in page}
+    assert not {kind for kind in fields.REFERENCE_KINDS if f"{{ {kind} = " not in page}
+    assert not {name for name in fields.LATER_TOP if f"`{name}`" not in page}

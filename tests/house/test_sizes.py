@@ -8,18 +8,18 @@ from tests.house.source import read, sources
 
 FUNCTION_LINES = 50
 FILE_LINES = 300
-TEST_FILE_LINES = 400  # a list of cases is read one by one
+TEST_FILE_LINES = 450  # a list of cases is read one by one
 LIMITS = {
     "src/brokerctl/__main__.py": 45,
     "ARCHITECTURE.md": 60,
     "CONTRIBUTING.md": 80,
-    "bin/brokerctl": 10,
+    "bin/brokerctl": 30,
 }
 EVERYWHERE = ("src", "tests", "scripts", "benchmarks")
 
 
 def test_no_file_is_longer_than_it_may_be() -> None:
-    """A file has at most 300 lines, a file of tests 400."""
+    """A file has at most 300 lines, a file of tests 450."""
     sizes = {source.path: len(source.text.splitlines()) for source in sources(*EVERYWHERE)}
     assert not {path: lines for path, lines in sizes.items() if lines > allowed(path)}
 

@@ -62,12 +62,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
         from brokerctl.config.hosts import match_profile
 
         house = wire.open_house(os.environ)
-        found = match_profile(for_url, house.plan.profiles)
-        if found is None:
-            raise UsageError(
-                f"no profile's hosts cover {for_url}", hint="run 'brokerctl profile list'"
-            )
-        return found.name
+        return match_profile(for_url, house.plan.profiles)
     name = given or os.environ.get("BROKERCTL_PROFILE")
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl get PROFILE' or 'profile list'")

@@ -162,7 +162,7 @@ def _read(path: str, owners: set[int], system: System, flags: int = 0) -> bytes 
     try:
         found = system.fstat(fd)
         _check(path, found, owners)
-        _check_way(path, system)
+        _check_way(fd, path, system)
         return read_all(fd, found.st_size, system)
     except OSError as error:
         raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
@@ -182,11 +182,14 @@ def _check(path: str, found: os.stat_result, owners: set[int]) -> None:
         raise UsageError(f"{path} is larger than a configuration can be")
 
 
-def _check_way(path: str, system: System) -> None:
+def _check_way(fd: int, path: str, system: System) -> None:
     """Refuse a file whose folder others could swap; a link, as dotfile tools make, is followed."""
     try:
-        check_parents(path, system)
+        real = os.readlink(f"/proc/self/fd/{fd}")  # where it was opened: one call, and no race
+    except OSError:
         real = os.path.realpath(path)
+    try:
+        check_parents(path, system)
         if real != path:
             check_parents(real, system)
     except StoreError as error:

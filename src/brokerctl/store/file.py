@@ -9,10 +9,7 @@ from brokerctl.freshness import CLOCK_BACK_S
 from brokerctl.store import ANY, Entry, Match, codec
 from brokerctl.store.disk import LOCKS, Disk, is_name
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
-from brokerctl.store.locked import LockedGrant
-from brokerctl.store.locks import FileLock, find_mark
 from brokerctl.store.names import grant_name, token_name
-from brokerctl.store.state import refuse_older
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Failure, Grant, GrantKey, Token, TokenKey
     from brokerctl.store import Damage
     from brokerctl.store.disk import StoreKeys
+    from brokerctl.store.locking import Locking
     from brokerctl.system import System
 
 _LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
@@ -71,6 +69,9 @@ class FileStore:
             raise DamagedError(error.message, hint=hint) from error
 
     def _find_grant(self, name: str) -> Grant | None:
+        from brokerctl.store.locks import find_mark  # noqa: PLC0415 - a warm hit reads no grant
+        from brokerctl.store.state import refuse_older  # noqa: PLC0415 - as above
+
         # The mark first: a commit between the two reads then makes the grant newer, never older.
         mark = find_mark(self.disk.child(LOCKS), name)
         payload = self.disk.read(GRANT, name)
@@ -87,9 +88,11 @@ class FileStore:
         except DamagedError:
             return None
 
-    def lock_grant(self, key: GrantKey, deadline: float) -> _Locking:
+    def lock_grant(self, key: GrantKey, deadline: float) -> Locking:
         """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
-        return _Locking(self, key, deadline)
+        from brokerctl.store.locking import Locking  # noqa: PLC0415 - a warm hit takes no lock
+
+        return Locking(self, key, deadline)
 
     def entries(self, kind: int, where: Match = ANY) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
@@ -127,29 +130,6 @@ class FileStore:
     def drop_sealed(self, kind: int, name: str) -> bool:
         """Remove a blob durably; False if there was none."""
         return self.disk.remove(kind, _blob(kind, name))
-
-
-class _Locking:
-    """The context of `lock_grant`: the lock is held inside and nowhere else."""
-
-    __slots__ = ("_deadline", "_key", "_lock", "_locked", "_store")
-
-    def __init__(self, store: FileStore, key: GrantKey, deadline: float) -> None:
-        self._store = store
-        self._key = key
-        self._deadline = deadline
-
-    def __enter__(self) -> LockedGrant:
-        disk = self._store.disk
-        name = grant_name(self._store.ring.name_key, self._key)
-        self._lock = FileLock(disk.child(LOCKS), name, disk.system)
-        self._lock.acquire(self._deadline, self._store.clock())
-        self._locked = LockedGrant(disk, self._key, name, self._lock, self._store.clock)
-        return self._locked
-
-    def __exit__(self, *_: object) -> None:
-        self._store.damage.extend(self._locked.state.damaged)
-        self._lock.release()
 
 
 def _blob(kind: int, name: str) -> str:
