@@ -1,0 +1,73 @@
+"""docs/json.md is what the program prints: every example has the answer's keys and types."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from tests.house.source import ROOT, read
+from tests.idp import main_job
+from tests.idp.issuer import DemoIssuer
+
+if TYPE_CHECKING:
+    from tests.program import Program
+
+EXAMPLE = re.compile(r"^```json ([^\n]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Where an example's order would not do: one command prepares the next.
+LAST = ("revoke person --verify --json", "error")
+
+
+def shape(value: Any) -> Any:  # noqa: ANN401 - JSON has any type
+    """Return keys and types alone; `null` and an empty list fit everything."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else None
+    return None if value is None else type(value).__name__
+
+
+def fits(example: Any, answer: Any) -> bool:  # noqa: ANN401 - JSON has any type
+    """Say whether two shapes have the same keys, and no two different types."""
+    if isinstance(example, dict) and isinstance(answer, dict):
+        return example.keys() == answer.keys() and all(
+            fits(example[key], answer[key]) for key in example
+        )
+    if isinstance(example, list) and isinstance(answer, list):
+        return fits(example[0], answer[0])
+    return example is None or answer is None or example == answer
+
+
+def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir: str) -> None:
+    """Each command of the page, run for a person who is logged in, prints its example's shape."""
+    examples = dict(EXAMPLE.findall(read("docs/json.md")))
+    assert len(examples) > 15
+    brokerctl.env.update({"BROKERCTL_KEEPER": "file", "BROKERCTL_PASSPHRASE": "x"})
+    wrong = {}
+    with DemoIssuer(tempfile.mkdtemp(prefix="demo-", dir=trace_dir), auto_approve=True) as demo:
+        main_job.person(brokerctl, demo)
+        browser = main_job.scripted_browser(demo)
+        order = ["login person --json", *(name for name in examples if name not in LAST), *LAST]
+        for command in dict.fromkeys(order):
+            words = "get nope --json" if command == "error" else command
+            words = words.replace("FILE", os.path.join(brokerctl.home, "all.backup"))
+            done = brokerctl(*words.split(), env=browser)
+            answer = json.loads(done.stderr if command == "error" else done.stdout or "null")
+            if not fits(shape(json.loads(examples[command])), shape(answer)):
+                wrong[command] = (answer, done.stderr)
+    assert not wrong
+
+
+def test_every_command_that_has_json_is_on_the_page() -> None:
+    """A page of the manual that names --json has its section in docs/json.md."""
+    page = read("docs/json.md")
+    headings = set(re.findall(r"^## (.+)$", page, re.MULTILINE))
+    named = {word for heading in headings for word in heading.split(", ")}
+    with_json = {
+        name.removeprefix("brokerctl-").removesuffix(".1")
+        for name in os.listdir(os.path.join(ROOT, "man"))
+        if "\\-\\-json" in read(f"man/{name}")
+    }
+    assert with_json == named
