@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def login(
     target: Annotated[
-        str | None, typer.Argument(metavar="[PROFILE|URL]", help="A profile, or an issuer's URL.")
+        str | None, typer.Argument(metavar="PROFILE|URL", help="A profile, or an issuer's URL.")
     ] = None,
     flow: Annotated[str | None, typer.Option(help="code or device; else the profile's.")] = None,
     port: Annotated[

@@ -1,0 +1,124 @@
+"""Finds or makes the profile of a login, and puts desk, flow and store together for it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+import typer
+
+from brokerctl import wire
+from brokerctl.broker import find_profile
+from brokerctl.errors import UsageError
+from brokerctl.model import TokenRequest, Value
+from brokerctl.text import safe
+
+if TYPE_CHECKING:
+    from brokerctl.login import LoggedIn
+    from brokerctl.model import Profile
+    from brokerctl.wire import House
+
+
+class Wishes(Value):
+    """The options of one login."""
+
+    flow: str | None = None
+    port: int | None = None
+    no_browser: bool = False
+    subject: str | None = None
+    scopes: tuple[str, ...] | None = None
+    is_forced: bool = False
+    client_id: str | None = None
+    client_secret: str | None = None
+
+
+def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
+    """Put desk, flow and store together for one login."""
+    from brokerctl.effects.drive import Desk, refuse_without_person, run
+    from brokerctl.effects.paste import open_paste
+    from brokerctl.effects.requester import read_requester
+    from brokerctl.login import Login
+    from brokerctl.oauth.grants import find_flow
+
+    if not name:
+        raise UsageError("no profile named", hint="run 'brokerctl login PROFILE' or 'profile list'")
+    profile = find_profile(house.plan.profiles, name)
+    if wishes.flow is not None:
+        profile = profile.replace(flow=wishes.flow)
+    link = house.link()
+    paste = None if house.environ.get("CI") else open_paste()
+    desk = Desk(
+        link.sender(profile),
+        house.environ,
+        paste=paste,
+        no_browser=wishes.no_browser,
+        port=wishes.port,
+        request_s=profile.timeout_s,
+    )
+    try:
+        if find_flow(profile.flow).needs_person:
+            refuse_without_person(desk, name, profile.flow, is_asked=wishes.flow is not None)
+        request = TokenRequest(
+            profile=name,
+            requester=read_requester(house.environ, "login"),
+            subject=wishes.subject,
+            scopes=wishes.scopes,
+        )
+        return Login(house.store, house.log, house.ring, link).log_in(
+            profile, request, run, desk, owner=_owner(), is_forced=wishes.is_forced
+        )
+    finally:
+        desk.close()
+
+
+def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> str:
+    """Return the profile of an issuer's URL, stored in the user's file if there is none yet."""
+    from brokerctl.config import login_url
+    from brokerctl.config.edit import add_profile
+    from brokerctl.config.userfile import change_user_file
+    from brokerctl.effects import terminal
+
+    client_id, client_secret = wishes.client_id, wishes.client_secret
+    name = name or login_url.name_of(url)
+    known: Profile | None = house.plan.profiles.get(name)
+    if known is not None:
+        if known.issuer != url or client_id not in {None, known.client_id} or client_secret:
+            raise UsageError(
+                f"there is a profile '{name}' already", hint="give another name with --profile"
+            )
+        return name
+    if client_id is None:
+        if not terminal.is_interactive():
+            raise UsageError("a new issuer needs --client-id")
+        client_id = terminal.ask(f"client id at {url}")
+    values = login_url.values_of(
+        url, client_id, flow=wishes.flow, scopes=wishes.scopes or (), client_secret=client_secret
+    )
+    path = change_user_file(os.environ, lambda text: add_profile(text, name, values))
+    typer.echo(f"brokerctl: stored profile '{name}' in {safe(path)}", err=True)
+    return name
+
+
+def with_preset(house: House, name: str) -> House:
+    """Add a profile of a known issuer first, where somebody can be asked."""
+    from brokerctl.config.presets import PRESETS
+    from brokerctl.effects import terminal
+
+    if name in house.plan.profiles or name not in PRESETS:
+        return house
+    if not terminal.is_interactive():
+        hint = f"run 'brokerctl profile add {name} --preset {name}'"
+        raise UsageError(f"no profile '{name}'", hint=hint)
+    from brokerctl.cli.profile import add_with_questions
+
+    add_with_questions(name, preset=name)
+    return wire.open_house(os.environ)
+
+
+def _owner() -> str:
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())  # a container's user without a name
+    return f"{user}@{os.uname().nodename}"
