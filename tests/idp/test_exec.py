@@ -1,0 +1,85 @@
+"""`exec` against a real issuer: own tokens die with their session, shared ones live on."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.idp.main_job import service
+
+if TYPE_CHECKING:
+    from tests.idp.issuer import OidcProvider
+    from tests.program import Program
+
+SHOW = ("--", "sh", "-c", "echo $SERVICE_TOKEN; exit 7")
+
+
+@pytest.fixture(autouse=True)
+def profile(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """Make the profile `service` of each test."""
+    service(brokerctl, http_issuer)
+
+
+def test_own_token_dies_with_its_session(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """Each session has a token of its own, which `get` never sees and introspection calls dead."""
+    kept = brokerctl("get", "service").stdout.strip()
+    seen = [brokerctl("exec", "-p", "service", *SHOW) for _ in range(2)]
+    assert [(done.returncode, done.stderr) for done in seen] == [(7, "")] * 2
+    tokens = {done.stdout.strip() for done in seen}
+    assert len(tokens | {kept}) == 3
+    assert not any(http_issuer.is_active(token) for token in tokens)
+    assert http_issuer.is_active(kept)
+    assert brokerctl("get", "service").stdout.strip() == kept
+
+
+def test_own_token_lives_while_the_child_does(
+    brokerctl: Program, http_issuer: OidcProvider
+) -> None:
+    """It is good inside the session, and a SIGTERM to the supervisor ends it."""
+    with brokerctl.start(
+        "exec", "-p", "service", "--", "sh", "-c", "echo $SERVICE_TOKEN; sleep 60"
+    ) as process:
+        assert process.stdout is not None
+        token = process.stdout.readline().strip()
+        assert http_issuer.is_active(token)
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 143
+    assert not http_issuer.is_active(token)
+
+
+def test_shared_token_is_the_one_of_get(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """`--keep` hands out what `get` does, and revokes nothing."""
+    token = brokerctl("get", "service").stdout.strip()
+    done = brokerctl("exec", "-p", "service", "--keep", *SHOW)
+    assert (done.returncode, done.stdout, done.stderr) == (7, f"{token}\n", "")
+    assert http_issuer.is_active(token)
+
+
+def test_both_parsers_run_the_same_session(brokerctl: Program) -> None:
+    """A command line for Typer (no `--`) gives the child what the written grammar gives."""
+    script = "umask; env | grep -v SERVICE_TOKEN | sort; ls /proc/$$/fd"
+    fast = brokerctl("exec", "-p", "service", "--", "sh", "-c", script)
+    full = brokerctl("exec", "-p", "service", "sh", "-c", script)
+    assert (full.returncode, full.stdout, full.stderr) == (0, fast.stdout, "")
+
+
+def test_revocation_that_cannot_be_sent(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """With the issuer's revocation down the child's code stays, and the token is said to live."""
+    http_issuer.mode(revocation="503")
+    done = brokerctl("exec", "-p", "service", *SHOW)
+    assert done.returncode == 7
+    assert "may still be alive" in done.stderr
+    http_issuer.reset()
+    assert http_issuer.is_active(done.stdout.strip())
+    brokerctl("revoke", "service")
+    assert not http_issuer.is_active(done.stdout.strip())
+
+
+def test_end_is_recorded(brokerctl: Program) -> None:
+    """Hand-out, revocation and end of a session are in a record that verifies."""
+    brokerctl("exec", "-p", "service", *SHOW)
+    log = brokerctl("audit", "log").stdout
+    assert ["token.handed_out" in log, "token.revoked" in log, "exec.end" in log] == [True] * 3
+    assert brokerctl("audit", "verify").returncode == 0
