@@ -48,6 +48,7 @@ def test_a_fault_of_the_kernel_loses_no_grant(
     run = subprocess.run(
         [*words, RACER, path, render_ring(RING).hex(), "0"],
         env=environ,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,

@@ -31,6 +31,8 @@ def main() -> None:
     folder = open_folder(sys.argv[1])
     assert folder is not None
     store = FileStore(folder, parse_ring(bytes.fromhex(sys.argv[2])))
+    os.write(1, b"ready\n")
+    sys.stdin.read()  # all start when the test closes the other end
     now = time.time()
     with store.lock_grant(KEY, time.monotonic() + 60) as locked:
         found = store.find_token(SLOT, now, 0)

@@ -26,10 +26,16 @@ def _prepare(path: str) -> None:
 def _race(path: str, numbers: list[int]) -> list[str]:
     """Start a process for each number, all at once; return their lines."""
     words = [sys.executable, "-I", RACER, path, render_ring(RING).hex()]
+    start, gun = os.pipe()
     racers = [
-        subprocess.Popen([*words, str(number)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*words, str(number)], stdin=start, stdout=subprocess.PIPE, text=True)
         for number in numbers
     ]
+    os.close(start)
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    os.close(gun)
     return [line for racer in racers for line in racer.communicate(timeout=60)[0].splitlines()]
 
 

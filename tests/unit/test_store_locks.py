@@ -107,6 +107,15 @@ def test_a_stopped_holder_is_named_with_the_hint_that_wakes_it(folder: Folder) -
         with pytest.raises(LockTimeoutError) as raised:
             _take(folder)
         assert raised.value.hint == f"run 'kill -CONT {child.pid}'"
+        holder = parse_holder(folder.read("g.lock") or b"")
+        assert holder is not None
+        for name, other in (
+            ("host", "elsewhere"),
+            ("boot", "earlier"),
+            ("pid_ns", 1),
+            ("start", 1),
+        ):
+            assert held_by({**holder, name: other}, SYSTEM).hint is None, name
     finally:
         child.kill()
         child.wait()

@@ -9,6 +9,7 @@ import pytest
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys.ring import new_keys, new_ring
+from brokerctl.store import archive
 from brokerctl.store.archive import backup, restore
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, QUEUE, SECRET, TOKEN
 from brokerctl.store.maintenance import check, gc, reseal
@@ -197,6 +198,13 @@ def test_an_archive_of_many_pieces_opens(store: FileStore, tmp_path: Path) -> No
     cut = data.index(b"\n") + 1 + 24 + 2 * (64 * 1024 + 17)
     with pytest.raises(DamagedError, match="cut short"):
         restore(store, data[:cut], _derive)
+
+
+def test_nothing_may_follow_a_last_piece_that_is_full(store: FileStore) -> None:
+    """The stream has ended; what comes after it was never sealed."""
+    full = archive._seal(bytes(64 * 1024), KEY, KDF)  # noqa: SLF001 - a tar is never so long
+    with pytest.raises(DamagedError, match="something follows"):
+        restore(store, full + b"x", _derive)
 
 
 def test_a_newer_archive_is_refused_by_version(store: FileStore) -> None:

@@ -81,6 +81,8 @@ class FileLock:
                     checked_file(fd, f"{self._folder.path}/{self._name}", system)
                     self._fd = fd
                     return
+                if system.monotonic() > deadline:
+                    raise held_by(None, system)  # the file goes each time that we have it
             finally:
                 if self._fd != fd:
                     system.close(fd)
