@@ -46,6 +46,8 @@ def change_user_file(
             _check(layers, layers.replace(files=files), environ)
             _replace(path, folder, after)
             return user.path
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deep to change", hint="edit it by hand") from None
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f"can't change {path}: {reason}") from error
