@@ -237,3 +237,18 @@ def test_not_in_this_version(brokerctl: Program, demo: DemoIssuer, words: list[s
     done = brokerctl("login", name, *words)
     assert done.returncode == 2
     assert "not in this version" in done.stderr
+
+
+def test_preset_without_a_terminal(brokerctl: Program) -> None:
+    """`login github` without a profile says what to run where nobody can be asked."""
+    done = brokerctl("login", "github")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "hint: run 'brokerctl profile add github --preset github'" in done.stderr
+
+
+def test_no_profile(brokerctl: Program) -> None:
+    """A login of nothing names what is missing; a name that is not there says which there are."""
+    assert "no profile named" in brokerctl("login").stderr
+    unknown = brokerctl("login", "unknown")
+    assert unknown.returncode == 2
+    assert "profile add unknown" in unknown.stderr

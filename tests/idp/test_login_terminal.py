@@ -100,3 +100,15 @@ def test_qr(brokerctl: Program, demo: DemoIssuer, env: dict[str, str], *, has_qr
     assert ("█" in str(terminal.before)) == has_qr
     assert "\x1b" not in str(terminal.before)
     terminal.expect(pexpect.EOF)
+
+
+def test_preset_is_asked_for(brokerctl: Program) -> None:
+    """`login github` without a profile first asks for the client id, then goes on."""
+    no_way_out = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    terminal = on_terminal(brokerctl, "login", "github", **no_way_out)
+    terminal.expect("(?i)client.id")
+    terminal.sendline("Iv1.0123")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 5
+    assert 'client_id = "Iv1.0123"' in brokerctl("profile", "show", "github").stdout

@@ -1,0 +1,142 @@
+"""Every system call of a login fails, or is the last one: a grant that works is always held."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from brokerctl.broker import grant_key
+from brokerctl.errors import BrokerError
+from brokerctl.issuing import Said
+from brokerctl.login import Login
+from brokerctl.model import Profile, Requester, TokenRequest
+from brokerctl.oauth.message import HttpRequest
+from brokerctl.oauth.steps import Send
+from brokerctl.oauth.tokens import TokenAnswer
+from brokerctl.secret import Secret
+from tests.faults.faulty import CHANGING, MODES, FaultySystem, Killed
+from tests.store_room import NOW, RING, open_store, soon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerctl.system import System
+
+TOKEN_URL = "https://issuer.example/token"
+PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")
+KEY = grant_key(PROFILE)
+
+
+class World:
+    """Issuer, log and person: honours what it issued until it is told to revoke it."""
+
+    def __init__(self) -> None:
+        self.alive: set[str] = set()
+        self.count = 0
+        self.records: list[str] = []
+        self.finished = 0
+
+    # The link to the issuer.
+
+    def metadata(self, *_: object, **__: object) -> None:
+        """Fetch nothing."""
+
+    def context(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - a stand-in
+        """Return what the guard needs to know."""
+        return SimpleNamespace(metadata=SimpleNamespace(token_endpoint=TOKEN_URL))
+
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+        """Revoke a token."""
+        self.alive.discard(value.reveal())
+        return Said(outcome="revoked")
+
+    def introspect(self, *_: object) -> None:
+        """Say nothing."""
+
+    # The log.
+
+    def append(self, event: str, _fields: dict[str, Any], *, durable: bool = False) -> int:
+        """Remember an event."""
+        self.records.append(f"{event} {durable}")
+        return len(self.records)
+
+    # The desk, and the driver.
+
+    def do(self, step: object) -> None:
+        """Answer a token request: from now on there is one more grant."""
+        assert isinstance(step, Send)
+        self.count += 1
+        self.alive.add(f"r{self.count}")
+
+    def run(self, _steps: object, desk: Any) -> TokenAnswer:  # noqa: ANN401 - the guard
+        """Send the one request that a code login sends under the lock."""
+        desk.do(Send(request=HttpRequest(method="POST", url=TOKEN_URL)))
+        return TokenAnswer(
+            access_token=Secret(f"t{self.count}"),
+            token_type="Bearer",
+            expires_in=3600,
+            scopes=(),
+            refresh_token=Secret(f"r{self.count}"),
+            sent_at=NOW,
+        )
+
+    def log_in(self, folder: str, system: System) -> None:
+        """Log in once."""
+        world: Any = self
+        login = Login(open_store(folder, system), world, RING, world)
+        request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
+        login.log_in(PROFILE, request, self.run, world)
+        self.finished += 1
+
+
+def _check(folder: str, world: World, calls: list[str]) -> None:
+    store = open_store(folder)
+    with store.lock_grant(KEY, soon()) as locked:
+        state = locked.state
+        queued = {item.value.reveal() for item in state.queue}
+    assert state.damage == (), calls
+    held = state.grant.refresh_token.reveal() if state.grant and state.grant.refresh_token else None
+    assert held in world.alive, calls
+    assert held not in queued, calls
+    if world.finished == 2:
+        assert held == "r2"
+        assert "r1" not in world.alive or "r1" in queued
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_second_login(tmp_path: Path, mode: str) -> None:
+    """Whichever call of a re-login goes wrong, the old or the new grant is held and honoured."""
+    start = tmp_path / "start"
+    first = World()
+    first.log_in(str(start), FaultySystem())
+    assert first.alive == {"r1"}
+    nth = 0
+    while True:
+        nth += 1
+        folder = str(tmp_path / f"{mode}-{nth}")
+        shutil.copytree(start, folder)
+        world = World()
+        world.alive, world.count, world.finished = {"r1"}, 1, 1
+        system = FaultySystem(nth, mode, names=CHANGING)
+        try:
+            world.log_in(folder, system)
+        except (BrokerError, Killed):
+            assert world.finished == 1
+        _check(folder, world, system.calls)
+        shutil.rmtree(folder)
+        if not system.has_struck:
+            break
+    assert nth > 10
+
+
+def test_nothing_is_sent_where_nothing_can_be_stored(tmp_path: Path) -> None:
+    """On a disk that takes nothing, the code is never traded."""
+    world = World()
+    with pytest.raises(BrokerError):
+        world.log_in(str(tmp_path / "full"), FaultySystem(1, names=("fsync",)))
+    assert world.count == 0
+    assert world.records == ["login.refused False"]
