@@ -25,7 +25,7 @@ def _prepare(path: str) -> None:
 
 def _race(path: str, numbers: list[int]) -> list[str]:
     """Start a process for each number, all at once; return their lines."""
-    words = [sys.executable, "-I", RACER, path, render_ring(RING).hex()]
+    words = [sys.executable, RACER, path, render_ring(RING).hex()]
     start, gun = os.pipe()
     racers = [
         subprocess.Popen([*words, str(number)], stdin=start, stdout=subprocess.PIPE, text=True)
