@@ -59,8 +59,7 @@ class Report(Value):
 def digest_problems(ring: LogKeys, problems: Sequence[Problem], key_id: int | None = None) -> str:
     """Return what a `log.accepted` record holds: it accepts exactly these problems, in order.
 
-    The names of segments are left out, since `log` gets another one when it is closed. A torn end
-    is left out because the record that accepts is preceded by the one that explains it.
+    The names of segments are left out, since `log` gets another one when it is closed.
     """
-    lines = [f"{p.kind} {p.after} {p.digest}" for p in problems if p.kind != "torn"]
+    lines = [f"{p.kind} {p.after} {p.digest}" for p in problems]
     return hash_bytes(ring, _ACCEPTED, "\n".join(lines).encode(), key_id)
