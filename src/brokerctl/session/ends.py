@@ -59,6 +59,8 @@ class Ends:
             self._say(f"not all of the session ended: {safe(error.message)}")
         except OSError as error:
             self._say(f"not all of the session ended: {os.strerror(error.errno or 0).lower()}")
+        except Exception as error:  # noqa: BLE001 - a bug here must not cost the child's exit code
+            self._say(f"not all of the session ended: unexpected {type(error).__name__}")
         else:
             self._report(ended)
 

@@ -39,7 +39,11 @@ def find_survivors(assignments: Iterable[tuple[str, str]]) -> list[Survivor]:
 def _find(lines: list[bytes]) -> list[Survivor]:
     own = os.getpid()
     found = []
-    for entry in os.listdir("/proc") if lines else ():
+    try:
+        entries = os.listdir("/proc") if lines else []
+    except OSError:
+        entries = []  # no /proc here: nothing to report
+    for entry in entries:
         if not entry.isdigit() or int(entry) == own:
             continue
         environ = _read(f"/proc/{entry}/environ").split(b"\0")

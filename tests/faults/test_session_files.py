@@ -1,0 +1,91 @@
+"""Private files of a session when the disk does not do its part."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+import pytest
+
+from brokerctl.errors import StoreError
+from brokerctl.model import Requester
+from brokerctl.secret import Secret
+from brokerctl.session import Tools
+from brokerctl.session.ends import Ends
+from brokerctl.system import System
+
+CALLS = ("open", "write", "fsync", "rename", "fchmod", "mkdir", "unlink", "rmdir", "listdir")
+
+
+class Faulty(System):
+    """The system, in which one call fails with a full disk from its nth time on, for a while."""
+
+    def __init__(self, name: str, nth: int) -> None:
+        self.left = nth
+        real = getattr(System, name)
+
+        def call(*args: Any, **more: Any) -> Any:  # noqa: ANN401 - as the call it stands for
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*args, **more)
+
+        setattr(self, name, call)
+
+
+class NoStore:
+    """A store that only remembers which entries there are."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def put_sealed(self, _kind: int, name: str, _data: bytes) -> None:
+        """Remember."""
+        self.names.add(name)
+
+    def drop_sealed(self, _kind: int, name: str) -> None:
+        """Forget."""
+        self.names.discard(name)
+
+    def entries(self, _kind: int) -> Any:  # noqa: ANN401 - never called here
+        """List nothing."""
+        return iter(())
+
+
+@pytest.mark.parametrize("nth", range(1, 5))
+@pytest.mark.parametrize("name", CALLS)
+def test_failing_call_leaves_no_file(tmp_path: object, name: str, nth: int) -> None:
+    """Whichever call fails, no token file is left, or the session's entry and a line say so."""
+    said: list[str] = []
+    store = NoStore()
+    tools = Tools(
+        profiles={},
+        environ={"XDG_RUNTIME_DIR": str(tmp_path)},
+        default_profile=None,
+        requester=lambda session: Requester(uid=0, pid=1, session=session),
+        get=lambda _request: pytest.fail("no token is asked for here"),
+        revoke_own=lambda _session, _profiles: [],
+        record=lambda _event, _fields: None,
+        store=store,
+        name_of=lambda session_id: session_id,
+        say=said.append,
+        system=Faulty(name, nth),
+    )
+    os.chmod(str(tmp_path), 0o700)
+    ends = Ends("ab" * 16, (), tools, has_files=True)
+    ends.begin()
+    try:
+        paths = ends.fill({"A": Secret("token-a"), "B": Secret("token-b")}, 5.0)
+        assert sorted(map(os.path.basename, paths.values())) == ["A", "B"]
+    except StoreError as error:
+        said_of_it = str(error)
+    else:
+        said_of_it = ""
+    assert "token-" not in said_of_it
+    ends.end()
+    left = os.listdir(str(tmp_path))
+    assert bool(left) <= bool(store.names)
+    assert bool(store.names) == bool(said)
+    ends.end()
+    assert (os.listdir(str(tmp_path)), store.names) == ([], set())
