@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SUFFIX = ".lock"
 _FIRST_POLL_S = 0.0005
 _LAST_POLL_S = 0.02
+_LONG_WAIT_S = 1.0  # from then on the holder waits for a network: 256 waiters must not burn a core
+_LONG_POLL_S = 0.1
 _POLL_GROWTH = 1.5
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
@@ -67,16 +69,18 @@ class FileLock:
 
     def _acquire(self, deadline: float) -> None:
         system, pause = self._system, _FIRST_POLL_S
+        long_wait = system.monotonic() + _LONG_WAIT_S
+        jitter = 0.75 + os.urandom(1)[0] / 512  # waiters that started together drift apart
         while True:
             fd = open_lock_file(self._folder, self._name)
             try:
                 while not try_lock(fd, system):
-                    left = deadline - system.monotonic()
-                    if left <= 0:
+                    now = system.monotonic()
+                    if now >= deadline:
                         raise held_by(parse_holder(system.pread(fd, _FILE_BYTES, 0)), system)
-                    jitter = 0.5 + os.urandom(1)[0] / 256
-                    system.sleep(min(pause * jitter, left))
-                    pause = min(pause * _POLL_GROWTH, _LAST_POLL_S)
+                    system.sleep(min(pause * jitter, deadline - now))
+                    limit = _LAST_POLL_S if now < long_wait else _LONG_POLL_S
+                    pause = min(pause * _POLL_GROWTH, limit)
                 if self._is_current(fd):
                     checked_file(fd, f"{self._folder.path}/{self._name}", system)
                     self._fd = fd
