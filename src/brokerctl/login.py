@@ -256,6 +256,12 @@ def _fields(order: Order, token: Token | None = None) -> dict[str, Any]:
         "resource": list(decision.resource),
         "fingerprint": token.fingerprint if token else None,
         "expires_at": token.expires_at if token else None,
-        "requester": {"uid": requester.uid, "pid": requester.pid, "tool": requester.tool},
-        "decision": {"effect": decision.effect, "rule": decision.rule, "layer": decision.layer},
+        "requester": requester.as_dict() | {"parents": [list(one) for one in requester.parents]},
+        "decision": {
+            "effect": decision.effect,
+            "rule": decision.rule,
+            "layer": decision.layer,
+            "reason": decision.reason,
+        },
+        "purpose": order.request.purpose or order.profile.purpose or requester.tool,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -73,8 +74,13 @@ def test_code(brokerctl: Program, idp: OidcProvider) -> None:
     assert "code=" not in done.stderr
     assert idp.is_active(brokerctl("get", name).stdout.strip())
     assert idp.counts()["grants"] == {"authorization_code": 1}
-    log = brokerctl("audit", "log", "--json").stdout
-    assert "grant.obtained" in log
+    log = brokerctl("audit", "log", "--json").stdout.splitlines()
+    records = [json.loads(line) for line in log]
+    record = next(each for each in records if each["event"] == "grant.obtained")
+    assert record["requester"]["tool"] == "login"
+    assert record["requester"]["uid"] == os.getuid()
+    assert (record["sub"], record["decision"]["effect"]) == ("alice", "allow")
+    assert "@" in record["owner"]
 
 
 @pytest.mark.slow(reason="oidc-provider lets a device poll every five seconds")

@@ -68,6 +68,18 @@ def test_stopped(brokerctl: Program, number: int) -> None:
     assert left_behind(brokerctl) == []
 
 
+def test_nobody_listens(brokerctl: Program) -> None:
+    """`brokerctl demo | head` ends it without a word, and without remains."""
+    with brokerctl.start("demo") as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read() == ""
+    assert left_behind(brokerctl) == []
+
+
 def test_stopped_on_a_terminal(brokerctl: Program) -> None:
     """Ctrl-C, which every process of the terminal gets, leaves nothing behind either."""
     terminal = pexpect.spawn(

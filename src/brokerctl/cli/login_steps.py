@@ -70,6 +70,8 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
         )
     finally:
         desk.close()
+        if paste is not None:
+            paste.close()
 
 
 def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> str:

@@ -6,6 +6,7 @@ or seen in the exit code.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -133,9 +134,14 @@ def title(text: str) -> None:
 def tell() -> int:
     """Tell the story; return 0, or 1 if something in it was not true."""
     started = time.monotonic()
-    with Stage() as stage:
-        story = Story(stage)
-        story.tell()
-    end = "All of it was true" if story.is_true else "Not all of it was true"
-    say(f"\n{end}. {time.monotonic() - started:.0f} s; nothing was left behind.")
+    try:
+        with Stage() as stage:
+            story = Story(stage)
+            story.tell()
+        end = "All of it was true" if story.is_true else "Not all of it was true"
+        say(f"\n{end}. {time.monotonic() - started:.0f} s; nothing was left behind.")
+    except BrokenPipeError:
+        # Nobody listens any more, as with `brokerctl demo | head`: what is buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+        return 1
     return 0 if story.is_true else 1
