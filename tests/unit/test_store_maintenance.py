@@ -9,6 +9,7 @@ import pytest
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys.ring import new_keys, new_ring
+from brokerctl.model import GrantKey
 from brokerctl.store import archive
 from brokerctl.store.archive import backup, restore
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, QUEUE, SECRET, TOKEN
@@ -116,6 +117,20 @@ def test_gc_removes_what_nobody_needs_and_nothing_else(store: FileStore) -> None
     assert store.find_grant(GRANT_KEY) is not None
     assert len(store.disk.child("locks").names()) >= 1
     assert len(list(store.entries(QUEUE))) == 1
+
+
+def test_gc_removes_the_locks_of_what_is_gone(store: FileStore) -> None:
+    """A lock that remembers a generation stays, and so does one that somebody holds."""
+    other, held = (GrantKey(issuer="https://i.example", client_id=name) for name in ("a", "b"))
+    with store.lock_grant(other, soon()):
+        pass
+    with store.lock_grant(held, soon()):
+        assert gc(store, time.time()).locks == 1
+    assert gc(store, time.time()).locks == 1
+    (name,) = store.disk.names(GRANT)
+    store.disk.remove(GRANT, name)
+    assert gc(store, time.time()).locks == 0
+    assert store.disk.child("locks").names() == [f"{name}.lock"]
 
 
 def test_a_backup_comes_back_under_another_ring(store: FileStore, tmp_path: Path) -> None:

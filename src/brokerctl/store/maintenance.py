@@ -12,9 +12,9 @@ from brokerctl.errors import DamagedError, LockTimeoutError, StoreError
 from brokerctl.files import TEMPORARY
 from brokerctl.model import Value
 from brokerctl.store import Damage, codec
-from brokerctl.store.disk import ASIDE, LOCKS, PLACES
+from brokerctl.store.disk import ASIDE, LOCKS, PLACES, is_name
 from brokerctl.store.envelope import METADATA, PLAN, TOKEN, entry_key_id
-from brokerctl.store.locks import FileLock
+from brokerctl.store.locks import SUFFIX, FileLock, find_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class GcReport(Value):
     metadata: int
     slots: int
     aside: int
+    locks: int
 
 
 @contextmanager
@@ -147,7 +148,38 @@ def gc(store: FileStore, now: float) -> GcReport:
         metadata=_remove_kind(store, METADATA, now - METADATA_S),
         slots=_remove_slots(store, now),
         aside=_remove_aside(store, now),
+        locks=_remove_locks(store),
     )
+
+
+def _remove_locks(store: FileStore) -> int:
+    """Remove the lock files of what is gone and never had a generation to remember."""
+    disk, count = store.disk, 0
+    held = {name.partition("/")[0] for kind in PLACES for name in disk.names(kind)}
+    folder = disk.child(LOCKS)
+    for name in (file_name.removesuffix(SUFFIX) for file_name in folder.names()):
+        if name in held or find_mark(folder, name) or not is_name(name):
+            continue
+        lock = FileLock(folder, name, disk.system)
+        try:
+            lock.acquire(disk.system.monotonic(), store.clock())
+        except LockTimeoutError:
+            continue  # in use: something is about to be there
+        try:
+            if lock.mark == 0 and not _is_anything(store, name):
+                lock.remove()
+                count += 1
+        finally:
+            lock.release()
+    return count
+
+
+def _is_anything(store: FileStore, name: str) -> bool:
+    """Say whether a grant of this name holds anything, now that nobody can add to it."""
+    kinds = [kind for kind in PLACES if kind != TOKEN]
+    places = [store.disk.place(kind, name) for kind in kinds]
+    is_there = any(file_name in folder.names() for folder, file_name in places)
+    return is_there or bool(store.disk.slot_names(name))
 
 
 def _remove_kind(store: FileStore, kind: int, before: float) -> int:
