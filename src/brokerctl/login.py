@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.revoking import Ending
+    from brokerctl.secret import Secret
     from brokerctl.store import LockedGrant, Store
 
     Run = Callable[[Steps, Desk], TokenAnswer]
@@ -114,7 +115,7 @@ class Login:
                 guard.withdraw()
                 self._queue_answer(locked, answer)
             else:
-                token = self._store(order, locked, answer, owner)
+                token = self._store_or_give_back(order, locked, answer, owner)
         revoker = Revoker(self.store, self.log, self.ring, self.link)
         if token is None:
             revoker.retry(profile, order.grant_key)
@@ -135,6 +136,33 @@ class Login:
         if old is None or old.sub is None or answer.id_sub is None:
             return False
         return old.sub != answer.id_sub
+
+    def _store_or_give_back(
+        self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
+    ) -> Token:
+        """Store the answer; where that fails half-way, leave no authority that nobody holds."""
+        old = locked.state.grant
+        try:
+            return self._store(order, locked, answer, owner)
+        except BrokerError:
+            self._give_back(order, old, answer)
+            raise
+
+    def _give_back(self, order: Order, old: Grant | None, answer: TokenAnswer) -> None:
+        """Revoke whichever of the two grants is not the one on disk; the error at hand counts.
+
+        Security: the new one is left alone while the old one is held, because an issuer that hangs
+        both on one consent would end the old one with it, and a full disk must not do that.
+        """
+        deadline = time.monotonic() + order.profile.timeout_s
+        try:
+            held = self.store.find_grant(order.grant_key)
+            live = held.refresh_token if held is not None else None
+            lost = answer.refresh_token if live is None else old and old.refresh_token
+            if lost and lost != live:
+                self.link.revoke(order.profile, lost, "refresh_token", deadline)
+        except BrokerError:
+            return
 
     def _store(
         self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
@@ -215,7 +243,7 @@ class Login:
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
         locked.enqueue(self._queued(answer.access_token, "access_token", until))
 
-    def _queued(self, value: Any, hint: str, expires_at: float | None) -> Queued:  # noqa: ANN401 - a Secret
+    def _queued(self, value: Secret, hint: str, expires_at: float | None) -> Queued:
         return Queued(
             value=value,
             fingerprint=self.ring.fingerprint(value.reveal()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from brokerctl.oauth.message import HttpRequest
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
-from tests.faults.faulty import CHANGING, MODES, FaultySystem, Killed
+from tests.faults.faulty import CHANGING, FAIL, KILL, LATE, MODES, SHORT, FaultySystem, Killed
 from tests.store_room import NOW, RING, open_store, soon
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class World:
         self.finished += 1
 
 
-def _check(folder: str, world: World, calls: list[str]) -> None:
+def _check(folder: str, world: World, calls: list[str], *, is_killed: bool) -> None:
     store = open_store(folder)
     with store.lock_grant(KEY, soon()) as locked:
         state = locked.state
@@ -104,7 +105,8 @@ def _check(folder: str, world: World, calls: list[str]) -> None:
     assert held not in queued, calls
     if world.finished == 2:
         assert held == "r2"
-        assert "r1" not in world.alive or "r1" in queued
+    if held == "r2" and not is_killed:
+        assert "r1" not in world.alive or "r1" in queued, calls
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -126,8 +128,28 @@ def test_second_login(tmp_path: Path, mode: str) -> None:
             world.log_in(folder, system)
         except (BrokerError, Killed):
             assert world.finished == 1
-        _check(folder, world, system.calls)
+        _check(folder, world, system.calls, is_killed=mode == KILL)
         shutil.rmtree(folder)
+        if not system.has_struck:
+            break
+    assert nth > 10
+
+
+@pytest.mark.parametrize("mode", [FAIL, LATE, SHORT])
+def test_first_login(tmp_path: Path, mode: str) -> None:
+    """A first login that can't be stored gives its grant back to the issuer."""
+    nth = 0
+    while True:
+        nth += 1
+        folder = str(tmp_path / str(nth))
+        open_store(folder)
+        world = World()
+        system = FaultySystem(nth, mode, names=CHANGING)
+        with contextlib.suppress(BrokerError):
+            world.log_in(folder, system)
+        grant = open_store(folder).find_grant(KEY)
+        held = {grant.refresh_token.reveal()} if grant and grant.refresh_token else set()
+        assert world.alive == held, system.calls
         if not system.has_struck:
             break
     assert nth > 10
