@@ -1,6 +1,7 @@
 """Runs the real front door and notes which modules it had loaded when it ended.
 
-Arguments: the file to write, then brokerctl's own. Run with `-I`, as the installed script is.
+Arguments: the file to write, the folders to import from, joined by ':', then brokerctl's own. Run
+with `-IS`, as bin/brokerctl runs.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-path = sys.argv.pop(1)
+path, folders = sys.argv.pop(1), sys.argv.pop(1)
+sys.path += folders.split(":")
 end = os._exit
 first = os.getpid()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sysconfig
 import tempfile
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.program import Program
 
 PYTHON = os.path.join(ROOT, ".venv", "bin", "python")
+FOLDERS = f"{ROOT}/src:{sysconfig.get_path('purelib')}"
 DRIVER = os.path.join(ROOT, "tests", "house", "modules_driver.py")
 # Of the standard library and others, what the design's budget allows on the warm road (section 9).
 STDLIB = {"__future__", "errno", "fcntl", "select", "binascii", "gc", "_json", "_operator"}
@@ -58,8 +60,8 @@ def service(cold: Program) -> Program:
 
 def bare() -> set[str]:
     """Return what Python itself has loaded before the first line of ours."""
-    script = "import sys; print(*sys.modules)"
-    done = subprocess.run([PYTHON, "-I", "-c", script], capture_output=True, text=True, check=True)
+    script = "import os, sys; print(*sys.modules)"  # `os` is what `site` would load in any case
+    done = subprocess.run([PYTHON, "-IS", "-c", script], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
@@ -67,7 +69,7 @@ def loaded(program: Program, *words: str, code: int = 0) -> tuple[list[str], str
     """Run the front door; return the modules beyond Python's own, and stdout."""
     path = os.path.join(program.home, "modules")
     done = subprocess.run(
-        [PYTHON, "-I", DRIVER, path, *words],
+        [PYTHON, "-IS", DRIVER, path, FOLDERS, *words],
         env=program.environment(),
         cwd=program.home,
         capture_output=True,
