@@ -141,6 +141,17 @@ def test_a_key_that_our_ring_is_too_old_for_damages_nothing(
     assert newer.find_token(TOKEN_KEY, NOW, 0) is not None
 
 
+def test_a_reader_goes_on_while_new_keys_are_made(store: FileStore) -> None:
+    """With a way to read the ring again, an entry under a newer key is simply read."""
+    ring = new_keys(RING)
+    log_in(open_store(store.disk.folder.path, ring=ring), "r2", "t2")
+    store.disk.renew = lambda: ring
+    token = store.find_token(TOKEN_KEY, NOW, 0)
+    assert token is not None
+    assert token.value.reveal() == "t2"
+    assert store.disk.ring is ring
+
+
 def test_a_link_in_place_of_a_grant_is_set_aside(store: FileStore, tmp_path: Path) -> None:
     """Security: it is not followed, and does not stop the grant for ever."""
     folder, file_name = store.disk.place(GRANT, NAME)

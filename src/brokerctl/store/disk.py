@@ -19,12 +19,14 @@ from brokerctl.store.envelope import (
     SECRET,
     SESSION,
     TOKEN,
+    NewerKeyError,
     open_entry,
     seal,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from brokerctl.files import Folder
@@ -78,12 +80,13 @@ def open_child(parent: Folder, name: str, *, create: bool = True) -> Folder | No
 class Disk:
     """The v1 folder with the keys that open what lies in it."""
 
-    __slots__ = ("_folders", "folder", "ring", "system")
+    __slots__ = ("_folders", "folder", "renew", "ring", "system")
 
     def __init__(self, folder: Folder, ring: StoreKeys, system: System) -> None:
         self.folder = folder
         self.ring = ring
         self.system = system
+        self.renew: Callable[[], StoreKeys] | None = None  # reads the ring again
         self._folders: dict[str, Folder] = {}
 
     def child(self, *names: str) -> Folder:
@@ -124,7 +127,17 @@ class Disk:
             raise
         except OSError as error:  # of the checks after the open
             raise refused(f"{self.folder.path}/{top}", error) from error
-        return None if data is None else open_entry(self.ring, kind, name, data)
+        return None if data is None else self._open(kind, name, data)
+
+    def _open(self, kind: int, name: str, data: bytes) -> bytes:
+        try:
+            return open_entry(self.ring, kind, name, data)
+        except NewerKeyError:
+            if self.renew is None:
+                raise
+        # `rekey --new-keys` is at work: readers go on with the ring as it is now.
+        self.ring = self.renew()
+        return open_entry(self.ring, kind, name, data)
 
     def write(self, kind: int, name: str, payload: bytes) -> None:
         """Replace an entry durably."""

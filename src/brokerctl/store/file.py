@@ -28,7 +28,10 @@ _LIVE = "live"
 
 
 class FileStore:
-    """Grants and tokens in the v1 folder. `clock` gives seconds since the epoch."""
+    """Grants and tokens in the v1 folder. `clock` gives seconds since the epoch.
+
+    `renew` reads the key ring again where an entry is sealed by a key newer than `ring` has.
+    """
 
     __slots__ = ("clock", "damage", "disk", "ring")
 
@@ -39,9 +42,11 @@ class FileStore:
         *,
         system: System | None = None,
         clock: Callable[[], float] = time.time,
+        renew: Callable[[], StoreKeys] | None = None,
     ) -> None:
         self.ring = ring
         self.disk = Disk(folder, ring, system or folder.system)
+        self.disk.renew = renew
         self.damage: list[Damage] = []  # what this process had to set aside: to be reported
         self.clock = clock
 

@@ -129,7 +129,7 @@ def reseal(store: FileStore) -> ResealReport:
 def _reseal_one(store: FileStore, kind: int, name: str) -> bool:
     folder, file_name = store.disk.place(kind, name)
     data = folder.read(file_name)
-    if data is None or entry_key_id(data) == store.ring.seal_id:
+    if data is None or entry_key_id(data) == store.disk.ring.seal_id:
         return False
     payload = store.disk.read(kind, name)
     if payload is None:
