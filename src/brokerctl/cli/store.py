@@ -45,7 +45,7 @@ def check(
     from brokerctl.store import maintenance
 
     found = maintenance.check(wire.open_house(os.environ).store, mend=mend)
-    body = {
+    body: dict[str, object] = {
         "whole": found.is_whole,
         "entries": _counts(found.counts),
         "damaged": _damaged(found.damaged),
@@ -81,7 +81,11 @@ def backup(
     from brokerctl.cli import store_archive
 
     done = store_archive.write_backup(wire.open_house(os.environ), file)
-    body = {"file": file, "entries": _counts(done.counts), "damaged": _damaged(done.damaged)}
+    body: dict[str, object] = {
+        "file": file,
+        "entries": _counts(done.counts),
+        "damaged": _damaged(done.damaged),
+    }
     lines = [f"{sum(done.counts.values())} entries in {safe(file)}", *_damage_lines(done.damaged)]
     _print(body, lines, json=json, err=file == "-")
     if not done.damaged:
@@ -102,7 +106,7 @@ def restore(
     from brokerctl.cli import store_archive
 
     done = store_archive.read_backup(wire.open_house(os.environ), file)
-    body = {
+    body: dict[str, object] = {
         "restored": list(done.restored),
         "kept": list(done.kept),
         "refused": _damaged(done.refused),
@@ -142,7 +146,7 @@ def rekey(
         done = store_rekey.replace_keys(os.environ)
     else:
         done = store_rekey.move_key(os.environ, keeper, new_keys=new_keys)
-    body = {
+    body: dict[str, object] = {
         "keeper": done.keeper,
         "resealed": done.resealed,
         "left": _damaged(done.left),
