@@ -11,6 +11,7 @@ import pytest
 from brokerctl.config import fields
 from brokerctl.keys import KEEPERS
 from brokerctl.oauth.grants import FLOWS
+from brokerctl.store import STORES
 from tests.house.source import Source, read, sources
 
 
@@ -94,3 +95,18 @@ def test_every_entry_has_its_paper() -> None:
             assert read(f"man/brokerctl-{name}.1").startswith('.\\"')
         elif room.table != "STORES":
             assert f"`{name}`" in configuration, name
+
+
+def test_every_implementation_keeps_its_room_s_contract() -> None:
+    """Each flow, keeper and store has a subclass of its room's contract test."""
+    bases = [
+        base.id
+        for source in sources("tests/contracts")
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef)
+        for base in node.bases
+        if isinstance(base, ast.Name)
+    ]
+    kept = {name: bases.count(f"{name}Contract") for name in ("Flow", "Keeper", "Store")}
+    tables = {"Flow": FLOWS, "Keeper": KEEPERS, "Store": STORES}
+    assert kept == {name: len(table) for name, table in tables.items()}
