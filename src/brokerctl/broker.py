@@ -62,6 +62,10 @@ class Order:
         if token is None or (self.request.is_fresh and token.issued_at < self.started):
             return False
         max_ttl_s, min_ttl_s = self.decision.max_ttl_s, self.request.min_ttl_s
+        if min_ttl_s is None:
+            min_ttl_s = self.profile.min_ttl_s
+        if min_ttl_s is None and self.request.requester.tool == "exec":
+            min_ttl_s = freshness.child_margin(token, max_ttl_s)
         if token.issued_at >= self.started and min_ttl_s is not None:
             # Nothing fresher can be had: without this, each waiter that wants more than a token's
             # whole lifetime would send a request of its own.

@@ -212,14 +212,17 @@ def _checked_folder(fd: int, path: str, system: System) -> int:
 
 def checked_file(fd: int, path: str, system: System = SYSTEM) -> int:
     """Return the size of an open file that is regular, ours, private and has one name."""
-    found = system.fstat(fd)
+    try:
+        found = system.fstat(fd)
+    except OSError as error:
+        raise refused(path, error) from error
     if not stat.S_ISREG(found.st_mode):
         raise StoreError(f"{path} is not a regular file")
     if found.st_uid != system.geteuid():
         raise StoreError(f"{path} belongs to another user")
     if found.st_mode & 0o077:
         raise StoreError(f"{path} is open to others", hint=f"run 'chmod 600 {path}'")
-    if found.st_nlink != 1:
+    if found.st_nlink > 1:  # 0 is a file that was replaced since it was opened: whole, and ours
         raise StoreError(f"{path} has another name (a hard link)")
     return found.st_size
 

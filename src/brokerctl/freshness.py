@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 MARGIN_S = 60.0
 MARGIN_SHARE = 0.1
 LEAST_MARGIN_S = 1.0
+CHILD_MARGIN_S = 300.0
+CHILD_SHARE = 0.5
 CLOCK_BACK_S = 300.0  # a clock further than this behind `issued_at` makes a token stale
 
 
@@ -31,6 +33,12 @@ def margin(token: Token, max_ttl_s: float | None, min_ttl_s: float | None) -> fl
     if end is None:
         return LEAST_MARGIN_S
     return max(LEAST_MARGIN_S, min(MARGIN_S, MARGIN_SHARE * (end - token.issued_at)))
+
+
+def child_margin(token: Token, max_ttl_s: float | None) -> float | None:
+    """Return what a child by environment needs left, as it can't ask again: min(5 min, 50 %)."""
+    end = expiry(token, max_ttl_s)
+    return None if end is None else min(CHILD_MARGIN_S, CHILD_SHARE * (end - token.issued_at))
 
 
 def is_fresh(token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float | None) -> bool:

@@ -128,12 +128,18 @@ class IssuerLink:
         Security: an endpoint that moved to another origin is refused until a person logs in again.
         """
         endpoints = [part for pair in profile.endpoints for part in pair]
-        name = plain_name(self.ring.name_key, "metadata", profile.issuer, *endpoints)
+        # The flow is part of the name: with all its endpoints configured nothing was discovered.
+        name = plain_name(self.ring.name_key, "metadata", profile.issuer, profile.flow, *endpoints)
         sealed = self.store.find_sealed(METADATA, name)
         kept = about.parse(sealed) if sealed is not None else None
         if kept is not None and not is_login and (is_refresh or kept.is_current(time.time())):
             return kept
-        found: Metadata = self.run(profile, about.discover(profile, time.time()), deadline)
+        try:
+            found: Metadata = self.run(profile, about.discover(profile, time.time()), deadline)
+        except IssuerError:
+            if kept is None or is_login:
+                raise
+            return kept  # only its freshness is gone: no reason to hand out nothing
         if kept is not None and not is_login:
             about.refuse_moved(kept, found, profile.name)
         self.store.put_sealed(METADATA, name, about.render(found))

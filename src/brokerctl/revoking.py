@@ -75,10 +75,10 @@ class Revoker:
                     self._queue_token(locked, token, may_revoke=profile.revoke_at_exit == "access")
             return self._flush(profile, key, locked, verify=False)
 
-    def retry(self, profile: Profile, key: GrantKey, *, verify: bool = False) -> list[Ending]:
+    def retry(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> list[Ending]:
         """Try again what is queued for one grant."""
-        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
-            return self._flush(profile, key, locked, verify=verify)
+        with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
+            return self._flush(profile, key, locked, verify=False)
 
     def _queue_all(self, locked: LockedGrant) -> None:
         grant = locked.state.grant
@@ -207,11 +207,12 @@ def keys_of(
     for key, name in found.items():
         is_named = names is None or name in names
         if is_named and (subject is None or key.subject == subject):
-            chosen.append((_profile_for(profiles, name, key), key))
+            chosen.append((profile_for(profiles, name, key), key))
     return chosen
 
 
-def _profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
+def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
+    """Return the profile that a grant was made with, or one made of the grant's own key."""
     profile = profiles.get(name)
     if profile is not None and (profile.issuer, profile.client_id) == (key.issuer, key.client_id):
         return profile

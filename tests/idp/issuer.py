@@ -217,3 +217,8 @@ class DemoIssuer(OidcProvider):
     def __init__(self, folder: str, **options: Any) -> None:  # noqa: ANN401 - the harness's options
         super().__init__(folder, **options)
         self._argv[:2] = [sys.executable, "-I", DEMO, "--until-eof"]
+
+    def change(self, **settings: float | str | bool) -> None:
+        """Change settings of the running issuer: `change(access_ttl=1)`."""
+        answer = self.send("/__mode", json.dumps(settings).encode())
+        assert answer.status == 200, answer

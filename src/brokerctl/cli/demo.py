@@ -36,7 +36,7 @@ def demo(
     \b
       brokerctl demo
       brokerctl demo --serve --auto-approve --access-ttl 60
-    """  # noqa: D301 - Typer's mark for lines that stay as they are
+    """
     if not serve:
         from brokerctl.demo import story
 

@@ -50,7 +50,7 @@ def exec_(
     \b
       brokerctl exec -p gitlab -- glab issue list
       brokerctl exec --file TOKEN_FILE=payments --scope refund -- ./refund.sh
-    """  # noqa: D301 - Typer's mark for lines that stay as they are
+    """
     if not command or not command[0]:
         raise UsageError("no command given", hint="run 'brokerctl exec -p PROFILE -- COMMAND'")
     ask = Ask(

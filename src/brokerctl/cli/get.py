@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from brokerctl import hot, wire
+from brokerctl.config.plan import default_profile
 from brokerctl.errors import LoginNeededError, UsageError
 from brokerctl.render import FORMATS
 
@@ -63,7 +64,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
 
         house = wire.open_house(os.environ)
         return match_profile(for_url, house.plan.profiles)
-    name = given or os.environ.get("BROKERCTL_PROFILE")
+    name = given or default_profile(wire.open_house(os.environ).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl get PROFILE' or 'profile list'")
     return name

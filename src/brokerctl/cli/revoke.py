@@ -9,6 +9,7 @@ import typer
 
 from brokerctl import jsonlite, render, wire
 from brokerctl.broker import find_profile
+from brokerctl.cli.tend import tend
 from brokerctl.errors import UsageError
 from brokerctl.revoking import Ending, Revoker, keys_of
 
@@ -41,6 +42,7 @@ def revoke(
     if bool(profile) == everything:
         raise UsageError("name one profile, or say --all", hint="run 'brokerctl revoke --help'")
     house = wire.open_house(os.environ)
+    tend(house)
     names = {profile} if profile else None
     targets = keys_of(house.store, house.plan.profiles, names, subject)
     if profile and not targets:

@@ -10,6 +10,7 @@ import typer
 
 from brokerctl import jsonlite, render, wire
 from brokerctl.broker import NO_PERSON, grant_key
+from brokerctl.cli.tend import tend
 from brokerctl.model import Profile, Slot
 from brokerctl.store.envelope import QUEUE, TOKEN
 from brokerctl.text import safe
@@ -29,6 +30,7 @@ def status(
       brokerctl status
     """
     house = wire.open_house(os.environ)
+    tend(house)
     now = time.time()
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
     rows = [_row(house, profile, slots, now) for _, profile in sorted(house.plan.profiles.items())]

@@ -1,0 +1,40 @@
+"""What every command that may talk to an issuer does first: finish what others left behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokerctl import wire
+from brokerctl.errors import BrokerError
+from brokerctl.revoking import Revoker, profile_for
+from brokerctl.session.door import settle_leftovers
+from brokerctl.store import Queue
+from brokerctl.store.envelope import QUEUE
+from brokerctl.text import safe
+
+if TYPE_CHECKING:
+    from brokerctl.wire import House
+
+_STDERR = 2
+_WAIT_S = 1.0
+
+
+def tend(house: House) -> None:
+    """Revoke the tokens of killed sessions and what is queued; say what came of it on stderr."""
+    ended, errors = settle_leftovers(house)
+    told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
+    queues = [entry.value for entry in house.store.entries(QUEUE)]
+    revoker = Revoker(house.store, house.log, house.ring, house.link())
+    for queue in queues:
+        if not isinstance(queue, Queue):
+            continue
+        profile = profile_for(house.plan.profiles, queue.profile, queue.key)
+        try:
+            endings = revoker.retry(profile, queue.key, wait_s=_WAIT_S)
+        except BrokerError as error:
+            errors.append(error)
+            continue
+        told += [f"a queued revocation of '{e.profile}': {e.outcome}" for e in endings]
+    told += [error.message for error in errors]
+    for line in told:
+        wire.write_line(_STDERR, f"brokerctl: note: {safe(line)}")
