@@ -118,10 +118,10 @@ class Broker:
         )
         if held is not None and order.serves(held, time.time()):
             return held, "cache"
+        self._refuse_dead(order, self.store.find_grant(order.grant_key))
         failure = self.store.find_failure(order.grant_key)
         if failure is not None and not order.request.is_fresh and time.time() < failure.retry_at:
             return self._fall_back(order, held, failed(failure)), "cache"
-        self._refuse_dead(order, self.store.find_grant(order.grant_key))
         try:
             return self._under_lock(order, failure.serial if failure else 0)
         except (IssuerError, LockTimeoutError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,8 +28,18 @@ def small(tmp_path: Path) -> SmallLog:
     small.log.append("token.handed_out", {"profile": "a", "requester": GIT, "new_field": [1]})
     small.log.append("token.denied", {"profile": "b", "requester": CURL})
     small.log.append("grant.ended", {"profile": "a"})
-    small.log.append("tokens", {"purpose": '"profile":"b"', "requester": "?"})
+    small.log.append("tokens", {"purpose": '"profile":"b"', "owner": "s1", "requester": "?"})
     return small
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be in another time zone."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def seqs(small: SmallLog, match: Match, limit: int | None = None) -> list[int]:
@@ -77,8 +88,9 @@ def test_since_is_from_and_until_is_before(small: SmallLog) -> None:
     assert seqs(small, Match(until=middle)) == [1]
 
 
-def test_a_moment_is_a_date_a_time_or_how_long_ago() -> None:
-    """Without a zone it is UTC, as the log is."""
+def test_a_moment_is_a_date_a_time_or_how_long_ago(tokyo: None) -> None:
+    """Without a zone it is UTC, as the log is, wherever the machine stands."""
+    assert tokyo is None
     assert parse_moment("2026-11-23", START) == "2026-11-23T00:00:00.000000Z"
     assert parse_moment("2026-11-23T01:00:00+01:00", START) == "2026-11-23T00:00:00.000000Z"
     assert parse_moment("2h", START) == "2026-11-23T21:29:51.250000Z"
@@ -176,9 +188,12 @@ def test_following_closes_what_it_leaves(tmp_path: Path) -> None:
     counts: list[int] = []
 
     def steps() -> Iterator[object]:
-        small.log.rotate = 1
         for _ in range(4):
+            small.log.rotate = 1
             small.fill(2)
+            small.log.rotate = 1 << 24
+            small.fill(1)
+            yield True
             counts.append(len(os.listdir("/proc/self/fd")))
             yield True
 
