@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.mark.slow("256 interpreters start")
-@pytest.mark.parametrize("count", [4, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_every_record_of_256_writers_is_there_once(folder: Folder, count: int) -> None:
     """No record lost, none twice, and the chain in one piece."""
     writers = 256
