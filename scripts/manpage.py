@@ -25,6 +25,7 @@ ENVIRONMENT = (
     ("BROKERCTL_KEEPER", "who keeps the key at first use: keyring, passphrase, file or env"),
     ("BROKERCTL_KEY, BROKERCTL_KEY_FILE", "the key itself, for keeper env"),
     ("BROKERCTL_PASSPHRASE, BROKERCTL_PASSPHRASE_FILE", "the passphrase, for keeper passphrase"),
+    ("BROKERCTL_KEY_NEW, BROKERCTL_PASSPHRASE_NEW, ..._FILE", "what store rekey changes to"),
     ("BROKERCTL_PROFILE", "the profile that is meant when none is named"),
     ("BROKERCTL_PURPOSE", "why tokens are asked for; goes into the record"),
     ("BROKERCTL_DEBUG", "say where an unexpected error happened, without values"),

@@ -132,8 +132,8 @@ def rekey(
 ) -> int:
     """Replace the key that wraps the others, or move it; --new-keys replaces the others too.
 
-    A new passphrase or key is asked for, or read from BROKERCTL_NEW_PASSPHRASE[_FILE] and
-    BROKERCTL_NEW_KEY[_FILE].
+    A new passphrase or key is asked for, or read from BROKERCTL_PASSPHRASE_NEW[_FILE] and
+    BROKERCTL_KEY_NEW[_FILE].
 
     \b
       brokerctl store rekey

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # What the new keeper reads, by what it would read of the old one.
 _NEW = {
-    f"BROKERCTL_{name}{end}": f"BROKERCTL_NEW_{name}{end}"
+    f"BROKERCTL_{name}{end}": f"BROKERCTL_{name}_NEW{end}"
     for name in ("PASSPHRASE", "KEY")
     for end in ("", "_FILE")
 }
@@ -91,7 +91,7 @@ def _environment(environ: Mapping[str, str], keeper: str, *, is_same: bool) -> d
     if keeper == "env" and is_same and not {own, f"{own}_FILE"} & set(given):
         raise UsageError(
             "the new key is not given",
-            hint="set BROKERCTL_NEW_KEY to what 'brokerctl store key' prints",
+            hint="set BROKERCTL_KEY_NEW to what 'brokerctl store key' prints",
         )
     return changed
 
