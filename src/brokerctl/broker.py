@@ -189,13 +189,13 @@ class Broker:
             source=source,
             warning=_warning(order, token, now),
         )
-        self.log.append("token.handed_out", _fields(order, token) | {"outcome": source})
+        self.log.append("token.handed_out", record_fields(order, token) | {"outcome": source})
         return answer
 
     def _record_refusal(self, order: Order, error: BrokerError) -> None:
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
         self.log.append(
-            event, _fields(order, None) | {"outcome": error.name, "error": error.message}
+            event, record_fields(order) | {"outcome": error.name, "error": error.message}
         )
 
     def not_delivered(self, answer: AccessToken) -> None:
@@ -246,7 +246,8 @@ def _warning(order: Order, token: Token, now: float) -> str | None:
     return None
 
 
-def _fields(order: Order, token: Token | None) -> dict[str, Any]:
+def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
+    """Return what every record of a request says: what, for whom, who asked, the decision."""
     request, decision = order.request, order.decision
     requester = request.requester
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from brokerctl import policy
-from brokerctl.broker import Order
+from brokerctl.broker import Order, record_fields
 from brokerctl.errors import BrokerError, DeniedError, LoginNeededError
 from brokerctl.guard import LOCK_S, Guard
 from brokerctl.model import Grant, Queued, Value
@@ -22,7 +22,6 @@ from brokerctl.store import Change
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from brokerctl.audit.append import Log
     from brokerctl.guard import Desk
@@ -87,7 +86,7 @@ class Login:
                 return self._without_person(order)
             return self._with_person(order, run, desk, owner=owner, is_forced=is_forced)
         except BrokerError as error:
-            fields = _fields(order) | {"outcome": error.name, "error": error.message}
+            fields = record_fields(order) | {"outcome": error.name, "error": error.message}
             self.log.append("login.refused", fields)
             raise
 
@@ -185,6 +184,11 @@ class Login:
             owner=profile.owner or owner,
         )
         is_over = answer.expires_in == 0 and profile.lifetime_s is None
+        # Queued before the commit: a crash in between must not leave it alive and held nowhere.
+        # Until the commit it is the grant on disk, which the queue never revokes.
+        is_replaced = old is not None and old.refresh_token != grant.refresh_token
+        if old is not None and old.refresh_token is not None and is_replaced:
+            locked.enqueue(self._queued(old.refresh_token, "refresh_token", None))
         locked.commit(
             Change(
                 grant=grant,
@@ -193,7 +197,7 @@ class Login:
                 profile=profile.name,
             )
         )
-        fields = _fields(order, token) | {"generation": generation, "sub": grant.sub}
+        fields = record_fields(order, token) | {"generation": generation, "sub": grant.sub}
         self.log.append("grant.obtained", fields | {"owner": grant.owner}, durable=True)
         self._queue_old(locked, old, grant, profile)
         return token
@@ -201,11 +205,9 @@ class Login:
     def _queue_old(
         self, locked: LockedGrant, old: Grant | None, new: Grant, profile: Profile
     ) -> None:
-        """Queue what the new grant replaces. Some issuers give the same refresh token again."""
+        """Queue the old grant's tokens. Some issuers give the same refresh token again."""
         if old is None or old.refresh_token == new.refresh_token:
             return
-        if old.refresh_token is not None:
-            locked.enqueue(self._queued(old.refresh_token, "refresh_token", None))
         for slot in locked.state.slots:
             for token in (slot.current, *slot.superseded):
                 if token is None or token.generation >= new.generation or token.status not in _HELD:
@@ -232,7 +234,7 @@ class Login:
         why = "the issuer ended it together with the grant before it"
         with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
             locked.end(token.generation, why)
-        self.log.append("grant.ended", _fields(order) | {"reason": why}, durable=True)
+        self.log.append("grant.ended", record_fields(order) | {"reason": why}, durable=True)
         raise LoginNeededError(
             f"the new grant for '{name}' is dead: {why}", hint=f"run 'brokerctl login {name}' again"
         )
@@ -272,24 +274,3 @@ def _logged_in(
         can_refresh=can_refresh,
         endings=endings,
     )
-
-
-def _fields(order: Order, token: Token | None = None) -> dict[str, Any]:
-    requester, decision = order.request.requester, order.decision
-    return {
-        "profile": order.profile.name,
-        "issuer": order.profile.issuer,
-        "subject": order.grant_key.subject,
-        "scopes": list(token.scopes if token else decision.scopes),
-        "resource": list(decision.resource),
-        "fingerprint": token.fingerprint if token else None,
-        "expires_at": token.expires_at if token else None,
-        "requester": requester.as_dict() | {"parents": [list(one) for one in requester.parents]},
-        "decision": {
-            "effect": decision.effect,
-            "rule": decision.rule,
-            "layer": decision.layer,
-            "reason": decision.reason,
-        },
-        "purpose": order.request.purpose or order.profile.purpose or requester.tool,
-    }

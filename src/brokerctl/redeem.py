@@ -12,7 +12,8 @@ import signal
 import time
 from contextlib import contextmanager
 
-from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError
+from brokerctl.broker import record_fields
+from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError, StoreError
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.grants import find_flow
@@ -108,40 +109,29 @@ class Redeemer:
             )
         )
         event = "grant.refreshed" if grant else "token.issued"
-        self.log.append(event, self._fields(order, token), durable=True)
+        self.log.append(
+            event, record_fields(order, token) | {"generation": generation}, durable=True
+        )
         if is_over:
             raise IssuerError(f"the issuer of '{order.profile.name}' sent a token that is over")
         return token
-
-    @staticmethod
-    def _fields(order: Order, token: Token | None) -> dict[str, object]:
-        return {
-            "profile": order.profile.name,
-            "issuer": order.profile.issuer,
-            "subject": order.grant_key.subject,
-            "scopes": list(token.scopes if token else order.decision.scopes),
-            "resource": list(order.decision.resource),
-            "fingerprint": token.fingerprint if token else None,
-            "expires_at": token.expires_at if token else None,
-            "generation": token.generation if token else None,
-        }
 
     def _refused(self, order: Order, locked: LockedGrant, error: OAuthError) -> BrokerError:
         """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""
         grant, name = locked.state.grant, order.profile.name
         if error.error != "invalid_grant" or grant is None or grant.refresh_token is None:
-            if locked.state.earlier_intent is None:
-                locked.withdraw()  # an answer: nothing was redeemed by us or by anybody before
+            locked.withdraw()  # an answer: nothing was redeemed by us
             shown = IssuerError(_told(name, error), hint=_hint(error, name))
             self._remember(order, locked, shown)
             return shown
         why = "the issuer no longer honours it (invalid_grant)"
         intent = locked.state.earlier_intent
-        if intent is not None and intent.generation == grant.generation:
+        is_refresh = intent is not None and intent.kind == "refresh"
+        if intent is not None and is_refresh and intent.generation == grant.generation:
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(intent.at))
             why = f"a refresh was cut off at {at}, between the issuer's answer and our disk"
         locked.end(grant.generation, why)
-        fields = self._fields(order, None) | {"outcome": "ended", "reason": why}
+        fields = record_fields(order) | {"outcome": "ended", "reason": why}
         self.log.append("grant.ended", fields, durable=True)
         return LoginNeededError(
             f"the grant for '{name}' has ended: {why}", hint=f"run 'brokerctl login {name}'"
@@ -149,8 +139,11 @@ class Redeemer:
 
     def _remember(self, order: Order, locked: LockedGrant, error: BrokerError) -> None:
         failure = next_failure(locked.state.failure, time.time(), error)
-        locked.record_failure(failure)
-        fields = self._fields(order, None) | {"outcome": error.name, "error": error.message}
+        try:
+            locked.record_failure(failure)
+        except StoreError:
+            pass  # waiters will try for themselves; the issuer's error is the one to tell
+        fields = record_fields(order) | {"outcome": error.name, "error": error.message}
         self.log.append("grant.refresh_failed", fields)
 
 

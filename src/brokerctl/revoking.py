@@ -118,6 +118,9 @@ class Revoker:
         queue = sorted(locked.state.queue, key=lambda item: item.token_type_hint != "refresh_token")
         endings = []
         for item in queue:
+            if self._is_held(locked, item):
+                locked.dequeue(item.fingerprint)  # a login was cut off: it is still the grant
+                continue
             ending = self._end_one(profile, key, item, deadline, verify=verify)
             if ending.outcome == "unknown":
                 locked.enqueue(item.replace(attempts=item.attempts + 1, reason=ending.reason))
@@ -127,6 +130,13 @@ class Revoker:
             self._record(ending, profile)
             endings.append(ending)
         return endings
+
+    def _is_held(self, locked: LockedGrant, item: Queued) -> bool:
+        """Say whether a queued refresh token is that of a grant which has not ended."""
+        grant = locked.state.grant
+        if grant is None or grant.refresh_token is None or grant.dead_why is not None:
+            return False
+        return grant.refresh_token == item.value
 
     def _end_one(
         self, profile: Profile, key: GrantKey, item: Queued, deadline: float, *, verify: bool

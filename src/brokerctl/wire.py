@@ -53,7 +53,7 @@ class House:
         self.folder = folder
         self.ring = ring
         self.layers = layers
-        self.store = FileStore(folder, ring)
+        self.store = FileStore(folder, ring, renew=lambda: open_ring(folder, environ) or ring)
         self.plan = _find_plan(self)
         self.log = Log(_child(folder, "audit"), ring, rotate=self.plan.rotate_bytes or ROTATE_BYTES)
         self.broker = Broker(self.plan, self.store, self.log, self._redeem)

@@ -94,16 +94,22 @@ def run(words: list[str], umask: int | None = None) -> int:
     try:
         _refuse_later(called)
         return _invoke(build(called), words, umask)
-    except BrokerError as error:
-        return wire.print_error(error, is_json=is_json)
-    except typer.Abort:
-        return wire.print_error(UsageError("stopped"), is_json=is_json)
+    except BrokenPipeError:
+        return 1  # whoever read stdout went away: nobody is left to be told
     except KeyboardInterrupt:
         return 130
-    except typer.TyperException as error:
-        return wire.print_error(_usage(error, called), is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
-        return wire.print_error(wire.unexpected(error, os.environ), is_json=is_json)
+        return wire.print_error(_ours(error, called), is_json=is_json)
+
+
+def _ours(error: Exception, called: str | None) -> BrokerError:
+    if isinstance(error, BrokerError):
+        return error
+    if isinstance(error, typer.Abort):
+        return UsageError("stopped")
+    if isinstance(error, typer.TyperException):
+        return _usage(error, called)
+    return wire.unexpected(error, os.environ)
 
 
 def _refuse_later(called: str | None) -> None:

@@ -11,6 +11,7 @@ import typer
 from brokerctl import jsonlite, render, wire
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.cli.tend import tend
+from brokerctl.errors import DamagedError
 from brokerctl.model import Profile, Slot
 from brokerctl.store.envelope import QUEUE, TOKEN
 from brokerctl.text import safe
@@ -50,7 +51,10 @@ def status(
 
 def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:
     key = grant_key(profile)
-    grant = house.store.find_grant(key)
+    try:
+        grant, damage = house.store.find_grant(key), None
+    except DamagedError as error:
+        grant, damage = None, error.message
     current = [slot.current for slot in slots if slot.key.grant == key and slot.current is not None]
     alive = [
         token
@@ -61,6 +65,8 @@ def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> 
     state, todo = "no grant", f"run 'brokerctl login {profile.name}'"
     if profile.flow in NO_PERSON:
         state, todo = "ready", ""
+    elif damage is not None:
+        state, todo = f"damaged: {damage}", "run 'brokerctl store check'"
     elif grant is not None and grant.dead_why is not None:
         state = f"ended: {grant.dead_why}"
     elif grant is not None:
