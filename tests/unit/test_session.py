@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal as public_signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from brokerctl.secret import Secret
 from brokerctl.session import Ask, child, environment, leftovers, private, signals
 from brokerctl.session.parse import parse_exec, parse_pairs
 from brokerctl.system import SYSTEM
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def make_profile(name: str, **fields: Any) -> Profile:  # noqa: ANN401 - any field of a profile
@@ -209,3 +212,21 @@ def test_private_signals_are_the_public_ones() -> None:
     waited = signals.waited()
     assert {public_signal.SIGCHLD, public_signal.SIGTERM, public_signal.SIGCONT} <= waited
     assert waited.isdisjoint({public_signal.SIGKILL, public_signal.SIGSEGV, public_signal.SIGPIPE})
+
+
+def test_tokens_end_also_where_the_child_spoilt_its_folder(tmp_path: Path) -> None:
+    """A folder that can't be removed keeps the entry, and never a token alive."""
+    folder = tmp_path / "brokerctl-spoilt"
+    (folder / "made-by-the-child").mkdir(parents=True)
+    folder.chmod(0o700)
+    session = leftovers.describe("5p01", ("payments",), str(folder))
+    asked: list[tuple[str, ...]] = []
+
+    def revoke_own(session_id: str, names: tuple[str, ...]) -> list[Any]:
+        asked.append((session_id, *names))
+        return []
+
+    store: Any = None  # it would raise AttributeError if the entry were dropped
+    with pytest.raises(StoreError, match="can't remove"):
+        leftovers.settle(session, store, "name", revoke_own, SYSTEM)
+    assert asked == [("5p01", "payments")]

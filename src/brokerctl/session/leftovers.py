@@ -110,9 +110,11 @@ def settle(
 
     The entry stays if anything raises, so that the next command tries again.
     """
-    if session.folder is not None:
-        private.remove_files(session.folder, system)
-    ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
+    try:
+        if session.folder is not None:
+            private.remove_files(session.folder, system)
+    finally:  # what the child did to its folder must not keep its tokens alive
+        ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
     store.drop_sealed(SESSION, name)
     return ended
 
