@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys.ring import new_keys, new_ring
 from brokerctl.model import GrantKey
@@ -117,6 +118,15 @@ def test_gc_removes_what_nobody_needs_and_nothing_else(store: FileStore) -> None
     assert store.find_grant(GRANT_KEY) is not None
     assert len(store.disk.child("locks").names()) >= 1
     assert len(list(store.entries(QUEUE))) == 1
+
+
+def test_gc_keeps_the_metadata_of_an_issuer_with_a_grant(store: FileStore) -> None:
+    """It pins the endpoints: without it the next refresh would go wherever metadata says then."""
+    log_in(store)
+    data = jsonlite.dumps({"issuer": GRANT_KEY.issuer}).encode()
+    store.put_sealed(METADATA, "b" * 64, data)
+    assert gc(store, max(time.time(), NOW) + 100 * 86400).metadata == 0
+    assert store.find_sealed(METADATA, "b" * 64) == data
 
 
 def test_gc_removes_the_locks_of_what_is_gone(store: FileStore) -> None:

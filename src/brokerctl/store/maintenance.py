@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, LockTimeoutError, StoreError
 from brokerctl.files import TEMPORARY
 from brokerctl.model import Value
 from brokerctl.store import Damage, codec
 from brokerctl.store.disk import ASIDE, LOCKS, PLACES, is_name
-from brokerctl.store.envelope import METADATA, PLAN, TOKEN, entry_key_id
+from brokerctl.store.envelope import GRANT, METADATA, PLAN, TOKEN, entry_key_id
 from brokerctl.store.locks import SUFFIX, FileLock, find_mark
 
 TYPE_CHECKING = False
@@ -145,7 +146,7 @@ def gc(store: FileStore, now: float) -> GcReport:
             _remove_older(folder, _unfinished(folder), now - _HOUR_S) for folder in _folders(store)
         ),
         plans=_remove_kind(store, PLAN, now - PLAN_S),
-        metadata=_remove_kind(store, METADATA, now - METADATA_S),
+        metadata=_remove_metadata(store, now - METADATA_S),
         slots=_remove_slots(store, now),
         aside=_remove_aside(store, now),
         locks=_remove_locks(store),
@@ -185,6 +186,22 @@ def _is_anything(store: FileStore, name: str) -> bool:
 def _remove_kind(store: FileStore, kind: int, before: float) -> int:
     folder = store.disk.child(PLACES[kind][0])
     return _remove_older(folder, folder.names(), before)
+
+
+def _remove_metadata(store: FileStore, before: float) -> int:
+    """Security: metadata pins where a refresh token may go, so it stays while a grant is there."""
+    issuers = {entry.value.key.issuer for entry in store.entries(GRANT) if entry.value is not None}
+    kept = {entry.name for entry in store.entries(METADATA) if _issuer(entry.value) in issuers}
+    folder = store.disk.child(PLACES[METADATA][0])
+    return _remove_older(folder, [name for name in folder.names() if name not in kept], before)
+
+
+def _issuer(metadata: bytes | None) -> str | None:
+    try:
+        issuer = jsonlite.loads(metadata or b"")["issuer"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return issuer if isinstance(issuer, str) else None
 
 
 def _remove_aside(store: FileStore, now: float) -> int:
