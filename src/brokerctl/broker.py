@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from brokerctl.audit.append import Log
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Decision, Failure, Grant, Profile, Token, TokenRequest
+    from brokerctl.model import Decision, Failure, Grant, Profile, Requester, Token, TokenRequest
     from brokerctl.store import LockedGrant, Store
 
     Redeem = Callable[["Order", LockedGrant], Token]
@@ -250,6 +250,10 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
     """Return what every record of a request says: what, for whom, who asked, the decision."""
     request, decision = order.request, order.decision
     requester = request.requester
+    ends = (
+        (freshness.expiry(token, decision.max_ttl_s), token.expires_at) if token else (None, None)
+    )
+    until, issuer_until = (None if end is None else freshness.timestamp(end) for end in ends)
     return {
         "profile": order.profile.name,
         "issuer": order.profile.issuer,
@@ -257,17 +261,9 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
         "scopes": list(token.scopes if token else decision.scopes),
         "resource": list(decision.resource),
         "fingerprint": token.fingerprint if token else None,
-        "expires_at": freshness.expiry(token, decision.max_ttl_s) if token else None,
-        "issuer_expires_at": token.expires_at if token else None,
-        "requester": {
-            "uid": requester.uid,
-            "pid": requester.pid,
-            "exe": requester.exe,
-            "parents": [list(parent) for parent in requester.parents],
-            "tool": requester.tool,
-            "session": requester.session,
-            "ci": requester.ci,
-        },
+        "expires_at": None if until is None else freshness.timestamp(until),
+        "issuer_expires_at": None if issuer_until is None else freshness.timestamp(issuer_until),
+        "requester": shown_requester(requester),
         "decision": {
             "effect": decision.effect,
             "rule": decision.rule,
@@ -277,3 +273,8 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
         "purpose": request.purpose or order.profile.purpose or requester.tool,
         "owner": order.profile.owner,
     }
+
+
+def shown_requester(requester: Requester) -> dict[str, Any]:
+    """Return who asked, as every record says it."""
+    return requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}

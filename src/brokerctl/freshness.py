@@ -5,6 +5,8 @@ A lower room than the broker's on purpose: `get`, `exec` and `status` must not d
 
 from __future__ import annotations
 
+import time
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.model import Token
@@ -15,6 +17,11 @@ LEAST_MARGIN_S = 1.0
 CHILD_MARGIN_S = 300.0
 CHILD_SHARE = 0.5
 CLOCK_BACK_S = 300.0  # a clock further than this behind `issued_at` makes a token stale
+
+
+def timestamp(at: float) -> str:
+    """Return RFC 3339 in UTC, whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def expiry(token: Token, max_ttl_s: float | None) -> float | None:

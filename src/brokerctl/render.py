@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
+from brokerctl.freshness import timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +48,6 @@ def as_json(answer: AccessToken, now: float) -> dict[str, object]:
         "audience": [],
         "resource": list(answer.resource),
     }
-
-
-def timestamp(at: float) -> str:
-    """Return RFC 3339 in UTC, whole seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def variable(profile: Profile) -> str:

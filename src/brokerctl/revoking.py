@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 
+from brokerctl.broker import shown_requester
 from brokerctl.errors import BrokerError, IssuerError
+from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
 from brokerctl.store import Queue
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from brokerctl.audit.append import Log
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import GrantKey, Token
+    from brokerctl.model import GrantKey, Requester, Token
     from brokerctl.store import LockedGrant, Store
 
 LOCK_S = 22.0
@@ -50,7 +52,15 @@ class Ending(Value):
 class Revoker:
     """Revokes grants and tokens, one grant's lock at a time."""
 
-    def __init__(self, store: Store, log: Log, ring: KeyRing, link: IssuerLink) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        ring: KeyRing,
+        link: IssuerLink,
+        requester: Requester | None = None,
+    ) -> None:
+        self.requester = requester
         self.store = store
         self.log = log
         self.ring = ring
@@ -181,10 +191,11 @@ class Revoker:
                 "issuer": profile.issuer,
                 "subject": ending.subject,
                 "fingerprint": ending.fingerprint,
-                "expires_at": ending.until,
+                "expires_at": None if ending.until is None else timestamp(ending.until),
                 "outcome": ending.outcome,
                 "reason": ending.reason,
                 "proven": ending.is_proven,
+                "requester": None if self.requester is None else shown_requester(self.requester),
             },
             durable=True,
         )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, Token
+    from brokerctl.revoking import Revoker
     from brokerctl.store import LockedGrant
 
 _STDOUT, _STDERR = 1, 2
@@ -62,6 +63,13 @@ class House:
         from brokerctl.redeem import Redeemer
 
         return Redeemer(self.link(), self.log, self.ring)(order, locked)
+
+    def revoker(self, tool: str) -> Revoker:
+        """Return what ends tokens, with who asked for it."""
+        from brokerctl.revoking import Revoker
+
+        requester = read_requester(self.environ, tool)
+        return Revoker(self.store, self.log, self.ring, self.link(), requester)
 
     def link(self) -> IssuerLink:
         """Return the way to the issuers: HTTP, metadata and client credentials."""

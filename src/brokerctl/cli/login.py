@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import hot, jsonlite, render, wire
+from brokerctl import freshness, hot, jsonlite, wire
 from brokerctl.cli.login_steps import Wishes, log_in, name_for_url, with_preset
 from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.text import safe
@@ -99,7 +99,7 @@ def _as_json(answer: LoggedIn) -> dict[str, object]:
         "sub": answer.sub,
         "scopes": list(answer.scopes),
         "missing_scopes": list(answer.missing),
-        "expires_at": render.timestamp(answer.expires_at) if answer.expires_at else None,
+        "expires_at": freshness.timestamp(answer.expires_at) if answer.expires_at else None,
         "can_refresh": answer.can_refresh,
         "replaced": [ending.outcome for ending in answer.endings],
     }
@@ -107,7 +107,9 @@ def _as_json(answer: LoggedIn) -> dict[str, object]:
 
 def _told(answer: LoggedIn) -> str:
     who = f" as {safe(answer.sub)}" if answer.sub else ""
-    until = f"until {render.timestamp(answer.expires_at)}" if answer.expires_at else "without end"
+    until = (
+        f"until {freshness.timestamp(answer.expires_at)}" if answer.expires_at else "without end"
+    )
     lines = [f"logged in to '{answer.profile}'{who}, first token {until}"]
     if answer.missing:
         lines.append(f"not granted: {safe(' '.join(answer.missing))}")

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import jsonlite, render, wire
+from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import find_profile
 from brokerctl.cli.tend import tend
 from brokerctl.errors import UsageError
-from brokerctl.revoking import Ending, Revoker, keys_of
+from brokerctl.revoking import Ending, keys_of
 
 PARTIAL = 9
 
@@ -47,7 +47,7 @@ def revoke(
     targets = keys_of(house.store, house.plan.profiles, names, subject)
     if profile and not targets:
         find_profile(house.plan.profiles, profile)  # a wrong name is an error, nothing held is not
-    revoker = Revoker(house.store, house.log, house.ring, house.link())
+    revoker = house.revoker("revoke")
     endings = [
         ending for held, key in targets for ending in revoker.revoke(held, key, verify=verify)
     ]
@@ -69,7 +69,7 @@ def _as_json(endings: list[Ending]) -> dict[str, object]:
                 "kind": ending.kind,
                 "fingerprint": ending.fingerprint,
                 "outcome": ending.outcome,
-                "until": render.timestamp(ending.until) if ending.until else None,
+                "until": freshness.timestamp(ending.until) if ending.until else None,
                 "proven": ending.is_proven,
                 "reason": ending.reason or None,
             }
@@ -89,7 +89,7 @@ def _print(endings: list[Ending]) -> None:
 
 def told(ending: Ending) -> str:
     """Say one ending in words, with until when a token lives that could not be killed."""
-    until = render.timestamp(ending.until) if ending.until else "the issuer ends it"
+    until = freshness.timestamp(ending.until) if ending.until else "the issuer ends it"
     text = {
         "revoked": "revoked",
         "expired": "expired",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import jsonlite, render, wire
+from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.cli.tend import tend
 from brokerctl.errors import DamagedError
@@ -79,7 +79,7 @@ def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> 
         "sub": grant.sub if grant else None,
         "state": state,
         "tokens": len(alive),
-        "expires_at": render.timestamp(ends) if ends else None,
+        "expires_at": freshness.timestamp(ends) if ends else None,
         "todo": todo or None,
     }
 

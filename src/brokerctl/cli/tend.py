@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl import wire
 from brokerctl.errors import BrokerError
-from brokerctl.revoking import Revoker, profile_for
+from brokerctl.revoking import profile_for
 from brokerctl.session.door import settle_leftovers
 from brokerctl.store import Queue
 from brokerctl.store.envelope import QUEUE
@@ -24,7 +24,7 @@ def tend(house: House) -> None:
     ended, errors = settle_leftovers(house)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
     queues = [entry.value for entry in house.store.entries(QUEUE)]
-    revoker = Revoker(house.store, house.log, house.ring, house.link())
+    revoker = house.revoker("tend")
     for queue in queues:
         if not isinstance(queue, Queue):
             continue

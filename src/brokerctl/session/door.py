@@ -78,14 +78,14 @@ def tools_of(house: House, umask: int | None = None) -> Tools:
 
 def revoke_session(house: House, session_id: str, names: tuple[str, ...]) -> list[Ending]:
     """Revoke the tokens that a session owns of these profiles, also of profiles since removed."""
-    from brokerctl.revoking import Revoker, keys_of  # noqa: PLC0415 - only where something ends
+    from brokerctl.revoking import keys_of  # noqa: PLC0415 - only where something ends
 
     profiles = house.plan.profiles
     targets = [(profiles[name], grant_key(profiles[name])) for name in names if name in profiles]
     gone = {name for name in names if name not in profiles}
     if gone:
         targets += keys_of(house.store, profiles, gone, None)
-    revoker = Revoker(house.store, house.log, house.ring, house.link())
+    revoker = house.revoker("exec")
     return [
         ending
         for profile, key in targets
