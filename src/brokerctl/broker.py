@@ -250,10 +250,8 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
     """Return what every record of a request says: what, for whom, who asked, the decision."""
     request, decision = order.request, order.decision
     requester = request.requester
-    ends = (
-        (freshness.expiry(token, decision.max_ttl_s), token.expires_at) if token else (None, None)
-    )
-    until, issuer_until = (None if end is None else freshness.timestamp(end) for end in ends)
+    until = freshness.expiry(token, decision.max_ttl_s) if token else None
+    issuer_until = token.expires_at if token else None
     return {
         "profile": order.profile.name,
         "issuer": order.profile.issuer,
