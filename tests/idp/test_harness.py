@@ -152,7 +152,7 @@ def test_pkce_is_required(http_issuer: OidcProvider, callback: Callback) -> None
     http_issuer.approve(authorization_url(http_issuer, callback))
     code, uri = callback.query["code"], callback.redirect_uri
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": uri}
-    assert http_issuer.token("cli", **form, code_verifier="x" * 43).status == 400
+    assert http_issuer.token("cli", **form, code_verifier="another-" + VERIFIER).status == 400
 
 
 def test_device_flow(issuer: OidcProvider) -> None:
