@@ -8,10 +8,10 @@ file leaves through `os._exit`, which skips an interpreter's tidying.
 from __future__ import annotations
 
 import gc
-import os
 import sys
 
 from brokerctl import wire
+from brokerctl.system import os, read_environ
 
 
 def main() -> None:
@@ -20,11 +20,11 @@ def main() -> None:
     words = sys.argv[1:]
     code = None
     if words[:1] == ["get"]:
-        code = wire.run_get_words(words[1:], os.environ)
+        code = wire.run_get_words(words[1:], read_environ())
     elif words[:1] == ["exec"]:
         from brokerctl.session.door import run_words
 
-        code = run_words(words[1:], os.environ, umask)
+        code = run_words(words[1:], read_environ(), umask)
     if code is None:
         gc.enable()
         from brokerctl.cli.app import run

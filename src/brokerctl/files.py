@@ -8,11 +8,9 @@ refused. A folder is held by its descriptor, so that swapping the path changes n
 from __future__ import annotations
 
 import errno
-import os
-import stat
 
 from brokerctl.errors import StoreError
-from brokerctl.system import SYSTEM
+from brokerctl.system import SYSTEM, os, parent_of, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,7 +165,7 @@ def open_folder(path: str, system: System = SYSTEM, *, create: bool = True) -> F
 
 
 def _make_levels(path: str, system: System) -> None:
-    parent = os.path.dirname(path)
+    parent = parent_of(path)
     try:
         system.stat(parent)
     except FileNotFoundError:
@@ -182,7 +180,7 @@ def _make_levels(path: str, system: System) -> None:
 
 def check_parents(path: str, system: System = SYSTEM) -> None:
     """Refuse a path below a folder that others can write to (a sticky one, like /tmp, is fine)."""
-    parent = os.path.dirname(path)
+    parent = parent_of(path)
     while True:
         try:
             found = system.stat(parent)
@@ -196,7 +194,7 @@ def check_parents(path: str, system: System = SYSTEM) -> None:
                 )
         if parent in {"/", ""}:
             return
-        parent = os.path.dirname(parent)
+        parent = parent_of(parent)
 
 
 def _checked_folder(fd: int, path: str, system: System) -> int:

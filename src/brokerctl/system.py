@@ -7,8 +7,46 @@ one in the tests) and calls nothing of `os` itself.
 from __future__ import annotations
 
 import fcntl
-import os
+import sys
 import time
+
+__all__ = ["SYSTEM", "System", "os", "parent_of", "read_environ", "stat"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    import stat
+    from collections.abc import Mapping
+    from typing import Any
+else:
+    # Half of `os` and `stat` is Python that no warm hand-out needs, and it costs a tenth of an
+    # interpreter's start. This one module may use their C halves; the public ones are the fallback,
+    # and a contract test holds both to the same functions.
+    try:
+        import posix as os
+    except ImportError:  # pragma: no cover - another system than POSIX
+        import os
+    try:
+        import _stat as stat
+    except ImportError:  # pragma: no cover - another interpreter
+        import stat
+
+
+def read_environ() -> Mapping[str, str]:
+    """Return the environment as text, as `os.environ` shows it; a change is nobody else's."""
+    found: Any = os.environ
+    if type(found) is not dict:  # pragma: no cover - the public module's
+        return found  # type: ignore[no-any-return]  # a mapping of texts
+    coding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+    return {
+        name.decode(coding, errors): value.decode(coding, errors) for name, value in found.items()
+    }
+
+
+def parent_of(path: str) -> str:
+    """Return the folder that a path is in, as `os.path.dirname` does."""
+    head = path[: path.rfind("/") + 1]
+    return head.rstrip("/") or head
 
 
 class System:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 
 from brokerctl import __version__, jsonlite
@@ -22,6 +21,7 @@ from brokerctl.render import render
 from brokerctl.store.envelope import PLAN
 from brokerctl.store.file import FileStore
 from brokerctl.store.names import plain_name
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def unexpected(error: Exception, environ: Mapping[str, str]) -> BrokerError:
     step = error.__traceback__
     while environ.get("BROKERCTL_DEBUG") and step is not None:
         code = step.tb_frame.f_code
-        place += f" {os.path.basename(code.co_filename)}:{step.tb_lineno}"
+        place += f" {code.co_filename.rpartition('/')[2]}:{step.tb_lineno}"
         step = step.tb_next
     return BrokerError(
         f"unexpected {type(error).__name__}{place}",

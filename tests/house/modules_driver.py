@@ -6,26 +6,26 @@ with `-IS`, as bin/brokerctl runs.
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 
 path, folders = sys.argv.pop(1), sys.argv.pop(1)
 sys.path += folders.split(":")
-end = os._exit
-first = os.getpid()
+end = posix._exit  # noqa: SLF001 - the one way out, which is watched
+first = posix.getpid()
 
 
 def leave(code: int) -> None:
     """Write the list and end."""
-    if os.getpid() == first:
+    if posix.getpid() == first:
         names = "\n".join(sorted(sys.modules))
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(fd, names.encode())
-        os.close(fd)
+        fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC, 0o600)
+        posix.write(fd, names.encode())
+        posix.close(fd)
     end(code)
 
 
-os._exit = leave  # type: ignore[assignment]  # the one way out of the front door
+posix._exit = leave  # type: ignore[assignment]  # noqa: SLF001 - the one way out
 
 from brokerctl.__main__ import main  # noqa: E402 - after the way out is watched
 

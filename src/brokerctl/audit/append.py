@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from brokerctl.audit.lock import acquire, open_private
@@ -19,7 +18,7 @@ from brokerctl.audit.repeats import (
 )
 from brokerctl.audit.tail import LOG, SEARCH_BYTES, Tail, name_closed, read_tail
 from brokerctl.errors import AuditError, StoreError
-from brokerctl.system import SYSTEM
+from brokerctl.system import SYSTEM, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

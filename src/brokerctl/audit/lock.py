@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 
 from brokerctl.audit.place import read_host, read_pid_ns
 from brokerctl.errors import AuditError
 from brokerctl.files import checked_file, refused
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

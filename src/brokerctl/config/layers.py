@@ -6,8 +6,6 @@ Warm: no TOML is parsed here. The bytes name the compiled plan, so that any edit
 from __future__ import annotations
 
 import errno
-import os
-import stat
 
 from brokerctl import jsonlite
 from brokerctl.config import paths
@@ -15,7 +13,7 @@ from brokerctl.errors import StoreError, UsageError
 from brokerctl.files import check_parents, read_all
 from brokerctl.model import Value
 from brokerctl.sodium import keyed_hash
-from brokerctl.system import SYSTEM
+from brokerctl.system import SYSTEM, os, parent_of, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +99,7 @@ def find_project(cwd: str, home: str | None, system: System = SYSTEM) -> str | N
             return path
         if not folder or folder == home or _exists(f"{folder}/.git", system):
             return None
-        folder = os.path.dirname(folder).rstrip("/")
+        folder = parent_of(folder).rstrip("/")
 
 
 def read_trust(environ: Mapping[str, str], system: System = SYSTEM) -> dict[str, str]:
@@ -129,7 +127,7 @@ def _trusted(
     Security: the working folder of a helper is whatever repository somebody cloned. A file there
     can neither act nor stop anything until its digest is pinned.
     """
-    folder = os.path.dirname(path) or "/"
+    folder = parent_of(path) or "/"
     try:
         content = read_project(path, system)
         pinned = read_trust(environ, system).get(folder)
@@ -187,7 +185,9 @@ def _check_way(fd: int, path: str, system: System) -> None:
     try:
         real = os.readlink(f"/proc/self/fd/{fd}")  # where it was opened: one call, and no race
     except OSError:
-        real = os.path.realpath(path)
+        from os.path import realpath  # noqa: PLC0415 - only where there is no /proc
+
+        real = realpath(path)
     try:
         check_parents(path, system)
         if real != path:

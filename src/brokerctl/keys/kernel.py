@@ -11,11 +11,11 @@ permissions are set: a crash in between leaves no key without a timeout. See key
 
 from __future__ import annotations
 
-import os
 import sys
 
 from brokerctl.keys.native import call as native_call
 from brokerctl.sodium import KEY_BYTES
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

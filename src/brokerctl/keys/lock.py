@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import os
 
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.files import checked_file, refused, write_all
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,5 +73,5 @@ def _acquire(fd: int, path: str, folder: Folder, wait_s: float) -> None:
         pause_s = min(pause_s * _GROWTH, _LONGEST_S)
     with contextlib.suppress(OSError):  # a full disk: the next waiter can't name us, that is all
         system.ftruncate(fd, 0)
-        system.lseek(fd, 0, os.SEEK_SET)
+        system.lseek(fd, 0, 0)
         write_all(fd, b"%d\n" % system.getpid(), system)

@@ -6,9 +6,8 @@ get, for nobody but the owner. The requests are decided anew each time; nothing 
 
 from __future__ import annotations
 
-import os
-
 from brokerctl.model import Decision
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

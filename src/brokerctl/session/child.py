@@ -8,10 +8,10 @@ M7), so that no child can hold a lock after us.
 from __future__ import annotations
 
 import errno
-import os
 
 from brokerctl.errors import BrokerError
 from brokerctl.session import signals
+from brokerctl.system import os, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,18 +48,25 @@ def find_program(command: str, environ: Mapping[str, str]) -> str:
         found = [command]
     else:
         folders = environ.get("PATH", _DEFAULT_PATH).split(":")
-        found = [os.path.join(folder or ".", command) for folder in folders] if command else []
+        found = [f"{folder or '.'}/{command}" for folder in folders] if command else []
     refused = None
     for path in found:
-        if os.path.isdir(path):
-            refused = refused or path
-        elif os.access(path, os.X_OK):
+        mode = _mode(path)
+        if mode is None:
+            continue
+        if not stat.S_ISDIR(mode) and os.access(path, os.X_OK):
             return path
-        elif os.path.exists(path):
-            refused = refused or path
+        refused = refused or path
     if refused is not None:
         raise NotExecutableError(f"'{refused}' can't be executed")
     raise NotFoundError(f"no command '{command}'", hint="the command comes after --")
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):  # ValueError: a NUL byte
+        return None
 
 
 def start(path: str, words: tuple[str, ...], environ: dict[str, str], mask: Iterable[int]) -> int:
@@ -95,7 +102,7 @@ def _refused(path: str, error: OSError) -> NotStartedError:
     if error.errno in _MISSING:
         hint = (
             "its first line (#!) names a program that is not there"
-            if os.path.exists(path)
+            if _mode(path) is not None
             else None
         )
         return NotFoundError(f"can't start '{path}': {reason}", hint=hint)

@@ -10,12 +10,11 @@ memory where tokens are shared, 20 MB where HTTP was needed to get them.
 
 from __future__ import annotations
 
-import os
-
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.model import TokenRequest, Value
 from brokerctl.session import child, environment, signals
 from brokerctl.session.supervise import Supervisor
+from brokerctl.system import os
 from brokerctl.text import safe
 
 TYPE_CHECKING = False

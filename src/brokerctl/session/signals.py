@@ -7,7 +7,7 @@ starts and taken one by one with their sender, so that none is lost and none int
 
 from __future__ import annotations
 
-import os
+from brokerctl.system import os
 
 try:
     import _signal as _signals  # type: ignore[import-not-found]  # mypy knows the public one only

@@ -11,9 +11,8 @@ A child that stops (^Z, or an editor's own way) stops us too, and a shell's `fg`
 
 from __future__ import annotations
 
-import os
-
 from brokerctl.session import signals
+from brokerctl.system import os
 
 _SIGNAL_BASE = 128
 _EVENTS = os.WNOHANG | os.WUNTRACED | os.WCONTINUED

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from brokerctl.model import Failure
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.files import TEMPORARY, refused, write_all
@@ -23,6 +22,7 @@ from brokerctl.store.envelope import (
     open_entry,
     seal,
 )
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

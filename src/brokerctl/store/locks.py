@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.files import checked_file, refused
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
