@@ -224,6 +224,7 @@ class Grant(Value):
     owner: str | None = None
     dead_why: str | None = None  # set when the issuer or a revoke ended it
     dead_at: float | None = None
+    issued: Slot | None = None  # what came with it: counts until the commit's intent is cleared
 
 
 class Failure(Value):

@@ -18,7 +18,7 @@ from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.grants.refresh import refresh
-from brokerctl.store import Change
+from brokerctl.store import Change, slots
 from brokerctl.store.backoff import next_failure
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from brokerctl.store import LockedGrant
 
 _ASSUMED_LIFETIME_S = 300
+_NOT_STORED = "it could not be stored"
 _LONGEST_LIFETIME_S = 365 * 86400
 _WAITING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
 
@@ -50,7 +51,7 @@ class Redeemer:
         """Return the new token; a failure is left beside the grant for whoever waits."""
         try:
             with signals_wait():
-                return self._redeem(order, locked)
+                return self._finish(order, locked) or self._redeem(order, locked)
         except OAuthError as error:
             raise self._refused(order, locked, error) from error
         except IssuerError as error:
@@ -58,6 +59,17 @@ class Redeemer:
                 locked.withdraw()  # without a grant there is nothing that could be lost
             self._remember(order, locked, error)
             raise
+
+    def _finish(self, order: Order, locked: LockedGrant) -> Token | None:
+        """Finish what an earlier holder could not; its token may be what is asked for."""
+        issued = locked.finish()
+        token = None if issued is None else issued.current
+        if issued is None or token is None:
+            return None
+        fields = {"generation": token.generation, "reason": "finished after an interruption"}
+        self.log.append("grant.refreshed", record_fields(order, token) | fields, durable=True)
+        is_it = issued.key == order.token_key and order.serves(token, time.time())
+        return token if is_it else None
 
     def _redeem(self, order: Order, locked: LockedGrant) -> Token:
         grant = locked.state.grant
@@ -78,7 +90,11 @@ class Redeemer:
             else find_flow(profile.flow).obtain(context)
         )
         answer = self.link.run(profile, steps, deadline)
-        return self._store(order, locked, answer)
+        try:
+            return self._store(order, locked, answer)
+        except StoreError:
+            self._give_back(order, locked, answer, deadline)
+            raise
 
     def _intent(self, grant: Grant | None, refresh_token: Secret | None) -> Intent:
         return Intent(
@@ -115,6 +131,35 @@ class Redeemer:
         if is_over:
             raise IssuerError(f"the issuer of '{order.profile.name}' sent a token that is over")
         return token
+
+    def _give_back(
+        self, order: Order, locked: LockedGrant, answer: TokenAnswer, deadline: float
+    ) -> None:
+        """Revoke an access token that lies nowhere; the disk's error is the one to tell.
+
+        Security: the refresh token is left alone. The grant on disk may hang on the same consent,
+        and a full disk must not end what the issuer would still honour.
+        """
+        store, profile = self.link.store, order.profile
+        token = make_token(self.ring, order, answer, generation=0)
+        try:
+            grant = store.find_grant(order.grant_key)
+            held = store.find_token(order.token_key, time.time(), 0)
+            issued = grant.issued.current if grant and grant.issued else None
+            known = [one.fingerprint for one in (held, issued) if one is not None]
+            if token.fingerprint in known or profile.revoke_at_exit != "access":
+                return
+            try:
+                said = self.link.revoke(profile, token.value, "access_token", deadline)
+            except BrokerError:
+                locked.enqueue(
+                    slots.queued(token, time.time(), _NOT_STORED)
+                )  # the disk may have it
+                raise
+            fields = {"outcome": said.outcome, "reason": _NOT_STORED}
+            self.log.append("token.revoked", record_fields(order, token) | fields, durable=True)
+        except BrokerError:
+            return
 
     def _refused(self, order: Order, locked: LockedGrant, error: OAuthError) -> BrokerError:
         """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""

@@ -71,6 +71,7 @@ class Revoker:
     ) -> list[Ending]:
         """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
+            locked.finish()  # else a token whose slot was never written would live on
             self._queue_all(locked)
             grant = locked.state.grant
             if grant is not None:
@@ -80,6 +81,7 @@ class Revoker:
     def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
         """Revoke the tokens that one session owns and leave the grant as it is."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
+            locked.finish()
             for token in _tokens(locked):
                 if token.session == session:
                     self._queue_token(locked, token, may_revoke=profile.revoke_at_exit == "access")
@@ -89,6 +91,24 @@ class Revoker:
         """Try again what is queued for one grant."""
         with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
             return self._flush(profile, key, locked, verify=False)
+
+    def finish(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> bool:
+        """Finish a commit that was cut off between grant and slot; False if nobody had to."""
+        with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
+            issued = locked.finish()
+        if issued is None or issued.current is None:
+            return False
+        fields = {
+            "profile": profile.name,
+            "issuer": profile.issuer,
+            "subject": key.subject,
+            "fingerprint": issued.current.fingerprint,
+            "generation": issued.current.generation,
+            "reason": "finished after an interruption",
+            "requester": None if self.requester is None else shown_requester(self.requester),
+        }
+        self.log.append("grant.refreshed", fields, durable=True)
+        return True
 
     def _queue_all(self, locked: LockedGrant) -> None:
         grant = locked.state.grant

@@ -10,9 +10,11 @@ from brokerctl.revoking import profile_for
 from brokerctl.session.door import settle_leftovers
 from brokerctl.store import Queue
 from brokerctl.store.envelope import QUEUE
+from brokerctl.store.unfinished import find_cut_off
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
+    from brokerctl.revoking import Revoker
     from brokerctl.wire import House
 
 _STDERR = 2
@@ -36,5 +38,19 @@ def tend(house: House) -> None:
             continue
         told += [f"a queued revocation of '{e.profile}': {e.outcome}" for e in endings]
     told += [error.message for error in errors]
+    told += _finish(house, revoker)
     for line in told:
         wire.write_line(_STDERR, f"brokerctl: note: {safe(line)}")
+
+
+def _finish(house: House, revoker: Revoker) -> list[str]:
+    """List the access tokens of commits that were cut off between grant and slot."""
+    told = []
+    for grant in find_cut_off(house.store):
+        profile = profile_for(house.plan.profiles, grant.profile, grant.key)
+        try:
+            if revoker.finish(profile, grant.key, wait_s=_WAIT_S):
+                told.append(f"a refresh of '{profile.name}' was cut off: its token is listed now")
+        except BrokerError as error:
+            told.append(error.message)
+    return told

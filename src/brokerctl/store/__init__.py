@@ -134,6 +134,9 @@ if TYPE_CHECKING:
         def commit(self, change: Change) -> GrantState:
             """Store durably: grant (generation + 1), then slot, then intent cleared."""
 
+        def finish(self) -> Slot | None:
+            """Finish a commit that was cut off between grant and slot; return what it issued."""
+
         def withdraw(self) -> None:
             """Clear the intent: the issuer said that nothing was redeemed."""
 

@@ -17,7 +17,7 @@ from nacl.exceptions import CryptoError
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, StoreError
-from brokerctl.model import Slot, Value
+from brokerctl.model import Grant, Slot, Value
 from brokerctl.store import Damage, Queue, codec, slots
 from brokerctl.store.disk import is_name
 from brokerctl.store.envelope import GRANT, KIND_NAMES, QUEUE, SECRET, TOKEN
@@ -82,6 +82,8 @@ def backup(
                 damaged.append(Damage(kind=kind, name=entry.name, why=entry.damage))
                 continue
             value = entry.value
+            if isinstance(value, Grant):
+                value = value.replace(issued=None)  # it is in its slot
             data = codec.render(value) if isinstance(value, Value) else value
             assert isinstance(data, bytes)  # noqa: S101 - an entry has a value or damage
             members.append((f"{KIND_NAMES[kind]}/{entry.name}", data))

@@ -123,6 +123,7 @@ _grant = _value(
         "owner": _maybe_text,
         "dead_why": _maybe_text,
         "dead_at": _maybe(_number),
+        "issued": _maybe(_slot),
     },
 )
 _failure = _value(

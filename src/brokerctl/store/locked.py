@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from brokerctl.errors import DamagedError
 from brokerctl.model import Slot
-from brokerctl.store import Queue, codec, slots
+from brokerctl.store import Change, Queue, codec, slots
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
 from brokerctl.store.names import token_name
 from brokerctl.store.state import FileState, refuse_older
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Token, TokenKey
-    from brokerctl.store import Change
     from brokerctl.store.disk import Disk
     from brokerctl.store.locks import FileLock
 
@@ -55,6 +54,7 @@ class LockedGrant:
             for damage in self.state.damaged:
                 if damage.kind == GRANT:
                     raise DamagedError(damage.why, hint="run 'brokerctl store check'")
+        self.finish()  # its intent, which says that it was cut off, is about to be replaced
         earlier = self.state.earlier_intent  # before it is replaced
         self._disk.probe(GRANT, self._name)
         self._disk.place(TOKEN, f"{self._name}/")  # the folder must be there when we come back
@@ -64,19 +64,41 @@ class LockedGrant:
     def commit(self, change: Change) -> FileState:
         """Store durably: grant (generation + 1), what falls off to the queue, slot; intent cleared.
 
-        An error before the slot is stored leaves the intent where it is.
+        An error before the slot is stored leaves the intent where it is, and the token with the
+        grant: the next holder finishes.
         """
         self._check_held()
-        generation = self.next_generation
+        key, token = change.token_key, change.token
         if change.grant is not None:
-            self._write_grant(change.grant.replace(key=self.key, generation=generation))
-        if change.token_key is not None and change.token is not None:
-            token = change.token
-            if change.grant is not None:
-                token = token.replace(generation=generation)
-            self._store_token(change, change.token_key, token)
+            self.finish()
+            grant = change.grant.replace(key=self.key, generation=self.next_generation)
+            if key is not None and token is not None:
+                token = token.replace(generation=grant.generation)
+                profile = change.profile or grant.profile
+                grant = grant.replace(issued=Slot(key=key, profile=profile, current=token))
+            self._write_grant(grant)
+        if key is not None and token is not None:
+            self._store_token(change, key, token)
         self._clear_after_success()
         return self.state
+
+    def finish(self) -> Slot | None:
+        """Finish a commit that was cut off between grant and slot; return what it issued."""
+        grant, intent = self.state.grant, self.state.earlier_intent
+        if grant is None or grant.issued is None or intent is None:
+            return None
+        from brokerctl.store.unfinished import find_issued, is_listed  # noqa: PLC0415 - rare
+
+        issued = find_issued(grant, intent)
+        if issued is None or issued.current is None:
+            return None
+        slot: Slot | None = self.state.read(TOKEN, self._slot_name(issued.key))
+        is_new = not is_listed(issued, slot)
+        if is_new:
+            self._store_token(Change(profile=issued.profile), issued.key, issued.current)
+        self._clear_after_success()
+        self.state = self.state.changed(earlier_intent=None)
+        return issued if is_new else None
 
     def _write_grant(self, grant: Grant) -> None:
         self._disk.write(GRANT, self._name, codec.render(grant))
@@ -124,7 +146,8 @@ class LockedGrant:
         if self.state.grant is not None and self.state.grant.generation >= grant.generation:
             return False
         refuse_older(self._name, grant, self._lock.mark)
-        self._write_grant(grant.replace(key=self.key))
+        self.finish()
+        self._write_grant(grant.replace(key=self.key, issued=None))
         return True
 
     def withdraw(self) -> None:
@@ -152,9 +175,10 @@ class LockedGrant:
         grant = self.state.grant
         if grant is None or grant.generation != generation:
             return False
+        self.finish()
         earlier = self.state.earlier_intent
-        now = self._clock()
-        self._write_grant(grant.replace(refresh_token=None, dead_why=why, dead_at=now))
+        ended = grant.replace(refresh_token=None, dead_why=why, dead_at=self._clock(), issued=None)
+        self._write_grant(ended)
         self._disk.remove_unsynced(INTENT, self._name)
         self.state = self.state.changed(intent=None, earlier_intent=earlier)
         return True
@@ -162,6 +186,12 @@ class LockedGrant:
     def settle(self, fingerprint: str, outcome: str) -> None:
         """Record how a token ended, in whichever slot it is."""
         self._check_held()
+        self.finish()
+        grant = self.state.grant
+        issued = grant.issued.current if grant is not None and grant.issued is not None else None
+        is_its = issued is not None and issued.fingerprint == fingerprint
+        if grant is not None and is_its and outcome in slots.DEAD:
+            self._write_grant(grant.replace(issued=None))  # no value of what is proven dead
         for name, slot in tuple(self.state.named_slots.items()):
             settled = slots.settle(slot, fingerprint, outcome)
             if settled != slot:

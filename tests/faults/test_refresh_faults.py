@@ -1,0 +1,217 @@
+"""Every system call of a refresh fails, or is the last one: no access token lives on unlisted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from brokerctl import policy
+from brokerctl.broker import Order, grant_key
+from brokerctl.errors import BrokerError, IssuerError
+from brokerctl.issuing import Said
+from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
+from brokerctl.oauth.tokens import TokenAnswer
+from brokerctl.redeem import Redeemer
+from brokerctl.revoking import Revoker
+from brokerctl.secret import Secret
+from brokerctl.store import Change
+from brokerctl.store.unfinished import find_cut_off
+from tests.faults.faulty import CHANGING, KILL, MODES, FaultySystem, Killed
+from tests.store_room import RING, make_grant, make_token, open_store, soon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerctl.store.file import FileStore
+    from brokerctl.system import System
+
+PERSON = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")
+NOBODY = PERSON.replace(flow="client_credentials")
+PROFILES = pytest.mark.parametrize("profile", [PERSON, NOBODY], ids=["grant", "no grant"])
+
+
+class World:
+    """Issuer and log: what it issued is alive until it is told to revoke it."""
+
+    def __init__(self, store: FileStore) -> None:
+        self.store = store
+        self.alive: set[str] = set()
+        self.count = 1
+        self.records: list[tuple[str, str | None]] = []
+        self.is_down = False
+
+    def context(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - a stand-in
+        """Return what the steps of a flow need to know: they are not run here."""
+        return SimpleNamespace(metadata=None)
+
+    def run(self, profile: Profile, *_: object) -> TokenAnswer:
+        """Issue one more access token, and rotate."""
+        self.count += 1
+        self.alive.add(f"t{self.count}")
+        is_person = profile.flow == "code"
+        return TokenAnswer(
+            access_token=Secret(f"t{self.count}"),
+            token_type="Bearer",
+            expires_in=3600,
+            scopes=(),
+            refresh_token=Secret(f"r{self.count}") if is_person else None,
+            sent_at=time.time(),
+        )
+
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+        """Revoke a token, unless down."""
+        if self.is_down:
+            raise IssuerError("down")
+        self.alive.discard(value.reveal())
+        return Said(outcome="revoked")
+
+    def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
+        """Remember an event; those of a change of the grant are durable."""
+        assert durable
+        self.records.append((event, fields.get("reason")))
+        return len(self.records)
+
+
+def make_order(profile: Profile = PERSON) -> Order:
+    """Make the order of a plain request."""
+    request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
+    return Order(profile, request, policy.decide(profile, request))
+
+
+def start(folder: str, profile: Profile) -> None:
+    """Store what a login leaves."""
+    if profile.flow == "code":
+        key = grant_key(profile)
+        with open_store(folder).lock_grant(key, soon()) as locked:
+            token = make_token("t1", issued_at=time.time() - 4000)
+            slot = TokenKey(grant=key)
+            locked.commit(Change(grant=make_grant(key=key), token_key=slot, token=token))
+
+
+def refresh(folder: str, system: System, profile: Profile = PERSON) -> World:
+    """Refresh once; return the world after it."""
+    store = open_store(folder, system)
+    world: Any = World(store)
+    order = make_order(profile)
+    try:
+        with store.lock_grant(order.grant_key, soon()) as locked:
+            Redeemer(world, world, RING)(order, locked)
+    except (BrokerError, Killed):
+        assert isinstance(system, FaultySystem)
+        assert system.has_struck
+    made: World = world
+    return made
+
+
+def revoke(folder: str, world: World, profile: Profile = PERSON) -> None:
+    """Revoke as the command does."""
+    link: Any = world
+    world.store = open_store(folder)
+    Revoker(world.store, link, RING, link).revoke(profile, grant_key(profile))
+
+
+@PROFILES
+@pytest.mark.parametrize("mode", MODES)
+def test_revoke_reaches_what_any_refresh_left(tmp_path: Path, mode: str, profile: Profile) -> None:
+    """Whichever call goes wrong: a revoke leaves nothing alive, or the kill was before the disk."""
+    nth = 0
+    begun = tmp_path / "start"
+    start(str(begun), profile)
+    open_store(str(begun))
+    while True:
+        nth += 1
+        folder = str(tmp_path / f"{mode}-{nth}")
+        shutil.copytree(begun, folder)
+        system = FaultySystem(nth, mode, names=CHANGING)
+        world = refresh(folder, system, profile)
+        with open_store(folder).lock_grant(grant_key(profile), soon()) as locked:
+            grant, intent = locked.state.grant, locked.state.earlier_intent
+        at = grant.generation if grant else 0
+        revoke(folder, world, profile)
+        if world.alive:  # killed after the answer, before the disk had it
+            assert mode == KILL, system.calls
+            assert intent is not None, system.calls
+            assert intent.generation == at, system.calls
+        shutil.rmtree(folder)
+        if not system.has_struck:
+            break
+    assert nth > 10
+
+
+def _cut_off(folder: str) -> World:
+    """Refresh and be killed as soon as the grant is stored, before its slot is."""
+    start(folder, PERSON)
+    system = FaultySystem(names=("rename",))
+    shutil.copytree(folder, f"{folder}-counted")
+    refresh(f"{folder}-counted", system)
+    last = FaultySystem(system.count - 1, KILL, names=("rename",))
+    return refresh(folder, last)
+
+
+def test_the_next_holder_gets_the_token_of_the_one_before(tmp_path: Path) -> None:
+    """One refresh is enough: what was killed between grant and slot is finished and recorded."""
+    folder = str(tmp_path / "store")
+    assert _cut_off(folder).records == []
+    store = open_store(folder)
+    assert [grant.generation for grant in find_cut_off(store)] == [2]
+    world = refresh(folder, FaultySystem())
+    assert (world.count, world.records) == (
+        1,
+        [("grant.refreshed", "finished after an interruption")],
+    )
+    found = store.find_token(make_order().token_key, time.time(), 0)
+    assert found is not None
+    assert (found.value.reveal(), found.generation) == ("t2", 2)
+    assert list(find_cut_off(store)) == []
+
+
+def test_any_command_that_tends_lists_it(tmp_path: Path) -> None:
+    """`status`, `login` and `revoke` finish it first, say so in the record, and only once."""
+    folder = str(tmp_path / "store")
+    world = _cut_off(folder)
+    store, link = open_store(folder), world
+    revoker = Revoker(store, link, RING, link)  # type: ignore[arg-type]  # the world stands in
+    (grant,) = find_cut_off(store)
+    assert revoker.finish(PERSON, grant.key)
+    assert not revoker.finish(PERSON, grant.key)
+    assert world.records == [("grant.refreshed", "finished after an interruption")]
+    assert store.find_token(make_order().token_key, time.time(), 0) is not None
+
+
+def test_a_login_lists_the_token_of_a_refresh_that_was_cut_off(tmp_path: Path) -> None:
+    """Whatever the next holder came for, the intent is replaced only when the slot is written."""
+    folder = str(tmp_path / "store")
+    _cut_off(folder)
+    store, key = open_store(folder), grant_key(PERSON)
+    with store.lock_grant(key, soon()) as locked:
+        change = Change(grant=make_grant("r3", key), token_key=make_order().token_key)
+        locked.commit(change.replace(token=make_token("t3")))
+        (slot,) = locked.state.slots
+    assert slot.current is not None
+    held = [token.fingerprint for token in (slot.current, *slot.superseded)]
+    assert held == [RING.fingerprint(value) for value in ("t3", "t2", "t1")]
+
+
+def test_what_no_disk_takes_and_no_issuer_ends_is_queued(tmp_path: Path) -> None:
+    """The grant's write fails while the issuer can't be told: later commands tell it."""
+    folder = str(tmp_path / "store")
+    start(folder, PERSON)
+    order = make_order()
+    counted = FaultySystem(names=("rename",))
+    shutil.copytree(folder, f"{folder}-counted")
+    refresh(f"{folder}-counted", counted)
+    store = open_store(folder, FaultySystem(counted.count - 1, names=("rename",)))
+    world: Any = World(store)
+    world.is_down = True
+    with (
+        pytest.raises(BrokerError),
+        store.lock_grant(order.grant_key, soon()) as locked,
+    ):
+        Redeemer(world, world, RING)(order, locked)
+    with store.lock_grant(order.grant_key, soon()) as locked:
+        assert [item.value.reveal() for item in locked.state.queue] == ["t2"]
