@@ -18,6 +18,7 @@ from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.grants.refresh import refresh
+from brokerctl.oauth.message import should_retry
 from brokerctl.store import Change, slots
 from brokerctl.store.backoff import next_failure
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from brokerctl.broker import Order
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
     from brokerctl.store import LockedGrant
@@ -46,6 +48,7 @@ class Redeemer:
         self.link = link
         self.log = log
         self.ring = ring
+        self._was_cut = False  # a request went out whose answer may have been lost
 
     def __call__(self, order: Order, locked: LockedGrant) -> Token:
         """Return the new token; a failure is left beside the grant for whoever waits."""
@@ -89,12 +92,29 @@ class Redeemer:
             if grant is not None and refresh_token is not None
             else find_flow(profile.flow).obtain(context)
         )
-        answer = self.link.run(profile, steps, deadline)
+        answer = self.link.run(profile, self._watched(steps), deadline)
         try:
             return self._store(order, locked, answer)
         except StoreError:
             self._give_back(order, locked, answer, deadline)
             raise
+
+    def _watched(self, steps: Steps) -> Steps:
+        """Take the steps and note where one is sent again: its first answer may have rotated."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    response = yield step
+                except IssuerError as error:
+                    self._was_cut |= should_retry(error)
+                    step = steps.throw(error)
+                else:
+                    self._was_cut |= should_retry(response)
+                    step = steps.send(response)
+        except StopIteration as end:
+            answer: TokenAnswer = end.value
+            return answer
 
     def _intent(self, grant: Grant | None, refresh_token: Secret | None) -> Intent:
         return Intent(
@@ -165,12 +185,13 @@ class Redeemer:
         """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""
         grant, name = locked.state.grant, order.profile.name
         if error.error != "invalid_grant" or grant is None or grant.refresh_token is None:
-            locked.withdraw()  # an answer: nothing was redeemed by us
+            if not self._was_cut:
+                locked.withdraw()  # an answer: nothing was redeemed by us
             shown = IssuerError(_told(name, error), hint=_hint(error, name))
             self._remember(order, locked, shown)
             return shown
         why = "the issuer no longer honours it (invalid_grant)"
-        intent = locked.state.earlier_intent
+        intent = locked.state.intent if self._was_cut else locked.state.earlier_intent
         is_refresh = intent is not None and intent.kind == "refresh"
         if intent is not None and is_refresh and intent.generation == grant.generation:
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(intent.at))

@@ -1,0 +1,120 @@
+"""An answer that was lost on the way is named where it ended the grant, in the same process too."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from brokerctl import policy
+from brokerctl.broker import Order, grant_key
+from brokerctl.errors import BrokerError, IssuerError, LoginNeededError
+from brokerctl.issuing import IssuerLink
+from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
+from brokerctl.redeem import Redeemer
+from brokerctl.store import Change
+from tests.store_room import RING, make_grant, make_token, open_store, soon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerctl.model import Intent
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
+
+ISSUER = "https://issuer.example"
+PROFILE = Profile(name="p", issuer=ISSUER, flow="code", client_id="app")
+KEY = grant_key(PROFILE)
+TOLD = re.compile(r"a refresh was cut off at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, between ")
+METADATA = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/auth",
+    "token_endpoint": f"{ISSUER}/token",
+    "code_challenge_methods_supported": ["S256"],
+}
+
+
+class Wire:
+    """Answers as it was told, in order; None breaks the connection."""
+
+    def __init__(self, *answers: tuple[int, dict[str, Any]] | None) -> None:
+        self.answers = list(answers)
+
+    def send(self, request: HttpRequest, _deadline: float | None = None) -> HttpResponse:
+        """Answer one request."""
+        status, body = 200, METADATA
+        if request.method == "POST":
+            answer = self.answers.pop(0)
+            if answer is None:
+                raise request.broke("the connection broke")
+            status, body = answer
+        now = time.time()
+        data = json.dumps(body).encode()
+        headers = (("content-type", "application/json"),)
+        return request.answered(
+            status=status, headers=headers, body=data, sent_at=now, received_at=now
+        )
+
+
+class Log:
+    """Remembers the records."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, dict[str, Any]]] = []
+
+    def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> None:
+        """Remember one; what changes a grant is durable."""
+        assert durable is event.startswith("grant.ended")
+        self.records.append((event, fields))
+
+
+INVALID = (400, {"error": "invalid_grant"})
+
+
+def _refresh(folder: str, wire: Wire) -> tuple[BrokerError, Log, Intent | None]:
+    store = open_store(folder)
+    log: Any = Log()
+    request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
+    order = Order(PROFILE, request, policy.decide(PROFILE, request))
+    with store.lock_grant(KEY, soon()) as locked:
+        change = Change(grant=make_grant(key=KEY), token_key=TokenKey(grant=KEY))
+        locked.commit(change.replace(token=make_token()))
+    link = IssuerLink({}, store, RING, lambda *_: wire)
+    with (
+        pytest.raises(BrokerError) as raised,
+        store.lock_grant(KEY, soon()) as locked,
+    ):
+        Redeemer(link, log, RING)(order, locked)
+    with store.lock_grant(KEY, soon()) as locked:
+        return raised.value, log, locked.state.earlier_intent
+
+
+@pytest.mark.parametrize("first", [None, (503, {})], ids=["broken", "503"])
+def test_a_lost_answer_is_named(tmp_path: Path, first: tuple[int, dict[str, Any]] | None) -> None:
+    """The second try of one process finds the token used: message and record say since when."""
+    error, log, _ = _refresh(str(tmp_path / "store"), Wire(first, INVALID))
+    assert isinstance(error, LoginNeededError)
+    assert TOLD.search(error.message), error.message
+    ((event, fields),) = log.records
+    assert event == "grant.ended"
+    assert TOLD.match(fields["reason"])
+
+
+def test_a_plain_refusal_is_told_plainly(tmp_path: Path) -> None:
+    """Without a lost answer nothing of the kind is claimed."""
+    error, log, _ = _refresh(str(tmp_path / "store"), Wire(INVALID))
+    assert isinstance(error, LoginNeededError)
+    assert "cut off" not in error.message + log.records[0][1]["reason"]
+
+
+@pytest.mark.parametrize(("first", "is_kept"), [(None, True), ((400, {"error": "x"}), False)])
+def test_another_error_after_a_lost_answer_keeps_the_intent(
+    tmp_path: Path, first: tuple[int, dict[str, Any]] | None, *, is_kept: bool
+) -> None:
+    """What was cut off is still to be explained, whatever the second answer was."""
+    error, _, intent = _refresh(str(tmp_path / "store"), Wire(first, (400, {"error": "x"})))
+    assert isinstance(error, IssuerError)
+    assert (intent is not None) is is_kept
