@@ -159,6 +159,7 @@ class Revoker:
                 locked.dequeue(item.fingerprint)
             self._record(ending, profile)
             endings.append(ending)
+        locked.drop_ended()
         return endings
 
     def _is_held(self, locked: LockedGrant, item: Queued) -> bool:

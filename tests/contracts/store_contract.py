@@ -194,6 +194,31 @@ class StoreContract:
         assert (slot.current.status, bool(slot.current.value)) == (outcome, keeps_value)
         assert store.find_token(TOKEN_KEY, NOW, 0) is None
 
+    @pytest.mark.parametrize(
+        ("outcome", "lifetime_s", "is_kept"),
+        [
+            ("live", 3600, True),
+            ("unknown", 3600, True),
+            ("local_only", None, True),
+            ("local_only", -1, False),
+            ("revoked", 3600, False),
+        ],
+    )
+    def test_a_session_s_slot_goes_with_its_last_token(
+        self, store: Store, outcome: str, lifetime_s: float | None, *, is_kept: bool
+    ) -> None:
+        """What may be alive stays listed, and a shared slot stays whatever became of it."""
+        log_in(store)
+        token = make_token("own", lifetime_s).replace(session="s")
+        with store.lock_grant(GRANT_KEY, soon()) as locked:
+            locked.commit(Change(token_key=TOKEN_KEY.replace(actor="s"), token=token))
+            locked.settle(token.fingerprint, outcome)
+            locked.settle(make_token().fingerprint, "revoked")
+            locked.drop_ended()
+            actors = {slot.key.actor for slot in locked.state.slots}
+        assert actors == ({None, "s"} if is_kept else {None})
+        assert {entry.value.key.actor for entry in store.entries(TOKEN)} == actors
+
     def test_the_queue_holds_one_item_a_token(self, store: Store) -> None:
         """An item is replaced by its fingerprint, found by `entries`, and taken out again."""
         log_in(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,15 @@ def test_own_token_dies_with_its_session(brokerctl: Program, http_issuer: OidcPr
     assert not any(http_issuer.is_active(token) for token in tokens)
     assert http_issuer.is_active(kept)
     assert brokerctl("get", "service").stdout.strip() == kept
+
+
+def test_nothing_is_left_of_a_session_that_ended(brokerctl: Program) -> None:
+    """Own tokens that were revoked leave no file; the shared one of `get` stays."""
+    brokerctl("get", "service")
+    for _ in range(3):
+        assert brokerctl("exec", "-p", "service", *SHOW).returncode == 7
+    held = json.loads(brokerctl("audit", "tokens", "--json").stdout)
+    assert [(one["session"], one["status"]) for one in held["held"]] == [(None, "live")]
 
 
 def test_own_token_lives_while_the_child_does(

@@ -149,6 +149,9 @@ if TYPE_CHECKING:
         def settle(self, fingerprint: str, outcome: str) -> None:
             """Record how a token ended; the value goes where nothing is alive any more."""
 
+        def drop_ended(self) -> None:
+            """Remove the slots of sessions in which nothing is alive any more, durably."""
+
         def enqueue(self, item: Queued) -> None:
             """Add to, or replace in, the revoke queue, durably."""
 

@@ -197,6 +197,15 @@ class LockedGrant:
             if settled != slot:
                 self._write_slot(name, settled)
 
+    def drop_ended(self) -> None:
+        """Remove the slots of sessions in which nothing is alive: nobody comes back for them."""
+        self._check_held()
+        now = self._clock()
+        for name, slot in tuple(self.state.named_slots.items()):
+            if slot.key.actor is not None and slots.has_ended(slot, now):
+                self._disk.remove(TOKEN, name)
+                self.state = self.state.forgotten("slots")
+
     def enqueue(self, item: Queued, *, profile: str | None = None) -> None:
         """Add to the revoke queue, or replace the item of the same fingerprint."""
         self._check_held()

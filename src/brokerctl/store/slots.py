@@ -76,6 +76,15 @@ def settle(slot: Slot, fingerprint: str, outcome: str) -> Slot:
     return slot.replace(current=current, superseded=superseded)
 
 
+def has_ended(slot: Slot, now: float) -> bool:
+    """Say whether nothing in the slot is alive any more: expired, or known to be dead."""
+    tokens = slot.superseded if slot.current is None else (slot.current, *slot.superseded)
+    return all(
+        not token.value or (token.expires_at is not None and token.expires_at <= now)
+        for token in tokens
+    )
+
+
 def queued(token: Token, now: float, reason: str) -> Queued:
     """Make the queue's item for an access token."""
     return Queued(
