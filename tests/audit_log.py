@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from brokerctl.audit.append import Log
 from brokerctl.audit.verify import verify
 from brokerctl.files import open_folder
-from brokerctl.keys.ring import new_ring
+from brokerctl.keys.making import new_ring
 from brokerctl.system import SYSTEM
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.files import open_folder
-from brokerctl.keys.ring import new_ring
+from brokerctl.keys.making import new_ring
 from brokerctl.model import Grant, GrantKey, Intent, Queued, Token, TokenKey
 from brokerctl.secret import Secret
 from brokerctl.store import Change

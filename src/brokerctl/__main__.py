@@ -41,7 +41,7 @@ def leave(code: int) -> None:
                 stream.flush()
         except (OSError, ValueError):
             code = code or 1  # an answer that could not be written is not a success
-    os._exit(code)
+    os._exit(code)  # noqa: SLF001 - its public name
 
 
 if __name__ == "__main__":

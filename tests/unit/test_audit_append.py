@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.audit.append import ChainLostError, Log
+from brokerctl.audit.append import Log
 from brokerctl.audit.repair import repair
+from brokerctl.audit.resume import ChainLostError
 from brokerctl.errors import AuditError
 from brokerctl.jsonlite import loads
-from brokerctl.keys.ring import new_ring
+from brokerctl.keys.making import new_ring, with_new
 from brokerctl.model import Requester
 from brokerctl.system import SYSTEM, System
 from tests.audit_log import RING, SmallLog
@@ -245,7 +246,7 @@ def test_a_new_key_continues_the_chain(small: SmallLog) -> None:
     """After `rekey` the old records are verified by the old key, the new ones by the new."""
     small.fill(2)
     small.log.close_segment()
-    newer = RING.with_new("log")
+    newer = with_new(RING, "log")
     log = with_ring(small, newer)
     log.append("keys.renewed", {})
     small.log.ring = newer
@@ -255,7 +256,7 @@ def test_a_new_key_continues_the_chain(small: SmallLog) -> None:
 
 def test_a_process_with_the_older_ring_goes_on_too(small: SmallLog) -> None:
     """Whoever opened the ring before `rekey` takes the newer line by position."""
-    newer = RING.with_new("log")
+    newer = with_new(RING, "log")
     small.fill(1)
     with_ring(small, newer).append("keys.renewed", {})
     small.fill(1)

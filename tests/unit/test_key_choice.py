@@ -179,7 +179,7 @@ def test_opening_is_light(home: Folder, keeper: str) -> None:
     loaded = done.stdout.split()
     foreign = {name for name in loaded if name.partition(".")[0] not in LIGHT}
     own = {name for name in loaded if name.startswith("brokerctl.keys.")}
-    light = {f"brokerctl.keys.{name}" for name in ("pin", "ring", "shield", "native")}
+    light = {f"brokerctl.keys.{name}" for name in ("pin", "ring", "native")}
     kept = {
         "file": {"brokerctl.keys.file", "brokerctl.keys.text"},
         "env": {"brokerctl.keys.env", "brokerctl.keys.given", "brokerctl.keys.text"},

@@ -14,7 +14,7 @@ import pytest
 from brokerctl import keys
 from brokerctl.errors import KeyLockedError, UsageError
 from brokerctl.files import Folder, open_folder
-from brokerctl.keys import native
+from brokerctl.keys import native, public_native
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.kernel import Kernel
 from brokerctl.keys.session import find_key_state, lock, unlock
@@ -248,7 +248,7 @@ def test_unlock_says_it_where_the_kernel_keeps_nothing(home: Folder) -> None:
 
 def test_both_ways_to_the_c_library_agree() -> None:
     """The private module of cffi and ctypes give the same results, errno and written memory."""
-    for way in (native.call, native.call_public):
+    for way in (native.call, public_native.call_public):
         limits = bytearray(16)
         assert way("getrlimit", 4, limits)[0] == 0
         assert limits[8:] != bytes(8)
@@ -273,7 +273,7 @@ def test_harden_shuts_core_dumps_and_other_readers_out() -> None:
 def test_harden_hides_the_environment_from_the_same_user() -> None:
     """Another process of the same user can't read /proc/PID/environ (standards, M6)."""
     code = (
-        "from brokerctl.keys.shield import harden\n"
+        "from brokerctl.keys.native import harden\n"
         "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "harden(); pid = os.getpid(); child = os.fork()\n"
         "if not child:\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.keys.ring import new_keys
+from brokerctl.keys.making import new_keys
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, PLAN, QUEUE, TOKEN, NewerKeyError
 from brokerctl.store.names import grant_name, plain_name
 from tests.store_room import (

@@ -9,7 +9,7 @@ import pytest
 
 from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.keys.ring import new_keys, new_ring
+from brokerctl.keys.making import new_keys, new_ring, without
 from brokerctl.model import GrantKey
 from brokerctl.store import archive
 from brokerctl.store.archive import backup, restore
@@ -90,7 +90,7 @@ def test_reseal_leaves_nothing_under_the_old_key(store: FileStore) -> None:
     report = reseal(newer)
     assert (report.resealed, report.left) == (4, ())
     assert reseal(newer).resealed == 0
-    only_new = open_store(store.disk.folder.path, ring=ring.without("seal", (1,)))
+    only_new = open_store(store.disk.folder.path, ring=without(ring, "seal", (1,)))
     assert check(only_new).is_whole
     assert only_new.find_token(TOKEN_KEY, NOW, 0) is not None
     assert sum(check(only_new).counts.values()) == 4

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.audit.lock import acquire, open_private
+from brokerctl.audit.lock import HOLDER_BYTES, acquire, open_private
 from brokerctl.audit.place import read_place
-from brokerctl.audit.record import close_line, render_body
-from brokerctl.audit.repeats import (
-    Counter,
-    count_again,
-    is_refusal,
-    name_refusal,
-    read_counters,
-    split_ended,
-    write_counters,
-)
-from brokerctl.audit.tail import LOG, SEARCH_BYTES, Tail, name_closed, read_tail
+from brokerctl.audit.record import Head, close_line, find_head, render_body
 from brokerctl.errors import AuditError, StoreError
 from brokerctl.system import SYSTEM, os
 
@@ -29,12 +19,12 @@ if TYPE_CHECKING:
     from brokerctl.files import Folder
     from brokerctl.system import System
 
+LOG = "log"
 ROTATE_BYTES = 16 * 1024 * 1024
-SEARCH_WHOLE = 1 << 62  # how far back `repair` looks: to the beginning
-
-
-class ChainLostError(AuditError):
-    """No right line is near the end of the log: only `audit repair` goes on from here."""
+SEARCH_BYTES = 1 << 20  # how far back a writer looks for the end of the chain
+WINDOW_BYTES = 8192
+COUNTERS_BYTES = 16 * 192  # of repeated refusals, behind the holder's line in `log.lock`
+_REFUSED = (".denied", ".refused")
 
 
 class Log:
@@ -67,9 +57,9 @@ class Log:
         if self.place is None:
             self.place = read_place(self.system)
         body = render_body(event, fields, now, self.place)
-        what = name_refusal(self.ring, event, fields) if is_refusal(event, fields) else None
+        refusal = (event, fields) if is_refusal(event, fields) else None
         try:
-            return self._append(body, what, now, durable=durable)
+            return self._append(body, refusal, now, durable=durable)
         except StoreError as error:
             raise AuditError(error.message, hint=error.hint) from error
         except OSError as error:
@@ -77,8 +67,10 @@ class Log:
 
     def close_segment(self) -> str | None:
         """Close the log, as `rekey` does, and return the segment's name; None if it was empty."""
+        from brokerctl.audit.resume import close_now  # noqa: PLC0415 - no hand-out closes one
+
         try:
-            return self._close_now()
+            return close_now(self)
         except StoreError as error:
             raise AuditError(error.message, hint=error.hint) from error
         except OSError as error:
@@ -88,25 +80,29 @@ class Log:
         reason = os.strerror(error.errno).lower() if error.errno else "unknown error"
         return AuditError(f"can't write the record to {self.folder.path}/{LOG}: {reason}")
 
-    def _append(self, body: bytes, what: str | None, now: float, *, durable: bool) -> int:
-        micros = int(now * 1_000_000)
+    def _append(
+        self, body: bytes, refusal: tuple[str, dict[str, Any]] | None, now: float, *, durable: bool
+    ) -> int:
         fd = -1
         lock = acquire(self.folder)
         try:
-            counters = read_counters(self.ring, self.system, lock)
-            again = count_again(counters, what, micros) if what else None
-            if again is not None:
-                write_counters(self.ring, self.system, lock, again[0])
-                return again[1]
-            kept, ended = split_ended(counters, micros, room=1 if what else 0)
+            written = self.system.pread(lock, COUNTERS_BYTES, HOLDER_BYTES)
+            counts = None
+            if refusal is not None or written.strip():
+                from brokerctl.audit.repeats import Counts  # noqa: PLC0415 - refusals alone
+
+                counts = Counts(self, lock, written, now, refusal)
+                if counts.seq is not None:
+                    return counts.seq
             fd, size = open_private(self.folder, LOG, os.O_APPEND)
-            seq, size = self._write(fd, size, [*self._repeated(ended, now), body], now)
-            if what:
-                kept.append(Counter(what=what, seq=seq, since=micros))
-            if kept != counters:
-                self._keep(lock, kept)
+            before = counts.ended if counts is not None else []
+            seq, size = self._write(fd, size, [*before, body], now)
+            if counts is not None:
+                counts.keep(seq)
             if size > self.rotate:
-                self._rotate(fd, seq)
+                from brokerctl.audit.resume import rotate  # noqa: PLC0415 - once in a while
+
+                rotate(self, fd, seq)
             held, lock = lock, -1
             self.system.close(held)  # releases: the slow part below is outside
             if durable:
@@ -119,18 +115,12 @@ class Log:
 
     def _write(self, fd: int, size: int, bodies: list[bytes], now: float) -> tuple[int, int]:
         """Continue the chain in one write; return the last record's seq and the new size."""
-        tail = read_tail(self.folder, self.ring, fd, size, self.search)
-        if tail is None:
-            raise ChainLostError(
-                f"the end of the chain can't be found in {self.folder.path}",
-                hint="run 'brokerctl audit repair'",
-            )
-        head = tail.head
-        if tail.damage is not None:
-            head = head.replace(seq=head.seq + tail.damage.lines)  # edited lines keep their numbers
-        is_open = tail.damage is not None and tail.damage.ends_open and not tail.is_empty
-        data = b"\n" if is_open else b""
-        for body in [*self._explained(tail, now), *bodies]:
+        data, head = b"", find_end(self.system, self.ring, fd, size)
+        if head is None:
+            from brokerctl.audit.resume import explain_end  # noqa: PLC0415 - new or damaged
+
+            data, head, bodies = explain_end(self, fd, size, bodies, now)
+        for body in bodies:
             line, head = close_line(self.ring, head, body)
             data += line
         written = self.system.write(fd, data)
@@ -138,54 +128,28 @@ class Log:
             raise AuditError(f"can't write the whole record to {self.folder.path}/{LOG}: disk full")
         return head.seq, size + written
 
-    def _keep(self, lock: int, counters: list[Counter]) -> None:
-        try:
-            write_counters(self.ring, self.system, lock, counters)
-        except OSError:
-            return  # the record is written: a counter that starts again is no reason to fail
 
-    def _rotate(self, fd: int, seq: int) -> None:
-        try:
-            self._rename(name_closed(self.folder, fd, seq))
-        except (OSError, StoreError):
-            return  # the record is written; the next writer tries again
+def is_refusal(event: str, fields: dict[str, Any]) -> bool:
+    """Say whether a record is of a request that got no token."""
+    decision = fields.get("decision")
+    if not isinstance(decision, dict):
+        return event.endswith(_REFUSED) or getattr(decision, "effect", None) == "deny"
+    return event.endswith(_REFUSED) or decision.get("effect") == "deny"
 
-    def _rename(self, name: str) -> None:
-        self.system.rename(LOG, name, src_dir_fd=self.folder.fd, dst_dir_fd=self.folder.fd)
-        self.system.fsync(self.folder.fd)
 
-    def _close_now(self) -> str | None:
-        lock = acquire(self.folder)
-        fd = -1
-        try:
-            fd, size = open_private(self.folder, LOG, os.O_APPEND)
-            if size == 0:
-                return None
-            tail = read_tail(self.folder, self.ring, fd, size, self.search)
-            name = name_closed(self.folder, fd, tail.head.seq if tail else 1)
-            self._rename(name)
-            return name
-        finally:
-            self.system.close(lock)
-            if fd >= 0:
-                self.system.close(fd)
+def find_end(system: System, ring: LogKeys, fd: int, size: int) -> Head | None:
+    """Return the head that the last line makes, if it is whole and its MAC right. By position."""
+    data = read_at(system, fd, max(0, size - WINDOW_BYTES), size)
+    if not data.endswith(b"\n"):
+        return None
+    start = data.rfind(b"\n", 0, -1) + 1
+    return find_head(ring, data[start:-1]) if start or size <= WINDOW_BYTES else None
 
-    def _repeated(self, ended: list[Counter], now: float) -> list[bytes]:
-        return [self._own("log.repeated", {"of": c.seq, "count": c.count}, now) for c in ended]
 
-    def _explained(self, tail: Tail, now: float) -> list[bytes]:
-        """Render the record that must come first: a new segment's, or one that names the damage."""
-        fields: dict[str, Any] = {}
-        if tail.damage is not None:
-            fields = {
-                "skipped": tail.damage.skipped,
-                "lines": tail.damage.lines,
-                "hash": tail.damage.hash,
-            }
-        if tail.closed is not None:
-            found = {"found": tail.damage.event} if tail.damage is not None else {}
-            return [self._own("log.continued", {"segment": tail.closed, **found, **fields}, now)]
-        return [self._own(tail.damage.event, fields, now)] if tail.damage is not None else []
-
-    def _own(self, event: str, fields: dict[str, Any], now: float) -> bytes:
-        return render_body(event, fields, now, self.place)
+def read_at(system: System, fd: int, start: int, end: int) -> bytes:
+    """Read the bytes from start to end; fewer if the file became shorter."""
+    chunks = []
+    while start < end and (chunk := system.pread(fd, end - start, start)):
+        chunks.append(chunk)
+        start += len(chunk)
+    return b"".join(chunks)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 
+from brokerctl.audit.append import LOG
 from brokerctl.audit.record import render_time
 from brokerctl.audit.segments import all_segments, open_segment, read_lines
-from brokerctl.audit.tail import LOG, closed_segments
+from brokerctl.audit.tail import closed_segments
 from brokerctl.config.duration import parse_duration
 from brokerctl.errors import UsageError
 from brokerctl.jsonlite import dumps, loads

@@ -34,9 +34,7 @@ _BODY_BYTES = MAX_BYTES - 1 - TRAILER - len(START) - 18 - len(_KEY) - 10 - 1
 _OURS = frozenset(
     ("v", "seq", "kid", "time", "event", "cut", "host", "boot", "pid_ns", "prev", "mac")
 )
-_CUTS = ((1024, 64), (256, 32), (96, 16), (32, 8), (12, 4), (4, 2))  # (characters, items) kept
 _MAX_DIGITS = 18
-_MAX_DEPTH = 6
 
 
 class Head(Value):
@@ -58,11 +56,13 @@ def render_body(
     first, last = {"time": render_time(now), "event": event}, place or {}
     text = _dumps_plain({**first, **fields, **last})
     if text is None or len(text) > _BODY_BYTES + 2:
-        plain = {_plain(name, 0): _plain(value, 0) for name, value in fields.items()}
+        from brokerctl.audit.cutting import as_plain, cut_to_fit  # noqa: PLC0415 - seldom needed
+
+        plain = {as_plain(name, 0): as_plain(value, 0) for name, value in fields.items()}
         text = dumps({**first, **plain, **last})
         if len(text) > _BODY_BYTES + 2:
             room = _BODY_BYTES + 2 - len(dumps({**first, **last}))
-            text = dumps({**first, **_cut_to_fit(plain, room), **last})
+            text = dumps({**first, **cut_to_fit(plain, room), **last})
     return text[1:-1].encode("ascii")
 
 
@@ -76,48 +76,6 @@ def _dumps_plain(fields: dict[str, Any]) -> str | None:
     except (TypeError, RecursionError):
         return None
     return None if "\\ud" in text else text
-
-
-def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON is what it is
-    if isinstance(value, str):
-        # Security: a path from /proc may hold bytes that are no UTF-8; a reader must not stumble.
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, Value):
-        value = value.as_dict()
-    if depth > _MAX_DEPTH:
-        return "…"
-    if isinstance(value, dict):
-        return {_plain(key, depth): _plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item, depth + 1) for item in value]
-    return value
-
-
-def _cut_to_fit(plain: dict[str, Any], room: int) -> dict[str, Any]:
-    for chars, items in _CUTS:
-        cut = {name: _cut(value, chars, items) for name, value in plain.items()}
-        cut["cut"] = True
-        if len(dumps(cut)) <= room:
-            return cut
-    kept: dict[str, Any] = {"cut": True}
-    for name, value in plain.items():  # too many fields: the first that fit, as they matter most
-        kept[name] = _cut(value, *_CUTS[-1])
-        if len(dumps(kept)) > room:
-            del kept[name]
-    return kept
-
-
-def _cut(value: Any, chars: int, items: int) -> Any:  # noqa: ANN401 - as _plain
-    if isinstance(value, str) and len(value) > chars:
-        return f"{value[:chars]}…(+{len(value) - chars})"
-    if isinstance(value, list):
-        left = [_cut(item, chars, items) for item in value[:items]]
-        return [*left, f"…(+{len(value) - items})"] if len(value) > items else left
-    if isinstance(value, dict):
-        names = list(value)
-        kept = {_cut(name, chars, items): _cut(value[name], chars, items) for name in names[:items]}
-        return {**kept, "…": len(names) - items} if len(names) > items else kept
-    return value
 
 
 def render_time(now: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from brokerctl.audit.append import SEARCH_WHOLE, ChainLostError, Log
+from brokerctl.audit.append import Log
 from brokerctl.audit.report import digest_problems
+from brokerctl.audit.resume import SEARCH_WHOLE, ChainLostError
 from brokerctl.audit.verify import verify
 from brokerctl.model import Value
 

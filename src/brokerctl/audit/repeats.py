@@ -7,8 +7,9 @@ next record is preceded by `log.repeated`, which says how many there were.
 
 from __future__ import annotations
 
+from brokerctl.audit.append import COUNTERS_BYTES
 from brokerctl.audit.lock import HOLDER_BYTES
-from brokerctl.audit.record import find_key, hash_bytes
+from brokerctl.audit.record import find_key, hash_bytes, render_body
 from brokerctl.jsonlite import dumps
 from brokerctl.model import Value
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit import LogKeys
+    from brokerctl.audit.append import Log
     from brokerctl.system import System
 
 _WINDOW_MICROS = 60_000_000
-_SLOTS = 16
 _ENTRY_BYTES = 192
-_REFUSED = (".denied", ".refused")
+_SLOTS = COUNTERS_BYTES // _ENTRY_BYTES
 _REFUSAL = b"refusal"
 _COUNTER = b"counter"
 
@@ -37,15 +38,6 @@ class Counter(Value):
     count: int = 0
 
 
-def is_refusal(event: str, fields: dict[str, Any]) -> bool:
-    """Say whether a record is of a request that got no token."""
-    decision = fields.get("decision")
-    if isinstance(decision, Value):
-        decision = decision.as_dict()
-    is_denied = isinstance(decision, dict) and decision.get("effect") == "deny"
-    return is_denied or event.endswith(_REFUSED)
-
-
 def name_refusal(ring: LogKeys, event: str, fields: dict[str, Any]) -> str:
     """Return the name of a refusal: all of it but the number of the process."""
     plain = {k: v.as_dict() if isinstance(v, Value) else v for k, v in fields.items()}
@@ -56,13 +48,55 @@ def name_refusal(ring: LogKeys, event: str, fields: dict[str, Any]) -> str:
     return hash_bytes(ring, _REFUSAL, text.encode("ascii"))
 
 
-def read_counters(ring: LogKeys, system: System, fd: int) -> list[Counter]:
+class Counts:
+    """The counters under the log's lock: `seq` if this refusal was counted, else what to write.
+
+    `ended` are the records of counters whose minute is over; they come before the new one.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        lock: int,
+        written: bytes,
+        now: float,
+        refusal: tuple[str, dict[str, Any]] | None,
+    ) -> None:
+        self._log = log
+        self._lock = lock
+        self._micros = int(now * 1_000_000)
+        self._found = read_counters(log.ring, written)
+        self._what = name_refusal(log.ring, *refusal) if refusal is not None else None
+        self.seq: int | None = None
+        self.ended: list[bytes] = []
+        again = count_again(self._found, self._what, self._micros) if self._what else None
+        if again is not None:
+            write_counters(log.ring, log.system, lock, again[0])
+            self.seq = again[1]
+            return
+        self._kept, ended = split_ended(self._found, self._micros, room=1 if self._what else 0)
+        for counter in ended:
+            fields = {"of": counter.seq, "count": counter.count}
+            self.ended.append(render_body("log.repeated", fields, now, log.place))
+
+    def keep(self, seq: int) -> None:
+        """Note that the refusal was written as record `seq`."""
+        if self._what:
+            self._kept.append(Counter(what=self._what, seq=seq, since=self._micros))
+        if self._kept == self._found:
+            return
+        try:
+            write_counters(self._log.ring, self._log.system, self._lock, self._kept)
+        except OSError:
+            return  # the record is written: a counter that starts again is no reason to fail
+
+
+def read_counters(ring: LogKeys, data: bytes) -> list[Counter]:
     """Read the counters behind the holder's line.
 
     Security: each carries a keyed hash, so that nobody without the key can plant one and so have
     a refusal counted away instead of recorded. One that doesn't verify is nothing.
     """
-    data = system.pread(fd, _SLOTS * _ENTRY_BYTES, HOLDER_BYTES)
     found = []
     for start in range(0, len(data), _ENTRY_BYTES):
         words = data[start : start + _ENTRY_BYTES].split()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
+from brokerctl.audit.append import LOG, read_at
 from brokerctl.audit.lock import acquire
-from brokerctl.audit.tail import LOG, closed_segments, read_at
+from brokerctl.audit.tail import closed_segments
 from brokerctl.errors import AuditError, StoreError
 from brokerctl.files import checked_file, refused
 from brokerctl.model import Value

@@ -1,4 +1,4 @@
-"""Where the chain ends: found from the last 8 KiB of the log, by position, with nothing parsed.
+"""Where the chain ends if the log's end is damaged or new: looked for, judged and named. Cold.
 
 What a crash or an edit left at the end is not cut off (it is evidence): the next record names its
 bytes, their number and their keyed hash, and continues from the last line whose MAC is right.
@@ -6,6 +6,7 @@ bytes, their number and their keyed hash, and continues from the last line whose
 
 from __future__ import annotations
 
+from brokerctl.audit.append import SEARCH_BYTES, find_end, read_at
 from brokerctl.audit.lock import open_private
 from brokerctl.audit.record import (
     MAX_BYTES,
@@ -22,13 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.audit import LogKeys
     from brokerctl.files import Folder
-    from brokerctl.system import System
 
-LOG = "log"
 CLOSED = "log-"
 SKIPPED = b"skipped"
-WINDOW_BYTES = 8192
-SEARCH_BYTES = 1 << 20
 _MAX_DIGITS = 18
 
 
@@ -60,16 +57,13 @@ def read_tail(
     folder: Folder, ring: LogKeys, fd: int, size: int, limit: int = SEARCH_BYTES
 ) -> Tail | None:
     """Find the end of the chain in the open log; None if no right line is near enough."""
+    head = find_end(folder.system, ring, fd, size)
+    if head is not None:
+        return Tail(head=head)
+    names = closed_segments(folder)
     if size == 0:
-        return _before(folder, ring, limit, closed_segments(folder))
-    data = read_at(folder.system, fd, max(0, size - WINDOW_BYTES), size)
-    if data.endswith(b"\n"):
-        start = data.rfind(b"\n", 0, -1) + 1
-        if start or size <= WINDOW_BYTES:
-            head = find_head(ring, data[start:-1])
-            if head is not None:
-                return Tail(head=head)
-    return _search(folder, ring, fd, size, limit, closed_segments(folder))
+        return _before(folder, ring, limit, names)
+    return _search(folder, ring, fd, size, limit, names)
 
 
 def _search(
@@ -161,12 +155,3 @@ def name_closed(folder: Folder, fd: int, seq: int) -> str:
     newest = max(map(_number, closed_segments(folder)), default=0)
     is_right = line.startswith(START) and digits.isdigit() and newest < int(digits) <= seq
     return f"{CLOSED}{int(digits) if is_right else max(seq, newest + 1)}"
-
-
-def read_at(system: System, fd: int, start: int, end: int) -> bytes:
-    """Read the bytes from start to end; fewer if the file became shorter."""
-    chunks = []
-    while start < end and (chunk := system.pread(fd, end - start, start)):
-        chunks.append(chunk)
-        start += len(chunk)
-    return b"".join(chunks)

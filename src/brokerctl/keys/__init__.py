@@ -11,49 +11,20 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
-from brokerctl.keys.shield import harden as harden
+from brokerctl.keys.native import harden as harden
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Protocol, TypeAlias
+    from typing import Any, TypeAlias
 
     from brokerctl.files import Folder
+    from brokerctl.keys.contract import Cache, Keeper
     from brokerctl.keys.pin import Pin
     from brokerctl.keys.ring import KeyRing
     from brokerctl.system import System
 
     UnlockFor: TypeAlias = Callable[[], int | None]  # seconds; None: the default; 0: not at all
-
-    class Keeper(Protocol):
-        """Keeps one wrapping key for each id."""
-
-        def make(self, wrap_id: str) -> tuple[bytes, str]:
-            """Make and keep a key under a new id, read back; with JSON to note in the pin."""
-            ...
-
-        def fetch(self, pin: Pin) -> bytes:
-            """Return the key; KeyLockedError if it can't be had now, StoreError if it is broken."""
-            ...
-
-        def drop(self, pin: Pin) -> None:
-            """Forget the key; nothing to forget is fine."""
-            ...
-
-    class Cache(Protocol):
-        """Remembers wrapping keys for a while; never fails, at worst it remembers nothing."""
-
-        def find(self, wrap_id: str) -> bytes | None:
-            """Return the key, if it is remembered."""
-            ...
-
-        def put(self, wrap_id: str, key: bytes, timeout_s: int) -> bool:
-            """Remember a key for so long; False if that can't be had here."""
-            ...
-
-        def drop(self, wrap_id: str) -> bool:
-            """Forget it; False if there was nothing."""
-            ...
 
 
 KEEPERS = {

@@ -8,7 +8,7 @@ anything was sealed by, and the next first use starts over. A ring is never over
 from __future__ import annotations
 
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.keys import FOLDER, Means, keeper, open_state, remember
+from brokerctl.keys import FOLDER, Means, keeper, making, open_state, remember
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
 from brokerctl.keys.env import VARIABLE
@@ -61,9 +61,9 @@ def _create(
 ) -> tuple[KeyRing, str | None]:
     _forget_unfinished(means)
     pin, key, notice = _choose(means, wanted)
-    ring = rings.new_ring()
+    ring = making.new_ring()
     means.folder.write(pins.NAME, pins.render_pin(pin))
-    means.folder.write(rings.NAME, rings.seal_ring(ring, pin.wrap_id, key))
+    means.folder.write(rings.NAME, making.seal_ring(ring, pin.wrap_id, key))
     remember(means, pin, key, unlock_for)
     return ring, notice
 

@@ -12,6 +12,7 @@ from brokerctl.keys import (
     FOLDER,
     Means,
     keeper,
+    making,
     read_state,
     remember,
     sealing_pin,
@@ -68,7 +69,7 @@ def rekey(
 
 def _move(folder: Folder, old: Pin, new: Pin, ring: KeyRing, key: bytes) -> None:
     folder.write(pins.NAME, pins.render_pin(new.replace(previous=old)))
-    folder.write(rings.NAME, rings.seal_ring(ring, new.wrap_id, key))
+    folder.write(rings.NAME, making.seal_ring(ring, new.wrap_id, key))
     _verify(folder, key, ring)
     folder.write(pins.NAME, pins.render_pin(new))
 
@@ -121,7 +122,7 @@ def update_ring(
     *,
     ask: Callable[[str], str] | None = None,
 ) -> KeyRing:
-    """Replace the ring by `change` of it (`ring.new_keys`), under the same wrapping key.
+    """Replace the ring by `change` of it (`making.new_keys`), under the same wrapping key.
 
     Processes that opened the ring before go on with what they have: `change` must leave the keys
     that they may seal with in the ring.
@@ -133,7 +134,7 @@ def update_ring(
             pin, sealed = settle(means)
             ring, key = unwrap(means, pin, sealed)
             changed = change(ring)
-            folder.write(rings.NAME, rings.seal_ring(changed, pin.wrap_id, key))
+            folder.write(rings.NAME, making.seal_ring(changed, pin.wrap_id, key))
             try:
                 _verify(folder, key, changed)
             except DamagedError:

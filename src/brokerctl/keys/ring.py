@@ -9,11 +9,8 @@ ciphertext and the file's name are associated data.
 
 from __future__ import annotations
 
-from binascii import a2b_hex
-
 from brokerctl import jsonlite, sodium
 from brokerctl.errors import DamagedError
-from brokerctl.secret import same_bytes  # type: ignore[attr-defined]  # from C, see there
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +19,12 @@ if TYPE_CHECKING:
 NAME = "ring"
 WRAP_ID_BYTES = 16
 MAX_BYTES = 256 * 1024
-_MAGIC = b"BKRK"
-_VERSION = 1
-_HEADER_BYTES = len(_MAGIC) + 1 + WRAP_ID_BYTES
-_ASSOCIATED_NAME = b"keys/ring"
-_KINDS = ("seal", "name", "log", "fingerprint")
-_SINGLE = ("name", "fingerprint")
+MAGIC = b"BKRK"
+VERSION = 1
+_HEADER_BYTES = len(MAGIC) + 1 + WRAP_ID_BYTES
+ASSOCIATED_NAME = b"keys/ring"
+KINDS = ("seal", "name", "log", "fingerprint")
+SINGLE = ("name", "fingerprint")
 _MAX_ID = 2**32 - 1
 _HEX_CHARS = 2 * sodium.KEY_BYTES
 _FINGERPRINT_BYTES = 16
@@ -86,25 +83,14 @@ class KeyRing:
             raise DamagedError(f"the key ring has no {kind} key {key_id}")
         return key
 
-    def with_new(self, *kinds: str) -> KeyRing:
-        """Return a ring whose current keys of these kinds are new; the old ones stay."""
-        current, keys = dict(self._current), dict(self._keys)
-        for kind in kinds:
-            if kind in _SINGLE:
-                raise ValueError(f"the {kind} key never changes")
-            key_id = max(keys[kind]) + 1
-            keys[kind] = {**keys[kind], key_id: sodium.random_bytes(sodium.KEY_BYTES)}
-            current[kind] = key_id
-        return KeyRing(current, keys)
-
-    def without(self, kind: str, key_ids: tuple[int, ...]) -> KeyRing:
-        """Return a ring without these older keys, for when nothing is sealed by them any more."""
-        if self._current[kind] in key_ids:
-            raise ValueError(f"{kind} key {self._current[kind]} is in use")
-        left = {key_id: key for key_id, key in self._keys[kind].items() if key_id not in key_ids}
-        return KeyRing(self._current, {**self._keys, kind: left})
+    def parts(self) -> tuple[dict[str, int], dict[str, dict[int, bytes]]]:
+        """Return copies of the ids in use and of all keys. Security: these are the keys."""
+        return dict(self._current), {kind: dict(keys) for kind, keys in self._keys.items()}
 
     def __eq__(self, other: object) -> bool:
+        from brokerctl.keys.making import render_ring  # noqa: PLC0415 - for `rekey` alone
+        from brokerctl.secret import same_bytes  # type: ignore[attr-defined]  # noqa: PLC0415 - from C
+
         if not isinstance(other, KeyRing):
             return NotImplemented
         return same_bytes(render_ring(self), render_ring(other))
@@ -113,29 +99,6 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"KeyRing(seal {self.seal_ids}, log {self.log_ids})"
-
-
-def new_ring() -> KeyRing:
-    """Make a ring of fresh keys, each with id 1."""
-    keys = {kind: {1: sodium.random_bytes(sodium.KEY_BYTES)} for kind in _KINDS}
-    return KeyRing(dict.fromkeys(_KINDS, 1), keys)
-
-
-def new_keys(ring: KeyRing) -> KeyRing:
-    """Return the ring with new seal and log keys; the old ones stay for reading."""
-    return ring.with_new("seal", "log")
-
-
-def render_ring(ring: KeyRing) -> bytes:
-    """Render the ring as JSON. Security: these are the keys in the clear, to be sealed at once."""
-    kinds = {
-        kind: {
-            "current": ring._current[kind],  # noqa: SLF001 - the ring's own file form
-            "keys": {str(key_id): key.hex() for key_id, key in sorted(ring._keys[kind].items())},  # noqa: SLF001 - as above
-        }
-        for kind in _KINDS
-    }
-    return jsonlite.dumps({"version": _VERSION, **kinds}).encode()
 
 
 def parse_ring(data: bytes) -> KeyRing:
@@ -148,11 +111,11 @@ def parse_ring(data: bytes) -> KeyRing:
 
 
 def _ring(found: dict[str, Any]) -> KeyRing:
-    if set(found) != {"version", *_KINDS} or found["version"] != _VERSION:
+    if set(found) != {"version", *KINDS} or found["version"] != VERSION:
         raise ValueError("not a ring of this version")
-    keys = {kind: _parse_keys(kind, found[kind]) for kind in _KINDS}
-    current = {kind: found[kind]["current"] for kind in _KINDS}
-    if any(type(current[kind]) is not int or current[kind] not in keys[kind] for kind in _KINDS):
+    keys = {kind: _parse_keys(kind, found[kind]) for kind in KINDS}
+    current = {kind: found[kind]["current"] for kind in KINDS}
+    if any(type(current[kind]) is not int or current[kind] not in keys[kind] for kind in KINDS):
         raise ValueError("a current key is missing")
     return KeyRing(current, keys)
 
@@ -161,32 +124,29 @@ def _parse_keys(kind: str, found: dict[str, Any]) -> dict[int, bytes]:
     keys = {}
     for text, value in found["keys"].items():
         key_id = int(text)
-        if str(key_id) != text or not 0 < key_id <= _MAX_ID or len(value) != _HEX_CHARS:
+        if str(key_id) != text or not 0 < key_id <= _MAX_ID or not _is_hex(value):
             raise ValueError("not a key")
-        keys[key_id] = a2b_hex(value)
-    if set(found) != {"current", "keys"} or (kind in _SINGLE and len(keys) != 1):
+        keys[key_id] = bytes.fromhex(value)
+    if set(found) != {"current", "keys"} or (kind in SINGLE and len(keys) != 1):
         raise ValueError("not a key table")
     return keys
 
 
-def seal_ring(ring: KeyRing, wrap_id: str, wrapping_key: bytes) -> bytes:
-    """Seal a ring for the file, under the wrapping key that has this id (32 hex characters)."""
-    nonce = sodium.random_bytes(sodium.NONCE_BYTES)
-    head = _MAGIC + bytes((_VERSION,)) + a2b_hex(wrap_id) + nonce
-    return head + sodium.seal(wrapping_key, nonce, render_ring(ring), head + _ASSOCIATED_NAME)
+def _is_hex(value: str) -> bool:
+    return len(value) == _HEX_CHARS and value.isalnum()  # `fromhex` would skip blanks
 
 
 def ring_wrap_id(data: bytes) -> str:
     """Return the id of the wrapping key that a ring file names; not yet verified."""
-    if len(data) < _HEADER_BYTES + sodium.NONCE_BYTES or data[: len(_MAGIC)] != _MAGIC:
+    if len(data) < _HEADER_BYTES + sodium.NONCE_BYTES or data[: len(MAGIC)] != MAGIC:
         raise DamagedError("keys/ring is not a key ring", hint="put keys/ back from a backup")
-    version = data[len(_MAGIC)]
-    if version != _VERSION:
+    version = data[len(MAGIC)]
+    if version != VERSION:
         raise DamagedError(
-            f"keys/ring has format {version} and this brokerctl reads {_VERSION}",
+            f"keys/ring has format {version} and this brokerctl reads {VERSION}",
             hint="use the version of brokerctl that wrote it",
         )
-    return data[len(_MAGIC) + 1 : _HEADER_BYTES].hex()
+    return data[len(MAGIC) + 1 : _HEADER_BYTES].hex()
 
 
 def open_sealed_ring(data: bytes, wrapping_key: bytes) -> KeyRing:
@@ -195,7 +155,7 @@ def open_sealed_ring(data: bytes, wrapping_key: bytes) -> KeyRing:
     end = _HEADER_BYTES + sodium.NONCE_BYTES
     head, nonce = data[:end], data[_HEADER_BYTES:end]
     try:
-        plain = sodium.open_sealed(wrapping_key, nonce, data[end:], head + _ASSOCIATED_NAME)
+        plain = sodium.open_sealed(wrapping_key, nonce, data[end:], head + ASSOCIATED_NAME)
     except sodium.OpenError:
         raise DamagedError("keys/ring does not open: another key or altered") from None
     return parse_ring(plain)

@@ -1,0 +1,58 @@
+"""Makes, changes and seals key rings: first use, `rekey` and nothing else. Reading is `ring`."""
+
+from __future__ import annotations
+
+from brokerctl import jsonlite, sodium
+from brokerctl.keys.ring import ASSOCIATED_NAME, KINDS, MAGIC, SINGLE, VERSION, KeyRing
+
+
+def new_ring() -> KeyRing:
+    """Make a ring of fresh keys, each with id 1."""
+    keys = {kind: {1: sodium.random_bytes(sodium.KEY_BYTES)} for kind in KINDS}
+    return KeyRing(dict.fromkeys(KINDS, 1), keys)
+
+
+def new_keys(ring: KeyRing) -> KeyRing:
+    """Return the ring with new seal and log keys; the old ones stay for reading."""
+    return with_new(ring, "seal", "log")
+
+
+def with_new(ring: KeyRing, *kinds: str) -> KeyRing:
+    """Return a ring whose current keys of these kinds are new; the old ones stay."""
+    current, keys = ring.parts()
+    for kind in kinds:
+        if kind in SINGLE:
+            raise ValueError(f"the {kind} key never changes")
+        key_id = max(keys[kind]) + 1
+        keys[kind][key_id] = sodium.random_bytes(sodium.KEY_BYTES)
+        current[kind] = key_id
+    return KeyRing(current, keys)
+
+
+def without(ring: KeyRing, kind: str, key_ids: tuple[int, ...]) -> KeyRing:
+    """Return a ring without these older keys, for when nothing is sealed by them any more."""
+    current, keys = ring.parts()
+    if current[kind] in key_ids:
+        raise ValueError(f"{kind} key {current[kind]} is in use")
+    left = {key_id: key for key_id, key in keys[kind].items() if key_id not in key_ids}
+    return KeyRing(current, {**keys, kind: left})
+
+
+def render_ring(ring: KeyRing) -> bytes:
+    """Render the ring as JSON. Security: these are the keys in the clear, to be sealed at once."""
+    current, keys = ring.parts()
+    kinds = {
+        kind: {
+            "current": current[kind],
+            "keys": {str(key_id): key.hex() for key_id, key in sorted(keys[kind].items())},
+        }
+        for kind in KINDS
+    }
+    return jsonlite.dumps({"version": VERSION, **kinds}).encode()
+
+
+def seal_ring(ring: KeyRing, wrap_id: str, wrapping_key: bytes) -> bytes:
+    """Seal a ring for the file, under the wrapping key that has this id (32 hex characters)."""
+    nonce = sodium.random_bytes(sodium.NONCE_BYTES)
+    head = MAGIC + bytes((VERSION,)) + bytes.fromhex(wrap_id) + nonce
+    return head + sodium.seal(wrapping_key, nonce, render_ring(ring), head + ASSOCIATED_NAME)
