@@ -40,6 +40,7 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
     from brokerctl.effects.requester import read_requester
     from brokerctl.login import Login
     from brokerctl.oauth.grants import find_flow
+    from brokerctl.session.environment import inherited
 
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl login PROFILE' or 'profile list'")
@@ -50,7 +51,8 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
     paste = None if house.environ.get("CI") else open_paste()
     desk = Desk(
         link.sender(profile),
-        house.environ,
+        # Security: a browser is a child like any other; no variable of a client secret reaches it.
+        inherited(house.environ, house.plan.profiles.values(), is_clean=False),
         paste=paste,
         no_browser=wishes.no_browser,
         port=wishes.port,
