@@ -13,6 +13,7 @@ from brokerctl.model import Requester
 from brokerctl.secret import Secret
 from brokerctl.session import Tools
 from brokerctl.session.ends import Ends
+from brokerctl.session.private import remove_files, write_files
 from brokerctl.system import System
 
 CALLS = ("open", "write", "fsync", "rename", "fchmod", "mkdir", "unlink", "rmdir", "listdir")
@@ -89,3 +90,34 @@ def test_failing_call_leaves_no_file(tmp_path: object, name: str, nth: int) -> N
     assert bool(store.names) == bool(said)
     ends.end()
     assert (os.listdir(str(tmp_path)), store.names) == ([], set())
+
+
+@pytest.mark.parametrize("spoil", ["folder", "mode", "unreadable"])
+def test_a_spoilt_folder_keeps_no_token(tmp_path: object, spoil: str) -> None:
+    """Whatever the child makes of its folder, the token files in it go."""
+    os.chmod(str(tmp_path), 0o700)
+    path = os.path.join(str(tmp_path), "brokerctl-" + "cd" * 16)
+    write_files(path, {"TOKEN": Secret("token-a"), "ZERO": Secret("token-z")}, System())
+    if spoil == "folder":
+        os.mkdir(os.path.join(path, "AAA"))
+        os.mkdir(os.path.join(path, "UUU"))
+        with pytest.raises(StoreError, match="can't remove"):
+            remove_files(path, System())
+        assert sorted(os.listdir(path)) == ["AAA", "UUU"]
+    else:
+        os.chmod(path, 0o777 if spoil == "mode" else 0o500)
+        remove_files(path, System())
+        assert not os.path.exists(path)
+
+
+def test_only_a_folder_is_emptied(tmp_path: object) -> None:
+    """A link that the child put in its folder's place is not followed."""
+    other = os.path.join(str(tmp_path), "other")
+    os.mkdir(other)
+    with open(os.path.join(other, "kept"), "w", encoding="utf-8"):
+        pass
+    path = os.path.join(str(tmp_path), "brokerctl-" + "ef" * 16)
+    os.symlink(other, path)
+    with pytest.raises(StoreError):
+        remove_files(path, System())
+    assert os.listdir(other) == ["kept"]

@@ -6,7 +6,7 @@ import os
 import stat
 
 from brokerctl.errors import StoreError
-from brokerctl.files import open_folder
+from brokerctl.files import open_folder, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the tmpfs of a machine without a user session
 _PREFIX = "brokerctl-"
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def folder_path(environ: Mapping[str, str], session_id: str, system: System) -> str:
@@ -56,19 +57,37 @@ def write_files(path: str, values: Mapping[str, Secret], system: System) -> None
 def remove_files(path: str, system: System) -> None:
     """Remove the folder and all that is in it; nothing there is fine. Raises StoreError.
 
-    Security: only a folder with our prefix, opened without following a link, is ever emptied.
+    Security: only a folder with our prefix, opened without following a link, is ever emptied. What
+    the child did to it (another mode, a folder of its own) keeps no token file alive.
     """
     if not os.path.basename(path).startswith(_PREFIX):
         raise StoreError(f"{path} is not a folder of a session")
-    folder = open_folder(path, system, create=False)
-    if folder is None:
-        return
     try:
-        for name in system.listdir(folder.fd):
-            system.unlink(name, dir_fd=folder.fd)
+        fd = system.open(path, _FOLDER_FLAGS)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise refused(path, error) from error
+    try:
+        if system.fstat(fd).st_uid != system.geteuid():
+            raise StoreError(f"{path} belongs to another user")
+        system.fchmod(fd, 0o700)
+        _empty(fd, system)
         system.rmdir(path)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise StoreError(f"can't remove {path}: {reason}", hint=f"run 'rm -r {path}'") from error
     finally:
-        folder.close()
+        system.close(fd)
+
+
+def _empty(fd: int, system: System) -> None:
+    """Unlink every file, past those that can't be; the first error is raised at the end."""
+    first: OSError | None = None
+    for name in system.listdir(fd):
+        try:
+            system.unlink(name, dir_fd=fd)
+        except OSError as error:
+            first = first or error
+    if first is not None:
+        raise first
