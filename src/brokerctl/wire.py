@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, Token
     from brokerctl.revoking import Revoker
-    from brokerctl.store import LockedGrant
+    from brokerctl.store import Damage, LockedGrant
 
 _STDOUT, _STDERR = 1, 2
 _PURPOSE_CHARS = 200
@@ -58,11 +58,17 @@ class House:
         self.plan = _find_plan(self)
         self.log = Log(_child(folder, "audit"), ring, rotate=self.plan.rotate_bytes or ROTATE_BYTES)
         self.broker = Broker(self.plan, self.store, self.log, self._redeem)
+        self.store.tell = self._tell
 
     def _redeem(self, order: Order, locked: LockedGrant) -> Token:
         from brokerctl.redeem import Redeemer
 
         return Redeemer(self.link(), self.log, self.ring)(order, locked)
+
+    def _tell(self, found: tuple[Damage, ...]) -> None:
+        from brokerctl.store.telling import tell
+
+        tell(found, lambda line: write_line(_STDERR, line), self.log.append)
 
     def revoker(self, tool: str) -> Revoker:
         """Return what ends tokens, with who asked for it."""

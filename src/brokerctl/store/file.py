@@ -33,7 +33,7 @@ class FileStore:
     `renew` reads the key ring again where an entry is sealed by a key newer than `ring` has.
     """
 
-    __slots__ = ("clock", "damage", "disk", "ring")
+    __slots__ = ("clock", "damage", "disk", "ring", "tell")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class FileStore:
         self.disk = Disk(folder, ring, system or folder.system)
         self.disk.renew = renew
         self.damage: list[Damage] = []  # what this process had to set aside: to be reported
+        self.tell: Callable[[tuple[Damage, ...]], None] | None = None  # what was just set aside
         self.clock = clock
 
     def find_token(self, key: TokenKey, now: float, min_ttl_s: float) -> Token | None:

@@ -87,7 +87,7 @@ class LockedGrant:
         grant, intent = self.state.grant, self.state.earlier_intent
         if grant is None or grant.issued is None or intent is None:
             return None
-        from brokerctl.store.unfinished import find_issued, is_listed  # noqa: PLC0415 - rare
+        from brokerctl.store.unfinished import find_issued, is_listed  # noqa: PLC0415 - few are cut off
 
         issued = find_issued(grant, intent)
         if issued is None or issued.current is None:

@@ -32,5 +32,8 @@ class Locking:
         return self._locked
 
     def __exit__(self, *_: object) -> None:
-        self._store.damage.extend(self._locked.state.damaged)
+        found = self._locked.state.damage
+        self._store.damage.extend(found)
         self._lock.release()
+        if found and self._store.tell is not None:
+            self._store.tell(found)
