@@ -72,6 +72,20 @@ def test_a_damaged_grant_is_an_error_for_readers_and_out_of_the_way_for_a_login(
     assert damage.aside in store.disk.child("aside").names()
 
 
+def test_a_copy_from_before_the_end_is_never_redeemed(store: FileStore) -> None:
+    """Putting the entry of a revoked grant back does not make it live again."""
+    folder, file_name = store.disk.place(GRANT, NAME)
+    old = folder.read(file_name)
+    assert old is not None
+    with store.lock_grant(GRANT_KEY, soon()) as locked:
+        assert locked.end(1, "revoked here")
+    folder.write(file_name, old)
+    with pytest.raises(DamagedError, match="rolled back: generation 1, and 2 was stored"):
+        store.find_grant(GRANT_KEY)
+    with store.lock_grant(GRANT_KEY, soon()) as locked, pytest.raises(DamagedError):
+        locked.intend(make_intent("refresh"))
+
+
 def test_an_older_grant_is_rolled_back_and_never_redeemed(store: FileStore) -> None:
     """The lock file remembers the highest generation; a copy put back is not sent to the issuer."""
     folder, file_name = store.disk.place(GRANT, NAME)

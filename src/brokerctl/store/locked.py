@@ -170,7 +170,10 @@ class LockedGrant:
         self.state = self.state.changed(failure=failure)
 
     def end(self, generation: int, why: str) -> bool:
-        """Compare and clear: the entry stays, with the reason and without the refresh token."""
+        """Compare and clear: the entry stays, with the reason and without the refresh token.
+
+        It counts on, so that a copy from before the end is one that was rolled back.
+        """
         self._check_held()
         grant = self.state.grant
         if grant is None or grant.generation != generation:
@@ -178,7 +181,7 @@ class LockedGrant:
         self.finish()
         earlier = self.state.earlier_intent
         ended = grant.replace(refresh_token=None, dead_why=why, dead_at=self._clock(), issued=None)
-        self._write_grant(ended)
+        self._write_grant(ended.replace(generation=self.next_generation))
         self._disk.remove_unsynced(INTENT, self._name)
         self.state = self.state.changed(intent=None, earlier_intent=earlier)
         return True
