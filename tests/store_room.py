@@ -9,13 +9,13 @@ from brokerctl.files import open_folder
 from brokerctl.keys.making import new_ring
 from brokerctl.model import Grant, GrantKey, Intent, Queued, Token, TokenKey
 from brokerctl.secret import Secret
-from brokerctl.store import Change
 from brokerctl.store.file import FileStore
+from brokerctl.store.values import Change
 from brokerctl.system import SYSTEM
 
 if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.store import Store
+    from brokerctl.store.contract import Store
     from brokerctl.system import System
 
 NOW = 1_800_000_000.0

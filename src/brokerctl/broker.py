@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from brokerctl.audit.append import Log
     from brokerctl.config.plan import Plan
     from brokerctl.model import Decision, Failure, Grant, Profile, Requester, Token, TokenRequest
-    from brokerctl.store import LockedGrant, Store
+    from brokerctl.store.contract import LockedGrant, Store
 
     Redeem = Callable[["Order", LockedGrant], Token]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, Self
 
     from brokerctl.model import GrantKey
-    from brokerctl.store import LockedGrant, Store
+    from brokerctl.store.contract import LockedGrant, Store
 
     class Desk(Protocol):
         """Carries out one step of a flow, with a person where it needs one."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.secret import Secret
-    from brokerctl.store import Store
+    from brokerctl.store.contract import Store
 
     class Sender(Protocol):
         """Sends one request before a deadline of the monotonic clock."""

@@ -17,7 +17,7 @@ from brokerctl.model import Grant, Queued, Value
 from brokerctl.oauth.grants import find_flow
 from brokerctl.redeem import Redeemer, make_token
 from brokerctl.revoking import Revoker
-from brokerctl.store import Change
+from brokerctl.store.values import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.revoking import Ending
     from brokerctl.secret import Secret
-    from brokerctl.store import LockedGrant, Store
+    from brokerctl.store.contract import LockedGrant, Store
 
     Run = Callable[[Steps, Desk], TokenAnswer]
 

@@ -19,8 +19,9 @@ from brokerctl.oauth import tokens
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.grants.refresh import refresh
 from brokerctl.oauth.message import should_retry
-from brokerctl.store import Change, slots
+from brokerctl.store import slots
 from brokerctl.store.backoff import next_failure
+from brokerctl.store.values import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
-    from brokerctl.store import LockedGrant
+    from brokerctl.store.contract import LockedGrant
 
 _ASSUMED_LIFETIME_S = 300
 _NOT_STORED = "it could not be stored"

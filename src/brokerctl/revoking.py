@@ -13,8 +13,8 @@ from brokerctl.broker import shown_requester
 from brokerctl.errors import BrokerError, IssuerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
-from brokerctl.store import Queue
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
+from brokerctl.store.values import Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Requester, Token
-    from brokerctl.store import LockedGrant, Store
+    from brokerctl.store.contract import LockedGrant, Store
 
 LOCK_S = 22.0
 DEAD = ("revoked", "expired")

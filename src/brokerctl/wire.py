@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, Token
     from brokerctl.revoking import Revoker
-    from brokerctl.store import Damage, LockedGrant
+    from brokerctl.store.contract import LockedGrant
+    from brokerctl.store.values import Damage
 
 _STDOUT, _STDERR = 1, 2
 _PURPOSE_CHARS = 200

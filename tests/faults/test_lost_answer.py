@@ -16,7 +16,7 @@ from brokerctl.errors import BrokerError, IssuerError, LoginNeededError
 from brokerctl.issuing import IssuerLink
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.redeem import Redeemer
-from brokerctl.store import Change
+from brokerctl.store.values import Change
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:

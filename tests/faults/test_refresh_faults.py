@@ -19,8 +19,8 @@ from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.redeem import Redeemer
 from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
-from brokerctl.store import Change
 from brokerctl.store.unfinished import find_cut_off
+from brokerctl.store.values import Change
 from tests.faults.faulty import CHANGING, KILL, MODES, FaultySystem, Killed
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 

@@ -51,6 +51,8 @@ def offered(room: Room, source: Source) -> list[str]:
         if isinstance(node, ast.FunctionDef):
             has = {node.name}
         else:
+            if any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases):
+                continue  # the interface itself
             has = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
         if room.methods <= has:
             found.append(node.name)

@@ -14,8 +14,8 @@ from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.files import Folder, open_folder
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.lock import locked
-from brokerctl.keys.rekey import rekey, update_ring
 from brokerctl.keys.making import new_keys
+from brokerctl.keys.rekey import rekey, update_ring
 from tests.contracts.secret_service import SecretService
 from tests.program import ROOT
 

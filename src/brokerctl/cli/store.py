@@ -11,8 +11,8 @@ import typer
 from brokerctl import jsonlite, wire
 from brokerctl.cli.app import make_app
 from brokerctl.errors import PartialError, StoreError
-from brokerctl.store import Damage
 from brokerctl.store.envelope import KIND_NAMES
+from brokerctl.store.values import Damage
 from brokerctl.text import safe
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

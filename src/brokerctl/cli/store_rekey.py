@@ -14,11 +14,11 @@ from brokerctl.effects.requester import read_requester
 from brokerctl.errors import StoreError, UsageError
 from brokerctl.files import open_folder
 from brokerctl.keys import FOLDER, harden, read_state
-from brokerctl.keys.rekey import rekey, update_ring
 from brokerctl.keys.making import new_keys as with_new_keys
+from brokerctl.keys.rekey import rekey, update_ring
 from brokerctl.model import Value
-from brokerctl.store import Damage
 from brokerctl.store.maintenance import reseal
+from brokerctl.store.values import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,9 +8,9 @@ from brokerctl import wire
 from brokerctl.errors import BrokerError
 from brokerctl.revoking import profile_for
 from brokerctl.session.door import settle_leftovers
-from brokerctl.store import Queue
 from brokerctl.store.envelope import QUEUE
 from brokerctl.store.unfinished import find_cut_off
+from brokerctl.store.values import Queue
 from brokerctl.text import safe
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from nacl.exceptions import CryptoError
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, StoreError
 from brokerctl.model import Grant, Slot, Value
-from brokerctl.store import Damage, Queue, codec, slots
-from brokerctl.store.disk import is_name
+from brokerctl.store import codec, slots
 from brokerctl.store.envelope import GRANT, KIND_NAMES, QUEUE, SECRET, TOKEN
-from brokerctl.store.names import grant_name, plain_name, token_name
+from brokerctl.store.names import grant_name, is_name, plain_name, token_name
+from brokerctl.store.values import Damage, Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Entries as files of the v1 folder: where each kind lies, read, replaced, removed, set aside."""
+"""Entries as files of the v1 folder: listed, replaced, removed, set aside. Reading is `reading`."""
 
 from __future__ import annotations
 
@@ -6,67 +6,24 @@ import errno
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.files import TEMPORARY, refused, write_all
-from brokerctl.store import Damage
-from brokerctl.store.envelope import (
-    GRANT,
-    INTENT,
-    KIND_NAMES,
-    METADATA,
-    OUTCOME,
-    PLAN,
-    QUEUE,
-    SECRET,
-    SESSION,
-    TOKEN,
-    NewerKeyError,
-    open_entry,
-    seal,
-)
+from brokerctl.store.envelope import KIND_NAMES, TOKEN, seal
+from brokerctl.store.names import is_name
+from brokerctl.store.reading import PLACES, Reader
+from brokerctl.store.values import Damage
 from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from brokerctl.files import Folder
-    from brokerctl.store.envelope import SealKeys
+    from brokerctl.store.reading import StoreKeys
     from brokerctl.system import System
 
-    class StoreKeys(SealKeys, Protocol):
-        """What a store needs of a key ring."""
 
-        @property
-        def name_key(self) -> bytes:
-            """The key of the hashes that name entries."""
-
-        def fingerprint(self, value: str, /) -> str:
-            """Return a token's keyed fingerprint."""
-
-
-# kind: (folder, what its file names end with)
-PLACES = {
-    GRANT: ("grants", ""),
-    OUTCOME: ("grants", ".outcome"),
-    QUEUE: ("grants", ".queue"),
-    TOKEN: ("tokens", ""),
-    INTENT: ("intents", ""),
-    PLAN: ("plans", ""),
-    SECRET: ("secrets", ""),
-    METADATA: ("metadata", ""),
-    SESSION: ("sessions", ""),
-}
 ASIDE = "aside"
-LOCKS = "locks"
-_NAME_CHARS = 64
-_HEX = frozenset("0123456789abcdef")
 _PROBE_BYTES = 32 * 1024  # more than a grant and a slot take
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def is_name(text: str) -> bool:
-    """Say whether a text is the name of an entry: a keyed hash in hex."""
-    return len(text) == _NAME_CHARS and _HEX.issuperset(text)
 
 
 def open_child(parent: Folder, name: str, *, create: bool = True) -> Folder | None:
@@ -77,16 +34,19 @@ def open_child(parent: Folder, name: str, *, create: bool = True) -> Folder | No
         raise refused(f"{parent.path}/{name}", error) from error
 
 
-class Disk:
-    """The v1 folder with the keys that open what lies in it."""
+class Disk(Reader):
+    """The same folder for writing, listing and setting aside."""
 
-    __slots__ = ("_folders", "folder", "renew", "ring", "system")
+    __slots__ = ("_folders",)
 
-    def __init__(self, folder: Folder, ring: StoreKeys, system: System) -> None:
-        self.folder = folder
-        self.ring = ring
-        self.system = system
-        self.renew: Callable[[], StoreKeys] | None = None  # reads the ring again
+    def __init__(
+        self,
+        folder: Folder,
+        ring: StoreKeys,
+        system: System,
+        renew: Callable[[], StoreKeys] | None = None,
+    ) -> None:
+        super().__init__(folder, ring, system, renew)
         self._folders: dict[str, Folder] = {}
 
     def child(self, *names: str) -> Folder:
@@ -111,33 +71,6 @@ class Disk:
         top, suffix = PLACES[kind]
         group, _, last = name.rpartition("/")
         return self.child(top, group) if group else self.child(top), last + suffix
-
-    def read(self, kind: int, name: str) -> bytes | None:
-        """Return an entry's payload in one open and read; None if there is none.
-
-        DamagedError where the entry is not what was written; StoreError where the trouble is the
-        system's, or the user's to mend, so that nothing is to be set aside.
-        """
-        top, suffix = PLACES[kind]
-        try:
-            data = self.folder.read(f"{top}/{name}{suffix}")
-        except StoreError as error:
-            if is_about_the_entry(error):
-                raise DamagedError(error.message) from error
-            raise
-        except OSError as error:  # of the checks after the open
-            raise refused(f"{self.folder.path}/{top}", error) from error
-        return None if data is None else self._open(kind, name, data)
-
-    def _open(self, kind: int, name: str, data: bytes) -> bytes:
-        try:
-            return open_entry(self.ring, kind, name, data)
-        except NewerKeyError:
-            if self.renew is None:
-                raise
-        # `rekey --new-keys` is at work: readers go on with the ring as it is now.
-        self.ring = self.renew()
-        return open_entry(self.ring, kind, name, data)
 
     def write(self, kind: int, name: str, payload: bytes) -> None:
         """Replace an entry durably."""

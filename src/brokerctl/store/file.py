@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.errors import DamagedError, StoreError
+from brokerctl.errors import DamagedError
 from brokerctl.freshness import CLOCK_BACK_S
-from brokerctl.store import ANY, Entry, Match, codec
-from brokerctl.store.disk import LOCKS, Disk, is_name
+from brokerctl.store.current import parse_current
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
-from brokerctl.store.names import grant_name, token_name
+from brokerctl.store.names import grant_name, is_name, token_name
+from brokerctl.store.reading import LOCKS, Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from brokerctl.files import Folder
     from brokerctl.model import Failure, Grant, GrantKey, Token, TokenKey
-    from brokerctl.store import Damage
-    from brokerctl.store.disk import StoreKeys
+    from brokerctl.store.disk import Disk
     from brokerctl.store.locking import Locking
+    from brokerctl.store.reading import StoreKeys
+    from brokerctl.store.values import Damage, Entry, Match
     from brokerctl.system import System
 
 _LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
@@ -33,7 +34,7 @@ class FileStore:
     `renew` reads the key ring again where an entry is sealed by a key newer than `ring` has.
     """
 
-    __slots__ = ("clock", "damage", "disk", "ring", "tell")
+    __slots__ = ("_reader", "clock", "damage", "ring", "tell")
 
     def __init__(
         self,
@@ -45,19 +46,28 @@ class FileStore:
         renew: Callable[[], StoreKeys] | None = None,
     ) -> None:
         self.ring = ring
-        self.disk = Disk(folder, ring, system or folder.system)
-        self.disk.renew = renew
+        self._reader = Reader(folder, ring, system or folder.system, renew)
         self.damage: list[Damage] = []  # what this process had to set aside: to be reported
         self.tell: Callable[[tuple[Damage, ...]], None] | None = None  # what was just set aside
         self.clock = clock
+
+    @property
+    def disk(self) -> Disk:
+        """The same folder for everything but the reading of a warm hand-out."""
+        from brokerctl.store.disk import Disk  # noqa: PLC0415 - a warm hit writes nothing
+
+        if not isinstance(self._reader, Disk):
+            was = self._reader
+            self._reader = Disk(was.folder, was.ring, was.system, was.renew)
+        return self._reader
 
     def find_token(self, key: TokenKey, now: float, min_ttl_s: float) -> Token | None:
         """Return a live token with more than `min_ttl_s` left: one file, no lock, no listing."""
         name_key = self.ring.name_key
         name = f"{grant_name(name_key, key.grant)}/{token_name(name_key, key)}"
         try:
-            payload = self.disk.read(TOKEN, name)
-            token = None if payload is None else codec.parse_current(payload)
+            payload = self._reader.read(TOKEN, name)
+            token = None if payload is None else parse_current(payload)
         except DamagedError:
             return None  # it is set aside under the lock, where a new one is got
         if token is None or token.status != _LIVE or now < token.issued_at - CLOCK_BACK_S:
@@ -79,9 +89,9 @@ class FileStore:
         from brokerctl.store.state import refuse_older  # noqa: PLC0415 - as above
 
         # The mark first: a commit between the two reads then makes the grant newer, never older.
-        mark = find_mark(self.disk.child(LOCKS), name)
-        payload = self.disk.read(GRANT, name)
-        grant: Grant | None = None if payload is None else codec.parse(GRANT, payload)
+        mark = find_mark(self._reader.folder, f"{LOCKS}/{name}")
+        payload = self._reader.read(GRANT, name)
+        grant: Grant | None = None if payload is None else _parse(GRANT, payload)
         if grant is not None:
             refuse_older(name, grant, mark)
         return grant
@@ -89,8 +99,8 @@ class FileStore:
     def find_failure(self, key: GrantKey) -> Failure | None:
         """Return the last attempt's outcome, if it failed; it may be lost, so damage is absence."""
         try:
-            payload = self.disk.read(OUTCOME, grant_name(self.ring.name_key, key))
-            return None if payload is None else codec.parse(OUTCOME, payload)
+            payload = self._reader.read(OUTCOME, grant_name(self.ring.name_key, key))
+            return None if payload is None else _parse(OUTCOME, payload)
         except DamagedError:
             return None
 
@@ -100,32 +110,23 @@ class FileStore:
 
         return Locking(self, key, deadline)
 
-    def entries(self, kind: int, where: Match = ANY) -> Iterator[Entry]:
+    def entries(self, kind: int, where: Match | None = None) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
-        for name in self.disk.names(kind):
-            entry = self._open(kind, name)
-            if entry is not None and _matches(entry, where):
-                yield entry
+        from brokerctl.store.listing import list_entries  # noqa: PLC0415 - nor lists
 
-    def _open(self, kind: int, name: str) -> Entry | None:
-        try:
-            value = self.read_value(kind, name)
-        except StoreError as error:
-            return Entry(kind=kind, name=name, damage=error.message)
-        # None: gone since it was listed
-        return None if value is None else Entry(kind=kind, name=name, value=value)
+        return list_entries(self, kind, where)
 
     def read_value(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
         """Return one entry's value, None if there is none, or raise DamagedError or StoreError."""
         if kind == GRANT:
             return self._find_grant(name)
-        payload = self.disk.read(kind, name)
-        return None if payload is None else codec.parse(kind, payload)
+        payload = self._reader.read(kind, name)
+        return None if payload is None else _parse(kind, payload)
 
     def find_sealed(self, kind: int, name: str) -> bytes | None:
         """Return a sealed blob; None if there is none, or it is damaged and must be made anew."""
         try:
-            return self.disk.read(kind, _blob(kind, name))
+            return self._reader.read(kind, _blob(kind, name))
         except DamagedError:
             return None
 
@@ -138,23 +139,14 @@ class FileStore:
         return self.disk.remove(kind, _blob(kind, name))
 
 
+def _parse(kind: int, payload: bytes) -> Any:  # noqa: ANN401 - the kind says which value
+    from brokerctl.store.codec import parse  # noqa: PLC0415 - a warm hit parses one token
+
+    return parse(kind, payload)
+
+
 def _blob(kind: int, name: str) -> str:
     """Security: a blob's name is a keyed hash, so it can't leave its folder, nor need a lock."""
     if kind in _LOCKED_KINDS or not is_name(name):
         raise ValueError("not the name of a sealed blob")
     return name
-
-
-def _matches(entry: Entry, where: Match) -> bool:
-    value = entry.value
-    if value is None or where == ANY:
-        return True
-    profile = getattr(value, "profile", None)
-    if where.profile is not None and profile != where.profile:
-        return False
-    key = getattr(value, "key", None)
-    key = getattr(key, "grant", key)
-    return all(
-        wanted is None or getattr(key, field, None) == wanted
-        for field, wanted in (("issuer", where.issuer), ("subject", where.subject))
-    )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from brokerctl.errors import DamagedError
 from brokerctl.model import Slot
-from brokerctl.store import Change, Queue, codec, slots
+from brokerctl.store import codec, slots
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
 from brokerctl.store.names import token_name
 from brokerctl.store.state import FileState, refuse_older
+from brokerctl.store.values import Change, Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class LockedGrant:
         grant, intent = self.state.grant, self.state.earlier_intent
         if grant is None or grant.issued is None or intent is None:
             return None
-        from brokerctl.store.unfinished import find_issued, is_listed  # noqa: PLC0415 - few are cut off
+        from brokerctl.store.unfinished import find_issued, is_listed  # noqa: PLC0415 - after a crash alone
 
         issued = find_issued(grant, intent)
         if issued is None or issued.current is None:

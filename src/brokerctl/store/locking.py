@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from brokerctl.store.disk import LOCKS
 from brokerctl.store.locked import LockedGrant
 from brokerctl.store.locks import FileLock
 from brokerctl.store.names import grant_name
+from brokerctl.store.reading import LOCKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,10 +12,13 @@ from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, LockTimeoutError, StoreError
 from brokerctl.files import TEMPORARY
 from brokerctl.model import Value
-from brokerctl.store import Damage, codec
-from brokerctl.store.disk import ASIDE, LOCKS, PLACES, is_name
+from brokerctl.store import codec
+from brokerctl.store.disk import ASIDE
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, TOKEN, entry_key_id
 from brokerctl.store.locks import SUFFIX, FileLock, find_mark
+from brokerctl.store.names import is_name
+from brokerctl.store.reading import LOCKS, PLACES
+from brokerctl.store.values import Damage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

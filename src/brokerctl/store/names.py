@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from brokerctl.model import GrantKey, TokenKey
 
 _VERSION = b"11:brokerctl/1,"
+_NAME_CHARS = 64
+_HEX = frozenset("0123456789abcdef")
 
 
 def netstring(part: str | bytes | None) -> bytes:
@@ -68,3 +70,8 @@ def _hash(name_key: bytes, kind: bytes, grant: GrantKey, key: GrantKey | TokenKe
         )
     )
     return keyed_hash(name_key, data).hex()
+
+
+def is_name(text: str) -> bool:
+    """Say whether a text is the name of an entry: a keyed hash in hex."""
+    return len(text) == _NAME_CHARS and _HEX.issuperset(text)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.model import Failure, Grant, Intent, Queued, Slot
-    from brokerctl.store import Damage, Queue
     from brokerctl.store.disk import Disk
     from brokerctl.store.locks import FileLock
+    from brokerctl.store.values import Damage, Queue
 
 
 def refuse_older(name: str, grant: Grant, mark: int) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from brokerctl.store import Damage
+    from brokerctl.store.values import Damage
 
 EVENT = "store.damaged"
 

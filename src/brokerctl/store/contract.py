@@ -1,0 +1,131 @@
+"""The interface of every store: what `StoreContract` holds each one to. Its values are `values`.
+
+Opening for writing *is* taking the lock: the only way to change a grant is `lock_grant`, so that
+nobody can forget it. A warm hand-out reads one file and takes no lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from brokerctl.model import (
+        Failure,
+        Grant,
+        GrantKey,
+        Intent,
+        Queued,
+        Slot,
+        Token,
+        TokenKey,
+    )
+    from brokerctl.store.values import Change, Damage, Entry, Match
+
+
+class GrantState(Protocol):
+    """What is held of one grant, read under its lock."""
+
+    @property
+    def grant(self) -> Grant | None:
+        """The grant; None where there is none, or where it was set aside (see `damage`)."""
+
+    @property
+    def generation(self) -> int:
+        """The highest generation ever seen."""
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Every slot of the grant."""
+
+    @property
+    def intent(self) -> Intent | None:
+        """The intent as it is on disk now."""
+
+    @property
+    def earlier_intent(self) -> Intent | None:
+        """The intent that was found when the lock was taken: its holder did not finish."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """The last attempt's outcome, if it failed."""
+
+    @property
+    def queue(self) -> tuple[Queued, ...]:
+        """What is still to be revoked."""
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """What was set aside under this lock so far."""
+
+
+class LockedGrant(Protocol):
+    """One grant while its lock is held."""
+
+    @property
+    def state(self) -> GrantState:
+        """What is held, with this holder's own changes."""
+
+    @property
+    def next_generation(self) -> int:
+        """The generation that the next commit of a grant gets."""
+
+    def intend(self, intent: Intent) -> None:
+        """Write an intent durably, having proven that the store is writable."""
+
+    def commit(self, change: Change) -> GrantState:
+        """Store durably: grant (generation + 1), then slot, then intent cleared."""
+
+    def finish(self) -> Slot | None:
+        """Finish a commit that was cut off between grant and slot; return what it issued."""
+
+    def withdraw(self) -> None:
+        """Clear the intent: the issuer said that nothing was redeemed."""
+
+    def record_failure(self, failure: Failure) -> None:
+        """Leave what waiters adopt; may be lost in a crash."""
+
+    def end(self, generation: int, why: str) -> bool:
+        """End the grant if it still has this generation; False if another one is there."""
+
+    def settle(self, fingerprint: str, outcome: str) -> None:
+        """Record how a token ended; the value goes where nothing is alive any more."""
+
+    def drop_ended(self) -> None:
+        """Remove the slots of sessions in which nothing is alive any more, durably."""
+
+    def enqueue(self, item: Queued) -> None:
+        """Add to, or replace in, the revoke queue, durably."""
+
+    def dequeue(self, fingerprint: str) -> None:
+        """Take from the revoke queue, durably."""
+
+
+class Store(Protocol):
+    """Where grants and tokens are; every implementation passes `StoreContract`."""
+
+    def find_token(self, key: TokenKey, now: float, min_ttl_s: float) -> Token | None:
+        """Return a live token with more than `min_ttl_s` left; no lock, one read."""
+
+    def find_grant(self, key: GrantKey) -> Grant | None:
+        """Return the grant without a lock; DamagedError where it is not what it should be."""
+
+    def find_failure(self, key: GrantKey) -> Failure | None:
+        """Return the last attempt's outcome, if it failed; no lock."""
+
+    def lock_grant(self, key: GrantKey, deadline: float) -> AbstractContextManager[LockedGrant]:
+        """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
+
+    def entries(self, kind: int, where: Match | None = None) -> Iterator[Entry]:
+        """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
+
+    def find_sealed(self, kind: int, name: str) -> bytes | None:
+        """Return a sealed blob; None if there is none or it is damaged."""
+
+    def put_sealed(self, kind: int, name: str, data: bytes) -> None:
+        """Store a blob durably."""
+
+    def drop_sealed(self, kind: int, name: str) -> bool:
+        """Remove a blob durably; False if there was none."""
