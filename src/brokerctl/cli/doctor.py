@@ -13,7 +13,8 @@ import typer
 
 from brokerctl import jsonlite, wire
 from brokerctl.audit.verify import verify
-from brokerctl.errors import BrokerError
+from brokerctl.errors import BrokerError, KeyLockedError
+from brokerctl.keys.session import find_state_here
 from brokerctl.text import safe
 
 _RUNS = 15
@@ -57,11 +58,16 @@ def _findings() -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     try:
         house = wire.open_house(os.environ)
+    except KeyLockedError as error:
+        key = find_state_here(os.environ, is_open=False)
+        what = f"keys: {key or 'locked'}; {error.message}"
+        return [_finding(what, ok=False, hint=error.hint)]
     except BrokerError as error:
         return [_finding(error.message, ok=False, hint=error.hint)]
     count = len(house.plan.profiles)
     found.append(_finding(f"configuration: {count} profile{'s' if count != 1 else ''}"))
-    found.append(_finding("keys: the key ring opens"))
+    key = find_state_here(os.environ, is_open=True)
+    found.append(_finding(f"keys: the key ring opens; {key}"))
     damaged = [
         entry.name
         for kind in (1, 2)

@@ -11,7 +11,8 @@ import typer
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.cli.tend import tend
-from brokerctl.errors import DamagedError
+from brokerctl.errors import DamagedError, KeyLockedError
+from brokerctl.keys.session import KeyState, find_state_here
 from brokerctl.model import Profile, Slot
 from brokerctl.store.envelope import QUEUE, TOKEN
 from brokerctl.text import safe
@@ -30,23 +31,41 @@ def status(
     \b
       brokerctl status
     """
-    house = wire.open_house(os.environ)
+    try:
+        house = wire.open_house(os.environ)
+    except KeyLockedError as error:
+        _print([], None, find_state_here(os.environ, is_open=False), json=json)
+        return wire.print_error(error, is_json=json)
     tend(house)
     now = time.time()
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
     rows = [_row(house, profile, slots, now) for _, profile in sorted(house.plan.profiles.items())]
     queued = sum(1 for entry in house.store.entries(QUEUE) if entry.value is not None)
+    _print(rows, queued, find_state_here(os.environ, is_open=True), json=json)
+    return 0
+
+
+def _print(
+    rows: list[dict[str, object]], queued: int | None, key: KeyState | None, *, json: bool
+) -> None:
+    """Print what is known; `queued` is None where the store can't be read without the key."""
     if json:
-        body = {"schema": 1, "profiles": rows, "revocations_queued_for": queued}
+        body = {
+            "schema": 1,
+            "profiles": rows,
+            "revocations_queued_for": queued,
+            "key": key.as_json() if key else None,
+        }
         typer.echo(jsonlite.dumps(body))
-        return 0
+        return
     for row in rows:
         typer.echo(_line(row))
-    if not rows:
+    if not rows and queued is not None:
         typer.echo("no profiles yet: run 'brokerctl profile add NAME'")
     if queued:
         typer.echo("some revocations are queued: run 'brokerctl revoke --all' to try again")
-    return 0
+    if key:
+        typer.echo(f"key: {key}")
 
 
 def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:

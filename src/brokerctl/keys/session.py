@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from brokerctl.config import paths
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
+from brokerctl.files import open_folder
 from brokerctl.keys import (
     CACHED_FOR_S,
     FOLDER,
@@ -34,6 +36,15 @@ class KeyState(Value):
     is_locked: bool  # a person, or the OS keyring, is needed to open it
     is_cached: bool = False  # the kernel has a copy that opens the ring
 
+    def as_json(self) -> dict[str, object]:
+        """Return what `status --json` says of it."""
+        return {"keeper": self.keeper, "locked": self.is_locked, "cached": self.is_cached}
+
+    def __str__(self) -> str:
+        if self.is_locked:
+            return f"locked, kept by '{self.keeper}'"
+        return f"not locked, kept by '{self.keeper}'"
+
 
 class Unlocked(Value):
     """What `unlock` reached: cached for so long, or a keeper that needs no unlocking."""
@@ -62,6 +73,14 @@ def find_key_state(home: Folder, environ: Mapping[str, str]) -> KeyState | None:
         )
     finally:
         folder.close()
+
+
+def find_state_here(environ: Mapping[str, str], *, is_open: bool) -> KeyState | None:
+    """Return the state of the key of this environment; `is_open`: a command has just had it."""
+    home = open_folder(paths.state_home(environ), create=False)
+    folder = home.child(paths.STATE_VERSION, create=False) if home is not None else None
+    state = find_key_state(folder, environ) if folder is not None else None
+    return state.replace(is_locked=False) if state is not None and is_open else state
 
 
 def _is_cached(means: Means, pin: Pin, sealed: bytes) -> bool:
