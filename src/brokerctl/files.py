@@ -170,6 +170,8 @@ def _make_levels(path: str, system: System) -> None:
         system.stat(parent)
     except FileNotFoundError:
         _make_levels(parent, system)
+    except OSError as error:
+        raise refused(parent, error) from error
     try:
         system.mkdir(path, 0o700)
     except FileExistsError:
@@ -198,7 +200,11 @@ def check_parents(path: str, system: System = SYSTEM) -> None:
 
 
 def _checked_folder(fd: int, path: str, system: System) -> int:
-    found = system.fstat(fd)
+    try:
+        found = system.fstat(fd)
+    except OSError as error:
+        system.close(fd)
+        raise refused(path, error) from error
     if found.st_uid != system.geteuid():
         system.close(fd)
         raise StoreError(f"{path} belongs to another user")
