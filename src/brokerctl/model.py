@@ -19,12 +19,11 @@ else:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class _ValueType(type):
-    """Turns a class body of annotations and defaults into slots; `dataclasses` costs too much."""
+    """Notes a class's annotations and defaults; `dataclasses` costs too much, slots a little."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> _ValueType:
         own = tuple(body.get("__annotations__", ()))
         defaults = {field: body.pop(field) for field in own if field in body}
-        body["__slots__"] = own
         made = super().__new__(cls, name, bases, body)
         made._fields = getattr(made, "_fields", ()) + own
         made._defaults = {**getattr(made, "_defaults", {}), **defaults}
@@ -39,15 +38,14 @@ class Value(metaclass=_ValueType):
 
     def __init__(self, **given: Any) -> None:  # noqa: ANN401 - mypy reads the fields instead
         cls = type(self)
-        for field in cls._fields:
-            if field in given:
-                object.__setattr__(self, field, given.pop(field))
-            elif field in cls._defaults:
-                object.__setattr__(self, field, cls._defaults[field])
-            else:
-                raise TypeError(f"{cls.__name__} needs {field}")
-        if given:
-            raise TypeError(f"{cls.__name__} has no {min(given)}")
+        values = {**cls._defaults, **given}
+        if len(values) != len(cls._fields) or any(name not in values for name in cls._fields):
+            missing = [name for name in cls._fields if name not in values]
+            fault = (
+                f"needs {missing[0]}" if missing else f"has no {min(given.keys() - cls._fields)}"
+            )
+            raise TypeError(f"{cls.__name__} {fault}")
+        self.__dict__.update(values)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} can't be changed")
@@ -67,7 +65,7 @@ class Value(metaclass=_ValueType):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, secrets still sealed in `Secret`."""
-        return {field: getattr(self, field) for field in type(self)._fields}
+        return {field: self.__dict__[field] for field in type(self)._fields}
 
     def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - as __init__
         """Return a copy with some fields changed."""

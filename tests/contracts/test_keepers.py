@@ -19,9 +19,9 @@ from brokerctl.files import Folder, open_folder
 from brokerctl.keys import KEEPERS, Means
 from brokerctl.keys.create import create_ring, new_wrap
 from brokerctl.keys.keyring import Keyring
+from brokerctl.keys.making import new_key_text
 from brokerctl.keys.rekey import rekey
 from brokerctl.keys.session import find_key_state, lock, unlock
-from brokerctl.keys.text import new_key_text
 from tests.contracts.secret_service import SecretService
 
 if TYPE_CHECKING:

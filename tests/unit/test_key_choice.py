@@ -14,7 +14,7 @@ from brokerctl.errors import StoreError, UsageError
 from brokerctl.files import Folder, open_folder
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.given import find_given
-from brokerctl.keys.text import new_key_text
+from brokerctl.keys.making import new_key_text
 from brokerctl.system import SYSTEM
 from tests.program import ROOT, require_tool
 
@@ -181,8 +181,8 @@ def test_opening_is_light(home: Folder, keeper: str) -> None:
     own = {name for name in loaded if name.startswith("brokerctl.keys.")}
     light = {f"brokerctl.keys.{name}" for name in ("pin", "ring", "native")}
     kept = {
-        "file": {"brokerctl.keys.file", "brokerctl.keys.text"},
-        "env": {"brokerctl.keys.env", "brokerctl.keys.given", "brokerctl.keys.text"},
+        "file": {"brokerctl.keys.file"},
+        "env": {"brokerctl.keys.env", "brokerctl.keys.given"},
         "passphrase": {"brokerctl.keys.kernel"},
     }[keeper]
     if "brokerctl.keys.passphrase" in own:

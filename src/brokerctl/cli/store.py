@@ -184,7 +184,7 @@ def key(json: JSON = False) -> int:
     \b
       export BROKERCTL_KEY="$(brokerctl store key)"
     """
-    from brokerctl.keys.text import new_key_text
+    from brokerctl.keys.making import new_key_text
 
     text = new_key_text()
     _print({"key": text}, [text], json=json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.keys.given import find_given
-from brokerctl.keys.text import parse_key
+from brokerctl.keys.ring import parse_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

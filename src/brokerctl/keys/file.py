@@ -7,7 +7,7 @@ who can read this user's files; `doctor` and the notice at first use say so.
 from __future__ import annotations
 
 from brokerctl.errors import KeyLockedError, StoreError
-from brokerctl.keys.text import new_key_text, parse_key
+from brokerctl.keys.ring import parse_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class File:
 
     def make(self, wrap_id: str) -> tuple[bytes, str]:
         """Write a new key and read it back."""
+        from brokerctl.keys.making import new_key_text  # noqa: PLC0415 - at first use alone
+
         self._folder.write(_name(wrap_id), new_key_text().encode() + b"\n")
         return self._read(wrap_id), "{}"
 

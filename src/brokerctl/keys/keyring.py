@@ -14,7 +14,8 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import KeyLockedError, StoreError
-from brokerctl.keys.text import new_key_text, parse_key
+from brokerctl.keys.making import new_key_text
+from brokerctl.keys.ring import parse_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

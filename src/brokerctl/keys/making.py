@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 from brokerctl import jsonlite, sodium
 from brokerctl.keys.ring import ASSOCIATED_NAME, KINDS, MAGIC, SINGLE, VERSION, KeyRing
 
@@ -56,3 +58,13 @@ def seal_ring(ring: KeyRing, wrap_id: str, wrapping_key: bytes) -> bytes:
     nonce = sodium.random_bytes(sodium.NONCE_BYTES)
     head = MAGIC + bytes((VERSION,)) + bytes.fromhex(wrap_id) + nonce
     return head + sodium.seal(wrapping_key, nonce, render_ring(ring), head + ASSOCIATED_NAME)
+
+
+def render_key(key: bytes) -> str:
+    """Render a key as 43 characters, without padding."""
+    return urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def new_key_text() -> str:
+    """Make a new wrapping key as text: what `brokerctl store key` prints for BROKERCTL_KEY."""
+    return render_key(sodium.random_bytes(sodium.KEY_BYTES))

@@ -28,6 +28,9 @@ SINGLE = ("name", "fingerprint")
 _MAX_ID = 2**32 - 1
 _HEX_CHARS = 2 * sodium.KEY_BYTES
 _FINGERPRINT_BYTES = 16
+_CHARS = 43  # of a wrapping key as text
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_SPARE_BITS = 6 * _CHARS - 8 * sodium.KEY_BYTES
 
 
 class KeyRing:
@@ -159,3 +162,20 @@ def open_sealed_ring(data: bytes, wrapping_key: bytes) -> KeyRing:
     except sodium.OpenError:
         raise DamagedError("keys/ring does not open: another key or altered") from None
     return parse_ring(plain)
+
+
+def parse_key(text: str) -> bytes:
+    """Parse a wrapping key: base64url of 32 bytes, padded or not, one spelling (RFC 4648, 5).
+
+    The ValueError shows nothing of the text.
+    """
+    if len(text) == _CHARS + 1 and text[-1] == "=":
+        text = text[:-1]
+    if len(text) != _CHARS or text.strip(_ALPHABET):
+        raise ValueError(f"not base64url of {sodium.KEY_BYTES} bytes")
+    number = 0
+    for char in text:  # `binascii` would cost the warm road a thirtieth of a start
+        number = number << 6 | _ALPHABET.index(char)
+    if number % (1 << _SPARE_BITS):  # the last character carries two bits that must be zero
+        raise ValueError(f"not base64url of {sodium.KEY_BYTES} bytes")
+    return (number >> _SPARE_BITS).to_bytes(sodium.KEY_BYTES, "big")
