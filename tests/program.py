@@ -88,8 +88,13 @@ class Program:
         env: Mapping[str, str | None] | None = None,
         cwd: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        umask: int = -1,
     ) -> Result:
-        """Run it to its end, without a terminal; what it printed is kept for the canary test."""
+        """Run it to its end, without a terminal; what it printed is kept for the canary test.
+
+        In a session of its own, so that no run can ask at the terminal of whoever runs the tests.
+        `umask` is the caller's; -1: as it is.
+        """
         done = subprocess.run(
             [PROGRAM, *args],
             input=stdin if stdin is not None else "",
@@ -99,6 +104,8 @@ class Program:
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,
+            umask=umask,
         )
         self.keep(args, done.stdout, done.stderr)
         return Result(done.returncode, done.stdout, done.stderr)
@@ -120,6 +127,7 @@ class Program:
             env=self.environment(env),
             cwd=cwd or self.home,
             text=True,
+            start_new_session=True,
         )
 
     def keep(self, args: tuple[str, ...], stdout: str, stderr: str) -> None:

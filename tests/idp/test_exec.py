@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,24 @@ def test_both_parsers_run_the_same_session(brokerctl: Program) -> None:
     fast = brokerctl("exec", "-p", "service", "--", "sh", "-c", script)
     full = brokerctl("exec", "-p", "service", "sh", "-c", script)
     assert (full.returncode, full.stdout, full.stderr) == (0, fast.stdout, "")
+
+
+@pytest.mark.parametrize("words", [["--"], []], ids=["written grammar", "typer"])
+def test_child_has_the_umask_of_the_caller(brokerctl: Program, words: list[str]) -> None:
+    """Ours is 077; what the child makes is as open as whoever ran us wants it, both ways."""
+    script = "umask; touch made; stat -c %a made"
+    done = brokerctl("exec", "-p", "service", *words, "sh", "-c", script, umask=0o027)
+    assert (done.returncode, done.stdout) == (0, "0027\n640\n")
+
+
+def test_runs_have_no_terminal(brokerctl: Program) -> None:
+    """A run of the tests can never wait for whoever sits at the terminal they were started from."""
+    words = ("exec", "-p", "service", "--", "cut", "-d", " ", "-f", "6", "/proc/self/stat")
+    with brokerctl.start(*words) as process:
+        started, _ = process.communicate(timeout=60)
+    sessions = [int(text) for text in (brokerctl(*words).stdout, started)]
+    assert os.getsid(0) not in sessions
+    assert len(set(sessions)) == 2
 
 
 def test_revocation_that_cannot_be_sent(brokerctl: Program, http_issuer: OidcProvider) -> None:
