@@ -251,7 +251,7 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
     request, decision = order.request, order.decision
     requester = request.requester
     until = freshness.expiry(token, decision.max_ttl_s) if token else None
-    issuer_until = token.expires_at if token else None
+    issuer_until = token.issuer_end if token else None
     return {
         "profile": order.profile.name,
         "issuer": order.profile.issuer,

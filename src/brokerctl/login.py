@@ -183,7 +183,7 @@ class Login:
             sub=answer.id_sub or (old.sub if old else None),
             owner=profile.owner or owner,
         )
-        is_over = answer.expires_in == 0 and profile.lifetime_s is None
+        is_over = answer.expires_in == 0
         # Queued before the commit: a crash in between must not leave it alive and held nowhere.
         # Until the commit it is the grant on disk, which the queue never revokes.
         is_replaced = old is not None and old.refresh_token != grant.refresh_token
@@ -213,7 +213,7 @@ class Login:
                 if token is None or token.generation >= new.generation or token.status not in _HELD:
                     continue
                 if profile.revoke_at_exit == "access" and token.value:
-                    locked.enqueue(self._queued(token.value, "access_token", token.expires_at))
+                    locked.enqueue(self._queued(token.value, "access_token", token.issuer_end))
                     locked.settle(token.fingerprint, "unknown")
                 else:
                     locked.settle(token.fingerprint, "local_only")

@@ -197,6 +197,12 @@ class Token(Value):
     generation: int = 0  # of the grant that it was redeemed from; 0: a flow without a grant
     status: str = "live"  # live | superseded | revoked | expired | local_only | unknown
     session: str | None = None  # of the `exec` that owns it
+    is_assumed: bool = False  # the issuer named no expiry: `expires_at` is our guess
+
+    @property
+    def issuer_end(self) -> float | None:
+        """When the token is dead by the issuer's word; None where it said nothing."""
+        return None if self.is_assumed else self.expires_at
 
 
 class Slot(Value):

@@ -135,7 +135,7 @@ class Redeemer:
             generation = locked.next_generation
             grant = old.replace(refresh_token=answer.refresh_token or old.refresh_token)
         token = make_token(self.ring, order, answer, generation=generation)
-        is_over = answer.expires_in == 0 and order.profile.lifetime_s is None
+        is_over = answer.expires_in == 0
         locked.commit(
             Change(
                 grant=grant,
@@ -215,12 +215,13 @@ class Redeemer:
 
 
 def make_token(ring: KeyRing, order: Order, answer: TokenAnswer, generation: int) -> Token:
-    """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent."""
+    """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent.
+
+    Security: a lifetime of our own is marked, for nobody may call such a token expired.
+    """
     lifetime = answer.expires_in
-    if order.profile.lifetime_s is not None:
-        lifetime = order.profile.lifetime_s
     if lifetime is None:
-        lifetime = _ASSUMED_LIFETIME_S
+        lifetime = order.profile.lifetime_s or _ASSUMED_LIFETIME_S
     return Token(
         value=answer.access_token,
         fingerprint=ring.fingerprint(answer.access_token.reveal()),
@@ -230,6 +231,7 @@ def make_token(ring: KeyRing, order: Order, answer: TokenAnswer, generation: int
         expires_at=answer.sent_at + min(lifetime, _LONGEST_LIFETIME_S),
         generation=generation,
         session=order.token_key.actor,
+        is_assumed=answer.expires_in is None,
     )
 
 

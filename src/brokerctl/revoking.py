@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOCK_S = 22.0
 DEAD = ("revoked", "expired")
+_SPARED = "to revoke it could end the grant"
 _HELD = ("live", "superseded", "unknown", "local_only")
 
 
@@ -136,7 +137,7 @@ class Revoker:
                     fingerprint=token.fingerprint,
                     token_type_hint="access_token",
                     since=time.time(),
-                    expires_at=token.expires_at,
+                    expires_at=token.issuer_end,
                 )
             )
         locked.settle(token.fingerprint, "unknown" if may_revoke else "local_only")
@@ -151,7 +152,10 @@ class Revoker:
             if self._is_held(locked, item):
                 locked.dequeue(item.fingerprint)  # a login was cut off: it is still the grant
                 continue
-            ending = self._end_one(profile, key, item, deadline, verify=verify)
+            if _would_end_grant(profile, locked, item):
+                ending = _ending(profile, key, item).replace(outcome="local_only", reason=_SPARED)
+            else:
+                ending = self._end_one(profile, key, item, deadline, verify=verify)
             if ending.outcome == "unknown":
                 locked.enqueue(item.replace(attempts=item.attempts + 1, reason=ending.reason))
             else:
@@ -172,14 +176,7 @@ class Revoker:
     def _end_one(
         self, profile: Profile, key: GrantKey, item: Queued, deadline: float, *, verify: bool
     ) -> Ending:
-        ending = Ending(
-            profile=profile.name,
-            subject=key.subject,
-            kind=item.token_type_hint,
-            fingerprint=item.fingerprint,
-            outcome="unknown",
-            until=item.expires_at,
-        )
+        ending = _ending(profile, key, item)
         if item.expires_at is not None and item.expires_at <= time.time():
             return ending.replace(outcome="expired")
         try:
@@ -220,6 +217,25 @@ class Revoker:
             },
             durable=True,
         )
+
+
+def _ending(profile: Profile, key: GrantKey, item: Queued) -> Ending:
+    return Ending(
+        profile=profile.name,
+        subject=key.subject,
+        kind=item.token_type_hint,
+        fingerprint=item.fingerprint,
+        outcome="unknown",
+        until=item.expires_at,
+    )
+
+
+def _would_end_grant(profile: Profile, locked: LockedGrant, item: Queued) -> bool:
+    """Say whether an access token that fell off its slot has to be spared for its grant's sake."""
+    if profile.revoke_at_exit == "access" or item.token_type_hint != "access_token":
+        return False
+    grant = locked.state.grant
+    return grant is not None and grant.dead_why is None
 
 
 def _tokens(locked: LockedGrant) -> Iterator[Token]:

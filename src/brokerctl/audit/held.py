@@ -84,7 +84,7 @@ def _tokens(entry: object, now: float) -> Iterator[Held]:
 
 
 def _token(slot: Slot, token: Token, now: float) -> Held:
-    is_over = token.expires_at is not None and token.expires_at <= now
+    is_over = token.issuer_end is not None and token.issuer_end <= now
     return Held(
         kind="token",
         profile=slot.profile,

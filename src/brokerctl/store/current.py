@@ -39,6 +39,13 @@ def as_count(found: object) -> int:
     return found
 
 
+def as_flag(found: object) -> bool:
+    """Return a truth value, or raise TypeError for anything else."""
+    if type(found) is not bool:
+        raise TypeError("not a flag")
+    return found
+
+
 def as_secret(found: object) -> Secret:
     """Return a text as a secret."""
     return Secret(as_text(found))
@@ -84,6 +91,7 @@ as_token = value_of(
         "generation": as_count,
         "status": as_text,
         "session": maybe_text,
+        "is_assumed": as_flag,
     },
 )
 

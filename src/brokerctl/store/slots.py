@@ -28,7 +28,7 @@ def supersede(token: Token, now: float, *, is_dead: bool) -> Token:
     """Return the token as one that a later one took the place of; `is_dead`: ended by that."""
     if not token.value:
         return token
-    if token.expires_at is not None and token.expires_at <= now:
+    if token.issuer_end is not None and token.issuer_end <= now:
         return end_token(token, EXPIRED)
     status = SUPERSEDED if token.status == LIVE else token.status
     return token.replace(status=status, value=_GONE) if is_dead else token.replace(status=status)
@@ -80,7 +80,7 @@ def has_ended(slot: Slot, now: float) -> bool:
     """Say whether nothing in the slot is alive any more: expired, or known to be dead."""
     tokens = slot.superseded if slot.current is None else (slot.current, *slot.superseded)
     return all(
-        not token.value or (token.expires_at is not None and token.expires_at <= now)
+        not token.value or (token.issuer_end is not None and token.issuer_end <= now)
         for token in tokens
     )
 
@@ -92,6 +92,6 @@ def queued(token: Token, now: float, reason: str) -> Queued:
         fingerprint=token.fingerprint,
         token_type_hint="access_token",
         since=now,
-        expires_at=token.expires_at,
+        expires_at=token.issuer_end,
         reason=reason,
     )
