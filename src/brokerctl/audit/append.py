@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from brokerctl.audit.lock import HOLDER_BYTES, acquire, open_private
-from brokerctl.audit.place import read_place
 from brokerctl.audit.record import Head, close_line, find_head, render_body
 from brokerctl.errors import AuditError, StoreError
+from brokerctl.place import read_place
 from brokerctl.system import SYSTEM, os
 
 TYPE_CHECKING = False

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 
-from brokerctl.audit.place import read_host, read_pid_ns
 from brokerctl.errors import AuditError
 from brokerctl.files import checked_file, refused
+from brokerctl.place import STOPPED, find_process, read_host, read_pid_ns
 from brokerctl.system import os
 
 TYPE_CHECKING = False
@@ -120,21 +120,6 @@ def _held(folder: Folder, fd: int) -> AuditError:
     pid, *place = words
     is_here = place == [read_host(), str(read_pid_ns(folder.system))]
     where = "" if is_here else f" on '{place[0]}' (pid namespace {place[1]})"
-    hint = f"kill -CONT {pid}" if is_here and is_stopped(folder, pid) else None
+    is_stopped = find_process(pid, folder.system)[0] in STOPPED
+    hint = f"kill -CONT {pid}" if is_here and is_stopped else None
     return AuditError(f"the log's lock is held by process {pid}{where}", hint=hint)
-
-
-def is_stopped(folder: Folder, pid: str) -> bool:
-    """Say whether a process of this machine is stopped, as far as /proc tells."""
-    system = folder.system
-    try:
-        fd = system.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        state = system.read(fd, 4096).rpartition(b")")[2].split()
-    except OSError:
-        return False
-    finally:
-        system.close(fd)
-    return bool(state) and state[0] in {b"T", b"t"}

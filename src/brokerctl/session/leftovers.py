@@ -12,8 +12,10 @@ import time
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, StoreError
 from brokerctl.model import Value
+from brokerctl.place import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.session import private
 from brokerctl.store.envelope import SESSION
+from brokerctl.system import SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 # as ended when its tokens have, or after this.
 UNSEEN_S = 86_400.0
 _VERSION = 1
-_STAT_START_TIME = 19  # of the fields after the name: the 22nd of proc(5)
 
 
 class Session(Value):
@@ -51,7 +52,7 @@ def describe(session_id: str, profiles: tuple[str, ...], folder: str | None) -> 
         id=session_id,
         pid=pid,
         started=_start_time(pid) or "",
-        boot=_read("/proc/sys/kernel/random/boot_id"),
+        boot=read_boot(SYSTEM) or "",
         pid_space=_pid_space(),
         host=os.uname().nodename,
         at=time.time(),
@@ -79,7 +80,7 @@ def parse_session(data: bytes) -> Session | None:
 
 def is_alive(session: Session, now: float) -> bool:
     """Say whether the supervisor lives, or can't be seen from here and may live."""
-    boot, pid_space = _read("/proc/sys/kernel/random/boot_id"), _pid_space()
+    boot, pid_space = read_boot(SYSTEM), _pid_space()
     if boot and session.boot == boot and session.pid_space == pid_space:
         return _start_time(session.pid) == session.started
     if session.boot != boot and session.host == os.uname().nodename:
@@ -142,28 +143,10 @@ def settle_all(
 
 def _start_time(pid: int) -> str | None:
     """Read the start time; a zombie's process is gone, only its number is not yet free."""
-    text = _read(f"/proc/{pid}/stat")
-    fields = text[text.rfind(")") + 2 :].split()
-    if len(fields) <= _STAT_START_TIME or fields[0] in "ZX":
-        return None
-    return fields[_STAT_START_TIME]
+    state, start = find_process(str(pid), SYSTEM)
+    return None if state in GONE else str(start)
 
 
 def _pid_space() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _read(path: str) -> str:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(fd, 4096).decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
+    number = read_pid_ns(SYSTEM)
+    return "" if number is None else f"pid:[{number}]"

@@ -15,6 +15,7 @@ import time
 from brokerctl import jsonlite
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.files import checked_file, refused
+from brokerctl.place import STOPPED, find_process, read_place
 from brokerctl.system import os
 
 TYPE_CHECKING = False
@@ -34,8 +35,6 @@ _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
 _MARK_DIGITS = 20
 _FILE_BYTES = 512
-_HOST_CHARS = 64
-_STOPPED = frozenset((b"T", b"t"))
 
 
 class FileLock:
@@ -214,37 +213,8 @@ def describe_self(system: System, now: float) -> dict[str, Any]:
 
 def describe_here(system: System) -> dict[str, Any]:
     """Return host, boot and pid namespace; a pid means something only where all are equal."""
-    try:
-        pid_ns = system.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        pid_ns = 0
-    return {
-        "host": os.uname().nodename[:_HOST_CHARS],
-        "boot": _read_proc("/proc/sys/kernel/random/boot_id", system).decode("ascii", "replace"),
-        "pid_ns": pid_ns,
-    }
-
-
-def find_process(pid: str, system: System) -> tuple[bytes, int]:
-    """Return a process's state letter and start time in ticks; empty and 0 if unknown."""
-    words = _read_proc(f"/proc/{pid}/stat", system).rpartition(b")")[2].split()
-    try:
-        return words[0], int(words[19])
-    except (IndexError, ValueError):
-        return b"", 0
-
-
-def _read_proc(path: str, system: System) -> bytes:
-    try:
-        fd = system.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return system.read(fd, 4096).strip()
-    except OSError:
-        return b""
-    finally:
-        system.close(fd)
+    here = read_place(system)
+    return {"host": here["host"], "boot": here["boot"] or "", "pid_ns": here["pid_ns"] or 0}
 
 
 def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
@@ -258,7 +228,7 @@ def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
     when = f" since {ascii(since)[1:-1]}" if isinstance(since, str) else ""
     is_here = all(holder[name] == here[name] for name in here)
     state, start = find_process(str(pid), system) if is_here else (b"", 0)
-    if state in _STOPPED and start == holder["start"]:
+    if state in STOPPED and start == holder["start"]:
         message = f"the grant is locked by process {pid}, which is stopped{when}"
         return LockTimeoutError(message, hint=f"run 'kill -CONT {pid}'")
     return LockTimeoutError(f"the grant is locked by process {pid}{where}{when}")
