@@ -30,15 +30,17 @@ def find_survivors(assignments: Iterable[tuple[str, str]]) -> list[Survivor]:
     of a pipeline that is just ending gets a moment for it.
     """
     lines = [os.fsencode(f"{name}={value}") for name, value in assignments]
-    if not _find(lines):
+    found, is_sure = _find(lines)
+    if is_sure and not found:
         return []
     time.sleep(_MOMENT_S)
-    return _find(lines)
+    return _find(lines)[0]
 
 
-def _find(lines: list[bytes]) -> list[Survivor]:
+def _find(lines: list[bytes]) -> tuple[list[Survivor], bool]:
+    """Return who holds one, and whether every process could be looked at."""
     own = os.getpid()
-    found = []
+    found, is_sure = [], True
     try:
         entries = os.listdir("/proc") if lines else []
     except OSError:
@@ -46,11 +48,25 @@ def _find(lines: list[bytes]) -> list[Survivor]:
     for entry in entries:
         if not entry.isdigit() or int(entry) == own:
             continue
-        environ = _read(f"/proc/{entry}/environ").split(b"\0")
+        text = _read(f"/proc/{entry}/environ")
+        if not text and _is_starting(entry):
+            is_sure = False
+        environ = text.split(b"\0")
         if any(line in environ for line in lines):
             name = _read(f"/proc/{entry}/comm").decode("utf-8", "replace").strip()
             found.append(Survivor(int(entry), name))
-    return found
+    return found, is_sure
+
+
+def _is_starting(entry: str) -> bool:
+    """Say whether an empty environment is that of a process in the middle of its execve(2).
+
+    A process that has ended, and a thread of the kernel, has no program.
+    """
+    try:
+        return bool(os.readlink(f"/proc/{entry}/exe"))
+    except OSError:
+        return False
 
 
 def _read(path: str) -> bytes:
