@@ -228,6 +228,10 @@ def test_a_device_answer_without_usable_codes_is_refused(changes: dict[str, obje
         (answer({"error": "invalid_client"}, 400), "client_secret_post", "unknown"),
         (answer(b"", 404), "none", "local_only"),
         (answer(b"", 302), "none", "local_only"),
+        (answer(b"revoked"), "none", "revoked"),
+        (answer({"error": "unsupported_token_type"}), "none", "local_only"),
+        (answer({"error": "invalid_client"}), "client_secret_post", "unknown"),
+        (answer({"error": "temporarily_unavailable"}), "none", "local_only"),
     ],
 )
 def test_what_a_revocation_means(

@@ -51,13 +51,14 @@ def revoke(ctx: FlowContext, token: Secret, hint: str) -> Generator[Send, HttpRe
 
 def parse_revocation(response: HttpResponse, host: str, *, is_public: bool) -> Revocation:
     """Return what an answer of the revocation endpoint means; never raises."""
-    if response.status in DONE:
+    code = _find_code(response, host)
+    # Security: some issuers say no with a 200 (RFC 7009, 2.2 has no such answer).
+    if response.status in DONE and code is None:
         return Revocation(outcome="revoked")
     wait = response.retry_after_s()
     if response.status >= SERVER_ERROR or response.status == TOO_MANY:
         reason = f"{host} answered {response.status}"
         return Revocation(outcome="unknown", reason=reason, retry_after_s=wait)
-    code = _find_code(response, host)
     said = f"{response.status} {code}" if code else str(response.status)
     if not is_public and (response.status == UNAUTHORIZED or code == "invalid_client"):
         return Revocation(outcome="unknown", reason=f"{host} refused the client: {said}")
