@@ -232,3 +232,10 @@ def test_an_error_shows_no_password() -> None:
     with pytest.raises(UsageError) as caught:
         parse_url("https://me:hunter2@example.com")
     assert "hunter2" not in caught.value.message
+
+
+def test_a_long_password_in_a_url_is_not_shown() -> None:
+    """What is cut off is the end of a message, never what tells that there is a password."""
+    with pytest.raises(UsageError) as caught:
+        parse_url(f"https://user:{'pass' * 100}@issuer.example/")
+    assert "pass" not in caught.value.message

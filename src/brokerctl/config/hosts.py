@@ -232,5 +232,5 @@ def _is_ipv6(inner: str) -> bool:
 
 def _shown(text: str) -> str:
     """Return a URL for a message without what could be a password in it."""
-    head, at, tail = text[:200].rpartition("@")
-    return f"****@{tail}" if at else head + tail
+    head, at, tail = text.rpartition("@")
+    return (f"****@{tail}" if at else head + tail)[:200]
