@@ -60,6 +60,8 @@ def refused(user: str, **layers: str) -> UsageError:
         (GOOD + "max_ttl = 60\n", "5:1: max_ttl: must be a string", None),
         (GOOD + "send_resource = 1\n", "5:1: send_resource: must be true or false", None),
         (GOOD + "env = 'LD_PRELOAD'\n", "5:1: env: LD_PRELOAD is not a variable for", None),
+        (GOOD + "env = 'https_proxy'\n", "5:1: env: https_proxy is not a variable for", None),
+        (GOOD + "env = 'ALL_PROXY'\n", "5:1: env: ALL_PROXY is not a variable for", None),
         (GOOD + "env = 'A B'\n", "5:1: env: 'A B' is not the name of a variable", None),
         (GOOD + "owner = 'a\\nb'\n".replace("'", '"'), "5:1: owner: must be 1 to 200", None),
         (GOOD + "ca_file = 'ca.pem'\n", "5:1: ca_file: must be an absolute path", None),

@@ -50,7 +50,8 @@ _OWN_PARAMETERS = _words(
 # A token in one of these would change what runs, not what a program is allowed to do.
 _UNSAFE_VARIABLES = re.compile(
     r"PATH|HOME|IFS|ENV|BASH_ENV|SHELL|BROWSER|EDITOR|VISUAL|PAGER|PS4|NODE_OPTIONS"
-    r"|(LD|DYLD|GIT|BROKERCTL)_.*(?<!TOKEN)|PYTHON.*|PERL5.*|RUBY(OPT|LIB)|_?JAVA_.*OPTIONS",
+    r"|(LD|DYLD|GIT|BROKERCTL)_.*(?<!TOKEN)|PYTHON.*|PERL5.*|RUBY(OPT|LIB)|_?JAVA_.*OPTIONS"
+    r"|(?i:.+_PROXY)",  # it would be looked up as a host's name, in the open
     re.ASCII,
 )
 _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
