@@ -10,6 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Profile
 
+_PLAIN = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="  # RFC 6750, 2.1
+)
 FORMATS = ("token", "header", "json", "env", "netrc", "curl")
 
 
@@ -25,10 +28,17 @@ def render(answer: AccessToken, profile: Profile, form: str, now: float) -> byte
     elif form == "curl":
         text = f"header = {jsonlite.quote(f'Authorization: {answer.token_type} {value}')}"
     elif form == "env":
-        text = f"{variable(profile)}={value}"
+        text = f"{variable(profile)}={_quoted(value)}"
     else:
         text = "\n".join(_netrc(profile, value))
     return text.encode("ascii") + b"\n"
+
+
+def _quoted(value: str) -> str:
+    """Return a value as a shell reads it. Security: an issuer's token is no command for `eval`."""
+    if _PLAIN.issuperset(value):
+        return value
+    return "'" + value.replace("'", "'\\''") + "'"
 
 
 def as_json(answer: AccessToken, now: float) -> dict[str, object]:

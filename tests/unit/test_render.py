@@ -1,0 +1,45 @@
+"""The forms of an answer: what a hostile issuer puts into a token stays text."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from brokerctl.model import AccessToken, Profile
+from brokerctl.render import render
+from brokerctl.secret import Secret
+
+PROFILE = Profile(name="ci", issuer="https://issuer.example", flow="code", client_id="app")
+
+
+def line(value: str, form: str) -> str:
+    """Return the line that is printed for a token."""
+    answer = AccessToken(
+        value=Secret(value),
+        token_type="Bearer",
+        expires_at=None,
+        scopes=(),
+        profile="ci",
+        issuer=PROFILE.issuer,
+        subject=None,
+        resource=(),
+        fingerprint="f",
+        source="cache",
+    )
+    return render(answer, PROFILE, form, 0).decode()
+
+
+def test_an_ordinary_token_is_not_quoted() -> None:
+    """What reads NAME=VALUE without a shell sees what it always saw."""
+    assert line("eyJ.a-b_c~d+e/f==", "env") == "CI_TOKEN=eyJ.a-b_c~d+e/f==\n"
+
+
+@pytest.mark.parametrize(
+    "value", ["$(exit${IFS}7)", "a;exit${IFS}7", "`exit`", "a'b", "'", "a\\b", '"', "x&y|z>w", "#"]
+)
+def test_an_evaluated_token_runs_nothing(value: str) -> None:
+    """`eval "$(brokerctl get ci --format env)"` sets the variable to the token, whatever it is."""
+    script = f'{line(value, "env")}printf %s "$CI_TOKEN"'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, value, "")
