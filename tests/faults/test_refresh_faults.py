@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
+from brokerctl.audit.held import list_held
 from brokerctl.broker import Order, grant_key
 from brokerctl.errors import BrokerError, IssuerError
 from brokerctl.issuing import Said
@@ -19,6 +20,7 @@ from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.redeem import Redeemer
 from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
+from brokerctl.store.envelope import GRANT, TOKEN
 from brokerctl.store.unfinished import find_cut_off
 from brokerctl.store.values import Change
 from tests.faults.faulty import CHANGING, KILL, MODES, FaultySystem, Killed
@@ -181,6 +183,23 @@ def test_any_command_that_tends_lists_it(tmp_path: Path) -> None:
     assert not revoker.finish(PERSON, grant.key)
     assert world.records == [("grant.refreshed", "finished after an interruption")]
     assert store.find_token(make_order().token_key, time.time(), 0) is not None
+
+
+def test_it_is_listed_before_anybody_tends(tmp_path: Path) -> None:
+    """`audit tokens` takes no lock and changes nothing, and shows the token all the same, once."""
+    folder = str(tmp_path / "store")
+    _cut_off(folder)
+
+    def listed() -> list[str | None]:
+        store = open_store(folder)
+        grants, held = store.entries(GRANT), store.entries(TOKEN)
+        found = list_held(grants, held, RING.fingerprint, time.time(), find_cut_off(store))
+        return [one.fingerprint for one in found if one.kind == "token"]
+
+    before = listed()
+    assert sorted(map(str, before)) == sorted(RING.fingerprint(value) for value in ("t1", "t2"))
+    refresh(folder, FaultySystem())
+    assert sorted(map(str, listed())) == sorted(map(str, before))
 
 
 def test_a_login_lists_the_token_of_a_refresh_that_was_cut_off(tmp_path: Path) -> None:

@@ -32,12 +32,21 @@ def list_held(
     slots: Iterable[object],
     fingerprint: Callable[[str], str],
     now: float,
+    cut_off: Iterable[Grant] = (),
 ) -> list[Held]:
-    """Return what the store's entries of grants and of token slots hold, by profile and issuer."""
+    """Return what the store's entries of grants and of token slots hold, by profile and issuer.
+
+    `cut_off`: grants whose last token did not get into its slot before a crash.
+    """
     found = [_damaged("grant", entry) or _grant(entry, fingerprint) for entry in grants]
     for entry in slots:
         damaged = _damaged("token", entry)
         found += [damaged] if damaged else _tokens(entry, now)
+    listed = {held.fingerprint for held in found}
+    for grant in cut_off:
+        slot = grant.issued
+        if slot is not None and slot.current and slot.current.fingerprint not in listed:
+            found.append(_token(slot, slot.current, now))
     return sorted(found, key=_order)
 
 

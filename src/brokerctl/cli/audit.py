@@ -6,20 +6,24 @@ import os
 import signal
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from brokerctl import jsonlite, wire
-from brokerctl.audit import query, show
-from brokerctl.audit.report import Report
+from brokerctl.audit import asking, show
 from brokerctl.cli.app import make_app
-from brokerctl.errors import AuditError, UsageError, not_in_this_version
-from brokerctl.files import Folder
+from brokerctl.cli.table import print_table
+from brokerctl.errors import AuditError, not_in_this_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from brokerctl.audit.query import Found
+    from brokerctl.audit.report import Report
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LATER = ("posture", "leaks", "report", "export", "checkpoint")
-_NEWEST = 10  # shown before following
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
@@ -67,18 +71,19 @@ def log(
       brokerctl audit log --event token.denied --json
       brokerctl audit log --follow
     """
-    now = time.time()
-    match = query.Match(
+    match = asking.make_match(
+        time.time(),
         profile=profile,
         event=event,
-        since=query.parse_moment(since, now) if since else None,
-        until=query.parse_moment(until, now) if until else None,
+        since=since,
+        until=until,
         requester=requester,
         session=session,
     )
     folder = wire.open_house(os.environ).log.folder
     try:
-        _show(folder, match, limit, follow=follow, json=json)
+        found = asking.ask(folder, match, limit, follow=follow)
+        _print(found, json=json, is_table=sys.stdout.isatty() and not follow)
     except BrokenPipeError:
         # `| head` has what it wanted; the code says that not all was written, as for SIGPIPE.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,18 +91,12 @@ def log(
     return 0
 
 
-def _show(
-    folder: Folder, match: query.Match, limit: int | None, *, follow: bool, json: bool
-) -> None:
-    if follow:
-        for found in query.follow_records(folder, match, _NEWEST if limit is None else limit):
-            _print(found, json=json)
-    records = query.find_records(folder, match, limit)
-    if not json and sys.stdout.isatty():
-        _print_table(show.RECORD_HEADINGS, [show.record_cells(found) for found in records])
+def _print(records: Iterable[Found], *, json: bool, is_table: bool) -> None:
+    if is_table and not json:
+        print_table(show.RECORD_HEADINGS, [show.record_cells(found) for found in records])
         return
     for found in records:
-        _print(found, json=json)
+        typer.echo(jsonlite.dumps(show.record_json(found)) if json else show.record_line(found))
 
 
 def verify(
@@ -128,14 +127,16 @@ def tokens(json: JSON = False) -> int:
     """
     from brokerctl.audit.held import list_held
     from brokerctl.store.envelope import GRANT, TOKEN
+    from brokerctl.store.unfinished import find_cut_off
 
     house = wire.open_house(os.environ)
+    cut_off = list(find_cut_off(house.store))  # before the slots: their tokens may get there now
     grants, slots = house.store.entries(GRANT), house.store.entries(TOKEN)
-    held = list_held(grants, slots, house.ring.fingerprint, time.time())
+    held = list_held(grants, slots, house.ring.fingerprint, time.time(), cut_off)
     if json:
         typer.echo(jsonlite.dumps(show.held_json(held)))
     elif sys.stdout.isatty():
-        _print_table(show.HELD_HEADINGS, [show.held_cells(entry) for entry in held])
+        print_table(show.HELD_HEADINGS, [show.held_cells(entry) for entry in held])
     else:
         typer.echo("".join(f"{line}\n" for line in show.held_lines(held)), nl=False)
     return 0
@@ -154,18 +155,12 @@ def repair(
       brokerctl audit repair
       brokerctl audit repair --accept --reason "disk failure, restored from backup"
     """
-    from brokerctl.audit import repair as room
     from brokerctl.effects.requester import read_requester
 
-    if accept and not (reason and reason.strip()):
-        raise UsageError("--accept needs a reason", hint="add --reason 'why it is all right'")
-    if reason and not accept:
-        raise UsageError("--reason goes with --accept")
+    asking.check_reason(reason, accepted=accept)
     house = wire.open_house(os.environ)
     requester = read_requester(os.environ, "audit")
-    if accept:
-        return _judged(room.accept(house.log, requester, reason or "").report, json=json)
-    return _judged(room.repair(house.log, requester).report, json=json)
+    return _judged(asking.mend(house.log, requester, reason), json=json)
 
 
 def _judged(report: Report, *, json: bool) -> int:
@@ -175,20 +170,3 @@ def _judged(report: Report, *, json: bool) -> int:
         return 0
     hint = "look into it; 'brokerctl audit repair --accept --reason WHY' records that you did"
     return wire.print_error(AuditError("the log is not what was written", hint=hint), is_json=json)
-
-
-def _print(found: query.Found, *, json: bool) -> None:
-    typer.echo(jsonlite.dumps(show.record_json(found)) if json else show.record_line(found))
-
-
-def _print_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from brokerctl.text import safe
-
-    table = Table(*headings, box=None, pad_edge=False, header_style="")
-    for cells in rows:
-        table.add_row(*(Text(safe(cell)) for cell in cells))
-    Console(highlight=False).print(table)
