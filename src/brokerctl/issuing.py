@@ -127,23 +127,27 @@ class IssuerLink:
 
         Security: an endpoint that moved to another origin is refused until a person logs in again.
         """
-        endpoints = [part for pair in profile.endpoints for part in pair]
-        # The flow is part of the name: with all its endpoints configured nothing was discovered.
-        name = plain_name(self.ring.name_key, "metadata", profile.issuer, profile.flow, *endpoints)
+        if about.is_configured(profile):
+            return about.configured(profile, time.time())  # nothing is discovered
+        # One pin an issuer, whatever flow or profile asked: a login by device pins for all.
+        name = plain_name(self.ring.name_key, "metadata", profile.issuer)
         sealed = self.store.find_sealed(METADATA, name)
         kept = about.parse(sealed) if sealed is not None else None
         if kept is not None and not is_login and (is_refresh or kept.is_current(time.time())):
-            return kept
+            return about.with_configured(kept, profile)
+        asked = profile.replace(endpoints=())
         try:
-            found: Metadata = self.run(profile, about.discover(profile, time.time()), deadline)
+            found: Metadata = self.run(profile, about.discover(asked), deadline)
         except IssuerError:
             if kept is None or is_login:
                 raise
-            return kept  # only its freshness is gone: no reason to hand out nothing
+            # Only its freshness is gone: no reason to hand out nothing.
+            return about.with_configured(kept, profile)
+        usable = about.with_configured(found, profile)
         if kept is not None and not is_login:
-            about.refuse_moved(kept, found, profile.name)
+            about.refuse_moved(about.with_configured(kept, profile), usable, profile.name)
         self.store.put_sealed(METADATA, name, about.render(found))
-        return found
+        return usable
 
     def revoke(self, profile: Profile, value: Secret, hint: str, deadline: float) -> Said:
         """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""

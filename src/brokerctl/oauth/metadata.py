@@ -78,9 +78,8 @@ def discover(profile: Profile, now: float = 0.0) -> Discovery:
 
     Where the profile has all endpoints that its flow needs, nothing is sent.
     """
-    needed = _NEEDED.get(profile.flow, {"token_endpoint"})
-    if needed <= {name for name, _ in profile.endpoints}:
-        return with_configured(Metadata(issuer=profile.issuer, fetched_at=now), profile)
+    if is_configured(profile):
+        return configured(profile, now)
     problem: IssuerError | None = None
     for url in well_known(profile.issuer):
         response = yield Send(request=HttpRequest(method="GET", url=url, headers=(JSON,)))
@@ -90,6 +89,17 @@ def discover(profile: Profile, now: float = 0.0) -> Discovery:
             problem = _worse(problem, error)
     assert problem is not None  # noqa: S101 - there are always two forms
     raise problem
+
+
+def is_configured(profile: Profile) -> bool:
+    """Say whether the profile names all endpoints that its flow needs."""
+    needed = _NEEDED.get(profile.flow, {"token_endpoint"})
+    return needed <= {name for name, _ in profile.endpoints}
+
+
+def configured(profile: Profile, now: float) -> Metadata:
+    """Return what the profile alone says, without a word of the issuer's."""
+    return with_configured(Metadata(issuer=profile.issuer, fetched_at=now), profile)
 
 
 def _worse(first: IssuerError | None, second: IssuerError) -> IssuerError:
