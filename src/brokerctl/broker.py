@@ -218,11 +218,15 @@ def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
 
 
 def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
-    """Return what names the grant of one (profile, subject)."""
+    """Return what names the grant of one (profile, subject).
+
+    Security: a client that also acts for itself has its own tokens there, never a person's.
+    """
     return GrantKey(
         issuer=profile.issuer,
         client_id=profile.client_id,
         subject=subject or profile.subject,
+        actor="client" if profile.flow in NO_PERSON else None,
         scopes=profile.scopes,
         resource=profile.resource,
         extra=profile.extra,
