@@ -113,6 +113,35 @@ def test_a_backup_moves_a_grant_to_another_home(held: Program, trace_dir: str) -
     assert '"event":"store.restored"' in log
 
 
+def test_a_backup_names_the_secrets_that_are_not_in_it(brokerctl: Program) -> None:
+    """Variables, files and commands by name alone, with their profiles; a stored one is in it."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    kinds = {
+        "a": 'env = "CI_SECRET"',
+        "b": 'env = "CI_SECRET"',
+        "c": 'file = "/run/secrets/c"',
+        "d": 'command = ["pass", "show", "hidden-words"]',
+        "e": 'store = "kept"',
+        "f": 'store = "never"',
+    }
+    profile = '[profile.{}]\nissuer = "https://i.example"\nflow = "client_credentials"\n'
+    text = profile + 'client_id = "c"\nclient_secret = {{ {} }}\n'
+    brokerctl.config("".join(text.format(name, kind) for name, kind in kinds.items()))
+    assert brokerctl("profile", "secret", "kept", "--stdin", stdin="planted-kept\n").returncode == 0
+    env = {**PASSPHRASE, "CI_SECRET": "planted-variable"}
+    done = brokerctl("store", "backup", "all.backup", env=env)
+    assert done.returncode == 0
+    start = "brokerctl: warning: not in the archive: "
+    assert done.stderr.splitlines() == [
+        f"{start}what pass prints (d)",
+        f"{start}the variable CI_SECRET (a, b)",
+        f"{start}the file /run/secrets/c (c)",
+        f"{start}the stored secret 'never', which is not there (f)",
+    ]
+    answer = json.loads(brokerctl("store", "backup", "2.backup", "--json", env=env).stdout)
+    assert answer["outside"][1] == {"kind": "env", "name": "CI_SECRET", "profiles": ["a", "b"]}
+
+
 def test_restore_never_replaces_what_is_newer(held: Program) -> None:
     """The grant that has been refreshed since stays; that is no failure."""
     file = os.path.join(held.home, "all.backup")

@@ -73,21 +73,26 @@ def backup(
     """Write every grant, token and stored secret into one file, sealed by a passphrase.
 
     The passphrase comes from BROKERCTL_PASSPHRASE, from the file that BROKERCTL_PASSPHRASE_FILE
-    names, or from the terminal.
+    names, or from the terminal. Secrets that profiles keep elsewhere are named, and not in it.
 
     \b
       brokerctl store backup ~/brokerctl.backup
     """
     from brokerctl.cli import store_archive
 
-    done = store_archive.write_backup(wire.open_house(os.environ), file)
+    house = wire.open_house(os.environ)
+    done = store_archive.write_backup(house, file)
+    outside = store_archive.find_missing(house)
     body: dict[str, object] = {
         "file": file,
         "entries": _counts(done.counts),
         "damaged": _damaged(done.damaged),
+        "outside": [one.as_dict() for one in outside],
     }
     lines = [f"{sum(done.counts.values())} entries in {safe(file)}", *_damage_lines(done.damaged)]
     _print(body, lines, json=json, err=file == "-")
+    for one in outside:
+        typer.echo(f"brokerctl: warning: not in the archive: {safe(str(one))}", err=True)
     if not done.damaged:
         return 0
     what = f"{len(done.damaged)} damaged entries are not in it"

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from brokerctl.config.outside import find_outside
 from brokerctl.effects import terminal
 from brokerctl.effects.requester import read_requester
 from brokerctl.errors import StoreError, UsageError
@@ -14,10 +15,13 @@ from brokerctl.keys.kdf import derive_key, new_parameters, parse_parameters, ren
 from brokerctl.keys.passphrase import VARIABLE
 from brokerctl.secret import Secret
 from brokerctl.store import archive
+from brokerctl.store.envelope import SECRET
+from brokerctl.store.names import plain_name
 from brokerctl.system import SYSTEM
 from brokerctl.wire import write_fully
 
 if TYPE_CHECKING:
+    from brokerctl.config.outside import Outside
     from brokerctl.store.archive import BackupReport, RestoreReport
     from brokerctl.wire import House
 
@@ -42,6 +46,16 @@ def write_backup(house: House, path: str) -> BackupReport:
     house.log.append("store.backup", fields, durable=True)
     _write(path, data)
     return report
+
+
+def find_missing(house: House) -> tuple[Outside, ...]:
+    """Return the secrets that profiles name and that no archive of this store has."""
+
+    def is_stored(name: str) -> bool:
+        entry = plain_name(house.ring.name_key, "secret", name)
+        return house.store.find_sealed(SECRET, entry) is not None
+
+    return find_outside(house.plan.profiles.values(), is_stored)
 
 
 def read_backup(house: House, path: str) -> RestoreReport:
