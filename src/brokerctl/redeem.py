@@ -66,7 +66,7 @@ class Redeemer:
 
     def _finish(self, order: Order, locked: LockedGrant) -> Token | None:
         """Finish what an earlier holder could not; its token may be what is asked for."""
-        issued = locked.finish()
+        issued = locked.finish(ends_previous=bool(order.profile.refresh_ends_previous))
         token = None if issued is None else issued.current
         if issued is None or token is None:
             return None
@@ -186,7 +186,7 @@ class Redeemer:
         """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""
         grant, name = locked.state.grant, order.profile.name
         if error.error != "invalid_grant" or grant is None or grant.refresh_token is None:
-            if not self._was_cut:
+            if not self._was_cut or grant is None:
                 locked.withdraw()  # an answer: nothing was redeemed by us
             shown = IssuerError(_told(name, error), hint=_hint(error, name))
             self._remember(order, locked, shown)

@@ -72,7 +72,9 @@ class Revoker:
     ) -> list[Ending]:
         """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
-            locked.finish()  # else a token whose slot was never written would live on
+            locked.finish(
+                ends_previous=bool(profile.refresh_ends_previous)
+            )  # else a token whose slot was never written would live on
             self._queue_all(locked)
             grant = locked.state.grant
             if grant is not None:
@@ -82,7 +84,7 @@ class Revoker:
     def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
         """Revoke the tokens that one session owns and leave the grant as it is."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
-            locked.finish()
+            locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             for token in _tokens(locked):
                 if token.session == session:
                     self._queue_token(locked, token, may_revoke=profile.revoke_at_exit == "access")
@@ -96,7 +98,7 @@ class Revoker:
     def finish(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> bool:
         """Finish a commit that was cut off between grant and slot; False if nobody had to."""
         with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
-            issued = locked.finish()
+            issued = locked.finish(ends_previous=bool(profile.refresh_ends_previous))
         if issued is None or issued.current is None:
             return False
         fields = {

@@ -75,20 +75,24 @@ INVALID = (400, {"error": "invalid_grant"})
 
 
 def _refresh(folder: str, wire: Wire) -> tuple[BrokerError, Log, Intent | None]:
-    store = open_store(folder)
-    log: Any = Log()
-    request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-    order = Order(PROFILE, request, policy.decide(PROFILE, request))
-    with store.lock_grant(KEY, soon()) as locked:
+    with open_store(folder).lock_grant(KEY, soon()) as locked:
         change = Change(grant=make_grant(key=KEY), token_key=TokenKey(grant=KEY))
         locked.commit(change.replace(token=make_token()))
+    return _redeem(folder, wire, PROFILE)
+
+
+def _redeem(folder: str, wire: Wire, profile: Profile) -> tuple[BrokerError, Log, Intent | None]:
+    store, key = open_store(folder), grant_key(profile)
+    log: Any = Log()
+    request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
+    order = Order(profile, request, policy.decide(profile, request))
     link = IssuerLink({}, store, RING, lambda *_: wire)
     with (
         pytest.raises(BrokerError) as raised,
-        store.lock_grant(KEY, soon()) as locked,
+        store.lock_grant(key, soon()) as locked,
     ):
         Redeemer(link, log, RING)(order, locked)
-    with store.lock_grant(KEY, soon()) as locked:
+    with store.lock_grant(key, soon()) as locked:
         return raised.value, log, locked.state.earlier_intent
 
 
@@ -118,3 +122,12 @@ def test_another_error_after_a_lost_answer_keeps_the_intent(
     error, _, intent = _refresh(str(tmp_path / "store"), Wire(first, (400, {"error": "x"})))
     assert isinstance(error, IssuerError)
     assert (intent is not None) is is_kept
+
+
+def test_without_a_grant_there_is_nothing_to_explain(tmp_path: Path) -> None:
+    """A client's own token that was lost ends by itself: no intent stays behind."""
+    client = PROFILE.replace(flow="client_credentials")
+    wire = Wire(None, (400, {"error": "invalid_client"}))
+    error, _, intent = _redeem(str(tmp_path / "store"), wire, client)
+    assert isinstance(error, IssuerError)
+    assert intent is None

@@ -172,6 +172,19 @@ def test_the_next_holder_gets_the_token_of_the_one_before(tmp_path: Path) -> Non
     assert list(find_cut_off(store)) == []
 
 
+def test_what_the_issuer_ended_is_not_served_after_it(tmp_path: Path) -> None:
+    """Where each refresh ends the tokens before, whoever finishes one ends those here too."""
+    folder, key = str(tmp_path / "store"), grant_key(PERSON)
+    other = make_order().token_key.replace(scopes=("other",))
+    store = open_store(folder)
+    with store.lock_grant(key, soon()) as locked:
+        locked.commit(Change(token_key=other, token=make_token("t0", None, time.time())))
+    _cut_off(folder)
+    assert store.find_token(other, time.time(), 0) is not None
+    refresh(folder, FaultySystem(), PERSON.replace(refresh_ends_previous=True))
+    assert store.find_token(other, time.time(), 0) is None
+
+
 def test_any_command_that_tends_lists_it(tmp_path: Path) -> None:
     """`status`, `login` and `revoke` finish it first, say so in the record, and only once."""
     folder = str(tmp_path / "store")

@@ -78,7 +78,7 @@ class LockedGrant(Protocol):
     def commit(self, change: Change) -> GrantState:
         """Store durably: grant (generation + 1), then slot, then intent cleared."""
 
-    def finish(self) -> Slot | None:
+    def finish(self, *, ends_previous: bool = False) -> Slot | None:
         """Finish a commit that was cut off between grant and slot; return what it issued."""
 
     def withdraw(self) -> None:

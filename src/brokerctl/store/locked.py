@@ -83,7 +83,7 @@ class LockedGrant:
         self._clear_after_success()
         return self.state
 
-    def finish(self) -> Slot | None:
+    def finish(self, *, ends_previous: bool = False) -> Slot | None:
         """Finish a commit that was cut off between grant and slot; return what it issued."""
         grant, intent = self.state.grant, self.state.earlier_intent
         if grant is None or grant.issued is None or intent is None:
@@ -96,7 +96,8 @@ class LockedGrant:
         slot: Slot | None = self.state.read(TOKEN, self._slot_name(issued.key))
         is_new = not is_listed(issued, slot)
         if is_new:
-            self._store_token(Change(profile=issued.profile), issued.key, issued.current)
+            change = Change(profile=issued.profile, ends_previous=ends_previous)
+            self._store_token(change, issued.key, issued.current)
         self._clear_after_success()
         self.state = self.state.changed(earlier_intent=None)
         return issued if is_new else None
