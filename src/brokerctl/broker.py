@@ -107,6 +107,7 @@ class Broker:
             raise error
         try:
             token, source = self._find_or_redeem(order)
+            _refuse_broader(order, token)
         except BrokerError as error:
             self._record_refusal(order, error)
             raise
@@ -239,6 +240,20 @@ def failed(failure: Failure) -> BrokerError:
         kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
     }
     return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
+
+
+def _refuse_broader(order: Order, token: Token) -> None:
+    """Raise DeniedError for a token that the decision did not allow: issuers may ignore `scope`.
+
+    It stays in its slot, where `revoke` reaches it and the next request is refused without another.
+    """
+    scope = policy.find_broader(order.profile, order.decision, token.scopes)
+    if scope is not None:
+        raise DeniedError(
+            f"the issuer of '{order.profile.name}' gave {scope} too, which was not asked for",
+            hint="it does not narrow: log in to a profile that has these scopes alone",
+            rule="narrowing",
+        )
 
 
 def _warning(order: Order, token: Token, now: float) -> str | None:

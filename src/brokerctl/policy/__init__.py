@@ -47,6 +47,17 @@ def decide(
     )
 
 
+def find_broader(profile: Profile, decision: Decision, granted: tuple[str, ...]) -> str | None:
+    """Return a scope of the profile that was narrowed away and granted all the same.
+
+    What an issuer adds of its own, to narrowed and other tokens alike, is none of the profile's.
+    """
+    if decision.scopes == profile.scopes:
+        return None
+    left_out = set(profile.scopes).difference(decision.scopes)
+    return next((scope for scope in granted if scope in left_out), None)
+
+
 def _deny(rule: str, reason: str) -> Decision:
     return Decision(effect="deny", rule=rule, layer=LAYER, reason=reason)
 
