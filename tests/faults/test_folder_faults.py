@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ def test_each_call_that_fails_is_told(tmp_path: Path, mode: str, *, is_there: bo
 
     again()
     total = count_calls(run, CALLS)
+    gc.collect()  # what earlier tests left open goes now, and not in the middle
     before = _descriptors()
     told: list[tuple[str, int]] = []
     for nth in range(1, total + 1):
@@ -60,7 +62,7 @@ def test_each_call_that_fails_is_told(tmp_path: Path, mode: str, *, is_there: bo
             run(system)
         except StoreError as error:
             told.append((error.message, error.exit_code))
-        assert _descriptors() == before, system.calls
+        assert _descriptors() <= before, system.calls
     assert len(told) >= 4
     assert all(str(tmp_path) in message for message, _ in told), told
     assert {code for _, code in told} == {6}
