@@ -157,6 +157,9 @@ class IssuerLink:
         if ctx.metadata.revocation_endpoint is None:
             return Said(outcome="local_only", reason="the issuer has no revocation endpoint")
         answer = self.run(profile, revoke(ctx, value, hint), deadline)
+        if answer.outcome == "local_only" and not profile.flow:
+            # It was asked without the client's secret, which only a profile can name.
+            return Said(outcome="unknown", reason=f"{answer.reason}, and its profile is gone")
         return Said(outcome=answer.outcome, reason=answer.reason)
 
     def introspect(

@@ -272,8 +272,14 @@ def keys_of(
 
 
 def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
-    """Return the profile that a grant was made with, or one made of the grant's own key."""
-    profile = profiles.get(name)
-    if profile is not None and (profile.issuer, profile.client_id) == (key.issuer, key.client_id):
-        return profile
-    return Profile(name=name, issuer=key.issuer, flow="code", client_id=key.client_id)
+    """Return the profile that a grant was made with, else one of the same client.
+
+    Where there is none it is made of the grant's own key, without a flow: how its client says who
+    it is has gone with the profile.
+    """
+    client = (key.issuer, key.client_id)
+    own = [profiles[name]] if name in profiles else []
+    for profile in (*own, *profiles.values()):
+        if (profile.issuer, profile.client_id) == client:
+            return profile if not name else profile.replace(name=name)
+    return Profile(name=name, issuer=key.issuer, flow="", client_id=key.client_id)

@@ -1,0 +1,75 @@
+"""Revoking what a profile left behind that was renamed or removed since."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from brokerctl.issuing import IssuerLink
+from brokerctl.model import GrantKey, Profile, Reference
+from brokerctl.oauth.message import HttpResponse
+from brokerctl.revoking import profile_for
+from brokerctl.secret import Secret
+from tests.store_room import RING, open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerctl.oauth.message import HttpRequest
+
+ISSUER = "https://issuer.example"
+KEY = GrantKey(issuer=ISSUER, client_id="app")
+SECRET = Reference(kind="env", target=("APP_SECRET",))
+PROFILE = Profile(
+    name="old",
+    issuer=ISSUER,
+    flow="code",
+    client_id="app",
+    client_auth="client_secret_post",
+    client_secret=SECRET,
+)
+METADATA = {
+    "issuer": ISSUER,
+    "token_endpoint": f"{ISSUER}/token",
+    "revocation_endpoint": f"{ISSUER}/revoke",
+}
+
+
+class Issuer:
+    """An issuer that wants to know the client's secret."""
+
+    def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
+        """Answer one request."""
+        del deadline
+        body: dict[str, Any] = METADATA
+        status = 200
+        if request.body is not None:
+            is_right = "client_secret=s3cret" in request.body.reveal()
+            status, body = (200, {}) if is_right else (401, {"error": "invalid_client"})
+        return HttpResponse(status=status, body=json.dumps(body).encode(), sent_at=time.time())
+
+
+@pytest.mark.parametrize(
+    ("profiles", "outcome"),
+    [
+        ([PROFILE], "revoked"),
+        ([PROFILE.replace(name="new")], "revoked"),
+        ([PROFILE.replace(name="other", client_id="x"), PROFILE.replace(name="new")], "revoked"),
+        ([PROFILE.replace(client_id="x"), PROFILE.replace(name="new")], "revoked"),
+        ([PROFILE.replace(client_id="x")], "unknown"),
+        ([], "unknown"),
+    ],
+)
+def test_the_client_is_looked_for(tmp_path: Path, profiles: list[Profile], outcome: str) -> None:
+    """Any profile of the same client can revoke; without one it is queued and never given up."""
+    link = IssuerLink(
+        {"APP_SECRET": "s3cret"}, open_store(str(tmp_path / "store")), RING, lambda *_: Issuer()
+    )
+    profile = profile_for({one.name: one for one in profiles}, "old", KEY)
+    assert (profile.name, profile.client_id) == ("old", "app")
+    said = link.revoke(profile, Secret("rt"), "refresh_token", time.monotonic() + 10)
+    assert said.outcome == outcome
+    assert ("profile is gone" in said.reason) == (outcome == "unknown")
