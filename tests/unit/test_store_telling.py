@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import AuditError
-from brokerctl.store.envelope import GRANT, TOKEN
+from brokerctl.store.envelope import GRANT, INTENT, TOKEN
 from brokerctl.store.telling import tell
 from brokerctl.store.values import Damage
 from tests.store_room import GRANT_KEY, log_in, open_store, soon
@@ -49,6 +49,18 @@ def test_one_entry_is_told_in_one_line() -> None:
             "outcome": "set aside",
         }
     ]
+
+
+def test_a_path_is_no_reason() -> None:
+    """The line stays short enough for its end, which says what to run, to be read."""
+    name = "0a" * 32
+    path = f"/home/a b/v1/intents/{name}.outcome"
+    lines, records = _told([Damage(kind=INTENT, name=name, why=f"{path} is a symbolic link")])
+    assert " ".join(lines) == (
+        "brokerctl: warning: an intent entry was damaged, and is gone now: it is a symbolic link;"
+        " run 'brokerctl store check'"
+    )
+    assert records[0]["reason"] == "it is a symbolic link"
 
 
 def test_identical_ones_are_counted() -> None:

@@ -34,13 +34,18 @@ def tell(
 
 
 def _why(one: Damage) -> str:
+    """Return the reason without the name, whose 64 characters tell nobody anything."""
+    before, named, after = one.why.rpartition(one.name)
+    if named and before.startswith("/"):  # a path: the rest of it goes too
+        return f"it {after.partition(' ')[2]}"
     return one.why.replace(f"{KIND_NAMES[one.kind]} {one.name}", "it")
 
 
 def _line(alike: list[Damage]) -> str:
     first = alike[0]
     kind = KIND_NAMES[first.kind]
-    what = f"a {kind} entry was" if len(alike) == 1 else f"{len(alike)} {kind} entries were"
+    article = "an" if kind[0] in "aeiou" else "a"
+    what = f"{article} {kind} entry was" if len(alike) == 1 else f"{len(alike)} {kind} entries were"
     done = "damaged and set aside" if first.aside is not None else "damaged, and is gone now"
     return f"{what} {done}: {_why(first)}; run 'brokerctl store check'"
 
