@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.errors import DamagedError
+from brokerctl.errors import DamagedError, StoreError
 from brokerctl.freshness import CLOCK_BACK_S
 from brokerctl.store.current import parse_current
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
@@ -132,7 +132,14 @@ class FileStore:
 
     def put_sealed(self, kind: int, name: str, data: bytes) -> None:
         """Store a blob durably, over whatever was there."""
-        self.disk.write(kind, _blob(kind, name), data)
+        try:
+            self.disk.write(kind, _blob(kind, name), data)
+        except StoreError as error:
+            if not isinstance(error.__cause__, IsADirectoryError):
+                raise
+            # Nothing can be renamed over a folder, so it goes aside; what was there is being made.
+            self.damage.append(self.disk.set_aside(kind, name, error.message))
+            self.disk.write(kind, name, data)
 
     def drop_sealed(self, kind: int, name: str) -> bool:
         """Remove a blob durably; False if there was none."""

@@ -1,0 +1,53 @@
+"""A home with a live grant for each test, from one login and one issuer a worker."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.idp.issuer import DemoIssuer
+from tests.machine.room import Machine
+from tests.program import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def demo_process(trace_dir: str) -> Iterator[DemoIssuer]:
+    """One embedded issuer for all tests of a worker; it rotates, and ends a family at reuse."""
+    folder = tempfile.mkdtemp(prefix="machine-", dir=trace_dir)
+    with DemoIssuer(folder, auto_approve=True, interval=1) as running:
+        yield running
+
+
+@pytest.fixture
+def demo(demo_process: DemoIssuer) -> DemoIssuer:
+    """Return the issuer, its counts at nought and its modes ok."""
+    demo_process.reset()
+    return demo_process
+
+
+@pytest.fixture(scope="session")
+def template(trace_dir: str, demo_process: DemoIssuer) -> str:
+    """Log in once, by the program itself, and return the state folder to copy."""
+    machine = Machine(Program(trace_dir), demo_process)
+    process = machine.program.start("login", "person")
+    assert process.stderr
+    seen = [process.stderr.readline(), process.stderr.readline()]
+    code = seen[1].split(" code ")[1].split(" ")[0]
+    demo_process.approve_device(code, seen[0].strip().rpartition(" ")[2])
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    return os.path.join(machine.home, "state")
+
+
+@pytest.fixture
+def machine(brokerctl: Program, demo: DemoIssuer, template: str) -> Machine:
+    """Return a machine whose `person` holds a grant that nobody else has."""
+    made = Machine(brokerctl, demo, template)
+    made.log_in()
+    return made
