@@ -15,6 +15,7 @@ from brokerctl.errors import BrokerError, DeniedError, LoginNeededError
 from brokerctl.guard import LOCK_S, Guard
 from brokerctl.model import Grant, Queued, Value
 from brokerctl.oauth.grants import find_flow
+from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.redeem import Redeemer, make_token
 from brokerctl.revoking import Revoker
 from brokerctl.store.values import Change
@@ -107,7 +108,11 @@ class Login:
         )
         steps = find_flow(profile.flow).obtain(context)
         with Guard(desk, self.store, order.grant_key, context.metadata.token_endpoint) as guard:
-            answer = run(steps, guard)
+            try:
+                answer = run(steps, guard)
+            except UnusableAnswerError as error:
+                self._queue_unusable(profile, guard, error)
+                raise
             locked = guard.hold()
             token = None
             if self._is_other(locked, answer) and not is_forced:
@@ -117,9 +122,12 @@ class Login:
                 token = self._store_or_give_back(order, locked, answer, owner)
         revoker = Revoker(self.store, self.log, self.ring, self.link)
         if token is None:
-            revoker.retry(profile, order.grant_key)
+            is_dead = all(one.is_dead for one in revoker.retry(profile, order.grant_key))
             raise DeniedError(
-                f"'{profile.name}' was logged in as somebody else before; the new grant is revoked",
+                f"'{profile.name}' was logged in as somebody else before; the new grant is "
+                + (
+                    "revoked" if is_dead else "not kept, and the issuer could not be made to end it"
+                ),
                 hint=f"run 'brokerctl login {profile.name} --force', or use --subject",
                 rule="same subject",
             )
@@ -238,6 +246,12 @@ class Login:
         raise LoginNeededError(
             f"the new grant for '{name}' is dead: {why}", hint=f"run 'brokerctl login {name}' again"
         )
+
+    def _queue_unusable(self, profile: Profile, guard: Guard, error: UnusableAnswerError) -> None:
+        """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
+        if error.refresh_token is not None:
+            item = self._queued(error.refresh_token, "refresh_token", None)
+            guard.hold().enqueue(item, profile=profile.name)
 
     def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer) -> None:
         if answer.refresh_token is not None:

@@ -93,7 +93,11 @@ class Redeemer:
             if grant is not None and refresh_token is not None
             else find_flow(profile.flow).obtain(context)
         )
-        answer = self.link.run(profile, self._watched(steps), deadline)
+        try:
+            answer = self.link.run(profile, self._watched(steps), deadline)
+        except tokens.UnusableAnswerError as error:
+            self._keep_rotated(order, locked, error.refresh_token)
+            raise
         try:
             return self._store(order, locked, answer)
         except StoreError:
@@ -152,6 +156,18 @@ class Redeemer:
         if is_over:
             raise IssuerError(f"the issuer of '{order.profile.name}' sent a token that is over")
         return token
+
+    def _keep_rotated(
+        self, order: Order, locked: LockedGrant, refresh_token: Secret | None
+    ) -> None:
+        """Store the new refresh token of an answer that is no use otherwise."""
+        grant = locked.state.grant
+        if grant is None or refresh_token is None or refresh_token == grant.refresh_token:
+            return
+        generation = locked.next_generation
+        locked.commit(Change(grant=grant.replace(refresh_token=refresh_token)))
+        fields = {"generation": generation, "outcome": "unusable"}
+        self.log.append("grant.refreshed", record_fields(order) | fields, durable=True)
 
     def _give_back(
         self, order: Order, locked: LockedGrant, answer: TokenAnswer, deadline: float

@@ -33,6 +33,14 @@ _SCOPES = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6749, 3.3
 _SECONDS = re.compile(r"[0-9]{1,10}")
 
 
+class UnusableAnswerError(IssuerError):
+    """A token response that no token can be taken from; `refresh_token` is the new one in it."""
+
+    def __init__(self, message: str, refresh_token: Secret | None) -> None:
+        super().__init__(message)
+        self.refresh_token = refresh_token
+
+
 class TokenAnswer(Value):
     """A token response that passed; nothing in it was verified but its shape."""
 
@@ -50,8 +58,21 @@ class TokenAnswer(Value):
 def parse_token_response(
     response: HttpResponse, asked: tuple[str, ...] = (), *, host: str = "the issuer"
 ) -> TokenAnswer:
-    """Return what was issued; OAuthError for an error response, IssuerError for anything else."""
+    """Return what was issued; OAuthError for an error response, IssuerError for anything else.
+
+    UnusableAnswerError where the issuer has issued and we can't use it: its refresh token counts,
+    because the one before may be dead by now.
+    """
     body = parse_answer(response, "token endpoint", host)
+    try:
+        return _parse_issued(body, response, asked, host)
+    except IssuerError as error:
+        raise UnusableAnswerError(error.message, _find_refresh_token(body)) from error
+
+
+def _parse_issued(
+    body: dict[str, Any], response: HttpResponse, asked: tuple[str, ...], host: str
+) -> TokenAnswer:
     token_type = body.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         shown = safe(token_type, 40) if isinstance(token_type, str) else "none"
@@ -65,6 +86,13 @@ def parse_token_response(
         id_sub=find_unverified_sub(body.get("id_token")),
         sent_at=response.sent_at,
     )
+
+
+def _find_refresh_token(body: dict[str, Any]) -> Secret | None:
+    try:
+        return _refresh_token(body.get("refresh_token"), "")
+    except IssuerError:
+        return None
 
 
 def parse_answer(response: HttpResponse, what: str, host: str) -> dict[str, Any]:

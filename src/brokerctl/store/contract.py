@@ -96,7 +96,7 @@ class LockedGrant(Protocol):
     def drop_ended(self) -> None:
         """Remove the slots of sessions in which nothing is alive any more, durably."""
 
-    def enqueue(self, item: Queued) -> None:
+    def enqueue(self, item: Queued, *, profile: str | None = None) -> None:
         """Add to, or replace in, the revoke queue, durably."""
 
     def dequeue(self, fingerprint: str) -> None:

@@ -1,0 +1,146 @@
+"""An answer that no token can be taken from: what it rotated is kept, what it granted is ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from brokerctl import jsonlite, policy
+from brokerctl.broker import Order, grant_key
+from brokerctl.errors import DeniedError, IssuerError
+from brokerctl.issuing import Said
+from brokerctl.login import Login
+from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
+from brokerctl.oauth.message import HttpResponse
+from brokerctl.oauth.tokens import UnusableAnswerError, parse_token_response
+from brokerctl.redeem import Redeemer
+from brokerctl.secret import Secret
+from brokerctl.store.values import Change
+from tests.store_room import RING, make_grant, make_token, open_store, soon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerctl.oauth.tokens import TokenAnswer
+    from brokerctl.store.file import FileStore
+
+PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")
+KEY = grant_key(PROFILE)
+GOOD = {"access_token": "t2", "token_type": "Bearer", "expires_in": 60, "refresh_token": "r2"}
+BAD = (
+    {"token_type": "DPoP"},
+    {"token_type": None},
+    {"scope": ["a"]},
+    {"scope": "\x1b"},
+    {"access_token": None},
+    {"access_token": "a b"},
+)
+
+
+class World:
+    """Link, log and driver of an issuer that gives one answer and may not revoke."""
+
+    def __init__(self, *, can_revoke: bool = True, **changes: Any) -> None:  # noqa: ANN401 - JSON is what it is
+        self.body = GOOD | changes
+        self.can_revoke = can_revoke
+        self.revoked: list[str] = []
+        self.events: list[str] = []
+
+    def context(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - a stand-in
+        """Return what the steps need to know: they are not run here."""
+        return SimpleNamespace(metadata=SimpleNamespace(token_endpoint="https://issuer.example/t"))
+
+    def metadata(self, *_: object, **__: object) -> None:
+        """Say nothing."""
+
+    def introspect(self, *_: object) -> None:
+        """Say nothing."""
+
+    def run(self, *_: object) -> TokenAnswer:
+        """Answer."""
+        body = jsonlite.dumps(self.body).encode()
+        return parse_token_response(HttpResponse(status=200, body=body, sent_at=time.time()))
+
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+        """Revoke, if that can be done."""
+        if not self.can_revoke:
+            return Said(outcome="local_only", reason="no endpoint")
+        self.revoked.append(value.reveal())
+        return Said(outcome="revoked")
+
+    def append(self, event: str, _fields: object, *, durable: bool = False) -> int:
+        """Remember an event."""
+        self.events.append(f"{event} {durable}")
+        return len(self.events)
+
+
+def ask() -> TokenRequest:
+    """Make a plain request."""
+    return TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
+
+
+def start(tmp_path: Path, sub: str | None = None) -> FileStore:
+    """Store what a login leaves."""
+    store = open_store(str(tmp_path / "store"))
+    with store.lock_grant(KEY, soon()) as locked:
+        grant = make_grant(key=KEY).replace(sub=sub)
+        locked.commit(Change(grant=grant, token_key=TokenKey(grant=KEY), token=make_token()))
+    return store
+
+
+@pytest.mark.parametrize("changes", BAD, ids=str)
+def test_a_rotated_token_is_kept(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The issuer has ended the old refresh token: the next try must send the new one."""
+    store, world = start(tmp_path), World(**changes)
+    link: Any = world
+    order = Order(PROFILE, ask(), policy.decide(PROFILE, ask()))
+    with pytest.raises(IssuerError), store.lock_grant(KEY, soon()) as locked:
+        Redeemer(link, link, RING)(order, locked)
+    grant = store.find_grant(KEY)
+    assert grant is not None
+    assert (grant.refresh_token, grant.generation) == (Secret("r2"), 2)
+    assert world.events == ["grant.refreshed True", "grant.refresh_failed False"]
+
+
+@pytest.mark.parametrize("refresh_token", [None, "", 7, "r\n2"])
+def test_without_a_new_one_the_old_one_stays(tmp_path: Path, refresh_token: object) -> None:
+    """What can't be a refresh token replaces none."""
+    store, link = start(tmp_path), World(token_type="DPoP", refresh_token=refresh_token)
+    world: Any = link
+    order = Order(PROFILE, ask(), policy.decide(PROFILE, ask()))
+    with pytest.raises(UnusableAnswerError), store.lock_grant(KEY, soon()) as locked:
+        Redeemer(world, world, RING)(order, locked)
+    grant = store.find_grant(KEY)
+    assert grant is not None
+    assert (grant.refresh_token, grant.generation) == (Secret("r1"), 1)
+
+
+def test_a_login_queues_what_it_can_t_use(tmp_path: Path) -> None:
+    """Nobody holds that grant: later commands end it at the issuer."""
+    store = open_store(str(tmp_path / "store"))
+    world: Any = World(token_type="DPoP")
+    with pytest.raises(UnusableAnswerError):
+        Login(store, world, RING, world).log_in(PROFILE, ask(), world.run, world)
+    with store.lock_grant(KEY, soon()) as locked:
+        (item,) = locked.state.queue
+        assert (item.value, locked.state.grant, locked.state.intent) == (Secret("r2"), None, None)
+
+
+@pytest.mark.parametrize(("can_revoke", "said"), [(True, "is revoked"), (False, "is not kept")])
+def test_another_subjects_grant_is_called_revoked_only_if_it_is(
+    tmp_path: Path, *, can_revoke: bool, said: str
+) -> None:
+    """A login as somebody else is refused, and its message says what became of the new grant."""
+    claims = "eyJzdWIiOiJib2IifQ"  # {"sub":"bob"}
+    store, link = (
+        start(tmp_path, sub="alice"),
+        World(can_revoke=can_revoke, id_token=f"x.{claims}."),
+    )
+    world: Any = link
+    with pytest.raises(DeniedError, match=said):
+        Login(store, world, RING, world).log_in(PROFILE, ask(), world.run, world)
+    assert link.revoked == (["r2", "t2"] if can_revoke else [])
