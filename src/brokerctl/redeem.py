@@ -133,7 +133,7 @@ class Redeemer:
 
     def _store(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> Token:
         """Store the grant first, also where the access token is no use: it may have rotated."""
-        old = locked.state.grant
+        old, lost = locked.state.grant, _lost(locked)
         grant, generation = None, 0
         if old is not None:
             generation = locked.next_generation
@@ -150,9 +150,8 @@ class Redeemer:
             )
         )
         event = "grant.refreshed" if grant else "token.issued"
-        self.log.append(
-            event, record_fields(order, token) | {"generation": generation}, durable=True
-        )
+        fields = record_fields(order, token) | {"generation": generation} | lost
+        self.log.append(event, fields, durable=True)
         if is_over:
             raise IssuerError(f"the issuer of '{order.profile.name}' sent a token that is over")
         return token
@@ -211,8 +210,9 @@ class Redeemer:
         intent = locked.state.intent if self._was_cut else locked.state.earlier_intent
         is_refresh = intent is not None and intent.kind == "refresh"
         if intent is not None and is_refresh and intent.generation == grant.generation:
-            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(intent.at))
-            why = f"a refresh was cut off at {at}, between the issuer's answer and our disk"
+            why = (
+                f"a refresh was cut off at {_at(intent)}, between the issuer's answer and our disk"
+            )
         locked.end(grant.generation, why)
         fields = record_fields(order) | {"outcome": "ended", "reason": why}
         self.log.append("grant.ended", fields, durable=True)
@@ -249,6 +249,23 @@ def make_token(ring: KeyRing, order: Order, answer: TokenAnswer, generation: int
         session=order.token_key.actor,
         is_assumed=answer.expires_in is None,
     )
+
+
+def _at(intent: Intent) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(intent.at))
+
+
+def _lost(locked: LockedGrant) -> dict[str, str]:
+    """Return what a record says of an earlier request whose answer nobody has.
+
+    The grant survived it. The access token, if one was issued, can't be revoked: nobody knows it.
+    """
+    intent, grant = locked.state.earlier_intent, locked.state.grant
+    is_its = intent is not None and intent.generation == (grant.generation if grant else 0)
+    if intent is None or intent.kind == "login" or not is_its:
+        return {}
+    when = f"an earlier request was cut off at {_at(intent)}"
+    return {"reason": f"{when}: a token of it may be alive until it expires"}
 
 
 def _told(name: str, error: OAuthError) -> str:

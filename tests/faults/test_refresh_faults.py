@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from types import SimpleNamespace
@@ -213,6 +214,27 @@ def test_it_is_listed_before_anybody_tends(tmp_path: Path) -> None:
     assert sorted(map(str, before)) == sorted(RING.fingerprint(value) for value in ("t1", "t2"))
     refresh(folder, FaultySystem())
     assert sorted(map(str, listed())) == sorted(map(str, before))
+
+
+@PROFILES
+def test_a_token_that_nobody_knows_is_in_the_record(tmp_path: Path, profile: Profile) -> None:
+    """Killed before the disk had the answer: the next request says so, and only that one."""
+    folder = str(tmp_path / "store")
+    start(folder, profile)
+    open_store(folder)
+    intent_alone = FaultySystem(1, KILL, names=("rename",))
+    assert refresh(folder, intent_alone, profile).records == []
+    (first,) = refresh(folder, FaultySystem(), profile).records
+    assert first[1] is not None
+    assert re.fullmatch(
+        r"an earlier request was cut off at \S+Z: a token of it may be alive until it expires",
+        first[1],
+    )
+    key = make_order(profile).token_key
+    with open_store(folder).lock_grant(key.grant, soon()) as locked:
+        locked.settle(RING.fingerprint("t2"), "expired")  # so that it is not served again
+    (second,) = refresh(folder, FaultySystem(), profile).records
+    assert second == (first[0], None)
 
 
 def test_a_login_lists_the_token_of_a_refresh_that_was_cut_off(tmp_path: Path) -> None:
