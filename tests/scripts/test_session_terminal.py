@@ -33,9 +33,10 @@ def room(tmp_path: object) -> Room:
 class Shell:
     """An interactive bash with job control and the driver as `$B`."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, *options: str) -> None:
         self.room = room
-        env = room.environ(PS1=PROMPT, TERM="xterm", B=shlex.join(room.words()), HISTFILE="")
+        words = shlex.join(room.words(*options))
+        env = room.environ(PS1=PROMPT, TERM="xterm", B=words, HISTFILE="")
         self.child = pexpect.spawn(
             "bash", ["--norc", "--noprofile", "-i"], env=env, encoding="utf-8", timeout=20
         )
@@ -58,10 +59,10 @@ class Shell:
         return str(self.child.before)
 
 
-@pytest.fixture
-def shell(room: Room) -> Iterator[Shell]:
-    """Return a bash and end all that it started."""
-    made = Shell(room)
+@pytest.fixture(params=["--no-mask", "--mask"])
+def shell(room: Room, request: pytest.FixtureRequest) -> Iterator[Shell]:
+    """Return a bash and end all that it started; masked, the child is on an inner terminal."""
+    made = Shell(room, request.param)
     yield made
     made.child.close(force=True)
 

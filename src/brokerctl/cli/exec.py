@@ -39,6 +39,7 @@ def exec_(
         bool | None,
         typer.Option("--revoke/--keep", help="Tokens of its own, ended with it; or shared ones."),
     ] = None,
+    mask: Annotated[bool | None, typer.Option(help="Star its tokens out; on in CI logs.")] = None,
     clean_env: Annotated[
         bool, typer.Option("--clean-env", help="Inherit nothing but the usual few variables.")
     ] = False,
@@ -64,6 +65,7 @@ def exec_(
         purpose=purpose,
         is_own=revoke,
         is_clean=clean_env,
+        is_masked=mask,
     )
     return door.run_ask(ask, os.environ, context.obj)
 

@@ -58,6 +58,7 @@ class Ask(Value):
     purpose: str | None = None
     is_own: bool | None = None  # --revoke | --keep | neither
     is_clean: bool = False
+    is_masked: bool | None = None  # --mask | --no-mask | neither
 
 
 class Tools(Value):

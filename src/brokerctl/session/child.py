@@ -16,6 +16,7 @@ from brokerctl.system import os, stat
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -69,30 +70,36 @@ def _mode(path: str) -> int | None:
         return None
 
 
-def start(path: str, words: tuple[str, ...], environ: dict[str, str], mask: Iterable[int]) -> int:
+def start(
+    path: str,
+    words: tuple[str, ...],
+    environ: dict[str, str],
+    mask: Iterable[int],
+    **more: Any,  # noqa: ANN401 - of posix_spawn(3): file_actions, setpgroup
+) -> int:
     """Start the child and return its process id; NotStartedError with its exit code.
 
     `mask` is the caller's signal mask. Ignored signals stay ignored but for those that Python
     ignores by itself and SIGCHLD, which a supervisor must not ignore.
     """
+    more |= {"setsigdef": signals.IGNORED_BY_PYTHON, "setsigmask": mask}
     try:
-        return _spawn(path, words, environ, mask)
+        return _spawn(path, words, environ, more)
     except ValueError as error:  # a NUL byte in a word or a variable
         raise NotStartedError("a word or variable of the command holds a NUL byte") from error
     except OSError as error:
         raise _refused(path, error) from error
 
 
-def _spawn(path: str, words: tuple[str, ...], environ: dict[str, str], mask: Iterable[int]) -> int:
-    default = signals.IGNORED_BY_PYTHON
+def _spawn(path: str, words: tuple[str, ...], environ: dict[str, str], more: dict[str, Any]) -> int:
     try:
-        return os.posix_spawn(path, words, environ, setsigdef=default, setsigmask=mask)
+        return os.posix_spawn(path, words, environ, **more)
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
     # A script without a first line `#!`: as every shell and execvp(3) do.
     script = ("/bin/sh", path, *words[1:])
-    return os.posix_spawn(script[0], script, environ, setsigdef=default, setsigmask=mask)
+    return os.posix_spawn(script[0], script, environ, **more)
 
 
 def _refused(path: str, error: OSError) -> NotStartedError:

@@ -1,8 +1,8 @@
 """The written grammar of `exec`: reads a command line without Typer, or says that it is not ours.
 
 `exec [-p PROFILE]… [--env N=P]… [--file N=P]… [--scope S]… [--ttl D] [--min-ttl D] [--purpose T]
-[--revoke|--keep] [--clean-env] -- CMD…`. Anything else, wrong lines included, goes to the full
-program, which explains it.
+[--revoke|--keep] [--mask|--no-mask] [--clean-env] -- CMD…`. Anything else, wrong lines included,
+goes to the full program, which explains it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from brokerctl.session import Ask
 
 _LISTS = ("--profile", "--env", "--file", "--scope")
 _SINGLES = ("--ttl", "--min-ttl", "--purpose")
-_FLAGS = ("--revoke", "--keep", "--clean-env")
+_FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask")
+_OPPOSITES = (("--revoke", "--keep"), ("--mask", "--no-mask"))
 _SHORT = {"-p": "--profile"}
-_LATER = ("--mask", "--no-mask", "--socket", "--gateway", "--agent", "--aws")
+_LATER = ("--socket", "--gateway", "--agent", "--aws")
 
 
 def parse_exec(words: list[str]) -> Ask | None:
@@ -24,7 +25,7 @@ def parse_exec(words: list[str]) -> Ask | None:
     Raises UsageError for an option whose room does not exist yet: never accepted and ignored.
     """
     given = _read(words)
-    if given is None or ("--revoke" in given and "--keep" in given):
+    if given is None or any(no in given and yes in given for yes, no in _OPPOSITES):
         return None
     ttl_s = _seconds(given, "--ttl")
     min_ttl_s = _seconds(given, "--min-ttl")
@@ -45,6 +46,7 @@ def parse_exec(words: list[str]) -> Ask | None:
         purpose=given["--purpose"][0] if "--purpose" in given else None,
         is_own=True if "--revoke" in given else False if "--keep" in given else None,
         is_clean="--clean-env" in given,
+        is_masked=True if "--mask" in given else False if "--no-mask" in given else None,
     )
 
 

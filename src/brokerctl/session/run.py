@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from brokerctl.session import Ask, Tools
     from brokerctl.session.ends import Ends
     from brokerctl.session.environment import Wanted
+    from brokerctl.session.masked import Masked
     from brokerctl.session.supervise import Ending
 
 # Flows whose grant is a person's: an own token there would cost a rotation at each `exec`.
 _PERSONS_FLOWS = frozenset(("code", "device"))
 _ID_BYTES = 16
+_STDOUT = 1
 _ENDING = (signals.TERMINATE, signals.HANGUP, signals.QUIT, signals.INTERRUPT)
 _SIGNAL_BASE = 128
 _PURPOSE_CHARS = 200
@@ -47,6 +49,7 @@ class Prepared(Value):
     environ: dict[str, str]  # the child's, without its tokens
     wanted: tuple[Wanted, ...]
     purpose: str | None
+    is_masked: bool
 
 
 def run(ask: Ask, tools: Tools) -> int:
@@ -73,7 +76,7 @@ def run(ask: Ask, tools: Tools) -> int:
     finally:
         put_back()
     try:
-        ending = _supervise(prepared, environ, mask, tools)
+        ending = _supervise(prepared, tokens, environ, mask, tools)
     finally:
         if ends is not None:
             ends.end()
@@ -106,7 +109,15 @@ def _prepare(ask: Ask, tools: Tools) -> Prepared:
         environ=environ,
         wanted=tuple(wanted),
         purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
+        is_masked=_is_masked(ask, tools),
     )
+
+
+def _is_masked(ask: Ask, tools: Tools) -> bool:
+    """Say whether tokens are starred out of the child's output: in a CI job's log, or as asked."""
+    if ask.is_masked is not None:
+        return ask.is_masked
+    return bool(tools.environ.get("CI")) and not os.isatty(_STDOUT)
 
 
 def _find_ends(
@@ -195,17 +206,29 @@ def _last_end(tokens: Iterable[AccessToken]) -> float | None:
 
 
 def _supervise(
-    prepared: Prepared, environ: dict[str, str], mask: frozenset[int], tools: Tools
+    prepared: Prepared,
+    tokens: dict[str, AccessToken],
+    environ: dict[str, str],
+    mask: frozenset[int],
+    tools: Tools,
 ) -> Ending:
     waited = signals.waited()
     signals.wait_children()
+    words = prepared.ask.command
     ours = os.umask(tools.umask) if tools.umask is not None else None
     try:
-        pid = child.start(prepared.path, prepared.ask.command, environ, mask)
+        if not prepared.is_masked:
+            pid = child.start(prepared.path, words, environ, mask)
+            started: Supervisor | Masked = Supervisor(pid, waited)
+        else:
+            from brokerctl.session import masked  # noqa: PLC0415 - else not a byte is copied
+
+            secrets = [token.value.reveal() for token in tokens.values()]
+            started = masked.start(prepared.path, words, environ, mask, waited, secrets, tools.say)
     finally:
         if ours is not None:
             os.umask(ours)
-    return Supervisor(pid, waited).run()
+    return started.run()
 
 
 def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:

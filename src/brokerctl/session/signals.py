@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CHILD, CONTINUE, STOP = int(_signals.SIGCHLD), int(_signals.SIGCONT), int(_signals.SIGSTOP)
 HANGUP, INTERRUPT = int(_signals.SIGHUP), int(_signals.SIGINT)
 QUIT, TERMINATE = int(_signals.SIGQUIT), int(_signals.SIGTERM)
+WINDOW = int(_signals.SIGWINCH)
+SUSPEND = int(_signals.SIGTSTP)
+TERMINAL_ACCESS = frozenset((int(_signals.SIGTTIN), int(_signals.SIGTTOU)))
 # What the kernel sends to a whole foreground group: the child has had it when we have.
 TERMINAL = frozenset(
     int(number)
@@ -98,6 +101,11 @@ def take(numbers: Iterable[int]) -> Arrived:
     """Wait for the next of these (blocked) signals."""
     info = _signals.sigwaitinfo(numbers)
     return Arrived(int(info.si_signo), int(info.si_pid), is_kernels=info.si_code > 0)
+
+
+def tell_group(number: int) -> None:
+    """Send a (blocked) signal to our whole process group, as a terminal's key does."""
+    os.kill(0, number)
 
 
 def stop_self(number: int) -> None:

@@ -14,6 +14,10 @@ from __future__ import annotations
 from brokerctl.session import signals
 from brokerctl.system import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.session.terminal import Terminal
+
 _SIGNAL_BASE = 128
 _EVENTS = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
 
@@ -48,13 +52,18 @@ class Ending:
 
 
 class Supervisor:
-    """One child, from its start to its end; signals must be blocked before it is started."""
+    """One child, from its start to its end; signals must be blocked before it is started.
 
-    def __init__(self, pid: int, waited: frozenset[int]) -> None:
+    `terminal` is the one between the child and ours, where its output is masked.
+    """
+
+    def __init__(self, pid: int, waited: frozenset[int], terminal: Terminal | None = None) -> None:
         self.pid = pid
         self._waited = waited
+        self._terminal = terminal
         self._is_stopped = False
-        self._is_interrupted = False
+        # ^C goes through an inner terminal as a key, and is never a signal of ours.
+        self._is_interrupted = terminal is not None and terminal.has_input
 
     def run(self) -> Ending:
         """Pass signals on until the child has ended."""
@@ -105,10 +114,17 @@ class Supervisor:
         except OSError:
             return
         if is_job:
+            if self._terminal is not None and self._terminal.has_input:
+                # ^Z was a key: what would have been stopped with us is told by us.
+                self._terminal.pause()
+                signals.tell_group(signals.SUSPEND)
+                number = signals.SUSPEND
             signals.stop_self(number)
 
     def _go_on(self) -> None:
         """Continue the child, unless what continued us (a shell's `fg`) continued it as well."""
+        if self._terminal is not None:
+            self._terminal.go_on()
         try:
             event = os.waitid(os.P_PID, self.pid, os.WNOHANG | os.WCONTINUED)
         except ChildProcessError:
@@ -119,6 +135,13 @@ class Supervisor:
 
     def _pass_on(self, arrived: signals.Arrived) -> None:
         is_terminals = arrived.is_kernels and arrived.number in signals.TERMINAL
+        if arrived.number == signals.WINDOW and self._terminal is not None:
+            self._terminal.resize()
+            if self._terminal.has_input:
+                return  # the inner terminal tells its own
+            is_terminals = False  # the child was told before its terminal had the size
+        elif self._terminal is not None and self._terminal.has_input:
+            is_terminals = False  # typed before our terminal was raw: none of the child's yet
         if is_terminals and arrived.number == signals.INTERRUPT:
             self._is_interrupted = True
         if arrived.number == signals.HANGUP and os.getsid(0) == os.getpid():

@@ -1,0 +1,143 @@
+"""Masked output against the same bytes through `cat`, in the same run: MB/s and their ratio."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import pty
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+from brokerctl.session.forms import forms_of
+from brokerctl.session.relay import Relay
+from brokerctl.session.terminal import Terminal
+
+MEGABYTE = 1_000_000
+LINE = b"2026-01-02T03:04:05Z a line of a build log, eyJ 0123456789abcdef and so on\n"
+WRITER = (
+    "import os,sys; b=sys.stdin.buffer.read(); n=int(sys.argv[1]); t=len(b);\n"
+    "v=memoryview(b)\n"
+    "for _ in range(n//t):\n  w=0\n  while w<t: w+=os.write(1,v[w:])"
+)
+
+
+def writer(size: int) -> tuple[list[str], bytes]:
+    """Return a program that writes so many bytes of log lines, and what it reads first."""
+    block = (LINE * (65536 // len(LINE) + 1))[:65536]
+    return [sys.executable, "-IS", "-c", WRITER, str(size)], block
+
+
+def through_pipe(size: int, forms: tuple[bytes, ...] | None) -> float:
+    """Return MB/s of a child's output to a reader, through the relay or through `cat`."""
+    words, block = writer(size)
+    reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert reader.stdin is not None  # noqa: S101 - for mypy
+    begun = time.perf_counter()
+    if forms is None:
+        between = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=reader.stdin)
+        child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=between.stdin)
+        child.communicate(block)
+        assert between.stdin is not None  # noqa: S101 - as above
+        between.stdin.close()
+        between.wait()
+    else:
+        saved = os.dup(1)
+        os.dup2(reader.stdin.fileno(), 1)
+        relay = Relay(forms)
+        source, end = os.pipe()
+        pid = os.posix_spawn(
+            words[0],
+            words,
+            dict(os.environ),
+            file_actions=[(os.POSIX_SPAWN_DUP2, source, 0), *relay.actions],
+        )
+        os.close(source)
+        relay.begin()
+        os.write(end, block[:32768])
+        os.write(end, block[32768:])
+        os.close(end)
+        os.waitpid(pid, 0)
+        relay.finish()
+        os.dup2(saved, 1)
+        os.close(saved)
+    reader.stdin.close()
+    reader.wait()
+    return size / (time.perf_counter() - begun) / MEGABYTE
+
+
+def through_terminal(size: int, forms: tuple[bytes, ...]) -> float:
+    """Return MB/s of a child on an inner terminal, relayed to a terminal that is read."""
+    ours, outer = pty.openpty()
+    drained = threading.Thread(target=_drain, args=(ours,), daemon=True)
+    drained.start()
+    saved = os.dup(1)
+    os.dup2(outer, 1)
+    words, block = writer(size)
+    terminal = Terminal(1, has_input=False)
+    relay = Relay(forms, terminal)
+    source, end = os.pipe()
+    begun = time.perf_counter()
+    pid = os.posix_spawn(
+        words[0],
+        words,
+        dict(os.environ),
+        file_actions=[(os.POSIX_SPAWN_DUP2, source, 0), *relay.actions],
+    )
+    os.close(source)
+    terminal.begin()
+    relay.begin()
+    os.write(end, block[:32768])
+    os.write(end, block[32768:])
+    os.close(end)
+    os.waitpid(pid, 0)
+    relay.finish()
+    took = time.perf_counter() - begun
+    terminal.close()
+    os.dup2(saved, 1)
+    os.close(saved)
+    os.close(outer)
+    return size / took / MEGABYTE
+
+
+def _drain(fd: int) -> None:
+    try:
+        while os.read(fd, 65536):
+            pass
+    except OSError:
+        return
+
+
+def main() -> int:
+    """Measure and print; the exit code says whether the budget is met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", "--runs", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=200)
+    options = parser.parse_args()
+    size = options.megabytes * MEGABYTE
+    met = True
+    for count, budget in ((1, 300), (4, 100)):
+        tokens = [base64.urlsafe_b64encode(os.urandom(600)).decode() for _ in range(count)]
+        forms = tuple({form for token in tokens for form in forms_of(token)})
+        rates = [(through_pipe(size, forms), through_pipe(size, None)) for _ in range(options.runs)]
+        rate = statistics.median(rate for rate, _ in rates)
+        ratio = statistics.median(masked / plain for masked, plain in rates)
+        met &= rate >= budget
+        print(f"pipe, {count} secret(s): {rate:.0f} MB/s, {ratio:.2f} of cat, budget {budget}")
+    small = size // 5
+    forms = forms_of(base64.urlsafe_b64encode(os.urandom(600)).decode())
+    ratios = [
+        through_terminal(small, forms) / through_terminal(small, (b"\0" * 9,))
+        for _ in range(options.runs)
+    ]
+    ratio = statistics.median(ratios)
+    met &= ratio >= 0.8  # noqa: PLR2004 - the budget
+    print(f"terminal: {ratio:.2f} of the same without the secret's forms, budget 0.8")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

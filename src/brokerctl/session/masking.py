@@ -1,0 +1,123 @@
+"""Replaces secrets in a stream, whatever bytes it is cut at. Pure: bytes in, bytes out.
+
+All forms of all secrets are found by `bytes.find`, which is quicker than any pattern, and what
+overlaps is replaced together. Held back is only what may be the beginning of a form; when nothing
+more comes for a while, up to three bytes of it are shown, as a prompt or an echo would hang
+otherwise, and stay part of what is compared.
+
+This is a guard against accidents. A child that wants to print its token in another form can.
+"""
+
+from __future__ import annotations
+
+STARS = b"****"
+_START_BYTES = 8  # of an unfinished form are looked for; what begins so is compared as a whole
+SHOWN_BYTES = 3  # of a beginning, when nothing more comes
+
+
+class Masker:
+    """One stream: `feed` what was read, `rest` at its end."""
+
+    def __init__(self, forms: tuple[bytes, ...]) -> None:
+        self._forms = forms
+        self._longest = max(map(len, forms), default=0)
+        self._starts = tuple({form[:_START_BYTES] for form in forms})
+        # Every proper beginning that is shorter than what is looked for, by its length.
+        self._beginnings = tuple(
+            frozenset(form[:size] for form in forms if len(form) > size)
+            for size in range(1, _START_BYTES)
+        )
+        self._held = b""  # may be the beginning of a form
+        self._shown = 0  # bytes of it that were shown already
+
+    @property
+    def is_holding(self) -> bool:
+        """Say whether `settle` could show something."""
+        return self._shown < min(len(self._held), SHOWN_BYTES)
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what may be shown now."""
+        if self._held:
+            data = self._held + data
+        found, keep = self._find(data)
+        out, done = self._replaced(data, found, keep)
+        self._shown = max(0, done - keep)
+        self._held = data[keep:]
+        return out
+
+    def settle(self) -> bytes:
+        """Return the few bytes that may be shown though a form may begin with them."""
+        if self._find(self._held)[0]:
+            return b""  # a secret as short as that
+        out = self._held[self._shown : SHOWN_BYTES]
+        self._shown += len(out)
+        return out
+
+    def rest(self) -> bytes:
+        """Return what was held back, at the end of the stream: no form can follow."""
+        out, _ = self._replaced(self._held, self._find(self._held)[0], len(self._held))
+        self._held, self._shown = b"", 0
+        return out
+
+    def _find(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
+        """Return where forms are, and where the first unfinished one at the end begins.
+
+        That may lie in what is replaced: a form can begin with the end of another.
+        """
+        found = []
+        for form in self._forms:  # whole: the longer what is looked for, the quicker `find`
+            at = data.find(form)
+            while at >= 0:
+                found.append((at, at + len(form)))
+                at = data.find(form, at + 1)
+        return _merged(found) if found else found, self._unfinished(data)
+
+    def _unfinished(self, data: bytes) -> int:
+        first = size = len(data)
+        tail = max(0, size - self._longest + 1)
+        for start in self._starts:
+            at = data.find(start, tail)
+            while 0 <= at < first:
+                if self._may_go_on(data[at:]):
+                    first = at
+                at = data.find(start, at + 1)
+        return first if first < size else size - self._short_beginning(data)
+
+    def _may_go_on(self, end: bytes) -> bool:
+        return any(len(form) > len(end) and form.startswith(end) for form in self._forms)
+
+    def _short_beginning(self, data: bytes) -> int:
+        """Return how many of the last bytes are the beginning of a form."""
+        for length in range(min(len(self._beginnings), len(data)), 0, -1):
+            if data[-length:] in self._beginnings[length - 1]:
+                return length
+        return 0
+
+    def _replaced(self, data: bytes, found: list[tuple[int, int]], keep: int) -> tuple[bytes, int]:
+        """Return the data up to `keep` with stars for what was found, and how far it is done.
+
+        What was shown before is not shown again.
+        """
+        at = self._shown
+        if not found:
+            return data[at:keep], max(at, keep)
+        pieces = []
+        for start, end in found:
+            if start >= keep:
+                break  # held: it may turn out to be the inside of a longer one
+            if end > at:
+                pieces += [data[at:start], STARS]
+                at = end
+        pieces.append(data[at:keep])
+        return b"".join(pieces), max(at, keep)
+
+
+def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the same in order, those that touch as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,177 @@
+"""The child's output through us, masked: a pipe or a pseudo-terminal for each stream of ours.
+
+A thread for each stream reads, masks and writes; the supervisor waits for the child as ever.
+Where stdout and stderr are the same file they stay one stream, so that their order stays.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import select
+import threading
+
+from brokerctl.session.masking import Masker
+from brokerctl.system import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.session.terminal import Terminal
+
+    Action = tuple[int, ...]
+
+_STREAMS = (1, 2)
+_CHUNK_BYTES = 256 * 1024
+_PIPE_BYTES = 1024 * 1024
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python 3.11's fcntl has on some builds alone
+_SETTLE_S = 0.02  # then the first bytes of what may be a secret are shown
+_LINGER_S = 0.25  # after the child: what another process still writes is no longer waited for
+_GONE = frozenset((errno.EIO, errno.EBADF))  # a terminal whose other side is closed
+
+
+class Pump(threading.Thread):
+    """Moves one stream from `source` to `target`, masked."""
+
+    def __init__(self, source: int, target: int, forms: tuple[bytes, ...], wake: int) -> None:
+        super().__init__(daemon=True)
+        self._source = source
+        self._target = target
+        self._wake = wake  # readable when the child has ended
+        self._masker = Masker(forms)
+        self._is_ending = False
+
+    def run(self) -> None:
+        """Move everything; a reader of ours that went away closes the child's side too."""
+        poll = select.poll()
+        poll.register(self._source, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        try:
+            while self._move(poll):
+                pass
+            write_fully(self._target, self._masker.rest())
+        except OSError:
+            return  # nobody reads any more: the child learns it by its next write
+        finally:
+            os.close(self._source)
+
+    def _move(self, poll: select.poll) -> bool:
+        timeout = _SETTLE_S if self._masker.is_holding else None
+        if self._is_ending:
+            timeout = _LINGER_S
+        ready = {fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)}
+        if not ready:
+            if not self._is_ending:
+                write_fully(self._target, self._masker.settle())
+            return not self._is_ending
+        if self._wake in ready:
+            self._is_ending = True
+            poll.unregister(self._wake)
+        if self._source not in ready:
+            return True
+        data = _read(self._source)
+        write_fully(self._target, self._masker.feed(data))
+        return bool(data)
+
+
+def _read(fd: int) -> bytes:
+    """Return what is there: a pipe's in one piece, a terminal's in the many that it comes in."""
+    pieces, size = [], 0
+    try:
+        while size < _CHUNK_BYTES // 4 and (piece := os.read(fd, _CHUNK_BYTES)):
+            pieces.append(piece)
+            size += len(piece)
+            if os.get_blocking(fd):
+                break
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+    return b"".join(pieces)
+
+
+def write_fully(fd: int, data: bytes) -> None:
+    """Write every byte, waiting where a non-blocking stream is full; raises OSError."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            select.select([], [fd], [])
+
+
+class Relay:
+    """The masked streams of one child; `terminal` is made where the child must see one."""
+
+    def __init__(self, forms: tuple[bytes, ...], terminal: Terminal | None = None) -> None:
+        self.actions: list[Action] = []  # for the child's start: its streams
+        self._wake, self._waker = open_pipe()
+        self._childs: list[int] = []
+        self._pumps: list[Pump] = []
+        made: dict[object, int] = {}  # our stream's file: the child's side of it
+        for stream in _STREAMS:
+            found = _identity(stream)
+            if found is None:
+                continue  # it is closed, and stays closed for the child
+            if found not in made:
+                made[found] = self._open(stream, forms, terminal)
+            self.actions.append((os.POSIX_SPAWN_DUP2, made[found], stream))
+        if terminal is not None and terminal.has_input:
+            self.actions.append((os.POSIX_SPAWN_DUP2, terminal.childs, 0))
+
+    def _open(self, stream: int, forms: tuple[bytes, ...], terminal: Terminal | None) -> int:
+        if terminal is not None and os.isatty(stream):
+            self._pumps.append(Pump(os.dup(terminal.ours), stream, forms, self._wake))
+            return terminal.childs
+        source, childs = open_pipe()
+        try:
+            fcntl.fcntl(source, _SET_PIPE_SIZE, _PIPE_BYTES)
+        except OSError:
+            pass  # over this user's share: the usual size is slower and does
+        self._childs.append(childs)
+        self._pumps.append(Pump(source, stream, forms, self._wake))
+        return childs
+
+    def begin(self) -> None:
+        """Close the child's sides, which it has, and move what it writes."""
+        while self._childs:
+            os.close(self._childs.pop())
+        for pump in self._pumps:
+            pump.start()
+
+    def finish(self) -> None:
+        """Wait until what the child wrote is moved."""
+        os.write(self._waker, b".")
+        for pump in self._pumps:
+            pump.join()
+        os.close(self._wake)
+        os.close(self._waker)
+
+
+def open_pipe() -> tuple[int, int]:
+    """Return both ends, neither of which stands in for a stream that we were started without."""
+    source, end = os.pipe2(os.O_CLOEXEC)
+    return keep_high(source), keep_high(end)
+
+
+def keep_high(fd: int) -> int:
+    """Return the descriptor, moved above stdin, stdout and stderr."""
+    if fd > max(_STREAMS):
+        return fd
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(_STREAMS) + 1)
+    os.close(fd)
+    return moved
+
+
+def _identity(stream: int) -> object | None:
+    """Return what tells a stream's file from others; None for a stream that was closed.
+
+    A descriptor that a child would not inherit is one of ours in a closed stream's place.
+    """
+    try:
+        if fcntl.fcntl(stream, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
+            return None
+        found = os.fstat(stream)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_rdev)

@@ -1,0 +1,119 @@
+"""A pseudo-terminal between the child and ours, where its output is masked and it must see one.
+
+A person at the keyboard: ours is raw, every key goes through, and the child lives in a session of
+its own on the inner terminal, so that ^C, ^Z and full-screen programs work there as they do here.
+No person (a script's `exec --mask` whose stdin is a file): the output alone goes through, and the
+child stays where it is.
+"""
+
+from __future__ import annotations
+
+import select
+import termios
+import threading
+import tty
+
+from brokerctl.system import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_STDIN, _STDOUT = 0, 1
+_OUTPUT_FLAGS = 1  # where termios attributes hold the flags of output
+_READ_BYTES = 4096
+_LOOK_S = 0.2  # how often to look whether the terminal is still ours
+
+
+def open_terminal() -> Terminal | None:
+    """Return the inner terminal; None where neither of our outputs is a terminal."""
+    outputs = [stream for stream in (1, 2) if os.isatty(stream)]
+    if not outputs:
+        return None
+    return Terminal(outputs[0], has_input=outputs[0] == _STDOUT and _is_ours(_STDIN))
+
+
+def _is_ours(stream: int) -> bool:
+    """Say whether a person at this terminal types to us: a background job must not take it."""
+    try:
+        return os.isatty(stream) and os.tcgetpgrp(stream) == os.getpgrp()
+    except OSError:
+        return False
+
+
+class Terminal:
+    """`ours` is the side that we read, `childs` the one that the child sees."""
+
+    def __init__(self, outer: int, *, has_input: bool) -> None:
+        self.has_input = has_input
+        self.ours, self.childs = os.openpty()
+        os.set_blocking(self.ours, False)
+        self._outer = outer
+        self._before: list[Any] | None = None  # our terminal's settings, while it is raw
+        self._is_front = threading.Event()
+        attributes = termios.tcgetattr(outer)
+        if not has_input:
+            attributes[_OUTPUT_FLAGS] &= ~termios.OPOST  # our terminal does that already
+        termios.tcsetattr(self.childs, termios.TCSANOW, attributes)
+        self.resize()
+
+    def resize(self) -> None:
+        """Give the inner terminal our size; its foreground programs are told by the kernel."""
+        try:
+            termios.tcsetwinsize(self.ours, termios.tcgetwinsize(self._outer))
+        except (OSError, termios.error):
+            return  # a terminal without a size
+
+    def begin(self) -> None:
+        """Make our terminal raw and pass on what is typed."""
+        os.close(self.childs)
+        self.childs = -1
+        if self.has_input:
+            self.go_on()
+            threading.Thread(target=self._pass_keys, daemon=True).start()
+
+    def go_on(self) -> None:
+        """Make our terminal raw again, after a stop."""
+        self.resize()
+        if self.has_input and self._before is None and _is_ours(_STDIN):
+            self._before = termios.tcgetattr(_STDIN)
+            tty.setraw(_STDIN, termios.TCSADRAIN)
+            self._is_front.set()
+
+    def pause(self) -> None:
+        """Give our terminal back as it was."""
+        self._is_front.clear()
+        before, self._before = self._before, None
+        if before is not None:
+            termios.tcsetattr(_STDIN, termios.TCSADRAIN, before)
+
+    def close(self) -> None:
+        """Give everything back, the child having ended."""
+        self.pause()
+        os.close(self.ours)
+
+    def _pass_keys(self) -> None:
+        ours = os.dup(self.ours)
+        try:
+            while self._is_front.wait():
+                if select.select([_STDIN], [], [], _LOOK_S)[0] and not self._pass_one(ours):
+                    return
+        except OSError:
+            return  # the child's side is gone
+        finally:
+            os.close(ours)
+
+    def _pass_one(self, ours: int) -> bool:
+        try:
+            data = os.read(_STDIN, _READ_BYTES)
+        except OSError:
+            self._is_front.clear()  # we went to the background this moment: wait for `fg`
+            return True
+        is_open = bool(data)
+        while data:
+            select.select([], [ours], [])
+            try:
+                data = data[os.write(ours, data) :]
+            except BlockingIOError:
+                continue  # the child reads nothing for now
+        return is_open
