@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 COLUMNS = 80
 _SHOWN = 8  # digits of a fingerprint in a line
+_TOLD = 12  # in a table of what is held: as many as `revoke` shows
 RECORD_HEADINGS = ("time", "event", "profile", "outcome", "fingerprint", "requester")
-HELD_HEADINGS = ("profile", "issuer", "kind", "fingerprint", "scopes", "expires", "status")
+HELD_HEADINGS = ("profile", "kind", "fingerprint", "expires", "status", "scopes")
 
 
 def record_json(found: Found) -> dict[str, Any]:
@@ -118,12 +119,11 @@ def held_cells(entry: Held) -> tuple[str, ...]:
     """Return the cells of one grant or token under HELD_HEADINGS."""
     return (
         entry.profile or "",
-        entry.issuer or "",
         entry.kind,
-        entry.fingerprint or "",
-        " ".join(entry.scopes),
+        (entry.fingerprint or "")[:_TOLD],
         _time(entry.expires_at) or "",
         entry.damage or entry.status,
+        " ".join(entry.scopes),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 
 import typer
@@ -30,6 +31,9 @@ COMMANDS = {
 }
 LATER = ("policy", "helper", "session", "approve")
 COMPLETE = "_BROKERCTL_COMPLETE"  # what the shells' completion files set
+_NO_ARGS = "NoArgsIsHelpError"  # Typer does not export it
+# How Typer ends a message about a command or an option that it does not know.
+_SUGGESTION = re.compile(r"\.? (?:Did you mean (.+?)\?|\(Possible options: (.+?)\))$")
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
@@ -98,17 +102,20 @@ def run(words: list[str], umask: int | None = None) -> int:
         return 1  # whoever read stdout went away: nobody is left to be told
     except KeyboardInterrupt:
         return 130
+    except typer.TyperException as error:
+        if type(error).__name__ == _NO_ARGS:  # a bare group: its message is the help text itself
+            typer.echo(str(error), err=True)
+            return UsageError.exit_code
+        return wire.print_error(_usage(error), is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
-        return wire.print_error(_ours(error, called), is_json=is_json)
+        return wire.print_error(_ours(error), is_json=is_json)
 
 
-def _ours(error: Exception, called: str | None) -> BrokerError:
+def _ours(error: Exception) -> BrokerError:
     if isinstance(error, BrokerError):
         return error
     if isinstance(error, typer.Abort):
         return UsageError("stopped")
-    if isinstance(error, typer.TyperException):
-        return _usage(error, called)
     return wire.unexpected(error, os.environ)
 
 
@@ -123,8 +130,12 @@ def _invoke(app: typer.Typer, words: list[str], umask: int | None) -> int:
     return answer if isinstance(answer, int) else 0
 
 
-def _usage(error: typer.TyperException, called: str | None) -> UsageError:
+def _usage(error: typer.TyperException) -> UsageError:
+    """Say in our form what Typer found, and in the hint what was probably meant."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
-    message = message.strip().rstrip(".")
-    command = f"brokerctl {called} --help" if called in COMMANDS else "brokerctl --help"
-    return UsageError(message[:1].lower() + message[1:], hint=f"run '{command}'")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "brokerctl"
+    found = _SUGGESTION.search(message)
+    message = _SUGGESTION.sub("", message).strip().rstrip(".")
+    near = f"did you mean {found[1] or repr(found[2])}? " if found else ""
+    return UsageError(message[:1].lower() + message[1:], hint=f"{near}run '{command} --help'")

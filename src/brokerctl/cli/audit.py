@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _top() -> None:
-    """Read and verify the record of every decision, hand-out and change of a grant."""
+    """Read and verify the record of hand-outs and grants."""
 
 
 def _later(context: typer.Context) -> None:

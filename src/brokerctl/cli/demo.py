@@ -27,7 +27,7 @@ def demo(
         bool, typer.Option("--auto-approve", help="With --serve: ask nobody.")
     ] = False,
 ) -> int:
-    """Show the whole job on an issuer of our own: login, get, exec, herd, revoke, audit.
+    """Show the whole job on an issuer of our own.
 
     It uses a folder and a process of its own and leaves nothing behind. With --serve it prints
     one line of JSON (issuer and clients) and serves other people's tests; who reaches it can

@@ -30,7 +30,9 @@ def doctor(
     timing: Annotated[bool, typer.Option("--timing", help="Time the warm road.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Check configuration, keys, store and log; --timing compares a start with bare Python's.
+    """Check configuration, keys, store and log.
+
+    --timing compares a start with bare Python's.
 
     \b
       brokerctl doctor

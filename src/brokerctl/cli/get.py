@@ -35,7 +35,7 @@ def get(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Print one short-lived access token, from the store or fresh from the issuer.
+    """Print one short-lived token, from the store or the issuer.
 
     \b
       brokerctl get gitlab
@@ -58,7 +58,7 @@ def get(
 
 def _profile(given: str | None, for_url: str | None) -> str:
     if given and for_url:
-        raise UsageError("a profile and --for can't be combined")
+        raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:
         from brokerctl.config.hosts import match_profile
 
@@ -66,7 +66,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
         return match_profile(for_url, house.plan.profiles)
     name = given or default_profile(wire.open_house(os.environ).plan, os.environ)
     if not name:
-        raise UsageError("no profile named", hint="run 'brokerctl get PROFILE' or 'profile list'")
+        raise UsageError("no profile named", hint="run 'brokerctl profile list'")
     return name
 
 

@@ -45,7 +45,7 @@ def login(
     ci: Annotated[bool, typer.Option("--ci", hidden=True)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Log in: with a browser, a code for another device, or an address to visit.
+    """Log in, once: by browser, or by a code for another device.
 
     With a terminal the answer can be pasted, so that ssh and containers work. Without one, BROWSER,
     --flow device or --no-browser says how; else it ends with exit code 3.
@@ -78,7 +78,10 @@ def _log_in(target: str | None, new_name: str | None, wishes: Wishes) -> LoggedI
         name = name_for_url(house, target, new_name, wishes)
         house = wire.open_house(os.environ)
     elif new_name or wishes.client_id or wishes.client_secret:
-        raise UsageError("--profile, --client-id and --client-secret go with a URL")
+        raise UsageError(
+            "--profile, --client-id and --client-secret go with a URL",
+            hint="run 'brokerctl login --help'",
+        )
     else:
         name = target or os.environ.get("BROKERCTL_PROFILE") or house.plan.default_profile or ""
         house = with_preset(house, name)

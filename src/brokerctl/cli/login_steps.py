@@ -43,7 +43,7 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
     from brokerctl.session.environment import inherited
 
     if not name:
-        raise UsageError("no profile named", hint="run 'brokerctl login PROFILE' or 'profile list'")
+        raise UsageError("no profile named", hint="run 'brokerctl profile list'")
     profile = find_profile(house.plan.profiles, name)
     if wishes.flow is not None:
         profile = profile.replace(flow=wishes.flow)
@@ -94,7 +94,9 @@ def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> st
         return name
     if client_id is None:
         if not terminal.is_interactive():
-            raise UsageError("a new issuer needs --client-id")
+            raise UsageError(
+                "a new issuer needs --client-id", hint=f"run 'brokerctl login {url} --client-id ID'"
+            )
         client_id = terminal.ask(f"client id at {url}")
     values = login_url.values_of(
         url, client_id, flow=wishes.flow, scopes=wishes.scopes or (), client_secret=client_secret

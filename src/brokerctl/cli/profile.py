@@ -67,7 +67,10 @@ def add(
         values["client_secret"] = parse_setting("client_secret", client_secret)
     if scope:
         values["scopes"] = scope
-    add_with_questions(name, preset=preset, given=values | parse_settings(settings or ()))
+    values |= parse_settings(settings or ())
+    add_with_questions(name, preset=preset, given=values)
+    is_person = values.get("flow") != "client_credentials"
+    _note(f"next: run 'brokerctl {'login' if is_person else 'get'} {name}'")
 
 
 def add_with_questions(
@@ -121,7 +124,7 @@ def show(name: _Name, json: _Json = False) -> None:
         _print_json({"profile": name, "values": values})
         return
     for line in lines:
-        place = f" ({safe(line.place)})" if line.place else ""
+        place = f" ({safe(_short(line.place))})" if line.place else ""
         typer.echo(f"{line.key} = {safe(line.toml, 1000)}  # {line.origin}{place}")
 
 
@@ -179,7 +182,9 @@ def secret(
     if not forget:
         house.store.put_sealed(SECRET, sealed_name, value.encode())
     elif not house.store.drop_sealed(SECRET, sealed_name):
-        raise UsageError(f"no secret '{name}' is stored")
+        raise UsageError(
+            f"no secret '{name}' is stored", hint=f"run 'brokerctl profile secret {name}'"
+        )
     _note(f"forgot secret '{name}'" if forget else f'stored; use it as {{ store = "{name}" }}')
 
 
@@ -189,6 +194,11 @@ def schema() -> None:
     from brokerctl.config.schema import make_schema
 
     typer.echo(jsonlite.dumps(make_schema()))
+
+
+def _short(place: str) -> str:
+    home = os.environ.get("HOME", "").rstrip("/")
+    return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
 
 
 def _read_secret(name: str, *, from_stdin: bool) -> str:
@@ -202,7 +212,9 @@ def _read_secret(name: str, *, from_stdin: bool) -> str:
     else:
         raise UsageError("there is no terminal to ask on", hint="give it by --stdin")
     if not value or "\ufffd" in value:
-        raise UsageError("the secret is empty or not UTF-8")
+        raise UsageError(
+            "the secret is empty or not UTF-8", hint=f"run 'brokerctl profile secret {name}'"
+        )
     return value
 
 

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def status(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Show each profile's grant and tokens, and the one thing to do next.
+    """Show each profile's grant and tokens, and what to do next.
 
     \b
       brokerctl status

@@ -19,7 +19,7 @@ def trust(
     show: Annotated[bool, typer.Option("--list", help="List what is trusted.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Let a project's .brokerctl.toml count, as it is now; any edit ends that.
+    """Let a project's .brokerctl.toml count until it is edited.
 
     A project file can only choose among your profiles and narrow them.
 

@@ -43,7 +43,7 @@ def complete(
     if ask is None:
         _refuse_missing(name, [key for key in missing if key not in _OPTIONAL])
     elif missing:
-        say(f"{preset.title} needs an app of yours, once:")
+        say(f"{preset.title[:1].upper()}{preset.title[1:]} needs an app of yours, once:")
         for note in preset.notes:
             say(f"  {note}")
         for key in missing:
@@ -76,7 +76,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise UsageError("an option of this kind is KEY=VALUE", hint="as in max_ttl=15m")
+            raise UsageError("an option of this kind is KEY=VALUE", hint="as in --set max_ttl=15m")
         found[key] = parse_setting(key, value.strip())
     return found
 
@@ -88,7 +88,9 @@ def parse_setting(key: str, text: str) -> Any:  # noqa: ANN401 - what TOML holds
         try:
             return tomllib.loads(f"x = {text}")["x"]
         except (ValueError, RecursionError):
-            raise UsageError(f"the value of {key} is not TOML") from None
+            raise UsageError(
+                f"the value of {key} is not TOML", hint=f'as in \'{key}=["one", "two"]\''
+            ) from None
     if check is fields.reference:
         return parse_reference(text)
     return text.split() if key in _LISTS else text

@@ -27,7 +27,10 @@ class Preset(Value):
 
 def _github(issuer: str) -> dict[str, object]:
     if not issuer.endswith("/login/oauth"):
-        raise UsageError("the issuer of preset github ends with /login/oauth")
+        raise UsageError(
+            "the issuer of preset github ends with /login/oauth",
+            hint="write https://HOST/login/oauth",
+        )
     base = issuer.removesuffix("/login/oauth")
     is_public = base == "https://github.com"
     return {
@@ -73,8 +76,8 @@ PRESETS = {
         values=_github,
         notes=(
             "register: https://github.com/settings/apps/new (a GitHub App of yours, once)",
-            "tick: 'Enable Device Flow' and 'Expire user authorization tokens'; make no secret",
-            "can't: narrow by scope (the app's permissions rule), revoke, keep two tokens alive",
+            "tick: 'Enable Device Flow', 'Expire user authorization tokens'; no secret",
+            "can't: narrow by scope, revoke, keep an older access token alive",
         ),
         questions=("client_id",),
     ),
@@ -84,9 +87,9 @@ PRESETS = {
         issuer="https://gitlab.com",
         values=_gitlab,
         notes=(
-            "register: https://gitlab.com/-/user_settings/applications (or your own server's)",
+            "register: https://gitlab.com/-/user_settings/applications",
             "tick: the scopes, e.g. read_repository; untick 'Confidential'",
-            "can't: keep an older access token alive over a refresh, shorten its two hours",
+            "can't: keep an older access token alive, shorten its two hours",
         ),
         questions=("client_id",),
     ),
@@ -97,7 +100,7 @@ PRESETS = {
         values=_generic,
         notes=(
             "register: at the issuer, a public client ('native application')",
-            "tick: authorization code with PKCE, refresh tokens; redirect http://127.0.0.1/callback",
+            "tick: code with PKCE, refresh tokens; redirect http://127.0.0.1/callback",
             "can't: be known before it is asked; the metadata says the rest",
         ),
         questions=("issuer", "client_id", "scopes"),

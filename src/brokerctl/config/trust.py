@@ -27,7 +27,7 @@ def pin(folder: str, environ: Mapping[str, str]) -> str:
     path = f"{real.rstrip('/')}/{paths.PROJECT_FILE}"
     content = read_project(path)
     if content is None:
-        raise UsageError(f"there is no {path}")
+        raise UsageError(f"there is no {path}", hint="run 'brokerctl trust DIR'")
     layers = read_layers(environ, None)
     project = Layer(label="project", path=path, content=content)
     compile_layers(layers.replace(files=(*layers.files, project)), environ)
@@ -40,7 +40,7 @@ def unpin(folder: str, environ: Mapping[str, str]) -> str:
     real = os.path.realpath(folder)
     trusted = read_trust(environ)
     if trusted.pop(real, None) is None:
-        raise UsageError(f"{real} is not trusted")
+        raise UsageError(f"{real} is not trusted", hint="run 'brokerctl trust --list'")
     _write(environ, trusted)
     return real
 
