@@ -60,8 +60,10 @@ class Program:
     """brokerctl with a private home: `program("get", "ci").stdout`.
 
     `home` holds all that its runs write; `config` writes the configuration; `env` is added to the
-    environment of every run.
+    environment of every run, `path` is what is run.
     """
+
+    path = PROGRAM
 
     def __init__(self, trace_dir: str, *, ci: bool = False) -> None:
         self.home = tempfile.mkdtemp(prefix="home-", dir=trace_dir)
@@ -96,7 +98,7 @@ class Program:
         `umask` is the caller's; -1: as it is.
         """
         done = subprocess.run(
-            [PROGRAM, *args],
+            [self.path, *args],
             input=stdin if stdin is not None else "",
             env=self.environment(env),
             cwd=cwd or self.home,
@@ -120,7 +122,7 @@ class Program:
         return Started(
             self,
             args,
-            [PROGRAM, *args],
+            [self.path, *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
