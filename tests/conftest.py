@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ from tests.program import Program, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What a shell runs in its background has these two ignored, and every child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
