@@ -14,6 +14,7 @@ from brokerctl.errors import BrokerError, IssuerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
+from brokerctl.store.slots import queued
 from brokerctl.store.values import Queue
 
 TYPE_CHECKING = False
@@ -85,10 +86,17 @@ class Revoker:
         """Revoke the tokens that one session owns and leave the grant as it is."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
+            may_revoke, spared = profile.revoke_at_exit == "access", []
             for token in _tokens(locked):
-                if token.session == session:
-                    self._queue_token(locked, token, may_revoke=profile.revoke_at_exit == "access")
-            return self._flush(profile, key, locked, verify=False)
+                if token.session != session:
+                    continue
+                if not may_revoke and token.status in _HELD and token.value:
+                    ending = _ending(profile, key, queued(token, time.time(), _SPARED))
+                    spared.append(ending.replace(outcome="local_only", reason=_SPARED))
+                self._queue_token(locked, token, may_revoke=may_revoke)
+            for ending in spared:
+                self._record(ending, profile)
+            return [*spared, *self._flush(profile, key, locked, verify=False)]
 
     def retry(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> list[Ending]:
         """Try again what is queued for one grant."""

@@ -34,15 +34,17 @@ class World:
 
     def __init__(self) -> None:
         self.revoked: list[str] = []
+        self.recorded: list[tuple[str, str]] = []
 
     def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
         """Note one."""
         self.revoked.append(value.reveal())
         return Said(outcome="revoked")
 
-    def append(self, *_: object, **__: object) -> int:
-        """Forget the record."""
-        return 1
+    def append(self, event: str, fields: dict[str, Any], **_: object) -> int:
+        """Remember an event and its outcome."""
+        self.recorded.append((event, fields["outcome"]))
+        return len(self.recorded)
 
 
 def order(profile: Profile = PROFILE) -> Order:
@@ -138,3 +140,15 @@ def test_what_falls_off_is_spared_where_it_would_end_the_grant(tmp_path: Path) -
     assert world.revoked == []
     revoker(store, world).revoke(profile, KEY)
     assert len(world.revoked) == 1 + 17
+
+
+def test_a_session_records_what_it_may_not_revoke(tmp_path: Path) -> None:
+    """With `revoke_at_exit = "none"` its token lives on, and the record says until when."""
+    store, world = open_now(tmp_path), World()
+    token = issued(3600).replace(session="s1")
+    hold(store, token)
+    profile = PROFILE.replace(revoke_at_exit="none")
+    (ending,) = revoker(store, world).revoke_session(profile, KEY, "s1")
+    assert (ending.outcome, ending.until) == ("local_only", token.expires_at)
+    assert world.revoked == []
+    assert world.recorded == [("token.revoked", "local_only")]
