@@ -190,9 +190,11 @@ def check_parents(path: str, system: System = SYSTEM) -> None:
             found = None  # a missing level will be made by us
         if found is not None:
             is_open = found.st_mode & _OTHERS_WRITE and not found.st_mode & stat.S_ISVTX
-            if is_open or found.st_uid not in {0, system.geteuid()}:
+            if found.st_uid not in {0, system.geteuid()}:
+                raise StoreError(f"{parent} belongs to another user")
+            if is_open:
                 raise StoreError(
-                    f"{parent} can be written to by others", hint=f"run 'chmod go-w {parent}'"
+                    f"{parent} can be written to by others", hint=chmod_hint("go-w", parent)
                 )
         if parent in {"/", ""}:
             return
@@ -210,7 +212,7 @@ def _checked_folder(fd: int, path: str, system: System) -> int:
         raise StoreError(f"{path} belongs to another user")
     if found.st_mode & 0o077:
         system.close(fd)
-        raise StoreError(f"{path} is open to others", hint=f"run 'chmod 700 {path}'")
+        raise StoreError(f"{path} is open to others", hint=chmod_hint("700", path))
     return fd
 
 
@@ -225,7 +227,7 @@ def checked_file(fd: int, path: str, system: System = SYSTEM) -> int:
     if found.st_uid != system.geteuid():
         raise StoreError(f"{path} belongs to another user")
     if found.st_mode & 0o077:
-        raise StoreError(f"{path} is open to others", hint=f"run 'chmod 600 {path}'")
+        raise StoreError(f"{path} is open to others", hint=chmod_hint("600", path))
     if found.st_nlink > 1:  # 0 is a file that was replaced since it was opened: whole, and ours
         raise StoreError(f"{path} has another name (a hard link)")
     return found.st_size
@@ -251,6 +253,13 @@ def write_all(fd: int, data: bytes, system: System = SYSTEM) -> None:
         if written <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         view = view[written:]
+
+
+def chmod_hint(mode: str, path: str) -> str:
+    """Return the hint that mends a mode, as one can paste it into a shell."""
+    from brokerctl.text import shell_word  # noqa: PLC0415 - where something is wrong alone
+
+    return f"run 'chmod {mode} {shell_word(path)}'"
 
 
 def refused(path: str, error: OSError) -> StoreError:

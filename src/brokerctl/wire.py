@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _STDOUT, _STDERR = 1, 2
 _PURPOSE_CHARS = 200
+_MESSAGE_CHARS = 400  # the path of a slot takes half of that, and the reason stands behind it
+_HINT_CHARS = 5000  # ours alone; half a command with a long path is none
 
 
 class House:
@@ -214,10 +216,10 @@ def write_line(fd: int, text: str) -> None:
         return
 
 
-def _safe(text: str) -> str:
+def _safe(text: str, limit: int = 200) -> str:
     from brokerctl.text import safe
 
-    return safe(text)
+    return safe(text, limit)
 
 
 def print_error(error: BrokerError, *, is_json: bool = False) -> int:
@@ -233,9 +235,9 @@ def print_error(error: BrokerError, *, is_json: bool = False) -> int:
             body["rule"] = error.rule
         write_line(_STDERR, jsonlite.dumps({"schema": 1, "error": body}))
     else:
-        write_line(_STDERR, f"brokerctl: error: {_safe(error.message)}")
+        write_line(_STDERR, f"brokerctl: error: {_safe(error.message, _MESSAGE_CHARS)}")
         if error.hint:
-            write_line(_STDERR, f"brokerctl: hint: {_safe(error.hint)}")
+            write_line(_STDERR, f"brokerctl: hint: {_safe(error.hint, _HINT_CHARS)}")
     return error.exit_code
 
 

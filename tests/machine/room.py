@@ -9,6 +9,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from brokerctl import keys
 from brokerctl.files import open_folder
 from brokerctl.model import GrantKey, Token, TokenKey
@@ -192,3 +194,20 @@ def answers(done: Result, token: str | None = None) -> str:
     assert len(done.stdout.split()) == 1
     assert token is None or done.stdout == f"{token}\n"
     return done.stdout.strip()
+
+
+# Root, but for all that makes root more than an owner: modes count as they do for everybody.
+WITHOUT_RIGHTS = (
+    ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else ["env"]
+)
+# Somebody else, who may read everything so that an interpreter below /root can be started.
+SOMEBODY_ELSE = [
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+]
+
+
+def require_root() -> None:
+    """Skip where the test can't mount or become somebody else; CI runs as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import unicodedata
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from brokerctl.text import safe
+from brokerctl.text import safe, shell_word
 
 ANY = st.text(st.characters(exclude_categories=()))
 VARIATION = "\ufe0f"
@@ -57,3 +58,25 @@ def test_cut() -> None:
     """A cut is visible and never splits an escape."""
     assert safe("x" * 300, 10) == "xxxxxxx..."
     assert safe("xxxxx\x1b" + "y" * 9, 10) == "xxxxx..."
+
+
+def test_a_shell_word_is_one_word() -> None:
+    """A shell gives back what was quoted, and a plain path is left as it is."""
+    words = [
+        "/home/a-b/c_d.toml",
+        "",
+        "a b",
+        "'",
+        '"',
+        "$HOME",
+        "`id`",
+        "\\",
+        "\n",
+        "*",
+        "~",
+        "é;&",
+    ]
+    script = " ".join(["printf '%s|'", *map(shell_word, words)])
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "".join(f"{word}|" for word in words)
+    assert shell_word(words[0]) == words[0]

@@ -10,7 +10,7 @@ import errno
 from brokerctl import jsonlite
 from brokerctl.config import paths
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.files import check_parents, read_all
+from brokerctl.files import check_parents, chmod_hint, read_all
 from brokerctl.model import Value
 from brokerctl.sodium import keyed_hash
 from brokerctl.system import SYSTEM, os, parent_of, stat
@@ -175,7 +175,7 @@ def _check(path: str, found: os.stat_result, owners: set[int]) -> None:
         owner = "root" if owners == {0} else "you or root"
         raise UsageError(f"{path} must belong to {owner}")
     if found.st_mode & _OTHERS_WRITE:
-        raise UsageError(f"{path} can be written to by others", hint=f"run 'chmod go-w {path}'")
+        raise UsageError(f"{path} can be written to by others", hint=chmod_hint("go-w", path))
     if found.st_size > MAX_LAYER_BYTES:
         raise UsageError(f"{path} is larger than a configuration can be")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from brokerctl.config.bounded import run_bounded
 from brokerctl.config.paths import expand_home
 from brokerctl.errors import UsageError
-from brokerctl.files import read_all
+from brokerctl.files import chmod_hint, read_all
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _check_file(path: str, found: os.stat_result) -> None:
         raise UsageError(f"{path} holds a secret and belongs to another user")
     if found.st_mode & _OTHERS:
         raise UsageError(
-            f"{path} holds a secret and is open to others", hint=f"run 'chmod 600 {path}'"
+            f"{path} holds a secret and is open to others", hint=chmod_hint("600", path)
         )
     if found.st_size > MAX_SECRET_BYTES:
         raise UsageError(f"{path} is larger than a secret can be")

@@ -6,7 +6,7 @@ import os
 import stat
 
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.files import read_all, refused
+from brokerctl.files import chmod_hint, read_all, refused
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def _read(path: str, system: System) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise StoreError(f"{path} is not a regular file")
         if found.st_mode & _OTHERS_WRITE or found.st_uid not in {0, system.geteuid()}:
-            raise StoreError(f"{path} can be written to by others", hint=f"run 'chmod 600 {path}'")
+            raise StoreError(f"{path} can be written to by others", hint=chmod_hint("600", path))
         if found.st_size > MAX_BYTES:
             raise StoreError(f"{path} is larger than it can be")
         return read_all(fd, found.st_size, system)
