@@ -1,4 +1,4 @@
-"""Something else lies where a file of ours should be: a link, a FIFO, a device, a folder …"""
+"""Something else lies where a file of ours should be: a link, a FIFO, a device or a folder."""
 
 from __future__ import annotations
 

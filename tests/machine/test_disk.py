@@ -1,0 +1,133 @@
+"""A disk that is full, has a limit, or can't be written to: no token without its record."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.machine.room import WITHOUT_RIGHTS, answers, refused, require_root
+from tests.program import require_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.machine.room import Machine
+
+ROUNDS = 12  # hand-outs until the log's last page is full
+FRESH = ("get", "person", "--fresh")
+
+
+@pytest.fixture
+def small(machine: Machine) -> Iterator[Machine]:
+    """Mount a disk of one megabyte where the state lies."""
+    require_root()
+    state, copy = os.path.join(machine.home, "state"), os.path.join(machine.home, "copy")
+    os.rename(state, copy)
+    os.mkdir(state, 0o700)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", state],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+    try:
+        shutil.copytree(copy, state, dirs_exist_ok=True)
+        yield machine
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
+
+
+def fill(machine: Machine) -> str:
+    """Write until the disk is full, and return the file that can be removed again."""
+    path = os.path.join(machine.home, "state", "filler")
+    with open(path, "wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+    return path
+
+
+def test_a_full_disk(small: Machine) -> None:
+    """The record that does not fit costs its token; no refresh is tried; nothing is lost."""
+    answers(small("get", "person"))
+    filler = fill(small)
+    before = small.issuer.counts()["grants"]
+    refused(small(*FRESH), 6, 7)
+    done = small("get", "person")
+    for _ in range(ROUNDS):
+        if done.returncode:
+            break
+        answers(done)
+        done = small("get", "person")
+    refused(done, 7)
+    refused(small(*FRESH), 6, 7)
+    assert small.issuer.counts()["grants"] == before
+    os.unlink(filler)
+    small.works()
+    small.log_is_whole()
+
+
+@pytest.mark.parametrize(("words", "code"), [(("get", "person"), 7), (FRESH, 6)])
+@pytest.mark.parametrize("limit", [0, 100])
+def test_a_limit_on_files(machine: Machine, words: tuple[str, ...], code: int, limit: int) -> None:
+    """RLIMIT_FSIZE: its signal is no end, and what could not be stored was not asked for."""
+    answers(machine("get", "person"))
+    before = machine.issuer.counts()["grants"]
+    done = machine.under([require_tool("prlimit"), f"--fsize={limit}"], *words)
+    refused(done, code, 7)
+    assert machine.issuer.counts()["grants"] == before
+    machine.works()
+    machine.log_is_whole()
+
+
+# What can't be written to, and what comes of a `get` that wants a refresh; a warm one is fine.
+READ_ONLY = {
+    ".": 0,  # all that is needed is there
+    "grants": 6,
+    "tokens": 0,
+    "tokens/*": 6,  # where the slot lies
+    "intents": 6,
+    "locks": 0,
+    "audit": 0,
+    "plans": 0,
+    "keys": 0,
+}
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_a_read_only_folder(machine: Machine, name: str) -> None:
+    """By its mode, for whoever is not allowed to ignore it: served, or refused before it costs."""
+    answers(machine("get", "person"))
+    (folder,) = glob.glob(os.path.normpath(machine.path(name)))
+    os.chmod(folder, 0o500)
+    answers(machine.under(WITHOUT_RIGHTS, "get", "person"))
+    fresh = machine.under(WITHOUT_RIGHTS, *FRESH)
+    if READ_ONLY[name]:
+        refused(fresh, READ_ONLY[name])
+    else:
+        answers(fresh)
+    os.chmod(folder, 0o700)
+    machine.works()
+    machine.log_is_whole()
+
+
+def test_a_read_only_disk(machine: Machine) -> None:
+    """Mounted so: there is no record, so there is no token."""
+    require_root()
+    answers(machine("get", "person"))
+    state = os.path.join(machine.home, "state")
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    wrapper = ["unshare", "--mount", "sh", "-c", script, state]
+    refused(machine.under(wrapper, "get", "person"), 7)
+    refused(machine.under(wrapper, *FRESH), 6, 7)
+    machine.works()
