@@ -44,6 +44,7 @@ def test_shortest_limit_wins(asked: float, left: float) -> None:
     [
         {"scopes": ("admin",)},
         {"scopes": ("read", "admin")},
+        {"scopes": ()},
         {"resource": ("https://b.example",)},
         {"requester": Requester(uid=os.geteuid() + 1, pid=1)},
     ],
@@ -60,3 +61,9 @@ def test_narrowing() -> None:
     """A request for less gets less."""
     decision = decide(PROFILE, request(scopes=("read",)))
     assert (decision.effect, decision.scopes) == ("narrow", ("read",))
+
+
+def test_no_scope_is_the_issuers_choice_where_the_profile_has_none() -> None:
+    """A profile without scopes leaves them to the issuer, and a request may say so."""
+    assert decide(PROFILE.replace(scopes=()), request(scopes=())).effect == "narrow"
+    assert decide(PROFILE, request(scopes=()), ("read",)).effect == "deny"

@@ -26,6 +26,9 @@ def decide(
     allowed = profile.scopes if narrowed is None else narrowed
     if request.requester.uid != os.geteuid():
         return _deny("owner only", "the requester is another user")
+    if allowed and request.scopes == ():
+        # Security: an issuer that is asked for no scope gives its default, which may be all.
+        return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")
     outside = _outside(request.scopes, allowed)
     if outside:
         return _deny("scopes of the profile", f"scope {outside} is not among the profile's")
