@@ -51,11 +51,14 @@ class IssuerLink:
         store: Store,
         ring: KeyRing,
         make_sender: MakeSender,
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
+        """`hidden`: the variables that hold any profile's secret, for no command to see."""
         self.environ = environ
         self.store = store
         self.ring = ring
         self._make_sender = make_sender
+        self._hidden = hidden
         self._senders: dict[str, Sender] = {}
 
     def sender(self, profile: Profile) -> Sender:
@@ -110,7 +113,9 @@ class IssuerLink:
         from brokerctl.config.references import resolve  # noqa: PLC0415 - only with a secret client
 
         def find(reference: Any) -> Secret | None:  # noqa: ANN401 - a Reference or None
-            return resolve(reference, self.environ, self._find_secret) if reference else None
+            if reference is None:
+                return None
+            return resolve(reference, self.environ, self._find_secret, hidden=self._hidden)
 
         return ClientCredentials(
             secret=find(profile.client_secret), key_pem=find(profile.client_key)

@@ -85,7 +85,10 @@ class House:
         from brokerctl.effects.http import Http
         from brokerctl.issuing import IssuerLink
 
-        return IssuerLink(self.environ, self.store, self.ring, Http)
+        profiles = self.plan.profiles.values()
+        found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
+        hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
+        return IssuerLink(self.environ, self.store, self.ring, Http, hidden)
 
 
 def open_house(environ: Mapping[str, str]) -> House:

@@ -55,3 +55,25 @@ def test_a_browser_gets_no_client_secret(brokerctl: Program, demo: DemoIssuer) -
         seen = file.read().splitlines()
     assert "PLAIN=x" in seen
     assert not [line for line in seen if "CLIENT_SECRET" in line or "s3cret" in line]
+
+
+def test_a_command_gets_no_secret_of_another_profile(brokerctl: Program, demo: DemoIssuer) -> None:
+    """What one profile's secret is asked from sees no other profile's."""
+    secret = demo.secrets["basic"]
+    notes = os.path.join(brokerctl.home, "ask")
+    with open(os.open(notes, os.O_WRONLY | os.O_CREAT, 0o700), "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/sh\nenv > {shlex.quote(brokerctl.home)}/ask.env\necho '{secret}'\n")
+    brokerctl.env |= {"BROKERCTL_KEEPER": "file", "OTHER_CLIENT_SECRET": "s3cret", "PLAIN": "x"}
+    name = main_job.service(brokerctl, demo)
+    path = os.path.join(brokerctl.home, "config.toml")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    reference = f'client_secret = {{ command = ["{notes}"] }}'
+    lines = [reference if line.startswith("client_secret") else line for line in lines]
+    brokerctl.config("\n".join(lines) + OTHER)
+    done = brokerctl("get", name)
+    assert done.returncode == 0, done.stderr
+    with open(os.path.join(brokerctl.home, "ask.env"), encoding="utf-8") as file:
+        seen = file.read().splitlines()
+    assert "PLAIN=x" in seen
+    assert not [line for line in seen if "CLIENT_SECRET" in line]

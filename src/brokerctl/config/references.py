@@ -41,8 +41,13 @@ def resolve(
     environ: Mapping[str, str],
     store_secret: Callable[[str], str | None],
     timeout_s: float = COMMAND_S,
+    *,
+    hidden: frozenset[str] = frozenset(),
 ) -> Secret:
-    """Return the secret that a reference names; UsageError says what to do if there is none."""
+    """Return the secret that a reference names; UsageError says what to do if there is none.
+
+    `hidden` are variables that a command does not get: the secrets of other profiles.
+    """
     target = reference.target[0]
     if reference.kind == "env":
         text = environ.get(target)
@@ -51,7 +56,9 @@ def resolve(
     elif reference.kind == "file":
         text = _chosen(_read_file(expand_home(target, environ)), target)
     elif reference.kind == "command":
-        text = _chosen(_run(reference.target, environ, timeout_s), f"the output of {target}")
+        text = _chosen(
+            _run(reference.target, environ, timeout_s, hidden), f"the output of {target}"
+        )
     elif reference.kind == "keyring":
         text = _find_in_keyring(target, environ, timeout_s)
     else:
@@ -104,8 +111,14 @@ def _check_file(path: str, found: os.stat_result) -> None:
         raise UsageError(f"{path} is larger than a secret can be")
 
 
-def _run(words: tuple[str, ...], environ: Mapping[str, str], timeout_s: float) -> bytes:
-    kept = {name: value for name, value in environ.items() if not name.startswith(_OWN_VARIABLES)}
+def _run(
+    words: tuple[str, ...], environ: Mapping[str, str], timeout_s: float, hidden: frozenset[str]
+) -> bytes:
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if name not in hidden and not name.startswith(_OWN_VARIABLES)
+    }
     program = expand_home(words[0], environ) if "/" in words[0] else words[0]
     try:
         code, output = run_bounded([program, *words[1:]], kept, timeout_s, MAX_SECRET_BYTES)
