@@ -1,24 +1,17 @@
-"""`brokerctl doctor`: what would fail, and the command that fixes it."""
+"""`brokerctl doctor`: what would fail in the next hour, and the command that repairs it."""
 
 from __future__ import annotations
 
 import os
-import statistics
-import subprocess
-import sys
-import time
 from typing import Annotated
 
 import typer
 
-from brokerctl import jsonlite, wire
-from brokerctl.audit.verify import verify
-from brokerctl.errors import BrokerError, KeyLockedError
-from brokerctl.keys.session import find_state_here
+from brokerctl import jsonlite
 from brokerctl.text import safe
 
-_RUNS = 15
 _PROBLEM = 2
+_TEXT_CHARS = 400
 
 
 def register(app: typer.Typer) -> None:
@@ -28,78 +21,39 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     timing: Annotated[bool, typer.Option("--timing", help="Time the warm road.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no issuer.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Check configuration, keys, store and log.
+    """Look at everything that would fail in the next hour; change nothing.
 
-    --timing compares a start with bare Python's.
+    Configuration, keys, store, grants, secrets, log, issuers and clock. Exit code 2: there is a
+    problem. --timing compares a start with bare Python's.
 
     \b
       brokerctl doctor
-      brokerctl doctor --timing
+      brokerctl doctor --offline --timing
     """
-    findings = _findings()
-    ratio = _timing() if timing else None
+    from brokerctl.checkup import PROBLEM, examine
+
+    findings = []
+    for finding in examine(os.environ, is_offline=offline):
+        findings.append(finding)
+        if not json:
+            typer.echo(safe(f"{finding.state}: {finding.what}", _TEXT_CHARS))
+            if finding.hint:
+                typer.echo(safe(f"  {finding.hint}", _TEXT_CHARS))
+    ratio = _timing(json=json) if timing else None
     if json:
-        body = {"schema": 1, "findings": findings, "start_ratio": ratio}
-        typer.echo(jsonlite.dumps(body))
-    else:
-        for finding in findings:
-            mark = "ok" if finding["ok"] else "problem"
-            typer.echo(safe(f"{mark}: {finding['what']}"))
-            if finding["hint"]:
-                typer.echo(safe(f"  {finding['hint']}"))
-        if ratio is not None:
-            typer.echo(
-                f"a start with configuration, keys and log opened: {ratio} x python -I -c ''"
-            )
-    return 0 if all(finding["ok"] for finding in findings) else _PROBLEM
+        rows = [finding.as_dict() for finding in findings]
+        typer.echo(jsonlite.dumps({"schema": 1, "findings": rows, "start_ratio": ratio}))
+    return _PROBLEM if any(finding.state == PROBLEM for finding in findings) else 0
 
 
-def _findings() -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
-    try:
-        house = wire.open_house(os.environ)
-    except KeyLockedError as error:
-        key = find_state_here(os.environ, is_open=False)
-        what = f"keys: {key or 'locked'}; {error.message}"
-        return [_finding(what, ok=False, hint=error.hint)]
-    except BrokerError as error:
-        return [_finding(error.message, ok=False, hint=error.hint)]
-    count = len(house.plan.profiles)
-    found.append(_finding(f"configuration: {count} profile{'s' if count != 1 else ''}"))
-    key = find_state_here(os.environ, is_open=True)
-    found.append(_finding(f"keys: the key ring opens; {key}"))
-    damaged = [
-        entry.name
-        for kind in (1, 2)
-        for entry in house.store.entries(kind)
-        if entry.damage is not None
-    ]
-    hint = "run 'brokerctl store check'" if damaged else None
-    found.append(_finding(f"store: {len(damaged)} damaged entries", ok=not damaged, hint=hint))
-    report = verify(house.log.folder, house.ring)
-    hint = None if report.is_whole else "run 'brokerctl audit verify'"
-    found.append(_finding("log: the chain is verified", ok=report.is_whole, hint=hint))
-    if os.environ.get("SSLKEYLOGFILE"):
-        found.append(_finding("SSLKEYLOGFILE is set; brokerctl ignores it", ok=True))
-    return found
+def _timing(*, json: bool) -> float:
+    from brokerctl.checkup.timing import BUDGET, measure
 
-
-def _finding(what: str, *, ok: bool = True, hint: str | None = None) -> dict[str, object]:
-    return {"what": what, "ok": ok, "hint": hint}
-
-
-def _timing() -> float:
-    """Return the median ratio of `get` of an unknown profile to a bare interpreter's start."""
-    script = os.path.join(os.path.dirname(sys.executable), "brokerctl")
-    bare = [sys.executable, "-I", "-c", ""]
-    ours = [script, "get", "no-such-profile-for-timing"]
-    ratios = [_time(ours) / _time(bare) for _ in range(_RUNS)]
-    return round(statistics.median(ratios), 2)
-
-
-def _time(argv: list[str]) -> float:
-    begun = time.perf_counter()
-    subprocess.run(argv, check=False, capture_output=True)
-    return time.perf_counter() - begun
+    ratio = measure()
+    if not json:
+        state = "ok" if ratio <= BUDGET else "warning"
+        typer.echo(f"{state}: a start is {ratio} x python -I -c '', the budget {BUDGET}")
+    return ratio

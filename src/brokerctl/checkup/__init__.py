@@ -1,0 +1,76 @@
+"""What would fail in the next hour, each finding with the command that repairs it.
+
+A check is a function in one file of this room and one line of `CHECKS`: it gets an open house (or,
+in `EARLY`, what there is before one) and yields findings. It changes nothing, asks nobody, and what
+it can't look at is a finding of its own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from brokerctl import wire
+from brokerctl.errors import BrokerError
+from brokerctl.model import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+EARLY = {
+    "configuration": "brokerctl.checkup.configuration:check",
+    "environment": "brokerctl.checkup.environment:check",
+    "program": "brokerctl.checkup.program:check",
+    "key": "brokerctl.checkup.key:check",
+}
+CHECKS = {
+    "folder": "brokerctl.checkup.folder:check",
+    "store": "brokerctl.checkup.store:check",
+    "grants": "brokerctl.checkup.grants:check",
+    "secrets": "brokerctl.checkup.secrets:check",
+    "log": "brokerctl.checkup.log:check",
+    "issuers": "brokerctl.checkup.issuers:check",
+}
+ONLINE = ("issuers",)  # talks to others
+
+
+class Finding(Value):
+    """One thing that was looked at; `hint` is the command that repairs it, or what to do."""
+
+    what: str
+    state: str = OK  # ok | warning | problem
+    hint: str | None = None
+    check: str = ""  # filled in by `examine`
+
+
+def examine(environ: Mapping[str, str], *, is_offline: bool = False) -> Iterator[Finding]:
+    """Yield every finding once, in the order of the tables; a check that fails is one too."""
+    told = set()
+    for finding in _examine(environ, is_offline=is_offline):
+        if finding.what not in told:
+            told.add(finding.what)
+            yield finding
+
+
+def _examine(environ: Mapping[str, str], *, is_offline: bool) -> Iterator[Finding]:
+    for name, dotted in EARLY.items():
+        yield from _run(name, dotted, environ)
+    try:
+        house = wire.open_house(environ)
+    except BrokerError as error:
+        yield Finding(what=error.message, state=PROBLEM, hint=error.hint, check="store")
+        return
+    for name, dotted in CHECKS.items():
+        if not (is_offline and name in ONLINE):
+            yield from _run(name, dotted, house)
+
+
+def _run(name: str, dotted: str, subject: object) -> Iterator[Finding]:
+    module, _, function = dotted.partition(":")
+    try:
+        for finding in getattr(import_module(module), function)(subject):
+            yield finding.replace(check=name)
+    except BrokerError as error:
+        yield Finding(what=error.message, state=PROBLEM, hint=error.hint, check=name)

@@ -1,0 +1,82 @@
+"""The grants of the profiles: missing, dead, ending within the hour, or still to be revoked."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from brokerctl.broker import NO_PERSON, grant_key
+from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.errors import DamagedError
+from brokerctl.store.envelope import QUEUE, TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.model import Profile, Slot
+    from brokerctl.wire import House
+
+_SOON_S = 3600.0
+
+
+def check(house: House) -> Iterator[Finding]:
+    """Look at each profile as a request would, and at the queue of revocations."""
+    now = time.time()
+    slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
+    for _, profile in sorted(house.plan.profiles.items()):
+        yield from _grant(house, profile, slots, now)
+    waiting = sum(
+        len(entry.value.items) for entry in house.store.entries(QUEUE) if entry.value is not None
+    )
+    if waiting:
+        yield Finding(
+            what=f"revocations: {waiting} tokens are queued and may be alive",
+            state=WARNING,
+            hint="run 'brokerctl status', which tries again",
+        )
+
+
+def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
+    name, key = profile.name, grant_key(profile)
+    failure = house.store.find_failure(key)
+    if failure is not None and now < failure.retry_at:
+        yield Finding(
+            what=f"'{name}': the last attempt failed: {failure.message}",
+            state=WARNING,
+            hint=failure.hint or f"run 'brokerctl get {name} --fresh'",
+        )
+    if profile.flow not in NO_PERSON:
+        yield from _persons(house, profile, slots, now)
+
+
+def _persons(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
+    name, key = profile.name, grant_key(profile)
+    hint = f"run 'brokerctl login {name}'"
+    try:
+        grant = house.store.find_grant(key)
+    except DamagedError:
+        return  # the store's check says it
+    if grant is None:
+        yield Finding(what=f"'{name}': nobody is logged in", state=WARNING, hint=hint)
+    elif grant.dead_why is not None:
+        yield Finding(what=f"'{name}': ended: {grant.dead_why}", state=PROBLEM, hint=hint)
+    elif grant.refresh_token is None:
+        what = _without_refresh([slot for slot in slots if slot.key.grant == key], now)
+        if what is not None:
+            yield Finding(what=f"'{name}': {what}", state=PROBLEM, hint=hint)
+    else:
+        yield Finding(what=f"'{name}': a grant since {_day(grant.obtained_at)}")
+
+
+def _without_refresh(slots: list[Slot], now: float) -> str | None:
+    current = [slot.current for slot in slots]
+    ends = [token.expires_at for token in current if token is not None and token.value]
+    if not ends:
+        return "no token is left, and none can be had without a login"
+    if all(end is not None and end < now + _SOON_S for end in ends):
+        return "its token ends within the hour and can't be refreshed"
+    return None
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))

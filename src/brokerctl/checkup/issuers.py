@@ -1,0 +1,67 @@
+"""The issuers: does each answer, is its metadata what was pinned, and does its clock agree."""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.errors import BrokerError
+from brokerctl.oauth import metadata as about
+from brokerctl.oauth.message import HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.issuing import IssuerLink
+    from brokerctl.model import Profile
+    from brokerctl.wire import House
+
+_WAIT_S = 5.0
+_SKEW_S = 300.0
+
+
+def check(house: House) -> Iterator[Finding]:
+    """Ask each issuer once, with the first profile that names it; nothing is stored."""
+    link, seen = house.link(), set()
+    for _, profile in sorted(house.plan.profiles.items()):
+        if (profile.issuer, profile.ca_file) not in seen:
+            seen.add((profile.issuer, profile.ca_file))
+            yield from _issuer(link, profile)
+
+
+def _issuer(link: IssuerLink, profile: Profile) -> Iterator[Finding]:
+    try:
+        if about.is_configured(profile):
+            yield Finding(what=f"{profile.issuer}: its endpoints are configured, none was asked")
+        else:
+            asked = profile.replace(endpoints=())
+            link.run(asked, about.discover(asked), time.monotonic() + _WAIT_S)
+            yield Finding(what=f"{profile.issuer} answers, and its metadata is right")
+        yield from _clock(link, profile)
+    except BrokerError as error:
+        yield Finding(
+            what=f"{profile.issuer}: {error.message}",
+            state=PROBLEM,
+            hint=error.hint or "look at the network, the proxy and 'ca_file' of the profile",
+        )
+
+
+def _clock(link: IssuerLink, profile: Profile) -> Iterator[Finding]:
+    """Compare our clock with the `Date` of any answer (RFC 9110, section 6.6.1)."""
+    request = HttpRequest(method="GET", url=profile.issuer)
+    response = link.sender(profile).send(request, time.monotonic() + _WAIT_S)
+    said = next((value for name, value in response.headers if name.lower() == "date"), None)
+    try:
+        theirs = parsedate_to_datetime(said or "").timestamp()
+    except (ValueError, TypeError):
+        return
+    skew = response.received_at - theirs
+    if abs(skew) > _SKEW_S:
+        way = "ahead of" if skew > 0 else "behind"
+        yield Finding(
+            what=f"our clock is {int(abs(skew))} s {way} that of {profile.issuer}",
+            state=WARNING,
+            hint="set the clock: tokens may count as expired, and assertions be refused",
+        )

@@ -1,0 +1,47 @@
+"""The record: is its chain whole, and does the clock agree with it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from brokerctl.audit.append import LOG
+from brokerctl.audit.segments import all_segments
+from brokerctl.audit.verify import verify
+from brokerctl.checkup import PROBLEM, WARNING, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.wire import House
+
+_AHEAD_S = 300.0
+
+
+def check(house: House) -> Iterator[Finding]:
+    """Verify the chain from its first record."""
+    report = verify(house.log.folder, house.ring)
+    if report.is_whole:
+        yield Finding(what=f"log: the chain is verified, {report.records} records")
+    else:
+        yield Finding(
+            what=f"log: {len(report.problems)} places don't verify",
+            state=PROBLEM,
+            hint="run 'brokerctl audit verify'",
+        )
+    sizes = [
+        (segment.name, segment.size) for segment in all_segments(house.log.folder, locked=False)
+    ]
+    total = sum(size for _, size in sizes)
+    yield Finding(what=f"log: {total // 1000} kB in {len(sizes)} files")
+    path = f"{house.log.folder.path}/{LOG}"
+    try:
+        ahead = house.log.system.stat(path).st_mtime - time.time()
+    except OSError:
+        return
+    if ahead > _AHEAD_S:
+        yield Finding(
+            what=f"the clock is {int(ahead)} s behind the last record",
+            state=WARNING,
+            hint="set the clock: tokens count as expired until then",
+        )

@@ -1,0 +1,61 @@
+"""The program itself: versions, and whether its byte code was compiled when it was installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+import brokerctl
+from brokerctl.checkup import WARNING, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_PARTS = ("pynacl", "cryptography", "keyring", "httpx2", "authlib", "typer")
+
+
+def check(_environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Say which versions are at work, and what slows every start."""
+    python = platform.python_version()
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding(what=f"brokerctl {brokerctl.__version__}, Python {python}, {system}")
+    yield Finding(what=", ".join(_versions()))
+    if sys.platform != "linux":
+        yield Finding(what="only Linux was ever tried", state=WARNING)
+    missing = _uncompiled()
+    if missing:
+        yield Finding(
+            what=f"byte code is missing for {len(missing)} modules: every start is slower",
+            state=WARNING,
+            hint=f"run '{sys.executable} -m compileall -q {_folder()}'",
+        )
+    else:
+        yield Finding(what="byte code is compiled")
+
+
+def _versions() -> Iterator[str]:
+    for name in _PARTS:
+        try:
+            yield f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{name} (unknown version)"
+
+
+def _folder() -> str:
+    return os.path.dirname(os.path.abspath(brokerctl.__file__))
+
+
+def _uncompiled() -> list[str]:
+    """Return the modules of the warm road's rooms whose byte code is not beside them."""
+    missing = []
+    for folder, folders, names in os.walk(_folder()):
+        folders[:] = [name for name in folders if name not in {"__pycache__", "demo"}]
+        for name in names:
+            path = os.path.join(folder, name)
+            if name.endswith(".py") and not os.path.exists(importlib.util.cache_from_source(path)):
+                missing.append(path)
+    return missing

@@ -1,0 +1,48 @@
+"""The secrets of clients: is each where its reference says. None is asked of a keyring or command.
+
+What would ask somebody or run a program is only named.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from brokerctl.checkup import PROBLEM, Finding
+from brokerctl.config.references import resolve
+from brokerctl.errors import BrokerError
+from brokerctl.model import Reference
+from brokerctl.store.envelope import SECRET
+from brokerctl.store.names import plain_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.wire import House
+
+_LOOKED_AT = ("env", "file", "store")
+
+
+def check(house: House) -> Iterator[Finding]:
+    """Resolve what costs nothing to resolve."""
+
+    def stored(name: str) -> str | None:
+        sealed = house.store.find_sealed(SECRET, plain_name(house.ring.name_key, "secret", name))
+        return None if sealed is None else sealed.decode()
+
+    for _, profile in sorted(house.plan.profiles.items()):
+        for reference in (profile.client_secret, profile.client_key):
+            if not isinstance(reference, Reference):
+                continue
+            if reference.kind not in _LOOKED_AT:
+                what = f"'{profile.name}': its secret comes from a {reference.kind}, not tried here"
+                yield Finding(what=what)
+                continue
+            try:
+                resolve(reference, house.environ, stored)
+            except BrokerError as error:
+                hint = error.hint or f"run 'brokerctl profile show {profile.name}'"
+                yield Finding(what=f"'{profile.name}': {error.message}", state=PROBLEM, hint=hint)
+            except OSError as error:
+                reason = os.strerror(error.errno or 0).lower()
+                yield Finding(what=f"'{profile.name}': its secret: {reason}", state=PROBLEM)

@@ -1,0 +1,46 @@
+"""What lies in the store: entries that don't open, what killed writers left, what is set aside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.store.envelope import INTENT, KIND_NAMES
+from brokerctl.store.maintenance import check as check_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.wire import House
+
+
+def check(house: House) -> Iterator[Finding]:
+    """Open every entry."""
+    report = check_entries(house.store)
+    for damage in report.damaged:
+        yield Finding(
+            what=f"store: a {KIND_NAMES[damage.kind]} entry is damaged: {damage.why}",
+            state=PROBLEM,
+            hint="run 'brokerctl store check --mend'",
+        )
+    if not report.damaged:
+        yield Finding(what=f"store: {sum(report.counts.values())} entries, and all open")
+    if report.aside:
+        yield Finding(
+            what=f"store: {len(report.aside)} damaged entries were set aside",
+            state=WARNING,
+            hint="run 'brokerctl store restore FILE' if a backup has them",
+        )
+    if report.unfinished:
+        yield Finding(
+            what=f"store: {report.unfinished} unfinished files of killed writers",
+            state=WARNING,
+            hint="run 'brokerctl store gc'",
+        )
+    for entry in house.store.entries(INTENT):
+        if entry.value is not None:
+            yield Finding(
+                what=f"store: a {entry.value.kind} was cut off; the next one finds out how far",
+                state=WARNING,
+                hint="run 'brokerctl status'",
+            )
