@@ -11,12 +11,13 @@ import gc
 import sys
 
 from brokerctl import wire
-from brokerctl.system import os, read_environ
+from brokerctl.system import hold_streams, os, read_environ
 
 
 def main() -> None:
     """Run one command and end the process with its exit code."""
     umask = os.umask(0o077)
+    hold_streams()
     words = sys.argv[1:]
     code = None
     if words[:1] == ["get"]:
