@@ -10,6 +10,7 @@ import sys
 import typer
 
 from brokerctl import __version__, wire
+from brokerctl.cli.stdout import StdoutError, replace_stdout
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 
 # A new command is one file and one line here. Only the module of the command that was called is
@@ -95,6 +96,7 @@ def run(words: list[str], umask: int | None = None) -> int:
     """
     is_json = "--json" in words
     called = next((word for word in words if not word.startswith("-")), None)
+    replace_stdout()
     try:
         _refuse_later(called)
         return _invoke(build(called), words, umask)
@@ -116,6 +118,8 @@ def _ours(error: Exception) -> BrokerError:
         return error
     if isinstance(error, typer.Abort):
         return UsageError("stopped")
+    if isinstance(error, StdoutError):
+        return BrokerError(f"the answer could not be written to stdout: {error.strerror}")
     return wire.unexpected(error, os.environ)
 
 
