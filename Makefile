@@ -30,8 +30,9 @@ format: setup-test ## let ruff rewrite what it can
 bench: setup-run ## the budget, as ratios to a bare Python start
 	@scripts/bench.sh
 
-papers: setup-test ## write man pages, completions and the README's help texts anew
+papers: setup-test ## write man pages, completions, docs/commands.md and the papers' sessions anew
 	@.venv/bin/python scripts/papers.py
+	@.venv/bin/python scripts/sessions.py
 
 lock: setup-test ## resolve the dependencies anew into requirements/*.txt
 	@scripts/lock.sh

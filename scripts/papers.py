@@ -1,4 +1,4 @@
-"""Writes what is made from the program: completions/, man/ and the help texts in README.md.
+"""Writes what is made from the program: completions/, man/ and docs/commands.md.
 
 `python scripts/papers.py` writes, `--check` only says what is out of date, with exit code 1.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import subprocess
 import sys
+from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -19,13 +19,16 @@ from typer.main import get_command
 from brokerctl.cli.app import COMMANDS, COMPLETE, build
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-README = "README.md"
+PAGE = "docs/commands.md"
+INTRO = """# Commands
+
+What `--help` prints, of every command; `man brokerctl-get` and its sisters say the same.
+"""
 SHELLS = {
     "bash": "completions/brokerctl.bash",
     "zsh": "completions/_brokerctl",
     "fish": "completions/brokerctl.fish",
 }
-HELP = re.compile(r"(?<=```text\n)\$ (brokerctl[a-z ]*) --help\n.*?(?=```\n)", re.DOTALL)
 
 
 def make() -> dict[str, str]:
@@ -37,15 +40,26 @@ def make() -> dict[str, str]:
         files[f"man/brokerctl-{name}.1"] = page
     for shell, path in SHELLS.items():
         files[path] = run([], **{COMPLETE: f"source_{shell}"}).strip() + "\n"
-    files[README] = HELP.sub(
-        lambda found: f"$ {found[1]} --help\n{help_of(found[1])}", read(README)
-    )
+    sections = [section(words) for words in all_commands(program, ())]
+    files[PAGE] = INTRO + "".join(sections)
     return files
 
 
-def help_of(command: str) -> str:
-    """Return what `--help` of a command prints."""
-    return run([*command.split()[1:], "--help"])
+def all_commands(program: Any, words: tuple[str, ...]) -> list[tuple[str, ...]]:  # noqa: ANN401 - Typer's own
+    """Return the words of every command below one, a group before its own."""
+    found = [words]
+    names = COMMANDS if not words else getattr(program, "commands", {})
+    for name in names:
+        if not program.commands[name].hidden:
+            found += all_commands(program.commands[name], (*words, name))
+    return found
+
+
+def section(words: tuple[str, ...]) -> str:
+    """Return the part of the page about one command."""
+    name = " ".join(["brokerctl", *words])
+    level = "##" if len(words) < 2 else "###"  # noqa: PLR2004 - a command of a group
+    return f"\n{level} {name}\n\n```text\n{run([*words, '--help'])}```\n"
 
 
 def run(words: list[str], **variables: str) -> str:

@@ -34,8 +34,16 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_is_made_from_the_program_is_current() -> None:
-    """Man pages, completions and the README's help texts are what `make papers` writes."""
+    """Man pages, completions and the page of commands are what `make papers` writes."""
     done = run(sys.executable, "scripts/papers.py", "--check")
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr
+
+
+@pytest.mark.slow("some sixty commands against the embedded issuer")
+def test_the_sessions_in_the_papers_are_what_is_printed() -> None:
+    """Each command of a ```console block was run, and printed what the paper shows."""
+    require_tool("curl")
+    done = run(sys.executable, "scripts/sessions.py", "--check")
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
 
 

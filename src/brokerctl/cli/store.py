@@ -157,7 +157,11 @@ def rekey(
         "left": _damaged(done.left),
         "notices": list(done.notices),
     }
-    lines = [f"the key is kept by '{done.keeper}'", *_damage_lines(done.left), *done.notices]
+    lines = [
+        f"the key was replaced; it is kept by '{done.keeper}'",
+        *_damage_lines(done.left),
+        *done.notices,
+    ]
     if done.resealed is not None:
         lines.append(f"{done.resealed} entries sealed anew")
     _print(body, lines, json=json)

@@ -24,7 +24,7 @@ def trust(
     A project file can only choose among your profiles and narrow them.
 
     \b
-      brokerctl trust ~/work/shop
+      brokerctl trust ~/shop
       brokerctl trust --list
     """
     from brokerctl import jsonlite
@@ -42,7 +42,7 @@ def trust(
         lines, answer = [f"{safe(gone)} is no longer trusted"], {"removed": gone}
     else:
         path = trusting.pin(folder, os.environ)
-        lines, answer = [f"{safe(path)} counts, as it is now"], {"pinned": path}
+        lines, answer = [f"{safe(path)} is trusted, as it is now"], {"pinned": path}
     if json:
         lines = [jsonlite.dumps({"schema": 1, **answer})]
     for line in lines:

@@ -1,0 +1,176 @@
+"""Runs every ```console block of the papers against the embedded issuer and writes what it printed.
+
+`python scripts/sessions.py` writes, `--check` only says which paper is out of date, with exit code
+1. A paper is one shell, from its first block to its last, in a fresh home with a profile `work`.
+Times, tokens, fingerprints, process ids and ports are replaced by fixed ones, in order.
+"""
+
+from __future__ import annotations
+
+import base64
+import glob
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+from brokerctl.demo.stage import Stage
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+PORT = 8765  # of the issuer, as the papers show it
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+FROM_NOTHING = {"docs/tutorial.md"}  # starts without a profile
+TIMEOUT_S = 120.0
+MARK = "\x01"  # stands before each command's output
+TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+TOKEN = re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])")
+PRINT = re.compile(r"(?<![\w/-])(?=[0-9a-f]*[0-9])[0-9a-f]{8,64}(?![\w-])")
+CONFIG = """[profile.work]
+issuer    = "{issuer}"
+client_id = "cli"
+flow      = "code"
+scopes    = ["openid", "offline_access", "read", "write"]
+
+[profile.ci]
+issuer        = "{issuer}"
+client_id     = "post"
+client_auth   = "client_secret_post"
+client_secret = {{ env = "CI_SECRET" }}
+flow          = "client_credentials"
+scopes        = ["read"]
+
+[keys]
+keeper = "file"
+"""
+
+
+class Shown:
+    """Makes one paper's output the same in every run."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._started = datetime.now(UTC)
+        self._stage = stage
+        self._known: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        """Replace what differs from run to run."""
+        issuer_port = self._stage.issuer.rpartition(":")[2]
+        text = text.replace(self._stage.environ["HOME"], "/home/alice")
+        text = re.sub(rf"(127\.0\.0\.1(?::|%3A)){issuer_port}\b", rf"\g<1>{PORT}", text)
+        text = re.sub(r"(127\.0\.0\.1%3A)(?!8765)\d+", r"\g<1>54321", text)
+        text = re.sub(r"(?<=/brokerctl-)[0-9a-f]{32}(?=/)", "0" * 8, text)
+        text = re.sub(r"(?<= bash )\d+$", "4242", text, flags=re.MULTILINE)
+        text = re.sub(r'(?<="expires_in":)35\d\d', "3599", text)
+        text = TIME.sub(self._time, text)
+        text = TOKEN.sub(lambda found: self._value(found[0], len(found[0])), text)
+        return PRINT.sub(lambda found: self._print(found[0]), text)
+
+    def _time(self, found: re.Match[str]) -> str:
+        then = datetime.fromisoformat(found[0])
+        hours = round((then - self._started) / timedelta(hours=1))
+        return f"{START + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}"
+
+    def _value(self, real: str, size: int) -> str:
+        number = self._known.setdefault(real, str(len(self._known)))
+        digest = hashlib.sha256(number.encode()).digest()
+        return base64.urlsafe_b64encode(digest).decode()[:size]
+
+    def _print(self, real: str) -> str:
+        number = self._known.setdefault(real[:8], str(len(self._known)))
+        return hashlib.sha256(number.encode()).hexdigest()[: len(real)]
+
+
+def make(path: str) -> str:
+    """Return a paper with the output that its commands have now."""
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        text = file.read()
+    blocks = BLOCK.findall(text)
+    lines = [command for block in blocks for command in commands(block)]
+    outputs = iter(run(lines, "" if path in FROM_NOTHING else CONFIG))
+
+    def again(found: re.Match[str]) -> str:
+        return "".join(
+            "$ " + command.replace("\n", "\n> ") + "\n" + next(outputs)
+            for command in commands(found[0])
+        )
+
+    return BLOCK.sub(again, text)
+
+
+def commands(block: str) -> list[str]:
+    """Return a block's commands; one goes on in lines that begin with `> `."""
+    found = re.findall(r"^\$ (.*(?:\n> .*)*)$", block, re.MULTILINE)
+    return [command.replace("\n> ", "\n") for command in found]
+
+
+def run(lines: list[str], config_text: str) -> list[str]:
+    """Run commands in one shell and return each one's output, made the same for every run."""
+    script = "".join(f"{line}\nprintf '{MARK}'\n" for line in lines)
+    with Stage() as stage:
+        shown = Shown(stage)
+        port = stage.issuer.rpartition(":")[2]
+        config = os.path.join(stage.environ["HOME"], ".config", "brokerctl")
+        os.makedirs(config, 0o700)
+        with open(os.path.join(config, "config.toml"), "x", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(config_text.format(issuer=stage.issuer))
+        ours = [
+            "BROKERCTL_HOME",
+            "BROKERCTL_CONFIG",
+            *(["BROKERCTL_KEEPER"] if config_text else []),
+        ]
+        env = {name: value for name, value in stage.environ.items() if name not in ours}
+        env["CI_SECRET"] = stage._secret  # noqa: SLF001 - what a CI job would be given
+        done = subprocess.run(
+            ["bash", "--norc", "-c", script.replace(f"127.0.0.1:{PORT}", f"127.0.0.1:{port}")],
+            env=env,
+            cwd=env["HOME"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT_S,
+            text=True,
+            check=False,
+        )
+        outputs = done.stdout.split(MARK)[:-1]
+        if len(outputs) != len(lines):
+            message = f"{len(outputs)} of {len(lines)} commands were run:\n{done.stdout}"
+            raise RuntimeError(message)
+        return [shown(output) for output in outputs]
+
+
+def papers() -> list[str]:
+    """Return the papers that have sessions."""
+    found = ["README.md", *sorted(glob.glob("docs/**/*.md", root_dir=ROOT, recursive=True))]
+    return [path for path in found if _has_session(path)]
+
+
+def _has_session(path: str) -> bool:
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        return BLOCK.search(file.read()) is not None
+
+
+def main(words: list[str]) -> int:
+    """Write or check the papers that are named, or all; return the exit code."""
+    is_check = "--check" in words
+    stale = False
+    for path in [word for word in words if not word.startswith("-")] or papers():
+        made = make(path)
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            if made == file.read():
+                continue
+        stale = True
+        if is_check:
+            print(f"{path} is out of date: run 'make papers'")
+            continue
+        with open(os.path.join(ROOT, path), "w", encoding="utf-8") as file:
+            file.write(made)
+        print(path)
+    return 1 if is_check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
