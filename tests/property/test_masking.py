@@ -8,7 +8,7 @@ import json
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from brokerctl.session.forms import forms_of
@@ -35,6 +35,7 @@ def masked(forms: tuple[bytes, ...], pieces: list[bytes]) -> bytes:
 
 
 @given(some.lists(FEW.filter(bool), min_size=1, max_size=4), some.lists(FEW, max_size=12))
+@example([b"b", b"baa", b"abab"], [b"aba", b"b"])  # a short one's start inside a longer one's
 @settings(max_examples=400)
 def test_any_cut_shows_what_the_definition_says(forms: list[bytes], pieces: list[bytes]) -> None:
     """Two letters alone, so that forms overlap, repeat and begin with each other's ends."""

@@ -81,7 +81,7 @@ class Masker:
                 if self._may_go_on(data[at:]):
                     first = at
                 at = data.find(start, at + 1)
-        return first if first < size else size - self._short_beginning(data)
+        return min(first, size - self._short_beginning(data))  # of a longer one than was found
 
     def _may_go_on(self, end: bytes) -> bool:
         return any(len(form) > len(end) and form.startswith(end) for form in self._forms)
