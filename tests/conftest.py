@@ -9,6 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.idp.issuer import INSTALLED, TRACE_DIR, OidcProvider
 from tests.program import Program, require_tool
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # What a shell runs in its background has these two ignored, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+# A busy machine is no finding: how long an example may take is for pytest's timeout to say.
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def _socket(path: str, _real: str) -> None:
-    short = os.path.join(path.partition("/state/")[0], "s")  # an address has at most 107 bytes
+    short = os.path.join(
+        os.path.dirname(path.partition("/state/")[0]), "s"
+    )  # an address has at most 107 bytes
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(short)
     os.rename(short, path)
