@@ -79,3 +79,25 @@ def test_what_is_asked_fits_a_terminal_of_80_columns(brokerctl: Program) -> None
         child.expect("(client id|issuer URL): ")
         child.close(force=True)
         assert max(map(len, str(child.before).splitlines())) < 80, preset
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_what_is_held_is_whole_on_a_terminal(brokerctl: Program, columns: int) -> None:
+    """No time and no profile is cut in half, on a narrow terminal or a wide one."""
+    name = "a-profile-with-a-long-name"
+    brokerctl("profile", "add", name, "--issuer", "https://i.example", "--client-id", "c")
+    assert brokerctl("get", name).returncode == 3  # what is refused is recorded
+    child = pexpect.spawn(
+        PROGRAM,
+        ["audit", "log"],
+        env=brokerctl.environment({"TERM": "xterm"}),
+        encoding="utf-8",
+        dimensions=(40, columns),
+        timeout=20,
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    shown = str(child.before)
+    assert "…" not in shown
+    assert name in shown
+    assert ("fingerprint" in shown) is (columns == 120)

@@ -140,7 +140,7 @@ def held_lines(held: list[Held]) -> list[str]:
             lines.append(safe(f"{entry.profile}  {entry.issuer}{whom}", COLUMNS))
         until = _time(entry.expires_at) or "-"
         line = f"  {entry.kind} {entry.fingerprint or '-':<32} {until:<20} {entry.status}"
-        lines.append(safe(line, COLUMNS))
+        lines.append(safe(line, 2 * COLUMNS))  # why a grant ended stands last
         if entry.scopes:
             lines.append(safe(f"        {' '.join(entry.scopes)}", COLUMNS))
     return lines

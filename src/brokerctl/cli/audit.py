@@ -13,7 +13,7 @@ import typer
 from brokerctl import jsonlite, wire
 from brokerctl.audit import asking, show
 from brokerctl.cli.app import make_app
-from brokerctl.cli.table import print_table
+from brokerctl.cli.table import has_room, print_table
 from brokerctl.errors import AuditError, not_in_this_version
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def log(
     folder = wire.open_house(os.environ).log.folder
     try:
         found = asking.ask(folder, match, limit, follow=follow)
-        _print(found, json=json, is_table=sys.stdout.isatty() and not follow)
+        _print(found, json=json, is_table=has_room() and not follow)
     except BrokenPipeError:
         # `| head` has what it wanted; the code says that not all was written, as for SIGPIPE.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -135,7 +135,7 @@ def tokens(json: JSON = False) -> int:
     held = list_held(grants, slots, house.ring.fingerprint, time.time(), cut_off)
     if json:
         typer.echo(jsonlite.dumps(show.held_json(held)))
-    elif sys.stdout.isatty():
+    elif has_room():
         print_table(show.HELD_HEADINGS, [show.held_cells(entry) for entry in held])
     else:
         typer.echo("".join(f"{line}\n" for line in show.held_lines(held)), nl=False)

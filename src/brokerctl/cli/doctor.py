@@ -24,7 +24,7 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Ask no issuer.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Look at everything that would fail in the next hour; change nothing.
+    """Look for what would fail in the next hour; change nothing.
 
     Configuration, keys, store, grants, secrets, log, issuers and clock. Exit code 2: there is a
     problem. --timing compares a start with bare Python's.

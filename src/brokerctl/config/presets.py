@@ -101,7 +101,7 @@ PRESETS = {
         notes=(
             "register: at the issuer, a public client ('native application')",
             "tick: code with PKCE, refresh tokens; redirect http://127.0.0.1/callback",
-            "can't: be known before it is asked; the metadata says the rest",
+            "can't: be told beforehand; its metadata says what it supports",
         ),
         questions=("issuer", "client_id", "scopes"),
     ),
