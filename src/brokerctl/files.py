@@ -161,7 +161,16 @@ def open_folder(path: str, system: System = SYSTEM, *, create: bool = True) -> F
             raise refused(path, error) from error
     except OSError as error:
         raise refused(path, error) from error
-    return Folder(_checked_folder(fd, path, system), path, system)
+    folder = Folder(_checked_folder(fd, path, system), path, system)
+    try:
+        real = os.readlink(f"/proc/self/fd/{fd}")  # where it was opened: one call, and no race
+    except OSError:
+        from os.path import realpath  # noqa: PLC0415 - only where there is no /proc
+
+        real = realpath(path)
+    if real != path:
+        check_parents(real, system)  # a link on the way leads below other folders
+    return folder
 
 
 def _make_levels(path: str, system: System) -> None:

@@ -163,7 +163,12 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
         house = open_house(environ)
         profile = find_profile(house.plan.profiles, options.profile)
         answer = house.broker.get(make_request(options, environ))
-        return deliver(house, answer, render(answer, profile, options.form, time.time()))
+        try:
+            line = render(answer, profile, options.form, time.time())
+        except BrokerError:
+            house.broker.not_delivered(answer)
+            raise
+        return deliver(house, answer, line)
     except BrokerError as error:
         return print_error(error, is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
@@ -227,12 +232,13 @@ def _safe(text: str, limit: int = 200) -> str:
 
 def print_error(error: BrokerError, *, is_json: bool = False) -> int:
     """Print two lines, or one JSON object, on stderr; return the exit code."""
+    hint = error.hint or error.usual_hint
     if is_json:
         body: dict[str, object] = {
             "code": error.exit_code,
             "name": error.name,
             "message": error.message,
-            "hint": error.hint,
+            "hint": hint,
         }
         if error.rule is not None:
             body["rule"] = error.rule
@@ -246,6 +252,8 @@ def print_error(error: BrokerError, *, is_json: bool = False) -> int:
 
 def unexpected(error: Exception, environ: Mapping[str, str]) -> BrokerError:
     """Wrap a bug: its kind and place, never its values (they may hold a secret)."""
+    if isinstance(error, MemoryError):
+        return BrokerError("not enough memory")
     place = ""
     step = error.__traceback__
     while environ.get("BROKERCTL_DEBUG") and step is not None:

@@ -57,6 +57,16 @@ def test_wider_is_denied(fields: dict[str, object]) -> None:
     assert decision.reason
 
 
+def test_a_resource_that_is_not_sent_narrows_nothing() -> None:
+    """At an issuer that takes no resource, only the profile's own can be had."""
+    profile = PROFILE.replace(resource=("https://a.example", "https://b.example"))
+    narrow = request(resource=("https://a.example",))
+    assert decide(profile, narrow).effect == "narrow"
+    assert decide(profile.replace(send_resource=False), narrow).effect == "deny"
+    whole = request(resource=profile.resource)
+    assert decide(profile.replace(send_resource=False), whole).effect == "narrow"
+
+
 def test_narrowing() -> None:
     """A request for less gets less."""
     decision = decide(PROFILE, request(scopes=("read",)))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DONE = (200, 204)
 UNAUTHORIZED, TOO_MANY, SERVER_ERROR = 401, 429, 500
+REFUSED = (400, 401, 403)
 
 
 class Revocation(Value):
@@ -32,8 +33,9 @@ class Revocation(Value):
 def revoke(ctx: FlowContext, token: Secret, hint: str) -> Generator[Send, HttpResponse, Revocation]:
     """Yield the request, to the profile's own issuer alone; `hint` is RFC 7009's token type.
 
-    `unknown` is worth another try (no answer, 5xx, a wrong secret); `local_only` is not: there is
-    no endpoint, or the issuer does not do it for this client or this kind of token.
+    `unknown` is worth another try (no answer, 5xx, a wrong secret, an answer that is not an
+    issuer's); `local_only` is not: there is no endpoint, or the issuer does not do it for this
+    client or this kind of token.
     """
     url = ctx.metadata.revocation_endpoint
     if url is None:
@@ -56,7 +58,10 @@ def parse_revocation(response: HttpResponse, host: str, *, is_public: bool) -> R
     if response.status in DONE and code is None:
         return Revocation(outcome="revoked")
     wait = response.retry_after_s()
-    if response.status >= SERVER_ERROR or response.status == TOO_MANY:
+    # Without an error code (RFC 6749, 5.2) nothing says that the issuer itself refused: a redirect,
+    # a proxy's 403. A refresh token is not given up for that, but for a public client's no.
+    is_vague = code is None and not (is_public and response.status in REFUSED)
+    if response.status >= SERVER_ERROR or response.status == TOO_MANY or is_vague:
         reason = f"{host} answered {response.status}"
         return Revocation(outcome="unknown", reason=reason, retry_after_s=wait)
     said = f"{response.status} {code}" if code else str(response.status)

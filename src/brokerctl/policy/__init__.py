@@ -35,6 +35,9 @@ def decide(
     outside = _outside(request.resource, profile.resource)
     if outside:
         return _deny("resources of the profile", f"resource {outside} is not among the profile's")
+    if not profile.send_resource and request.resource not in {None, profile.resource}:
+        # Security: what is not sent narrows nothing, whatever the record would say.
+        return _deny("resources of the profile", "this issuer takes no resource to narrow to")
     scopes = _chosen(request.scopes, allowed)
     resource = _chosen(request.resource, profile.resource)
     max_ttl_s = _shortest(request.max_ttl_s, profile.max_ttl_s)

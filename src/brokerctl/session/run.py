@@ -82,7 +82,7 @@ def run(ask: Ask, tools: Tools) -> int:
             ends.end()
     if ends is not None:
         ends.report_survivors(_held(prepared, environ))
-    _record_end(prepared, ending, tools)
+    _record_end(prepared, f"exit {ending.code}", tools)
     signals.restore(mask)
     if ending.fatal_signal is not None:
         signals.die_of(ending.fatal_signal)
@@ -212,23 +212,33 @@ def _supervise(
     mask: frozenset[int],
     tools: Tools,
 ) -> Ending:
-    waited = signals.waited()
     signals.wait_children()
-    words = prepared.ask.command
     ours = os.umask(tools.umask) if tools.umask is not None else None
     try:
-        if not prepared.is_masked:
-            pid = child.start(prepared.path, words, environ, mask)
-            started: Supervisor | Masked = Supervisor(pid, waited)
-        else:
-            from brokerctl.session import masked  # noqa: PLC0415 - else not a byte is copied
-
-            secrets = [token.value.reveal() for token in tokens.values()]
-            started = masked.start(prepared.path, words, environ, mask, waited, secrets, tools.say)
+        started = _start(prepared, tokens, environ, mask, tools)
+    except BrokerError:
+        _record_end(prepared, "not started", tools)  # the hand-outs were recorded before
+        raise
     finally:
         if ours is not None:
             os.umask(ours)
     return started.run()
+
+
+def _start(
+    prepared: Prepared,
+    tokens: dict[str, AccessToken],
+    environ: dict[str, str],
+    mask: frozenset[int],
+    tools: Tools,
+) -> Supervisor | Masked:
+    waited, path, words = signals.waited(), prepared.path, prepared.ask.command
+    if not prepared.is_masked:
+        return Supervisor(child.start(path, words, environ, mask), waited)
+    from brokerctl.session import masked  # noqa: PLC0415 - else not a byte is copied
+
+    secrets = [token.value.reveal() for token in tokens.values()]
+    return masked.start(path, words, environ, mask, waited, secrets, tools.say)
 
 
 def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:
@@ -241,11 +251,11 @@ def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _record_end(prepared: Prepared, ending: Ending, tools: Tools) -> None:
+def _record_end(prepared: Prepared, outcome: str, tools: Tools) -> None:
     fields: dict[str, object] = {
         "profiles": [one.profile.name for one in prepared.wanted],
         "requester": {"uid": os.getuid(), "tool": "exec", "session": prepared.session_id},
-        "outcome": f"exit {ending.code}",
+        "outcome": outcome,
     }
     try:
         tools.record("exec.end", fields)
