@@ -51,6 +51,31 @@ def test_a_request_arrives_as_it_should(serve: Serve) -> None:
     assert head.endswith("\r\n\r\nx=1+2")
 
 
+def test_an_answer_is_not_lost_where_no_thread_is_left(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop can't end as it wants to, and what the issuer rotated is here all the same."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = serve(say(body(b"{}")))
+    monkeypatch.setattr("asyncio.BaseEventLoop.shutdown_default_executor", fail)
+    assert get(server.url) == b"{}"
+
+
+def test_no_thread_or_descriptor_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is sent: named, and no bug."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("socket.socketpair", fail)
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    with pytest.raises(IssuerError, match=r"127\.0\.0\.1 can't be asked: .*too many open files"):
+        get("http://127.0.0.1:1")
+
+
 def test_localhost_is_resolved_by_ourselves(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resolver that lies about localhost is not asked."""
 

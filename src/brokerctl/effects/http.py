@@ -68,10 +68,22 @@ class Http:
         left = end - time.monotonic()
         if left <= 0:
             raise IssuerError(f"no time is left to ask {url.host}")
+        answers: list[HttpResponse] = []
+
+        async def send() -> None:
+            answers.append(await self._send(request, url, left))
+
         try:
-            return anyio.run(self._send, request, url, left)
+            anyio.run(send)
         except TimeoutError:
             raise IssuerError(f"{url.host} did not answer in time") from None
+        except (OSError, RuntimeError, MemoryError) as error:  # no descriptor, thread or memory
+            # The loop starts a thread to end itself: with none to be had, what the issuer has
+            # answered by then, a rotated refresh token for one, must not be lost.
+            if not answers:
+                why = str(error).lower() or "no memory is left"
+                raise IssuerError(f"{url.host} can't be asked: {why}") from error
+        return answers[0]
 
     @staticmethod
     def _checked(request: HttpRequest) -> Url:
