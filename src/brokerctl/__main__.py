@@ -18,6 +18,7 @@ def main() -> None:
     """Run one command and end the process with its exit code."""
     umask = os.umask(0o077)
     hold_streams()
+    sys.unraisablehook = lambda _: None  # it would print tracebacks of its own tidying up
     words = sys.argv[1:]
     code = None
     if words[:1] == ["get"]:
