@@ -17,7 +17,7 @@ from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.secret import Secret
 from brokerctl.store.file import FileStore
 from brokerctl.store.values import Change
-from tests.program import PROGRAM, TIMEOUT_S, Program, Result
+from tests.program import TIMEOUT_S, Program, Result
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -129,7 +129,7 @@ class Machine:
         env = how.pop("env", {})
         given = {"capture_output": True, "stdin": subprocess.DEVNULL, "text": True} | how
         done = subprocess.run(
-            [*wrapper, PROGRAM, *args],
+            [*wrapper, self.program.path, *args],
             env=self.program.environment(env),
             cwd=given.pop("cwd", self.home),
             timeout=TIMEOUT_S,
