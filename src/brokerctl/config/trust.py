@@ -23,7 +23,7 @@ def pin(folder: str, environ: Mapping[str, str]) -> str:
 
     It is compiled on top of the user's own layers first, so that what is trusted also works.
     """
-    real = os.path.realpath(folder)
+    real = _real(folder)
     path = f"{real.rstrip('/')}/{paths.PROJECT_FILE}"
     content = read_project(path)
     if content is None:
@@ -37,12 +37,19 @@ def pin(folder: str, environ: Mapping[str, str]) -> str:
 
 def unpin(folder: str, environ: Mapping[str, str]) -> str:
     """Stop trusting a folder and return it; UsageError if it was not trusted."""
-    real = os.path.realpath(folder)
+    real = _real(folder)
     trusted = read_trust(environ)
     if trusted.pop(real, None) is None:
         raise UsageError(f"{real} is not trusted", hint="run 'brokerctl trust --list'")
     _write(environ, trusted)
     return real
+
+
+def _real(folder: str) -> str:
+    try:
+        return os.path.realpath(folder)
+    except OSError as error:
+        raise UsageError("the working folder is gone") from error
 
 
 def find_pinned(environ: Mapping[str, str]) -> list[tuple[str, str]]:
