@@ -13,6 +13,7 @@ class BrokerError(Exception):
 
     exit_code = 1
     name = "unexpected"
+    usual_hint: str | None = None  # for an error without a hint of its own
 
     def __init__(self, message: str, *, hint: str | None = None, rule: str | None = None) -> None:
         super().__init__(message)
@@ -26,6 +27,7 @@ class UsageError(BrokerError):
 
     exit_code = 2
     name = "usage"
+    usual_hint = "run 'brokerctl --help'"
 
 
 class LoginNeededError(BrokerError):
@@ -47,6 +49,7 @@ class IssuerError(BrokerError):
 
     exit_code = 5
     name = "issuer"
+    usual_hint = "run 'brokerctl doctor'"
 
 
 class OAuthError(IssuerError):
@@ -67,6 +70,7 @@ class StoreError(BrokerError):
 
     exit_code = 6
     name = "store"
+    usual_hint = "run 'brokerctl doctor'"
 
 
 class DamagedError(StoreError):
@@ -84,6 +88,7 @@ class AuditError(BrokerError):
 
     exit_code = 7
     name = "audit"
+    usual_hint = "run 'brokerctl audit verify'"
 
 
 class LockTimeoutError(BrokerError):
@@ -91,6 +96,7 @@ class LockTimeoutError(BrokerError):
 
     exit_code = 8
     name = "lock_timeout"
+    usual_hint = "run it again when that process has ended"
 
 
 class PartialError(BrokerError):

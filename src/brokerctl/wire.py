@@ -245,8 +245,8 @@ def print_error(error: BrokerError, *, is_json: bool = False) -> int:
         write_line(_STDERR, jsonlite.dumps({"schema": 1, "error": body}))
     else:
         write_line(_STDERR, f"brokerctl: error: {_safe(error.message, _MESSAGE_CHARS)}")
-        if error.hint:
-            write_line(_STDERR, f"brokerctl: hint: {_safe(error.hint, _HINT_CHARS)}")
+        if hint:
+            write_line(_STDERR, f"brokerctl: hint: {_safe(hint, _HINT_CHARS)}")
     return error.exit_code
 
 

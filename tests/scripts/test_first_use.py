@@ -101,3 +101,27 @@ def test_what_is_held_is_whole_on_a_terminal(brokerctl: Program, columns: int) -
     assert "…" not in shown
     assert name in shown
     assert ("fingerprint" in shown) is (columns == 120)
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "hint"),
+    [
+        (("login", "ftp://x"), "", "run 'brokerctl login --help'"),
+        (("policy", "check"), "", "run 'brokerctl --help'"),
+        (("store", "restore", "nope"), "", "name another file"),
+        (
+            ("get", "x"),
+            '[profile.x]\nissuer = "https://i.example"\nclient_id = "c"\nflow = "cod"\n',
+            "run 'brokerctl profile schema' for every key and what it takes",
+        ),
+    ],
+)
+def test_every_error_has_a_second_line(
+    brokerctl: Program, words: tuple[str, ...], text: str, hint: str
+) -> None:
+    """An error without a hint of its own gets the usual one of its kind, and no third line."""
+    brokerctl.config(text)
+    done = brokerctl(*words, env={"BROKERCTL_KEEPER": "file", "BROKERCTL_PASSPHRASE": "x"})
+    first, second = done.stderr.splitlines()
+    assert first.startswith("brokerctl: error: ")
+    assert second == f"brokerctl: hint: {hint}"

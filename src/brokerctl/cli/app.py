@@ -110,11 +110,13 @@ def run(words: list[str], umask: int | None = None) -> int:
             return UsageError.exit_code
         return wire.print_error(_usage(error), is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
-        return wire.print_error(_ours(error), is_json=is_json)
+        return wire.print_error(_ours(error, called), is_json=is_json)
 
 
-def _ours(error: Exception) -> BrokerError:
+def _ours(error: Exception, called: str | None) -> BrokerError:
     if isinstance(error, BrokerError):
+        if isinstance(error, UsageError) and called in COMMANDS:
+            error.usual_hint = f"run 'brokerctl {called} --help'"
         return error
     if isinstance(error, typer.Abort):
         return UsageError("stopped")

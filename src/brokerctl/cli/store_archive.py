@@ -128,4 +128,5 @@ def _read(path: str) -> bytes:
 
 
 def _failed(what: str, path: str, error: OSError) -> StoreError:
-    return StoreError(f"can't {what} {path}: {os.strerror(error.errno or 0).lower()}")
+    reason = os.strerror(error.errno or 0).lower()
+    return StoreError(f"can't {what} {path}: {reason}", hint="name another file")

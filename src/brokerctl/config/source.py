@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from brokerctl.config.layers import Layer
     from brokerctl.config.positions import Path
 
+_KEYS = "run 'brokerctl profile schema' for every key and what it takes"
+
 
 class Source(Value):
     """One layer file, parsed: `label` is shown as a value's origin."""
@@ -31,7 +33,7 @@ class Source(Value):
             line, column = locate(self.text, where)
         except (ValueError, IndexError, RecursionError):
             line, column = 1, 1  # a message without the exact place is still the right message
-        return UsageError(f"{self.path}:{line}:{column}: {message}", hint=hint)
+        return UsageError(f"{self.path}:{line}:{column}: {message}", hint=hint or _KEYS)
 
 
 class Setting(Value):
