@@ -137,7 +137,7 @@ class Program:
         self.runs += 1
         for name, text in (("args", "\0".join(args)), ("stdout", stdout), ("stderr", stderr)):
             path = os.path.join(self.home, f"run-{self.runs}.{name}")
-            with open(path, "w", encoding="utf-8") as file:
+            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
 
 

