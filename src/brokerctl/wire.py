@@ -203,8 +203,11 @@ def deliver(house: House, answer: AccessToken, line: bytes) -> int:
     return 0
 
 
-def write_fully(fd: int, data: bytes) -> None:
-    """Write every byte, waiting where a non-blocking stream is full; raises OSError."""
+def write_fully(fd: int, data: bytes, wait_s: float | None = 20) -> None:
+    """Write every byte, waiting where a non-blocking stream is full; raises OSError.
+
+    `wait_s` is for each piece; None: as long as it takes.
+    """
     view = memoryview(data)
     while view:
         try:
@@ -212,7 +215,7 @@ def write_fully(fd: int, data: bytes) -> None:
         except BlockingIOError:
             import select
 
-            if not select.select([], [fd], [], 20)[1]:
+            if not select.select([], [fd], [], wait_s)[1]:
                 raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
 
 

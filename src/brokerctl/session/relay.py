@@ -13,6 +13,7 @@ import threading
 
 from brokerctl.session.masking import Masker
 from brokerctl.system import os
+from brokerctl.wire import write_fully
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Pump(threading.Thread):
         try:
             while self._move(poll):
                 pass
-            write_fully(self._target, self._masker.rest())
+            self._show(self._masker.rest())
         except OSError:
             return  # nobody reads any more: the child learns it by its next write
         finally:
@@ -61,7 +62,7 @@ class Pump(threading.Thread):
         ready = {fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)}
         if not ready:
             if not self._is_ending:
-                write_fully(self._target, self._masker.settle())
+                self._show(self._masker.settle())
             return not self._is_ending
         if self._wake in ready:
             self._is_ending = True
@@ -69,8 +70,11 @@ class Pump(threading.Thread):
         if self._source not in ready:
             return True
         data = _read(self._source)
-        write_fully(self._target, self._masker.feed(data))
+        self._show(self._masker.feed(data))
         return bool(data)
+
+    def _show(self, data: bytes) -> None:
+        write_fully(self._target, data, None)  # a pager may be read tomorrow
 
 
 def _read(fd: int) -> bytes:
@@ -88,16 +92,6 @@ def _read(fd: int) -> bytes:
         if error.errno not in _GONE:
             raise
     return b"".join(pieces)
-
-
-def write_fully(fd: int, data: bytes) -> None:
-    """Write every byte, waiting where a non-blocking stream is full; raises OSError."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            select.select([], [fd], [])
 
 
 class Relay:

@@ -14,11 +14,7 @@ from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from brokerctl.files import Folder
-    from brokerctl.store.reading import StoreKeys
-    from brokerctl.system import System
 
 
 ASIDE = "aside"
@@ -39,14 +35,8 @@ class Disk(Reader):
 
     __slots__ = ("_folders",)
 
-    def __init__(
-        self,
-        folder: Folder,
-        ring: StoreKeys,
-        system: System,
-        renew: Callable[[], StoreKeys] | None = None,
-    ) -> None:
-        super().__init__(folder, ring, system, renew)
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader.folder, reader.ring, reader.system, reader.renew)
         self._folders: dict[str, Folder] = {}
 
     def child(self, *names: str) -> Folder:

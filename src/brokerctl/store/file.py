@@ -57,8 +57,7 @@ class FileStore:
         from brokerctl.store.disk import Disk  # noqa: PLC0415 - a warm hit writes nothing
 
         if not isinstance(self._reader, Disk):
-            was = self._reader
-            self._reader = Disk(was.folder, was.ring, was.system, was.renew)
+            self._reader = Disk(self._reader)
         return self._reader
 
     def find_token(self, key: TokenKey, now: float, min_ttl_s: float) -> Token | None:
