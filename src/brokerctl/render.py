@@ -73,7 +73,7 @@ def _netrc(profile: Profile, value: str) -> list[str]:
     if not hosts or any("*" in host for host in hosts):
         raise UsageError(
             f"'{profile.name}' names no exact hosts, so a netrc line can't be made",
-            hint=f"run 'brokerctl profile edit {profile.name}' and set hosts",
+            hint=f"run 'brokerctl profile edit {profile.name} --set hosts=https://HOST'",
         )
     login = profile.username or "oauth2"
     return [f"machine {host} login {login} password {value}" for host in hosts]

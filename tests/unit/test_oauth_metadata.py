@@ -79,6 +79,13 @@ def test_an_endpoint_that_is_not_https_is_refused(url: object) -> None:
         md.parse_metadata(answer(DOCUMENT | {"token_endpoint": url}), ISSUER)
 
 
+def test_the_issuer_that_was_found_is_named() -> None:
+    """Who left a slash away sees what to write; what it would make a terminal do is escaped."""
+    with pytest.raises(IssuerError) as caught:
+        md.parse_metadata(answer(DOCUMENT | {"issuer": f"{ISSUER}/\x1b[2J"}), ISSUER)
+    assert caught.value.message.endswith(f"another issuer: {ISSUER}/\\x1b[2J")
+
+
 def test_an_issuer_on_loopback_may_name_plain_http() -> None:
     """Test issuers and emulators run without certificates."""
     issuer = "http://127.0.0.1:8"

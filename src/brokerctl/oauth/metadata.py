@@ -14,6 +14,7 @@ from brokerctl.errors import IssuerError, UsageError
 from brokerctl.model import Value
 from brokerctl.oauth.message import JSON, HttpRequest, host_of, is_endpoint, is_endpoint_of
 from brokerctl.oauth.steps import Send
+from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def parse_metadata(response: HttpResponse, issuer: str) -> Metadata:
         raise _MissingError(f"{host} answered with no metadata that can be read")
     if body.get("issuer") != issuer:
         raise IssuerError(
-            f"the metadata of {host} names another issuer",
+            f"the metadata of {host} names another issuer: {safe(str(body.get('issuer')))}",
             hint="write the issuer exactly as its metadata does, trailing slash included",
         )
     found: dict[str, Any] = {name: _endpoint(body, name, issuer) for name in ENDPOINTS}
