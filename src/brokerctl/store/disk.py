@@ -129,7 +129,12 @@ class Disk(Reader):
     def slot_names(self, group: str) -> list[str]:
         """Return the names of all slots of one grant, as `GRANT/TOKEN`."""
         tokens = self.child(PLACES[TOKEN][0])
-        folder = open_child(tokens, group, create=False)
+        try:
+            folder = open_child(tokens, group, create=False)
+        except StoreError as error:
+            if isinstance(error.__cause__, NotADirectoryError):
+                return []  # somebody else's file: nothing is in it, and nothing stops for it
+            raise
         if folder is None:
             return []
         try:
