@@ -25,7 +25,7 @@ from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from brokerctl.broker import Order
     from brokerctl.config.layers import Layers
@@ -48,18 +48,25 @@ _HINT_CHARS = 5000  # ours alone; half a command with a long path is none
 class House:
     """Everything that a command needs, opened once: configuration, keys, store, log, broker."""
 
-    __slots__ = ("broker", "environ", "folder", "layers", "log", "plan", "ring", "store")
+    __slots__ = ("broker", "environ", "folder", "is_kept", "layers", "log", "plan", "ring", "store")
 
     def __init__(
-        self, environ: Mapping[str, str], folder: Folder, ring: KeyRing, layers: Layers
+        self,
+        environ: Mapping[str, str],
+        folder: Folder,
+        ring: KeyRing,
+        layers: Layers,
+        audit: Callable[[], Folder] | None = None,  # where the record is, if it is elsewhere
     ) -> None:
+        self.is_kept = audit is None  # False: all but the record ends with this process
         self.environ = environ
         self.folder = folder
         self.ring = ring
         self.layers = layers
         self.store = FileStore(folder, ring, renew=lambda: open_ring(folder, environ) or ring)
         self.plan = _find_plan(self)
-        self.log = Log(_child(folder, "audit"), ring, rotate=self.plan.rotate_bytes or ROTATE_BYTES)
+        place = audit() if audit else _child(folder, "audit")
+        self.log = Log(place, ring, rotate=self.plan.rotate_bytes or ROTATE_BYTES)
         self.broker = Broker(self.plan, self.store, self.log, self._redeem)
         self.store.tell = self._tell
 
@@ -91,12 +98,20 @@ class House:
         return IssuerLink(self.environ, self.store, self.ring, Http, hidden)
 
 
-def open_house(environ: Mapping[str, str]) -> House:
-    """Open configuration, keys, store and log; the first use makes them."""
+def open_house(environ: Mapping[str, str], *, may_pass: bool = False) -> House:
+    """Open configuration, keys, store and log; the first use makes them.
+
+    `may_pass`: in a CI job without a store nothing is made, and all is kept in memory.
+    """
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
     if layers.notice and os.isatty(_STDERR):
         write_line(_STDERR, f"brokerctl: note: {_safe(layers.notice)}")
+    if may_pass and paths.is_passing(environ):
+        from brokerctl.passing import hold_memory
+
+        held = hold_memory()
+        return House(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, _note))
     home = open_folder(paths.state_home(environ))
     if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
@@ -160,7 +175,7 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it, or print the error; return the exit code."""
     is_json = options.form == "json"
     try:
-        house = open_house(environ)
+        house = open_house(environ, may_pass=True)
         profile = find_profile(house.plan.profiles, options.profile)
         answer = house.broker.get(make_request(options, environ))
         try:
@@ -225,6 +240,10 @@ def write_line(fd: int, text: str) -> None:
         write_fully(fd, text.encode("utf-8", "backslashreplace") + b"\n")
     except OSError:
         return
+
+
+def _note(text: str) -> None:
+    write_line(_STDERR, f"brokerctl: note: {_safe(text, _HINT_CHARS)}")
 
 
 def _safe(text: str, limit: int = 200) -> str:

@@ -62,9 +62,9 @@ def _profile(given: str | None, for_url: str | None) -> str:
     if for_url:
         from brokerctl.config.hosts import match_profile
 
-        house = wire.open_house(os.environ)
+        house = wire.open_house(os.environ, may_pass=True)
         return match_profile(for_url, house.plan.profiles)
-    name = given or default_profile(wire.open_house(os.environ).plan, os.environ)
+    name = given or default_profile(wire.open_house(os.environ, may_pass=True).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl profile list'")
     return name
@@ -95,7 +95,7 @@ def _login_if_needed(options: hot.GetOptions) -> None:
     from brokerctl.cli.login import login_interactively
     from brokerctl.effects.terminal import is_interactive
 
-    house = wire.open_house(os.environ)
+    house = wire.open_house(os.environ, may_pass=True)
     try:
         house.broker.get(wire.make_request(options, os.environ))
     except LoginNeededError:

@@ -79,3 +79,4 @@ class Tools(Value):
     say: Callable[[str], None]  # one line for people, on stderr
     system: System
     umask: int | None = None  # the caller's own, where ours has been changed
+    is_kept: bool = True  # False: no later command finds what is in the store

@@ -41,7 +41,7 @@ def run_ask(ask: Ask, environ: Mapping[str, str], umask: int | None = None) -> i
     `umask` is the caller's own, for the child, where this process has changed it.
     """
     try:
-        return run(ask, tools_of(wire.open_house(environ), umask))
+        return run(ask, tools_of(wire.open_house(environ, may_pass=True), umask))
     except BrokerError as error:
         return wire.print_error(error)
     except KeyboardInterrupt:
@@ -73,6 +73,7 @@ def tools_of(house: House, umask: int | None = None) -> Tools:
         say=lambda line: wire.write_line(_STDERR, line),
         system=SYSTEM,
         umask=umask,
+        is_kept=house.is_kept,
     )
 
 

@@ -68,10 +68,9 @@ class Ends:
         for one in ended:
             if one.outcome == "unknown":
                 reason = f": {safe(one.reason)}" if one.reason else ""
-                self._say(
-                    f"the token of '{one.profile}' may still be alive{reason};"
-                    " later commands try again"
-                )
+                is_kept = self._tools.is_kept
+                after = "later commands try again" if is_kept else "nobody here knows it any more"
+                self._say(f"the token of '{one.profile}' may still be alive{reason}; {after}")
 
     def report_survivors(self, held: Iterable[tuple[str, str]]) -> None:
         """Name processes that outlived the child and hold one of these variables."""
