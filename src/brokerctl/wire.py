@@ -111,7 +111,7 @@ def open_house(environ: Mapping[str, str], *, may_pass: bool = False) -> House:
         from brokerctl.passing import hold_memory
 
         held = hold_memory()
-        return House(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, _note))
+        return House(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, note))
     home = open_folder(paths.state_home(environ))
     if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
@@ -242,7 +242,8 @@ def write_line(fd: int, text: str) -> None:
         return
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """Say something that is no error, on stderr."""
     write_line(_STDERR, f"brokerctl: note: {_safe(text, _HINT_CHARS)}")
 
 

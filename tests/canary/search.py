@@ -20,6 +20,7 @@ from tests.canary.needles import Known, needles, parse_known
 SECRETS = "secrets"  # the issuers' own notes, not searched
 KINDS = ("client_secret", "refresh_token", "code_verifier", "device_code", "access_token")
 _RUN = re.compile(r"run-\d+\.(args|stdout|stderr)")
+_HIT = re.compile(rb"([^\0]*)\0([^\n]*)\n")
 _SHOWN = 20
 
 
@@ -46,15 +47,15 @@ def search(folder: str, known: set[Known]) -> list[Finding]:
     if not by_needle:
         return []
     found = set()
-    for line in _grep(folder, sorted(by_needle)):
-        path, _, needle = line.partition(b"\0")
+    for path, needle in _grep(folder, sorted(by_needle)):
         kind = by_needle[needle].kind
         name = os.path.relpath(os.fsdecode(path), folder)
         found.add(Finding(name, kind, is_allowed(folder, name, kind)))
     return sorted(found)
 
 
-def _grep(folder: str, patterns: list[bytes]) -> list[bytes]:
+def _grep(folder: str, patterns: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return path and needle of each hit; a path may hold a newline, a needle never does."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"\n".join(patterns))
         file.flush()
@@ -62,7 +63,7 @@ def _grep(folder: str, patterns: list[bytes]) -> list[bytes]:
         done = subprocess.run(command, env={"LC_ALL": "C"}, capture_output=True, check=False)
     if done.returncode > 1:
         raise RuntimeError(done.stderr.decode())
-    return done.stdout.splitlines()
+    return [(path, needle) for path, needle in _HIT.findall(done.stdout)]
 
 
 def is_allowed(folder: str, path: str, kind: str) -> bool:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.canary.needles import needles, parse_known
-from tests.canary.search import main
+from tests.canary.needles import Known, needles, parse_known
+from tests.canary.search import main, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,17 @@ def test_a_secret_in_what_brokerctl_keeps_is_found(folder: Path, form: str, valu
     """Whatever form a secret was written in, the search ends with 1."""
     (folder / "home" / "state" / "v1" / "log").write_text(FORMS[form](value))
     assert main([os.fspath(folder)]) == 1
+
+
+def test_a_name_with_a_newline_hides_nothing(folder: Path) -> None:
+    """A hostile file name neither stops the search nor turns a hit into another file's."""
+    odd = folder / "home" / "state" / "v1" / "two\nlines"
+    odd.mkdir()
+    (odd / "log").write_text(f"{REFRESH}\n{SECRET}\n")
+    assert main([os.fspath(folder)]) == 1
+    assert {
+        found.path for found in search(os.fspath(folder), {Known("refresh_token", REFRESH)})
+    } == {"home/state/v1/two\nlines/log"}
 
 
 def test_nothing_leaked_is_fine(folder: Path) -> None:

@@ -19,10 +19,12 @@ ENVIRON = {"PATH": "/usr/bin:/bin", "SECRET": "from env", "BROKERCTL_KEY": "ours
 PEM = "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n"
 
 
-def found(kind: str, *target: str, environ: dict[str, str] | None = None, **options: float) -> str:
+def found(
+    kind: str, *target: str, environ: dict[str, str] | None = None, timeout_s: float = 10.0
+) -> str:
     """Resolve one reference."""
     reference = Reference(kind=kind, target=target)
-    return resolve(reference, environ or ENVIRON, {"a": "stored"}.get, **options).reveal()
+    return resolve(reference, environ or ENVIRON, {"a": "stored"}.get, timeout_s=timeout_s).reveal()
 
 
 def test_each_kind_finds_its_secret(tmp_path: Path) -> None:

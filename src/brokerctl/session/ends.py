@@ -69,7 +69,7 @@ class Ends:
             if one.outcome == "unknown":
                 reason = f": {safe(one.reason)}" if one.reason else ""
                 is_kept = self._tools.is_kept
-                after = "later commands try again" if is_kept else "nobody here knows it any more"
+                after = "later commands try again" if is_kept else "no later command knows it"
                 self._say(f"the token of '{one.profile}' may still be alive{reason}; {after}")
 
     def report_survivors(self, held: Iterable[tuple[str, str]]) -> None:
