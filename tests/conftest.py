@@ -17,9 +17,11 @@ from tests.program import Program, require_tool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What a shell runs in its background has these two ignored, and every child would inherit that.
+# What a shell runs in its background has the first two ignored, what `nohup` runs the third, and
+# every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A busy machine is no finding: how long an example may take is for pytest's timeout to say.
 settings.register_profile("unhurried", settings.default, deadline=None)
 settings.load_profile("unhurried")

@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 DRIVER = os.path.join(os.path.dirname(__file__), "scripts", "session_driver.py")
+
+
+class _Started(subprocess.Popen[Any]):
+    """A driver that a failing test does not wait for: leaving the block kills its whole tree."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for the end, which is ours to bring about where the test has failed."""
+        if kind is not None:
+            for pid in [*_below(self.pid), self.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        super().__exit__(kind, value, traceback)
+
+
+def _below(pid: int) -> list[int]:
+    """Return the process ids of all that a process has started, deepest first."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            children = [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        return []
+    return [found for child in children for found in (*_below(child), child)]
 
 
 class Room:
@@ -51,7 +83,7 @@ class Room:
     def start(self, *words: str, env: dict[str, str] | None = None, **how: Any) -> Any:  # noqa: ANN401 - as run
         """Start the driver; the caller waits for it."""
         how.setdefault("stdin", subprocess.DEVNULL)
-        return subprocess.Popen(self.words(*words), env=self.environ(**env or {}), **how)
+        return _Started(self.words(*words), env=self.environ(**env or {}), **how)
 
     def notes(self, event: str | None = None) -> list[dict[str, Any]]:
         """Return what the driver noted, of one kind."""

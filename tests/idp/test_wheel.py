@@ -65,10 +65,10 @@ def test_login_by_code_get_exec_revoke(installed: Program, issuer: OidcProvider)
     assert login.returncode == 0, login.stderr
     token = installed("get", name)
     assert (token.returncode, token.stderr) == (0, "")
-    argv = ("sh", "-c", 'printf %s "$TOKEN"; brokerctl get person >inner')
+    argv = ("sh", "-c", 'printf %s "$TOKEN"; brokerctl get person >child-output')
     child = installed("exec", "--keep", "--env", f"TOKEN={name}", "--", *argv)
     assert (child.returncode, child.stdout) == (0, token.stdout.strip()), child.stderr
-    with open(os.path.join(installed.home, "inner"), encoding="utf-8") as file:
+    with open(os.path.join(installed.home, "child-output"), encoding="utf-8") as file:
         assert file.read() == token.stdout
     assert issuer.introspect(token.stdout.strip())["active"] is True
     assert_revoked(installed, name)

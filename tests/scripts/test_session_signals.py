@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COUNTS = """
 n=0; trap 'n=$((n+1))' {name}
 echo up
-while [ $n = 0 ]; do sleep 0.05; done
+for turn in {{1..400}}; do [ $n = 0 ] || break; sleep 0.05; done
 sleep 0.3; echo got $n; exit 21
 """
 
