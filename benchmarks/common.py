@@ -81,10 +81,17 @@ def time_once(argv: list[str], env: dict[str, str]) -> float:
     return took
 
 
-def paired(first: list[str], second: list[str], env: dict[str, str], runs: int) -> list[float]:
-    """Return the ratios first/second, run in turn."""
-    time_once(first, env), time_once(second, env)
-    return [time_once(first, env) / time_once(second, env) for _ in range(runs)]
+def paired(
+    first: list[str],
+    second: list[str],
+    env: dict[str, str],
+    runs: int,
+    other: dict[str, str] | None = None,
+) -> list[float]:
+    """Return the ratios first/second, run in turn; `other`: the second one's environment."""
+    other = env if other is None else other
+    time_once(first, env), time_once(second, other)
+    return [time_once(first, env) / time_once(second, other) for _ in range(runs)]
 
 
 def show(name: str, ratios: list[float], unit: str, budget: float | None = None) -> bool:
@@ -92,7 +99,7 @@ def show(name: str, ratios: list[float], unit: str, budget: float | None = None)
     low, middle, high = statistics.quantiles(ratios, n=4)
     is_met = budget is None or middle <= budget
     verdict = "" if budget is None else f"  budget {budget:.2f}  {'met' if is_met else 'MISSED'}"
-    print(f"{name:<44} {middle:5.2f} {unit}  ({low:.2f} to {high:.2f}){verdict}", flush=True)
+    print(f"{name:<48} {middle:5.2f} {unit}  ({low:.2f} to {high:.2f}){verdict}", flush=True)
     return is_met
 
 
