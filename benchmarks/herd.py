@@ -1,4 +1,4 @@
-"""256 processes on one expired token, as a ratio to the same 256 warm plus one refresh."""
+"""A herd: 256 processes on one expired token, against the same 256 warm plus one refresh."""
 
 from __future__ import annotations
 
