@@ -1,8 +1,8 @@
-"""The way of a request, to be read from top to bottom: decide, find, wait, redeem, record.
+"""The way of a request, to be read from top to bottom: decide, find or obtain, record.
 
-Everything that ends without talking to the issuer (fresh, waiting for another's refresh, denied,
-a dead grant, an issuer that is down) is in this file and light; `redeem` is an argument, so that
-only the one process that must talk to the issuer imports what that needs.
+What a warm hand-out needs is in this file; what a request needs whose token is not in the store
+(waiting for another's refresh, a dead grant, an issuer that is down) is in `obtaining`, as light.
+`redeem` is an argument: only the one process that must talk to the issuer imports what that needs.
 """
 
 from __future__ import annotations
@@ -10,15 +10,7 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, policy
-from brokerctl.errors import (
-    BrokerError,
-    DeniedError,
-    IssuerError,
-    LockTimeoutError,
-    LoginNeededError,
-    StoreError,
-    UsageError,
-)
+from brokerctl.errors import BrokerError, DeniedError, UsageError
 from brokerctl.model import AccessToken, GrantKey, TokenKey
 
 TYPE_CHECKING = False
@@ -28,12 +20,11 @@ if TYPE_CHECKING:
 
     from brokerctl.audit.append import Log
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Decision, Failure, Grant, Profile, Requester, Token, TokenRequest
+    from brokerctl.model import Decision, Profile, Requester, Token, TokenRequest
     from brokerctl.store.contract import LockedGrant, Store
 
     Redeem = Callable[["Order", LockedGrant], Token]
 
-WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
 NO_PERSON = ("client_credentials",)  # flows that need no login first
 
 
@@ -71,6 +62,10 @@ class Order:
             # whole lifetime would send a request of its own.
             min_ttl_s = None
         return freshness.is_fresh(token, now, max_ttl_s, min_ttl_s)
+
+    def find_in(self, store: Store) -> Token | None:
+        """Return what lies in the token's slot; a session's own never comes from there."""
+        return None if self.request.is_own else store.find_token(self.token_key, time.time(), 0)
 
     def still_good(self, token: Token | None, now: float) -> bool:
         """Say whether a token may be served while the issuer is down: not asked to be newer."""
@@ -114,65 +109,12 @@ class Broker:
         return self._hand_out(order, token, source)
 
     def _find_or_redeem(self, order: Order) -> tuple[Token, str]:
-        held = (
-            None if order.request.is_own else self.store.find_token(order.token_key, time.time(), 0)
-        )
+        held = order.find_in(self.store)
         if held is not None and order.serves(held, time.time()):
             return held, "cache"
-        self._refuse_dead(order, self.store.find_grant(order.grant_key))
-        failure = self.store.find_failure(order.grant_key)
-        if failure is not None and not order.request.is_fresh and time.time() < failure.retry_at:
-            return self._fall_back(order, held, failed(failure)), "cache"
-        try:
-            return self._under_lock(order, failure.serial if failure else 0)
-        except (IssuerError, LockTimeoutError) as error:
-            return self._fall_back(order, held, error), "cache"
+        from brokerctl.obtaining import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
 
-    @staticmethod
-    def _fall_back(order: Order, held: Token | None, error: BrokerError) -> Token:
-        """Serve a token that is still good while the issuer is in trouble, else the trouble."""
-        if held is not None and order.still_good(held, time.time()):
-            return held
-        raise error
-
-    def _under_lock(self, order: Order, seen_serial: int) -> tuple[Token, str]:
-        try:
-            with self.store.lock_grant(order.grant_key, time.monotonic() + WAIT_S) as locked:
-                return self._decide_under_lock(order, locked, seen_serial)
-        except LockTimeoutError:
-            failure = self.store.find_failure(order.grant_key)
-            if failure is not None and failure.serial > seen_serial:
-                raise failed(failure) from None
-            raise
-
-    def _decide_under_lock(
-        self, order: Order, locked: LockedGrant, seen_serial: int
-    ) -> tuple[Token, str]:
-        """Look again: whoever held the lock may have done our work, or failed at it for us."""
-        if not order.request.is_own:
-            held = self.store.find_token(order.token_key, time.time(), 0)
-            if held is not None and order.serves(held, time.time()):
-                return held, "cache"
-        failure = locked.state.failure
-        if failure is not None and failure.serial > seen_serial:
-            raise failed(failure)
-        self._refuse_dead(order, locked.state.grant)
-        return self._redeem(order, locked), "refresh" if locked.state.grant else "issue"
-
-    @staticmethod
-    def _refuse_dead(order: Order, grant: Grant | None) -> None:
-        if order.profile.flow in NO_PERSON:
-            return
-        name = order.profile.name
-        hint = f"run 'brokerctl login {name}'"
-        if order.request.subject:
-            hint = f"run 'brokerctl login {name} --subject {order.request.subject}'"
-        if grant is None:
-            raise LoginNeededError(f"no grant for '{name}'", hint=hint)
-        if grant.dead_why is not None:
-            raise LoginNeededError(f"the grant for '{name}' has ended: {grant.dead_why}", hint=hint)
-        if grant.refresh_token is None:
-            raise LoginNeededError(f"the token for '{name}' can't be refreshed", hint=hint)
+        return Obtaining(self.store, self._redeem, order, held).run()
 
     def _hand_out(self, order: Order, token: Token, source: str) -> AccessToken:
         now = time.time()
@@ -232,14 +174,6 @@ def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
         resource=profile.resource,
         extra=profile.extra,
     )
-
-
-def failed(failure: Failure) -> BrokerError:
-    """Turn a remembered failure into the error that whoever waits or comes back must see."""
-    kinds: dict[int, type[BrokerError]] = {
-        kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
-    }
-    return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
 
 
 def _refuse_broader(order: Order, token: Token) -> None:

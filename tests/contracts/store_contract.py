@@ -54,6 +54,21 @@ class StoreContract:
         assert grant is not None
         assert grant.replace(issued=None) == make_grant()
 
+    def test_a_grant_that_nobody_is_at_is_not_waited_for(self, store: Store) -> None:
+        """Before it exists, and after its lock was given up; the lock can be had afterwards."""
+        store.wait_for_another(GRANT_KEY, time.monotonic())
+        log_in(store)
+        store.wait_for_another(GRANT_KEY, time.monotonic())
+        with store.lock_grant(GRANT_KEY, soon()) as locked:
+            assert locked.next_generation == 2
+
+    def test_a_wait_for_another_ends_with_the_deadline(self, store: Store) -> None:
+        """Who works on another grant is not waited for."""
+        with store.lock_grant(GRANT_KEY, soon()):
+            store.wait_for_another(LOCKED_OUT, time.monotonic())
+            with pytest.raises(LockTimeoutError):
+                store.wait_for_another(GRANT_KEY, time.monotonic() + 0.05)
+
     def test_each_commit_of_a_grant_is_one_generation_more(self, store: Store) -> None:
         """The store counts, whatever number the caller brings."""
         for expected in (1, 2, 3):

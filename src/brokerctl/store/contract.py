@@ -118,6 +118,12 @@ class Store(Protocol):
     def lock_grant(self, key: GrantKey, deadline: float) -> AbstractContextManager[LockedGrant]:
         """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
 
+    def wait_for_another(self, key: GrantKey, deadline: float) -> None:
+        """Return when nobody has the grant's lock; LockTimeoutError at the monotonic `deadline`.
+
+        For those who only want what another's request brings: no lock is kept.
+        """
+
     def entries(self, kind: int, where: Match | None = None) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
 

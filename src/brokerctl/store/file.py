@@ -74,6 +74,12 @@ class FileStore:
         is_left = token.expires_at is None or token.expires_at - now > min_ttl_s
         return token if is_left else None
 
+    def wait_for_another(self, key: GrantKey, deadline: float) -> None:
+        """Wait while another has the grant's lock, and take none."""
+        from brokerctl.store.waiting import wait_for_another  # noqa: PLC0415 - nor waits for one
+
+        wait_for_another(self._reader.folder, grant_name(self.ring.name_key, key), deadline)
+
     def find_grant(self, key: GrantKey) -> Grant | None:
         """Return the grant without a lock; DamagedError if it is damaged or was rolled back."""
         name = grant_name(self.ring.name_key, key)

@@ -8,7 +8,6 @@ lock was had, because a lock on a removed file guards nothing.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import time
 
@@ -16,6 +15,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.files import checked_file, refused
 from brokerctl.place import STOPPED, find_process, read_place
+from brokerctl.store.waiting import LOCK_FLAGS, SUFFIX, Pauses, try_lock
 from brokerctl.system import os
 
 TYPE_CHECKING = False
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from brokerctl.files import Folder
     from brokerctl.system import System
 
-SUFFIX = ".lock"
-_FIRST_POLL_S = 0.0005
-_LAST_POLL_S = 0.02
-_LONG_WAIT_S = 1.0  # from then on the holder waits for a network: 256 waiters must not burn a core
-_LONG_POLL_S = 0.1
-_POLL_GROWTH = 1.5
-_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
 _MARK_DIGITS = 20
 _FILE_BYTES = 512
 
@@ -67,19 +59,13 @@ class FileLock:
             raise
 
     def _acquire(self, deadline: float) -> None:
-        system, pause = self._system, _FIRST_POLL_S
-        long_wait = system.monotonic() + _LONG_WAIT_S
-        jitter = 0.75 + os.urandom(1)[0] / 512  # waiters that started together drift apart
+        system, pauses = self._system, Pauses(self._system, deadline)
         while True:
             fd = open_lock_file(self._folder, self._name)
             try:
                 while not try_lock(fd, system):
-                    now = system.monotonic()
-                    if now >= deadline:
-                        raise held_by(parse_holder(system.pread(fd, _FILE_BYTES, 0)), system)
-                    system.sleep(min(pause * jitter, deadline - now))
-                    limit = _LAST_POLL_S if now < long_wait else _LONG_POLL_S
-                    pause = min(pause * _POLL_GROWTH, limit)
+                    if not pauses.sleep():
+                        raise read_held(fd, system)
                 if self._is_current(fd):
                     checked_file(fd, f"{self._folder.path}/{self._name}", system)
                     self._fd = fd
@@ -143,11 +129,11 @@ def open_lock_file(folder: Folder, name: str) -> int:
     system = folder.system
     while True:
         try:
-            return system.open(name, _FLAGS, dir_fd=folder.fd)
+            return system.open(name, LOCK_FLAGS, dir_fd=folder.fd)
         except FileNotFoundError:
             pass
         try:
-            fd = system.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
+            fd = system.open(name, LOCK_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
         except FileExistsError:
             continue  # somebody was faster
         try:
@@ -156,17 +142,6 @@ def open_lock_file(folder: Folder, name: str) -> int:
             system.close(fd)
             raise
         return fd
-
-
-def try_lock(fd: int, system: System) -> bool:
-    """Take the lock if it is free; raises OSError where locks don't work at all."""
-    try:
-        system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _BUSY:
-            return False
-        raise
-    return True
 
 
 def find_mark(folder: Folder, name: str) -> int:
@@ -217,6 +192,11 @@ def describe_here(system: System) -> dict[str, Any]:
     return {"host": here["host"], "boot": here["boot"] or "", "pid_ns": here["pid_ns"] or 0}
 
 
+def read_held(fd: int, system: System) -> LockTimeoutError:
+    """Make the error that names the holder of an open lock file."""
+    return held_by(parse_holder(system.pread(fd, _FILE_BYTES, 0)), system)
+
+
 def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
     """Make the error that names a lock's holder, with the hint that wakes a stopped one."""
     if holder is None:
@@ -231,4 +211,6 @@ def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
     if state in STOPPED and start == holder["start"]:
         message = f"the grant is locked by process {pid}, which is stopped{when}"
         return LockTimeoutError(message, hint=f"run 'kill -CONT {pid}'")
+    if is_here and start != holder["start"]:  # it has ended: somebody has the lock, but unwritten
+        return LockTimeoutError(f"the grant is locked by an unknown process, not {pid} any more")
     return LockTimeoutError(f"the grant is locked by process {pid}{where}{when}")

@@ -15,10 +15,11 @@ from brokerctl.model import Value
 from brokerctl.store import codec
 from brokerctl.store.disk import ASIDE
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, TOKEN, entry_key_id
-from brokerctl.store.locks import SUFFIX, FileLock, find_mark
+from brokerctl.store.locks import FileLock, find_mark
 from brokerctl.store.names import is_name
 from brokerctl.store.reading import LOCKS, PLACES
 from brokerctl.store.values import Damage
+from brokerctl.store.waiting import SUFFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,126 @@
+"""A token that the store does not have: wait for whoever is at it, look again, redeem.
+
+Everything here that ends without talking to the issuer is light: a crowd of waiters, a dead grant,
+an issuer that is down. Only the one process that finds all of it undone redeems.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.broker import NO_PERSON
+from brokerctl.errors import (
+    BrokerError,
+    DeniedError,
+    IssuerError,
+    LockTimeoutError,
+    LoginNeededError,
+    StoreError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.broker import Order, Redeem
+    from brokerctl.model import Failure, Grant, Token
+    from brokerctl.store.contract import LockedGrant, Store
+
+WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
+
+
+class Obtaining:
+    """One request that the store could not answer; `held` is a token that is not fresh enough."""
+
+    __slots__ = ("_deadline", "_held", "_order", "_redeem", "_seen", "_store")
+
+    def __init__(self, store: Store, redeem: Redeem, order: Order, held: Token | None) -> None:
+        self._store = store
+        self._redeem = redeem
+        self._order = order
+        self._held = held
+        self._deadline = time.monotonic() + WAIT_S
+        self._seen = 0  # the last failure that is not ours: it was there when we came
+
+    def run(self) -> tuple[Token, str]:
+        """Return the token and where it came from; while an issuer is down, one still good."""
+        order = self._order
+        try:
+            failure = self._store.find_failure(order.grant_key)
+            if failure is not None:
+                self._seen = failure.serial
+                if not order.request.is_fresh and time.time() < failure.retry_at:
+                    self._refuse_dead(self._store.find_grant(order.grant_key))
+                    raise failed(failure)
+            token = None if order.request.is_own else self._wait()
+            if token is not None:
+                return token, "cache"
+            self._refuse_dead(self._store.find_grant(order.grant_key))
+            return self._under_lock()
+        except (IssuerError, LockTimeoutError):
+            if self._held is not None and order.still_good(self._held, time.time()):
+                return self._held, "cache"
+            raise
+
+    def _wait(self) -> Token | None:
+        """Return what another process got meanwhile; None if nobody was at it, or not for us.
+
+        The lock is not taken: of a herd that was let go, each would wait for all the others.
+        """
+        try:
+            self._store.wait_for_another(self._order.grant_key, self._deadline)
+        except LockTimeoutError as error:
+            raise self._adopted() or error from None
+        token = self._look_again()
+        if token is None:
+            failure = self._adopted()
+            if failure is not None:
+                raise failure
+        return token
+
+    def _under_lock(self) -> tuple[Token, str]:
+        try:
+            with self._store.lock_grant(self._order.grant_key, self._deadline) as locked:
+                return self._decide_under_lock(locked)
+        except LockTimeoutError as error:
+            raise self._adopted() or error from None
+
+    def _decide_under_lock(self, locked: LockedGrant) -> tuple[Token, str]:
+        """Look again: whoever held the lock may have done our work, or failed at it for us."""
+        token, state = self._look_again(), locked.state
+        if token is not None:
+            return token, "cache"
+        if state.failure is not None and state.failure.serial > self._seen:
+            raise failed(state.failure)
+        self._refuse_dead(state.grant)
+        return self._redeem(self._order, locked), "refresh" if state.grant else "issue"
+
+    def _look_again(self) -> Token | None:
+        token = self._order.find_in(self._store)
+        return token if token is not None and self._order.serves(token, time.time()) else None
+
+    def _adopted(self) -> BrokerError | None:
+        """Return the failure that a holder wrote while we waited; None if there is none."""
+        failure = self._store.find_failure(self._order.grant_key)
+        is_new = failure is not None and failure.serial > self._seen
+        return failed(failure) if failure is not None and is_new else None
+
+    def _refuse_dead(self, grant: Grant | None) -> None:
+        if self._order.profile.flow in NO_PERSON:
+            return
+        name, subject = self._order.profile.name, self._order.request.subject
+        hint = f"run 'brokerctl login {name}'"
+        if subject:
+            hint = f"run 'brokerctl login {name} --subject {subject}'"
+        if grant is None:
+            raise LoginNeededError(f"no grant for '{name}'", hint=hint)
+        if grant.dead_why is not None:
+            raise LoginNeededError(f"the grant for '{name}' has ended: {grant.dead_why}", hint=hint)
+        if grant.refresh_token is None:
+            raise LoginNeededError(f"the token for '{name}' can't be refreshed", hint=hint)
+
+
+def failed(failure: Failure) -> BrokerError:
+    """Turn a remembered failure into the error that whoever waits or comes back must see."""
+    kinds: dict[int, type[BrokerError]] = {
+        kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
+    }
+    return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
