@@ -1,8 +1,7 @@
 """The front door: a `get` or an `exec` in the written grammar, or the full Typer program.
 
-An answer from the store needs no Typer and no network, and importing them costs more than all
-of our own work; so the two hot commands are parsed by hand and everything else is not. Only this
-file leaves through `os._exit`, which skips an interpreter's tidying.
+An answer from the store needs no Typer and no network, which cost more than all of our own work:
+the two hot commands are parsed by hand. Only this file leaves through `os._exit`, untidied.
 """
 
 from __future__ import annotations
@@ -16,31 +15,32 @@ from brokerctl.system import hold_streams, os, read_environ
 
 def main() -> None:
     """Run one command and end the process with its exit code."""
-    umask = os.umask(0o077)
+    umask, words, code = os.umask(0o077), sys.argv[1:], None
     hold_streams()
     sys.unraisablehook = lambda _: None  # it would print tracebacks of its own tidying up
-    words = sys.argv[1:]
-    code = None
-    if words[:1] == ["get"]:
-        code = wire.run_get_words(words[1:], read_environ())
-    elif words[:1] == ["exec"]:
-        from brokerctl.session.door import run_words
+    try:
+        if words[:1] == ["get"]:
+            code = wire.run_get_words(words[1:], read_environ())
+        elif words[:1] == ["exec"]:
+            from brokerctl.session.door import run_words
 
-        code = run_words(words[1:], read_environ(), umask)
-    if code is None:
-        gc.enable()
-        from brokerctl.cli.app import run
+            code = run_words(words[1:], read_environ(), umask)
+        if code is None:
+            gc.enable()
+            from brokerctl.cli.app import run
 
-        code = run(words, umask)
+            code = run(words, umask)
+    except MemoryError:  # not even what prints our errors could be loaded
+        os.write(2, b"brokerctl: error: not enough memory\n")
+        code = 1
     leave(code)
 
 
 def leave(code: int) -> None:
     """Flush what Python buffers, if anything was, and end at once."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except (OSError, ValueError):
             code = code or 1  # an answer that could not be written is not a success
     os._exit(code)  # noqa: SLF001 - its public name

@@ -135,11 +135,14 @@ def test_few_open_files(machine: Machine, count: int) -> None:
 
 @pytest.mark.parametrize("mebibytes", [24, 36, 40, 44])
 def test_little_memory(machine: Machine, mebibytes: int) -> None:
-    """Wherever it runs out, what the issuer has rotated is not lost by it."""
+    """Wherever it runs out, what the issuer has rotated is not lost by it.
+
+    Once in some hundred runs a native library below Python dies of it, as of SIGKILL.
+    """
     answers(machine("get", "person"))
     limited = [require_tool("prlimit"), f"--as={mebibytes << 20}"]
     done = machine.under(limited, *FRESH)
-    assert done.returncode in {0, 1, 5}, done
+    assert done.returncode in {0, 1, 5, -signal.SIGSEGV}, done
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) <= 2
     machine.works()
