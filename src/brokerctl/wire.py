@@ -208,7 +208,7 @@ def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenReques
 def deliver(house: House, answer: AccessToken, line: bytes) -> int:
     """Write the answer to stdout in full, or record that it was not delivered."""
     if answer.warning:
-        write_line(_STDERR, f"brokerctl: warning: {_safe(answer.warning)}")
+        warn(answer.warning)
     try:
         write_fully(_STDOUT, line)
     except OSError as error:
@@ -245,6 +245,11 @@ def write_line(fd: int, text: str) -> None:
 def note(text: str) -> None:
     """Say something that is no error, on stderr."""
     write_line(_STDERR, f"brokerctl: note: {_safe(text, _HINT_CHARS)}")
+
+
+def warn(text: str) -> None:
+    """Warn of something that is no error, on stderr."""
+    write_line(_STDERR, f"brokerctl: warning: {_safe(text, _MESSAGE_CHARS)}")
 
 
 def _safe(text: str, limit: int = 200) -> str:

@@ -71,6 +71,7 @@ def test_failing_call_leaves_no_file(tmp_path: object, name: str, nth: int) -> N
         store=store,
         name_of=lambda session_id: session_id,
         say=said.append,
+        warn=said.append,
         system=Faulty(name, nth),
     )
     os.chmod(str(tmp_path), 0o700)

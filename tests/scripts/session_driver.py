@@ -146,6 +146,7 @@ def tools() -> Tools:
         store=PlainStore(),
         name_of=lambda session_id: session_id,
         say=say,
+        warn=lambda text: say(f"brokerctl: warning: {text}"),
         system=SYSTEM,
         umask=int(os.environ["SESSION_TEST_UMASK"], 8)
         if "SESSION_TEST_UMASK" in os.environ

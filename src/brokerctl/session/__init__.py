@@ -77,6 +77,7 @@ class Tools(Value):
     store: SessionStore
     name_of: Callable[[str], str]  # a session id's name in the store
     say: Callable[[str], None]  # one line for people, on stderr
+    warn: Callable[[str], None]  # the same of a warning, which is made safe
     system: System
     umask: int | None = None  # the caller's own, where ours has been changed
     is_kept: bool = True  # False: no later command finds what is in the store

@@ -7,7 +7,6 @@ import os
 from brokerctl.errors import BrokerError
 from brokerctl.session import leftovers, private, survivors
 from brokerctl.store.envelope import SESSION
-from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Ends:
                 self.session, tools.store, self._name, tools.revoke_own, tools.system
             )
         except BrokerError as error:
-            self._say(f"not all of the session ended: {safe(error.message)}")
+            self._say(f"not all of the session ended: {error.message}")
         except OSError as error:
             self._say(f"not all of the session ended: {os.strerror(error.errno or 0).lower()}")
         except Exception as error:  # noqa: BLE001 - a bug here must not cost the child's exit code
@@ -67,7 +66,7 @@ class Ends:
     def _report(self, ended: Iterable[Ended]) -> None:
         for one in ended:
             if one.outcome == "unknown":
-                reason = f": {safe(one.reason)}" if one.reason else ""
+                reason = f": {one.reason}" if one.reason else ""
                 is_kept = self._tools.is_kept
                 after = "later commands try again" if is_kept else "no later command knows it"
                 self._say(f"the token of '{one.profile}' may still be alive{reason}; {after}")
@@ -75,8 +74,8 @@ class Ends:
     def report_survivors(self, held: Iterable[tuple[str, str]]) -> None:
         """Name processes that outlived the child and hold one of these variables."""
         for survivor in survivors.find_survivors(held):
-            name = safe(survivor.name)
-            self._say(f"still running with an ended token: {name} (process {survivor.pid})")
+            who = f"{survivor.name} (process {survivor.pid})"
+            self._say(f"still running with an ended token: {who}")
 
     def _say(self, text: str) -> None:
-        self._tools.say(f"brokerctl: warning: {text}")
+        self._tools.warn(text)

@@ -15,6 +15,7 @@ from brokerctl.errors import BrokerError
 from brokerctl.session import signals
 from brokerctl.session.supervise import Supervisor
 from brokerctl.system import os
+from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def start(
             signals.die_of(os.WTERMSIG(ending.status))
         os._exit(ending.code)  # noqa: SLF001 - its public name
     except BrokerError as error:
-        say(f"brokerctl: error: {error.message}\r")
+        say(f"brokerctl: error: {safe(error.message)}\r")
         os._exit(error.exit_code)  # noqa: SLF001 - as above
     finally:
         os._exit(125)  # noqa: SLF001 - as above; whatever happened, nothing of ours goes on here

@@ -15,7 +15,6 @@ from brokerctl.model import TokenRequest, Value
 from brokerctl.session import child, environment, signals
 from brokerctl.session.supervise import Supervisor
 from brokerctl.system import os
-from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
                 hint="use --keep to give it to the command all the same",
             )
         if token.warning:
-            tools.say(f"brokerctl: warning: {safe(token.warning)}")
+            tools.warn(token.warning)
         tokens[name] = token
     return tokens
 
@@ -260,4 +259,4 @@ def _record_end(prepared: Prepared, outcome: str, tools: Tools) -> None:
     try:
         tools.record("exec.end", fields)
     except BrokerError as error:
-        tools.say(f"brokerctl: warning: the end is not in the record: {safe(error.message)}")
+        tools.warn(f"the end is not in the record: {error.message}")
