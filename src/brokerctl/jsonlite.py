@@ -86,6 +86,8 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is what it is; callers che
     start = len(text) - len(text.lstrip(_SPACE))
     try:
         value, end = _scan(text, start)
+        if "\\u" in text:  # from 3.12 on the scanner goes deeper than a Python function may
+            _refuse_surrogates(value)
     except (StopIteration, SystemError):
         # SystemError is how the C scanner ends on bad text while json.decoder, whose exception it
         # wants to raise, was never imported.
@@ -94,8 +96,6 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is what it is; callers che
         raise ValueError("nested too deep") from None
     if text[end:].strip(_SPACE):
         raise ValueError("more than one JSON text")
-    if "\\u" in text:
-        _refuse_surrogates(value)
     return value
 
 

@@ -76,4 +76,9 @@ def _netrc(profile: Profile, value: str) -> list[str]:
             hint=f"run 'brokerctl profile edit {profile.name} --set hosts=https://HOST'",
         )
     login = profile.username or "oauth2"
+    if not all("!" <= char <= "~" and char not in '"\\#' for char in login):
+        raise UsageError(
+            f"the username of '{profile.name}' is no single word of ASCII, as a netrc line wants",
+            hint=f"run 'brokerctl profile edit {profile.name} --set username=NAME'",
+        )
     return [f"machine {host} login {login} password {value}" for host in hosts]

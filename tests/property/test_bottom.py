@@ -43,9 +43,13 @@ def test_json_raises_value_error_alone(data: bytes) -> None:
     assert mine == json.loads(data)
 
 
+# From 3.12 on the scanner takes it, and what walks through it in Python does not.
+DEEP = "[" * 2000 + '"\\u0041"' + "]" * 2000
+
+
 @pytest.mark.parametrize(
     "text",
-    ["NaN", "Infinity", "1e999", '{"a":1,"a":2}', '"\\ud800"', "[" * 99999, "9" * 5000, "[1"],
+    ["NaN", "Infinity", "1e999", '{"a":1,"a":2}', '"\\ud800"', "[" * 99999, DEEP, "9" * 5000, "[1"],
 )
 def test_json_refuses(text: str) -> None:
     """What json.loads would let through is refused."""

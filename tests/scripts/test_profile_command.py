@@ -63,6 +63,13 @@ def test_a_preset_s_values_are_shown_as_such(brokerctl: Program) -> None:
         (("edit", "ci", "--set", "max_tl=5m"), "unknown key 'max_tl'"),
         (("edit", "ci", "--unset", "client_id"), "profile 'ci': client_id is missing"),
         (("edit", "ci", "--set", "client_secret=hunter2"), "--client-secret takes a reference"),
+        (("edit", "ci", "--set", "extra={ a = 1.5 }"), "'1.5' is of a kind that no key takes"),
+        (("edit", "ci", "--set", "extra={ a = 2026-01-05 }"), "'2026-01-05' is of a kind"),
+        (("edit", "ci", "--set", "owner=me\udcff"), "'me\\udcff' is not text in UTF-8"),
+        (
+            ("add", "x", "--issuer", "https://a.com", "--client-id", "\udcff"),
+            "'\\udcff' is not text",
+        ),
         (("edit", "ci"), "nothing to change"),
         (("show", "none"), "no profile 'none' (ci)"),
         (("remove", "none"), "no profile 'none' in this file"),

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from brokerctl.errors import UsageError
 from brokerctl.model import AccessToken, Profile
 from brokerctl.render import render
 from brokerctl.secret import Secret
@@ -13,7 +14,7 @@ from brokerctl.secret import Secret
 PROFILE = Profile(name="ci", issuer="https://issuer.example", flow="code", client_id="app")
 
 
-def line(value: str, form: str) -> str:
+def line(value: str, form: str, profile: Profile = PROFILE) -> str:
     """Return the line that is printed for a token."""
     answer = AccessToken(
         value=Secret(value),
@@ -27,7 +28,7 @@ def line(value: str, form: str) -> str:
         fingerprint="f",
         source="cache",
     )
-    return render(answer, PROFILE, form, 0).decode()
+    return render(answer, profile, form, 0).decode()
 
 
 def test_an_ordinary_token_is_not_quoted() -> None:
@@ -43,3 +44,14 @@ def test_an_evaluated_token_runs_nothing(value: str) -> None:
     script = f'{line(value, "env")}printf %s "$CI_TOKEN"'
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, value, "")
+
+
+@pytest.mark.parametrize("username", ["josé", "a b", "a\u00a0b", '"a"', "a\\", "#a"])
+def test_a_netrc_line_has_the_words_that_were_meant(username: str) -> None:
+    """A username that would be read as more, less or other words is refused, with its key named."""
+    profile = PROFILE.replace(hosts=("https://a.example",), username=username)
+    with pytest.raises(UsageError, match="no single word") as refused:
+        line("t", "netrc", profile)
+    assert "--set username=" in str(refused.value.hint)
+    plain = profile.replace(username="x-access-token")
+    assert line("t", "netrc", plain) == "machine a.example login x-access-token password t\n"

@@ -78,13 +78,13 @@ def render_key(key: str) -> str:
 
 
 def render_value(value: Any) -> str:  # noqa: ANN401 - what TOML holds
-    """Return a string, flag, number, list or table as TOML, on one line."""
+    """Return a string, flag, whole number, list or table as TOML, on one line; or UsageError."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return '"' + "".join(_escape(char) for char in value) + '"'
+        return '"' + "".join(_escape(char) for char in _checked(value)) + '"'
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(render_value(item) for item in value) + "]"
     if isinstance(value, dict):
@@ -92,7 +92,19 @@ def render_value(value: Any) -> str:  # noqa: ANN401 - what TOML holds
             f"{render_key(key)} = {render_value(item)}" for key, item in value.items()
         )
         return f"{{ {inner} }}" if inner else "{}"
-    raise TypeError(f"{type(value).__name__} has no TOML form")
+    raise UsageError(
+        f"'{value}' is of a kind that no key takes",
+        hint="write text, a whole number, true or false, a list or a table",
+    )
+
+
+def _checked(text: str) -> str:
+    """Return a text that can be written; half a character comes from a command line's bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text[:80]!a} is not text in UTF-8") from None
+    return text
 
 
 def _escape(char: str) -> str:
