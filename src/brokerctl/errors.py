@@ -52,6 +52,10 @@ class IssuerError(BrokerError):
     usual_hint = "run 'brokerctl doctor'"
 
 
+class UnsentError(IssuerError):
+    """There was no connection: nothing was sent, so no answer can have been lost."""
+
+
 class OAuthError(IssuerError):
     """An error response of the issuer (RFC 6749, section 5.2); `error` is its code, unverified.
 

@@ -13,7 +13,14 @@ import time
 from contextlib import contextmanager
 
 from brokerctl.broker import record_fields
-from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError, StoreError
+from brokerctl.errors import (
+    BrokerError,
+    IssuerError,
+    LoginNeededError,
+    OAuthError,
+    StoreError,
+    UnsentError,
+)
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.grants import find_flow
@@ -59,8 +66,9 @@ class Redeemer:
         except OAuthError as error:
             raise self._refused(order, locked, error) from error
         except IssuerError as error:
-            if locked.state.grant is None:
-                locked.withdraw()  # without a grant there is nothing that could be lost
+            is_unsent = isinstance(error, UnsentError) and not self._was_cut
+            if locked.state.grant is None or is_unsent:
+                locked.withdraw()  # nothing could be lost: no grant, or no connection at all
             self._remember(order, locked, error)
             raise
 
@@ -188,9 +196,8 @@ class Redeemer:
             try:
                 said = self.link.revoke(profile, token.value, "access_token", deadline)
             except BrokerError:
-                locked.enqueue(
-                    slots.queued(token, time.time(), _NOT_STORED)
-                )  # the disk may have it
+                # the disk may have it
+                locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))
                 raise
             fields = {"outcome": said.outcome, "reason": _NOT_STORED}
             self.log.append("token.revoked", record_fields(order, token) | fields, durable=True)

@@ -12,7 +12,7 @@ import pytest
 
 from brokerctl import policy
 from brokerctl.broker import Order, grant_key
-from brokerctl.errors import BrokerError, IssuerError, LoginNeededError
+from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError
 from brokerctl.issuing import IssuerLink
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.redeem import Redeemer
@@ -38,9 +38,9 @@ METADATA = {
 
 
 class Wire:
-    """Answers as it was told, in order; None breaks the connection."""
+    """Answers as it was told, in order; None breaks the connection, UNSENT makes none."""
 
-    def __init__(self, *answers: tuple[int, dict[str, Any]] | None) -> None:
+    def __init__(self, *answers: tuple[int, dict[str, Any]] | str | None) -> None:
         self.answers = list(answers)
 
     def send(self, request: HttpRequest, _deadline: float | None = None) -> HttpResponse:
@@ -50,6 +50,8 @@ class Wire:
             answer = self.answers.pop(0)
             if answer is None:
                 raise request.broke("the connection broke")
+            if isinstance(answer, str):
+                raise UnsentError(answer)
             status, body = answer
         now = time.time()
         data = json.dumps(body).encode()
@@ -72,6 +74,7 @@ class Log:
 
 
 INVALID = (400, {"error": "invalid_grant"})
+UNSENT = "issuer.example can't be reached"
 
 
 def _refresh(folder: str, wire: Wire) -> tuple[BrokerError, Log, Intent | None]:
@@ -131,3 +134,16 @@ def test_without_a_grant_there_is_nothing_to_explain(tmp_path: Path) -> None:
     error, _, intent = _redeem(str(tmp_path / "store"), wire, client)
     assert isinstance(error, IssuerError)
     assert intent is None
+
+
+@pytest.mark.parametrize(("answers", "is_kept"), [((UNSENT,), False), ((None, UNSENT), True)])
+def test_what_was_never_sent_needs_no_explanation(
+    tmp_path: Path, answers: tuple[str | None, ...], *, is_kept: bool
+) -> None:
+    """An issuer that could not be reached lost no answer; one that broke off before may have."""
+    error, _, intent = _refresh(str(tmp_path / "store"), Wire(*answers))
+    assert isinstance(error, UnsentError)
+    assert (intent is not None) is is_kept
+    later, _, _ = _redeem(str(tmp_path / "store"), Wire(INVALID), PROFILE)
+    assert isinstance(later, LoginNeededError)
+    assert ("cut off" in later.message) is is_kept

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import threading
 import time
@@ -20,7 +21,7 @@ import httpx2
 
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.effects.proxies import find_proxy
-from brokerctl.errors import IssuerError, UsageError
+from brokerctl.errors import IssuerError, UnsentError, UsageError
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -129,7 +130,7 @@ class Http:
                 body = await _read(response, url.host)
                 headers = _answered_headers(response, url.host)
         except httpx2.ConnectTimeout as error:
-            raise IssuerError(f"{_way(url, proxy)} can't be reached in time") from error
+            raise UnsentError(f"{_way(url, proxy)} can't be reached in time") from error
         except httpx2.ConnectError as error:
             raise _refused(error, request, _way(url, proxy)) from error
         except httpx2.ProxyError as error:
@@ -182,7 +183,7 @@ def make_context(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-class _NoConnectionError(IssuerError):
+class _NoConnectionError(UnsentError):
     """Nobody listens there."""
 
 
@@ -190,7 +191,7 @@ def _refused(error: httpx2.ConnectError, request: HttpRequest, host: str) -> Iss
     """Return what a connection that did not come about means."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return IssuerError(
+            return UnsentError(
                 f"the certificate of {host} is not valid: {cause.verify_message}",
                 hint="set ca_file in the profile, or SSL_CERT_FILE, if the CA is your own",
             )
@@ -198,7 +199,16 @@ def _refused(error: httpx2.ConnectError, request: HttpRequest, host: str) -> Iss
             return request.broke(f"the connection to {host} broke")
         if isinstance(cause, ssl.SSLError):
             return IssuerError(f"{host} does not speak TLS 1.2 or newer")
-    return _NoConnectionError(f"{host} can't be reached")
+    return _NoConnectionError(f"{host} can't be reached{_why(error)}")
+
+
+def _why(error: httpx2.ConnectError) -> str:
+    """Return what the system said, after a colon; nothing where it said nothing of use."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno is not None:
+            named = isinstance(cause, socket.gaierror)
+            return f": {'its name is not known' if named else os.strerror(cause.errno).lower()}"
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -209,7 +219,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _way(url: Url, proxy: str | None) -> str:
-    return url.host if proxy is None else f"{url.host} (through the proxy)"
+    host = url.origin.partition("://")[2]
+    return host if proxy is None else f"{host} (through the proxy)"
 
 
 def _target(url: Url) -> str:
