@@ -99,9 +99,10 @@ class OidcProvider:
         ready, _, _ = select.select([self._process.stdout], [], [], START_S)
         line = self._process.stdout.readline() if ready else b""
         if not line:
+            code = "it hangs" if not ready else f"exit code {self._process.wait()}"
             self.__exit__()
             with open(self._log, encoding="utf-8") as log_text:
-                message = f"oidc-provider did not start:\n{log_text.read()[-2000:]}"
+                message = f"oidc-provider did not start ({code}):\n{log_text.read()[-2000:]}"
             raise RuntimeError(message)
         said = json.loads(line)
         self.url = said["issuer"]

@@ -211,3 +211,11 @@ def require_root() -> None:
     """Skip where the test can't mount or become somebody else; CI runs as root."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+def require_mounts(machine: Machine, words: list[str]) -> None:
+    """Skip where root may not mount, as in a container or below a changed root."""
+    require_root()
+    probe = machine.under(words)
+    if probe.returncode:
+        pytest.skip(f"nothing can be mounted here: {probe.stderr.strip()}")

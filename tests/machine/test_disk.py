@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.machine.room import WITHOUT_RIGHTS, answers, refused, require_root
+from tests.machine.room import WITHOUT_RIGHTS, answers, refused, require_mounts
 from tests.program import require_tool
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ FRESH = ("get", "person", "--fresh")
 @pytest.fixture
 def small(machine: Machine) -> Iterator[Machine]:
     """Mount a disk of one megabyte where the state lies."""
-    require_root()
     state, copy = os.path.join(machine.home, "state"), os.path.join(machine.home, "copy")
     os.rename(state, copy)
     os.mkdir(state, 0o700)
@@ -123,11 +122,11 @@ def test_a_read_only_folder(machine: Machine, name: str) -> None:
 
 def test_a_read_only_disk(machine: Machine) -> None:
     """Mounted so: there is no record, so there is no token."""
-    require_root()
     answers(machine("get", "person"))
     state = os.path.join(machine.home, "state")
     script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
     wrapper = ["unshare", "--mount", "sh", "-c", script, state]
+    require_mounts(machine, [*wrapper, "true"])
     refused(machine.under(wrapper, "get", "person"), 7)
     refused(machine.under(wrapper, *FRESH), 6, 7)
     machine.works()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.machine.room import CONFIG, answers, behaves, refused, require_root, write_private
+from tests.machine.room import CONFIG, answers, behaves, refused, require_mounts, write_private
 from tests.program import require_tool
 
 if TYPE_CHECKING:
@@ -174,11 +174,8 @@ MOUNTS = {
 @pytest.mark.parametrize("name", MOUNTS)
 def test_a_bare_root(machine: Machine, name: str) -> None:
     """What is not there is not needed; the record says nothing where nothing is known."""
-    require_root()
     wrapper = ["unshare", "--mount", "sh", "-c", f'{MOUNTS[name]} && exec "$@"', "sh"]
-    probe = machine.under([*wrapper, "true"])
-    if probe.returncode:
-        pytest.skip(f"nothing can be mounted here: {probe.stderr.strip()}")
+    require_mounts(machine, [*wrapper, "true"])
     token = answers(machine.under(wrapper, *FRESH))
     answers(machine.under(wrapper, "get", "person"), token)
     words = ("exec", "-p", "person", "--", "sh", "-c", "echo $PERSON_TOKEN")

@@ -12,6 +12,7 @@ import typer
 
 from brokerctl import jsonlite, wire
 from brokerctl.audit import asking, show
+from brokerctl.cli import suggest
 from brokerctl.cli.app import make_app
 from brokerctl.cli.table import has_room, print_table
 from brokerctl.config.paths import is_passing
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_OnlyProfile = Annotated[
+    str | None,
+    typer.Option(metavar="PROFILE", help="Only this profile.", autocompletion=suggest.profiles),
+]
+_Event = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EVENT", help="Only this event, or its first part.", autocompletion=suggest.events
+    ),
+]
+_Session = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="Only this session.", autocompletion=suggest.sessions),
+]
 LATER = ("posture", "leaks", "report", "export", "checkpoint")
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
 
@@ -53,15 +68,19 @@ def _later(context: typer.Context) -> None:
 
 def log(
     *,
-    profile: Annotated[str | None, typer.Option(help="Only this profile.")] = None,
-    event: Annotated[str | None, typer.Option(help="Only this event, or its first part.")] = None,
-    since: Annotated[str | None, typer.Option(help="From this time, or so long ago: 2h.")] = None,
-    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
-    requester: Annotated[
-        str | None, typer.Option(help="By uid, pid, exe or tool: 'git', 'pid:42'.")
+    profile: _OnlyProfile = None,
+    event: _Event = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="From this time, or so long ago: 2h.")
     ] = None,
-    session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
-    limit: Annotated[int | None, typer.Option(min=0, help="The newest so many.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Before this time.")] = None,
+    requester: Annotated[
+        str | None, typer.Option(metavar="WHO", help="By uid, pid, exe or tool: 'git', 'pid:42'.")
+    ] = None,
+    session: _Session = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, metavar="COUNT", help="The newest so many.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     json: JSON = False,
 ) -> int:
@@ -160,7 +179,9 @@ def tokens(json: JSON = False) -> int:
 
 def repair(
     accept: Annotated[bool, typer.Option("--accept", help="Accept the problems found.")] = False,
-    reason: Annotated[str | None, typer.Option(help="Why; goes into the record.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why; goes into the record.")
+    ] = None,
     json: JSON = False,
 ) -> int:
     """Make a damaged log writable again.

@@ -18,11 +18,21 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     serve: Annotated[bool, Serve] = False,
-    host: Annotated[str, typer.Option(help="With --serve: a loopback address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="With --serve; 0: any.")] = 0,
-    access_ttl: Annotated[int, typer.Option(min=1, help="With --serve: seconds.")] = 3600,
-    interval: Annotated[int, typer.Option(min=0, help="With --serve: of device polls.")] = 5,
-    subject: Annotated[str, typer.Option(help="With --serve: who logs in.")] = "alice",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="With --serve: a loopback address.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="With --serve; 0: any.")
+    ] = 0,
+    access_ttl: Annotated[
+        int, typer.Option(min=1, metavar="SECONDS", help="With --serve: of tokens.")
+    ] = 3600,
+    interval: Annotated[
+        int, typer.Option(min=0, metavar="SECONDS", help="With --serve: between a device's polls.")
+    ] = 5,
+    subject: Annotated[
+        str, typer.Option(metavar="NAME", help="With --serve: who logs in.")
+    ] = "alice",
     auto_approve: Annotated[
         bool, typer.Option("--auto-approve", help="With --serve: ask nobody.")
     ] = False,

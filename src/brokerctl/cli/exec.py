@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from brokerctl import hot
+from brokerctl.cli import options
 from brokerctl.errors import UsageError
 from brokerctl.session import Ask, door
 from brokerctl.session.parse import parse_pairs
@@ -20,21 +21,16 @@ def register(app: typer.Typer) -> None:
 
 def exec_(
     context: typer.Context,
-    command: Annotated[list[str] | None, typer.Argument(help="The command and its words.")] = None,
-    profile: Annotated[
-        list[str] | None, typer.Option("--profile", "-p", help="A profile; repeat for more.")
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="The command and its words.")
     ] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=PROFILE", help="Its token in this variable.")
-    ] = None,
-    file: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=PROFILE", help="Its token in a private file, the path in NAME."),
-    ] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Narrow to this scope.")] = None,
-    ttl: Annotated[str | None, typer.Option(help="No longer than this: 15m, 1h.")] = None,
-    min_ttl: Annotated[str | None, typer.Option(help="At least this long left: 90s, 5m.")] = None,
-    purpose: Annotated[str | None, typer.Option(help="Why; goes into the record.")] = None,
+    profile: options.Profiles = None,
+    env: options.Variables = None,
+    file: options.Files = None,
+    scope: options.Scopes = None,
+    ttl: options.Ttl = None,
+    min_ttl: options.MinTtl = None,
+    purpose: options.Purpose = None,
     revoke: Annotated[
         bool | None,
         typer.Option("--revoke/--keep", help="Tokens of its own, ended with it; or shared ones."),
@@ -60,22 +56,11 @@ def exec_(
         env=parse_pairs("--env", {"--env": env or []}),
         files=parse_pairs("--file", {"--file": file or []}),
         scopes=hot.split_scopes(scope) if scope else None,
-        ttl_s=_seconds(ttl),
-        min_ttl_s=_seconds(min_ttl),
+        ttl_s=options.seconds(ttl),
+        min_ttl_s=options.seconds(min_ttl),
         purpose=purpose,
         is_own=revoke,
         is_clean=clean_env,
         is_masked=mask,
     )
     return door.run_ask(ask, os.environ, context.obj)
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    seconds = hot.parse_duration(text)
-    if seconds is None:
-        raise UsageError(
-            f"'{text}' is not a duration", hint="an integer and one of s m h d: 90s, 5m"
-        )
-    return seconds

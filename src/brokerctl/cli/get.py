@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from brokerctl import hot, wire
+from brokerctl.cli import options
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import LoginNeededError, UsageError
 from brokerctl.render import FORMATS
@@ -19,21 +20,21 @@ def register(app: typer.Typer) -> None:
 
 
 def get(
-    profile: Annotated[str | None, typer.Argument(help="The profile's name.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Narrow to this scope.")] = None,
-    resource: Annotated[list[str] | None, typer.Option(help="Narrow to this resource.")] = None,
-    subject: Annotated[str | None, typer.Option(help="On whose behalf.")] = None,
-    min_ttl: Annotated[str | None, typer.Option(help="At least this long left: 90s, 5m.")] = None,
+    profile: options.AnyProfile = None,
+    scope: options.Scopes = None,
+    resource: options.Resources = None,
+    subject: Annotated[str | None, typer.Option(metavar="NAME", help="On whose behalf.")] = None,
+    min_ttl: options.MinTtl = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Issued after this command began.")
     ] = False,
-    purpose: Annotated[str | None, typer.Option(help="Why; goes into the record.")] = None,
-    for_url: Annotated[str | None, typer.Option("--for", help="Pick the profile by URL.")] = None,
-    login: Annotated[bool, typer.Option("--login", help="Log in first if needed.")] = False,
-    form: Annotated[
-        str | None, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
+    purpose: options.Purpose = None,
+    for_url: Annotated[
+        str | None, typer.Option("--for", metavar="URL", help="Pick the profile by URL.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    login: Annotated[bool, typer.Option("--login", help="Log in first if needed.")] = False,
+    form: options.Format = None,
+    json: options.Json = False,
 ) -> int:
     """Print one short-lived token, from the store or the issuer.
 
@@ -43,17 +44,17 @@ def get(
       brokerctl get --for https://gitlab.example.com/api --json
     """
     name = _profile(profile, for_url)
-    options = hot.GetOptions(name)
-    options.scopes = hot.split_scopes(scope) if scope else None
-    options.resource = tuple(sorted(set(resource))) if resource else None
-    options.subject = subject
-    options.min_ttl_s = _duration(min_ttl)
-    options.purpose = purpose
-    options.is_fresh = fresh
-    options.form = _form(form, is_json=json)
+    asked = hot.GetOptions(name)
+    asked.scopes = hot.split_scopes(scope) if scope else None
+    asked.resource = tuple(sorted(set(resource))) if resource else None
+    asked.subject = subject
+    asked.min_ttl_s = options.seconds(min_ttl)
+    asked.purpose = purpose
+    asked.is_fresh = fresh
+    asked.form = _form(form, is_json=json)
     if login:
-        _login_if_needed(options)
-    return wire.run_get(options, os.environ)
+        _login_if_needed(asked)
+    return wire.run_get(asked, os.environ)
 
 
 def _profile(given: str | None, for_url: str | None) -> str:
@@ -79,26 +80,15 @@ def _form(given: str | None, *, is_json: bool) -> str:
     return form
 
 
-def _duration(text: str | None) -> float | None:
-    if text is None:
-        return None
-    seconds = hot.parse_duration(text)
-    if seconds is None:
-        raise UsageError(
-            f"'{text}' is not a duration", hint="an integer and one of s m h d: 90s, 5m"
-        )
-    return seconds
-
-
-def _login_if_needed(options: hot.GetOptions) -> None:
+def _login_if_needed(asked: hot.GetOptions) -> None:
     """Log in where a person is needed and there: a terminal and `--login` (contract, section 1)."""
     from brokerctl.cli.login import login_interactively
     from brokerctl.effects.terminal import is_interactive
 
     house = wire.open_house(os.environ, may_pass=True)
     try:
-        house.broker.get(wire.make_request(options, os.environ))
+        house.broker.get(wire.make_request(asked, os.environ))
     except LoginNeededError:
         if not is_interactive():
             raise
-        login_interactively(house, options.profile, options.subject)
+        login_interactively(house, asked.profile, asked.subject)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl import freshness, hot, jsonlite, wire
+from brokerctl.cli import suggest
 from brokerctl.cli.login_steps import Wishes, log_in, name_for_url, with_preset
 from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.text import safe
@@ -16,6 +17,30 @@ if TYPE_CHECKING:
     from brokerctl.login import LoggedIn
     from brokerctl.wire import House
 
+_Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PROFILE|URL",
+        help="A profile, or an issuer's URL.",
+        autocompletion=suggest.profiles,
+    ),
+]
+_Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, metavar="PORT", help="Listen on this loopback port."),
+]
+_Secret = Annotated[
+    str | None, typer.Option(metavar="REFERENCE", help="With a URL: env:NAME, file:PATH, ….")
+]
+_Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SCOPE",
+        help="Ask for this scope alone; repeat for more.",
+        autocompletion=suggest.scopes,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -23,23 +48,25 @@ def register(app: typer.Typer) -> None:
 
 
 def login(
-    target: Annotated[
-        str | None, typer.Argument(metavar="PROFILE|URL", help="A profile, or an issuer's URL.")
+    target: _Target = None,
+    flow: Annotated[
+        str | None, typer.Option(metavar="FLOW", help="code or device; else the profile's.")
     ] = None,
-    flow: Annotated[str | None, typer.Option(help="code or device; else the profile's.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Listen on this loopback port.")
-    ] = None,
+    port: _Port = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, open nothing.")
     ] = False,
-    subject: Annotated[str | None, typer.Option(help="A label of yours for who logs in.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Ask for this scope alone.")] = None,
-    profile: Annotated[str | None, typer.Option(help="With a URL: the new profile's name.")] = None,
-    client_id: Annotated[str | None, typer.Option(help="With a URL: the client's id.")] = None,
-    client_secret: Annotated[
-        str | None, typer.Option(metavar="REFERENCE", help="With a URL: env:NAME, file:PATH, ….")
+    subject: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A label of yours for who logs in.")
     ] = None,
+    scope: _Scopes = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With a URL: the new profile's name.")
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="With a URL: the client's id.")
+    ] = None,
+    client_secret: _Secret = None,
     force: Annotated[bool, typer.Option("--force", help="Even as somebody else.")] = False,
     acr: Annotated[str | None, typer.Option(hidden=True)] = None,
     ci: Annotated[bool, typer.Option("--ci", hidden=True)] = False,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from brokerctl.cli import options
+
 if TYPE_CHECKING:
     from brokerctl.config.compile import Compiled
 
-_Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile's name.")]
+_NEW = typer.Argument(metavar="NAME", help="The profile's name.")
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any key of a profile.")
@@ -38,15 +40,25 @@ def register(app: typer.Typer) -> None:
 
 
 def add(
-    name: _Name,
-    preset: Annotated[str | None, typer.Option(help="github, gitlab or generic.")] = None,
-    issuer: Annotated[str | None, typer.Option(help="The issuer's URL, as it is.")] = None,
-    flow: Annotated[str | None, typer.Option(help="code, device or client_credentials.")] = None,
-    client_id: Annotated[str | None, typer.Option(help="What the issuer calls this app.")] = None,
+    name: Annotated[str, _NEW],
+    preset: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="github, gitlab or generic.")
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="URL", help="The issuer's URL, as it is.")
+    ] = None,
+    flow: Annotated[
+        str | None, typer.Option(metavar="FLOW", help="code, device or client_credentials.")
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="What the issuer calls this app.")
+    ] = None,
     client_secret: Annotated[
         str | None, typer.Option(metavar="REFERENCE", help="env:X, file:P, store:NAME, …")
     ] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeatable.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="SCOPE", help="A scope; repeat for more.")
+    ] = None,
     settings: _Set = None,
 ) -> None:
     """Add a profile; on a terminal what is missing is asked.
@@ -110,7 +122,7 @@ def show_all(json: _Json = False) -> None:
         _note("no profiles yet; run 'brokerctl profile add NAME'")
 
 
-def show(name: _Name, json: _Json = False) -> None:
+def show(name: options.AProfile, json: _Json = False) -> None:
     """Show a profile as it is in force, and where each value came from."""
     from brokerctl.config import showing
     from brokerctl.text import safe
@@ -129,7 +141,7 @@ def show(name: _Name, json: _Json = False) -> None:
 
 
 def edit(
-    name: _Name,
+    name: options.AProfile,
     settings: _Set = None,
     unset: Annotated[
         list[str] | None, typer.Option("--unset", metavar="KEY", help="Remove a key.")
@@ -153,7 +165,7 @@ def edit(
     _note(f"changed profile '{name}' in {safe(path)}")
 
 
-def remove(name: _Name) -> None:
+def remove(name: options.AProfile) -> None:
     """Remove a profile from your configuration; its grants stay until they are revoked."""
     from brokerctl.config.edit import remove_profile
     from brokerctl.config.userfile import change_user_file

@@ -9,6 +9,7 @@ import typer
 
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import find_profile
+from brokerctl.cli import options
 from brokerctl.cli.tend import tend
 from brokerctl.errors import UsageError
 from brokerctl.revoking import Ending, keys_of
@@ -22,9 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 def revoke(
-    profile: Annotated[str | None, typer.Argument(help="The profile's name.")] = None,
+    profile: options.AnyProfile = None,
     everything: Annotated[bool, typer.Option("--all", help="Every grant and token held.")] = False,
-    subject: Annotated[str | None, typer.Option(help="Only this subject's.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this subject's.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Prove it by introspection, where there is one.")
     ] = False,

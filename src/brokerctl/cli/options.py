@@ -1,0 +1,92 @@
+"""Options that several commands have: one form, one help line, one way to complete them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from brokerctl import hot
+from brokerctl.cli import suggest
+from brokerctl.errors import UsageError
+from brokerctl.render import FORMATS
+
+AnyProfile = Annotated[
+    str | None,
+    typer.Argument(metavar="PROFILE", help="The profile's name.", autocompletion=suggest.profiles),
+]
+AProfile = Annotated[
+    str,
+    typer.Argument(metavar="PROFILE", help="The profile's name.", autocompletion=suggest.profiles),
+]
+Profiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile",
+        "-p",
+        metavar="PROFILE",
+        help="A profile; repeat for more.",
+        autocompletion=suggest.profiles,
+    ),
+]
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        help="Narrow to this scope; repeat for more.",
+        autocompletion=suggest.scopes,
+    ),
+]
+Resources = Annotated[
+    list[str] | None,
+    typer.Option("--resource", metavar="URL", help="Narrow to this resource; repeat for more."),
+]
+MinTtl = Annotated[
+    str | None,
+    typer.Option("--min-ttl", metavar="DURATION", help="At least this long left: 90s, 5m."),
+]
+Ttl = Annotated[
+    str | None, typer.Option("--ttl", metavar="DURATION", help="No longer than this: 15m, 1h.")
+]
+Purpose = Annotated[
+    str | None, typer.Option("--purpose", metavar="TEXT", help="Why; goes into the record.")
+]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        metavar="NAME=PROFILE",
+        help="Its token in this variable.",
+        autocompletion=suggest.pairs,
+    ),
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--file",
+        metavar="NAME=PROFILE",
+        help="Its token in a private file, the path in NAME.",
+        autocompletion=suggest.pairs,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"One of {', '.join(FORMATS)}.",
+        autocompletion=suggest.formats,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def seconds(text: str | None) -> float | None:
+    """Return the seconds of an option that is a duration, or raise UsageError."""
+    found = None if text is None else hot.parse_duration(text)
+    if text is not None and found is None:
+        raise UsageError(
+            f"'{text}' is not a duration", hint="an integer and one of s m h d: 90s, 5m"
+        )
+    return found
