@@ -51,6 +51,7 @@ def refused(user: str, **layers: str) -> UsageError:
         ("[audit]\nrotate = 5\n", "2:1: rotate: must be a string", None),
         ("[profile.'Ä']\n", "1:1: Ä: 'Ä' can't be a name", None),
         ("[profile.x]\nflow = 'code'\n", "1:1: profile 'x': issuer is missing", None),
+        ("# empty\n[profile.x]\n", "2:1: profile 'x': issuer is missing", None),
         (GOOD + "scopes = 'a b'\n", "5:1: scopes: must be a list of strings", None),
         (GOOD + "scopes = ['a b']\n", "5:1: scopes: 'a b' is not one scope", None),
         (GOOD + "resource = ['/x']\n", "5:1: resource: '/x' is not an absolute URI", None),

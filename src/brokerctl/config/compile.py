@@ -37,6 +37,7 @@ def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
     """Return the plan and the origins of its values."""
     found: dict[str, dict[str, Setting]] = {}
     general: dict[str, Any] = {}
+    places: dict[str, Source] = {}
     project: Source | None = None
     for layer in layers.files:
         source = parse_layer(layer)
@@ -48,8 +49,11 @@ def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
         check_keys(source, (), fields.SETTINGS | {"profile": {}}, fields.LATER_TOP)
         for name, settings in _read_profiles(source).items():
             found.setdefault(name, {}).update(settings)
+            places[name] = source
         general.update(_read_settings(source))
     for name, settings in found.items():
+        if not settings:  # an empty table: no key of it tells where it stands
+            raise places[name].error(("profile", name), f"profile '{name}': issuer is missing")
         _apply_preset(name, settings)
     profiles = {name: _build(name, settings, environ) for name, settings in found.items()}
     plan = Plan(profiles=profiles, **general)

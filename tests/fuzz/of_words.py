@@ -1,0 +1,175 @@
+"""What is typed and printed: command lines, JSON, masked streams, tokens in every form."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from brokerctl import jsonlite
+from brokerctl.errors import UsageError
+from brokerctl.hot import parse_get
+from brokerctl.model import AccessToken, Profile
+from brokerctl.render import FORMATS, render
+from brokerctl.secret import Secret
+from brokerctl.session.environment import plan_variables
+from brokerctl.session.forms import forms_of
+from brokerctl.session.masking import Masker
+from brokerctl.session.parse import parse_exec
+from brokerctl.text import safe, shell_word
+from tests.fuzz.driving import NESTED, ODD_BYTES, Target, bent
+from tests.fuzz.of_config import HOME, USER, write
+from tests.program import PROGRAM, clean_env
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROFILE = Profile(name="p", issuer="https://i.example", flow="code", client_id="c")
+ODD_WORDS = ODD_BYTES.map(lambda data: data[:9000].decode("utf-8", "surrogateescape"))
+TEXT = st.text(max_size=12) | ODD_WORDS
+GET = ("--scope", "--resource", "--subject", "--min-ttl", "--purpose", "--format", "--fresh")
+EXEC = ("-p", "--profile", "--env", "--file", "--ttl", "--revoke", "--keep", "--mask", "--no-mask")
+OPTIONS = (*GET, *EXEC, "--json", "--", "p", "p=", "A=p", "A=p=", "=p", "1h", "true", "json")
+WORDS = st.lists(st.sampled_from(OPTIONS) | st.sampled_from(OPTIONS).map("{}=p".format) | TEXT)
+
+
+def read_words(words: list[str]) -> None:
+    """Read words by both written grammars; what is read leads to variables or to a refusal."""
+    parse_get(words, None)
+    parse_get(words, "p")
+    ask = parse_exec(words)
+    if ask is not None:
+        assert list(ask.command) == words[words.index("--") + 1 :]
+        plan_variables(ask, {"p": PROFILE, "true": PROFILE.replace(name="true")}, "p")
+
+
+def read_json(data: bytes) -> None:
+    """Read JSON; what passes is what the standard library reads, and is written as such."""
+    value = jsonlite.loads(data)
+    try:
+        text = jsonlite.dumps(value)
+    except RecursionError:
+        return  # read at the very edge of what may be nested
+    assert json.loads(text) == value
+
+
+def mask(data: tuple[str, Sequence[bytes], Sequence[bool]]) -> None:
+    """Mask a stream that holds a secret, however it is cut and paused."""
+    secret, pieces, pauses = data
+    raw = secret.encode("utf-8", "surrogateescape")
+    masker = Masker(forms_of(secret))
+    out = b""
+    for piece, pause in zip((*pieces, raw, *pieces), (*pauses, False, *pauses), strict=False):
+        out += masker.feed(piece)
+        out += masker.settle() if pause else b""
+    out += masker.rest()
+    assert not masker.is_holding
+    assert len(raw) <= 3 or raw not in out.replace(b"****", b"\0")
+
+
+def show(data: tuple[str, int]) -> None:
+    """Make text safe to show, and one word for a shell."""
+    text, limit = data
+    shown = safe(text, limit)
+    assert len(shown) <= limit
+    assert shown.isprintable()
+    if "\0" not in text:
+        assert shlex.split(shell_word(text)) == [text]
+
+
+def print_token(data: tuple[str, dict[str, Any], float]) -> None:
+    """Print a token in every form: one line of ASCII, or a refusal."""
+    value, fields, until = data
+    token = AccessToken(
+        value=Secret(value),
+        token_type="Bearer",
+        expires_at=until,
+        scopes=("a",),
+        profile="p",
+        issuer=PROFILE.issuer,
+        subject=fields.get("subject"),
+        resource=(),
+        fingerprint="f",
+        source="cache",
+    )
+    for form in FORMATS:
+        try:
+            line = render(token, PROFILE.replace(**fields), form, 1.5e9)
+        except UsageError:
+            assert form == "netrc"
+        else:
+            assert line.isascii()
+            assert line.count(b"\n") == 1 or form == "netrc"
+
+
+def run_program(words: list[str]) -> None:
+    """Run the program itself: no words make it end as if it had a bug, or print a traceback."""
+    config = write("program.toml", USER)
+    env = clean_env(HOME, ci=True, BROKERCTL_CONFIG=config, BROKERCTL_HOME=f"{HOME}/state")
+    if any("\0" in word for word in words):
+        return  # no command line can hold one
+    done = subprocess.run(
+        [PROGRAM, *words],
+        env=env | {"BROKERCTL_KEEPER": "file"},
+        cwd=HOME,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in {0, 2, 3, 4, 5, 6, 7, 8, 9}, (done.returncode, done.stderr)
+    assert b"Traceback" not in done.stderr
+    assert b"this is a bug" not in done.stderr
+
+
+COMMANDS = st.sampled_from(
+    [
+        *("get hub.1", "status", "audit log", "audit verify", "audit tokens", "profile list"),
+        *("profile show hub.1", "profile edit hub.1", "profile remove hub.1", "profile add x"),
+        *("store check", "trust --list", "trust", "revoke hub.1", "get", "profile", "", "help"),
+        *("exec -p hub.1 -- true", "exec", "lock", "store gc", "profile schema", "profile secret"),
+    ]
+).map(str.split)
+PROGRAM_OPTIONS = st.sampled_from(
+    [
+        *("--json", "--set", "--unset", "--since", "--until", "--event", "--limit", "--issuer"),
+        *("--client-id", "--scope", "--client-secret", "--preset", "--flow", "--help", "--yes"),
+        *("--min-ttl", "--format", "--subject", "--purpose", "--for", "--session", "--requester"),
+        *("owner=x", "scopes=[1.5]", "extra={ a = 1 }", "env:X", "https://a.example", "2h", "-1"),
+    ]
+)
+TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
+HOLDERS = st.fixed_dictionaries(
+    {
+        "username": st.none() | st.text(max_size=9),
+        "hosts": st.sampled_from([(), ("https://a.example",), ("https://*.a.example/x",)]),
+        "env": st.none() | st.just("X_TOKEN"),
+        "subject": st.none() | st.text(max_size=9),
+    }
+)
+SECRETS = st.text('abcXYZ01-._~+/= "\\é\udcff', min_size=4, max_size=30)
+PIECES = st.lists(st.binary(max_size=9) | st.sampled_from([b"ab", b"abcX", b"%2F"]), max_size=6)
+TARGETS: dict[str, Target] = {
+    "written grammars": Target(WORDS, read_words),
+    "JSON": Target(
+        bent({"a": [1, 2.5, None, {"b": "\u00e9\ud83d\ude00"}]}) | NESTED, read_json, (ValueError,)
+    ),
+    "masked streams": Target(
+        st.tuples(SECRETS, PIECES, st.lists(st.booleans(), min_size=6, max_size=6)), mask
+    ),
+    "text to show": Target(st.tuples(TEXT | st.text(max_size=300), st.integers(0, 300)), show),
+    "printed tokens": Target(
+        st.tuples(TOKENS, HOLDERS, st.floats(0, 4e9, allow_nan=False)), print_token
+    ),
+    "command lines": Target(
+        st.builds(
+            lambda command, rest: command + rest,
+            COMMANDS,
+            st.lists(PROGRAM_OPTIONS | TEXT, max_size=4),
+        ),
+        run_program,
+    ),
+}
