@@ -39,6 +39,7 @@ class Pump(threading.Thread):
         self._target = target
         self._wake = wake  # readable when the child has ended
         self._masker = Masker(forms)
+        self._read = _read if os.get_blocking(source) else _read_pieces
         self._is_ending = False
 
     def run(self) -> None:
@@ -69,7 +70,7 @@ class Pump(threading.Thread):
             poll.unregister(self._wake)
         if self._source not in ready:
             return True
-        data = _read(self._source)
+        data = self._read(self._source)
         self._show(self._masker.feed(data))
         return bool(data)
 
@@ -78,14 +79,17 @@ class Pump(threading.Thread):
 
 
 def _read(fd: int) -> bytes:
-    """Return what is there: a pipe's in one piece, a terminal's in the many that it comes in."""
+    """Return what is there: a pipe's comes in one piece."""
+    return os.read(fd, _CHUNK_BYTES)
+
+
+def _read_pieces(fd: int) -> bytes:
+    """Return what is there: a terminal's comes in many pieces of at most a page."""
     pieces, size = [], 0
     try:
         while size < _CHUNK_BYTES // 4 and (piece := os.read(fd, _CHUNK_BYTES)):
             pieces.append(piece)
             size += len(piece)
-            if os.get_blocking(fd):
-                break
     except BlockingIOError:
         pass
     except OSError as error:
