@@ -59,6 +59,9 @@ class LockedGrant:
         earlier = self.state.earlier_intent  # before it is replaced
         self._disk.probe(GRANT, self._name)
         self._disk.place(TOKEN, f"{self._name}/")  # the folder must be there when we come back
+        if intent.kind == "refresh" and intent.fingerprint is not None:
+            # A login that was cut off queued it. Once redeemed, its revocation could end its heir.
+            self.dequeue(intent.fingerprint)
         self._disk.write(INTENT, self._name, codec.render(intent))
         self.state = self.state.changed(intent=intent, earlier_intent=earlier)
 
