@@ -11,8 +11,6 @@ import shutil
 import tempfile
 from typing import Any
 
-from hypothesis import strategies as st
-
 from brokerctl.audit import show
 from brokerctl.audit.query import Match, find_records, parse_moment
 from brokerctl.audit.record import MAX_BYTES, START_OF_CHAIN, close_line, find_head, render_body
@@ -20,7 +18,8 @@ from brokerctl.audit.repeats import read_counters
 from brokerctl.errors import AuditError
 from brokerctl.jsonlite import dumps
 from tests.audit_log import RING, SMALL, START, SmallLog
-from tests.fuzz.driving import ODD_VALUES, Target, bent, mutated
+from tests.fuzz import driving as some
+from tests.fuzz.driving import Target, bent, mutated
 
 PATH = pathlib.Path(tempfile.mkdtemp(prefix="fuzz-"))
 atexit.register(shutil.rmtree, PATH, ignore_errors=True)
@@ -118,19 +117,31 @@ RECORD = {
     "prev": "0" * 64,
     "mac": "0" * 64,
 }
-MOMENTS = mutated(
-    [b"2026-11-23", b"2026-11-23T09:00:00Z", b"0001-01-01T00:00:00+14:00", b"999999999d", b"2h"],
-    (b"9999-12-31T23:59:59.999999-23:59", b"-W01", b"+23:59", b"T24", b"0001"),
-).map(lambda data: data.decode("utf-8", "surrogateescape"))
-# No field of ours is a number out of range: what an issuer says of times is cut to a year.
-FINITE = ODD_VALUES.filter(lambda value: not isinstance(value, float) or math.isfinite(value))
-FIELDS = st.dictionaries(
-    st.text(max_size=9).map("x".__add__),
-    FINITE | st.lists(FINITE, max_size=3) | st.dictionaries(st.text(), FINITE),
-    max_size=6,
+MOMENTS = some.mapped(
+    mutated(
+        [
+            b"2026-11-23",
+            b"2026-11-23T09:00:00Z",
+            b"0001-01-01T00:00:00+14:00",
+            b"999999999d",
+            b"2h",
+        ],
+        (b"9999-12-31T23:59:59.999999-23:59", b"-W01", b"+23:59", b"T24", b"0001"),
+    ),
+    some.as_text,
 )
+
+
+def finite(value: object) -> object:
+    """Return a value that a field of ours can have: times that issuers say are cut to a year."""
+    return 1.5 if isinstance(value, float) and not math.isfinite(value) else value
+
+
+FINITE = some.mapped(some.odd_value, finite)
+INNER = some.one_of(FINITE, some.lists(FINITE, 3), some.table(some.any_text, FINITE, 4))
+FIELDS = some.table(some.mapped(some.any_text, "x".__add__), INNER, 6)
 TARGETS: dict[str, Target] = {
-    "damaged logs": Target(st.tuples(mutated([CLOSED], WORDS), mutated([OPEN], WORDS)), judge),
+    "damaged logs": Target(some.tuples(mutated([CLOSED], WORDS), mutated([OPEN], WORDS)), judge),
     "fields of records": Target(bent(RECORD), show_fields),
     "counters": Target(
         mutated([b"1 7 1795476591250000 2 " + b"0" * 64 + b" " + b"0" * 64 + b"\n"]),

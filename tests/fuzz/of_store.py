@@ -6,8 +6,6 @@ import json
 import os
 from typing import Any
 
-from hypothesis import strategies as st
-
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys import kdf, pin, ring
 from brokerctl.keys.making import new_ring, render_ring, seal_ring
@@ -17,7 +15,8 @@ from brokerctl.store.current import parse_current
 from brokerctl.store.envelope import KIND_NAMES, TOKEN, open_entry
 from brokerctl.store.locks import held_by, parse_holder
 from brokerctl.system import SYSTEM
-from tests.fuzz.driving import NESTED, ODD_BYTES, Target, bent, mutated
+from tests.fuzz import driving as some
+from tests.fuzz.driving import Target, bent, mutated
 from tests.vectors.make_store_vectors import FOLDER, PAYLOADS
 from tests.vectors.test_store_vectors import Ring, read_vector
 
@@ -109,32 +108,40 @@ LEFT = Session(id="1f", pid=1, started="5", boot="b", pid_space="p", host="h", a
 TAR = archive._tar([("about", b"{}"), (f"grant/{'6' * 64}", PAYLOADS[1])])  # noqa: SLF001 - as above
 ARCHIVE = archive._seal(TAR, WRAPPING, PARAMETERS)  # noqa: SLF001 - as above
 HEADER, _, STREAM = ARCHIVE.partition(b"\n")
-BENT_HEADERS = bent(json.loads(HEADER)).map(lambda head: head + b"\n" + STREAM)
+BENT_HEADERS = some.mapped(bent(json.loads(HEADER)), lambda head: head + b"\n" + STREAM)
 TARGETS: dict[str, Target] = {
     "entries": Target(
-        st.sampled_from(sorted(GOOD)).flatmap(
-            lambda kind: st.tuples(st.just(kind), mutated([GOOD[kind][1]], (b"BKR1", b"BKR2")))
+        some.one_of(
+            *(
+                some.tuples(some.among([kind]), mutated([entry], (b"BKR1", b"BKR2")))
+                for kind, (_, entry) in GOOD.items()
+            )
         ),
         open_one,
     ),
     "opened entries": Target(
-        st.sampled_from(sorted(PAYLOADS)).flatmap(
-            lambda kind: st.tuples(st.just(kind), bent(json.loads(PAYLOADS[kind])) | NESTED)
+        some.one_of(
+            *(
+                some.tuples(
+                    some.among([kind]), some.one_of(*[bent(json.loads(data))] * 9, some.nested)
+                )
+                for kind, data in PAYLOADS.items()
+            )
         ),
         read_value,
     ),
     "sealed key rings": Target(mutated([SEALED], (b"BKRK", b"\x02")), open_ring),
     "opened key rings": Target(bent(json.loads(render_ring(KEYS))), ring.parse_ring),
     "wrapping keys": Target(
-        mutated([b"A" * 43, b"-_" * 21 + b"A="]).map(lambda data: data.decode("latin-1")),
+        some.mapped(mutated([b"A" * 43, b"-_" * 21 + b"A="]), some.as_text),
         ring.parse_key,
         (ValueError,),
     ),
-    "keeper.json": Target(bent(PIN, {**PIN, "previous": PIN}) | NESTED, read_pin),
+    "keeper.json": Target(some.one_of(bent(PIN, {**PIN, "previous": PIN}), some.nested), read_pin),
     "lock files": Target(
-        bent(HOLDER).map(lambda data: b"%020d\n%b" % (7, data)) | ODD_BYTES, read_lock
+        some.mapped(bent(HOLDER), lambda data: b"%020d\n%b" % (7, data)), read_lock
     ),
     "sessions": Target(bent(json.loads(render_session(LEFT))), read_session),
-    "archives": Target(mutated([ARCHIVE]) | BENT_HEADERS, read_archive),
+    "archives": Target(some.one_of(mutated([ARCHIVE]), BENT_HEADERS), read_archive),
     "archives' insides": Target(mutated([TAR]), read_members),
 }

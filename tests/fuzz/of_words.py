@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
-
-from hypothesis import strategies as st
 
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
@@ -20,7 +19,8 @@ from brokerctl.session.forms import forms_of
 from brokerctl.session.masking import Masker
 from brokerctl.session.parse import parse_exec
 from brokerctl.text import safe, shell_word
-from tests.fuzz.driving import NESTED, ODD_BYTES, Target, bent
+from tests.fuzz import driving as some
+from tests.fuzz.driving import Target, bent
 from tests.fuzz.of_config import HOME, USER, write
 from tests.program import PROGRAM, clean_env
 
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROFILE = Profile(name="p", issuer="https://i.example", flow="code", client_id="c")
-ODD_WORDS = ODD_BYTES.map(lambda data: data[:9000].decode("utf-8", "surrogateescape"))
-TEXT = st.text(max_size=12) | ODD_WORDS
+ODD_WORDS = some.mapped(some.odd_bytes, lambda data: some.as_text(data[:9000]))
+TEXT = some.one_of(some.any_text, ODD_WORDS)
 GET = ("--scope", "--resource", "--subject", "--min-ttl", "--purpose", "--format", "--fresh")
 EXEC = ("-p", "--profile", "--env", "--file", "--ttl", "--revoke", "--keep", "--mask", "--no-mask")
 OPTIONS = (*GET, *EXEC, "--json", "--", "p", "p=", "A=p", "A=p=", "=p", "1h", "true", "json")
-WORDS = st.lists(st.sampled_from(OPTIONS) | st.sampled_from(OPTIONS).map("{}=p".format) | TEXT)
+KNOWN = some.among(OPTIONS)
+WORDS = some.lists(some.one_of(KNOWN, KNOWN, some.mapped(KNOWN, "{}=p".format), TEXT), 12)
 
 
 def read_words(words: list[str]) -> None:
@@ -62,7 +63,9 @@ def mask(data: tuple[str, Sequence[bytes], Sequence[bool]]) -> None:
     raw = secret.encode("utf-8", "surrogateescape")
     masker = Masker(forms_of(secret))
     out = b""
-    for piece, pause in zip((*pieces, raw, *pieces), (*pauses, False, *pauses), strict=False):
+    for piece, pause in itertools.zip_longest(
+        (*pieces, raw, *pieces), pauses[: 2 * len(pieces) + 1]
+    ):
         out += masker.feed(piece)
         out += masker.settle() if pause else b""
     out += masker.rest()
@@ -76,7 +79,7 @@ def show(data: tuple[str, int]) -> None:
     shown = safe(text, limit)
     assert len(shown) <= limit
     assert shown.isprintable()
-    if "\0" not in text:
+    if not {"\0", "$", "`"} & {*text}:  # which Python's own reader takes for no escape
         assert shlex.split(shell_word(text)) == [text]
 
 
@@ -105,8 +108,9 @@ def print_token(data: tuple[str, dict[str, Any], float]) -> None:
             assert line.count(b"\n") == 1 or form == "netrc"
 
 
-def run_program(words: list[str]) -> None:
+def run_program(data: tuple[str, list[str]]) -> None:
     """Run the program itself: no words make it end as if it had a bug, or print a traceback."""
+    words = [*data[0].split(), *data[1]]
     config = write("program.toml", USER)
     env = clean_env(HOME, ci=True, BROKERCTL_CONFIG=config, BROKERCTL_HOME=f"{HOME}/state")
     if any("\0" in word for word in words):
@@ -125,15 +129,15 @@ def run_program(words: list[str]) -> None:
     assert b"this is a bug" not in done.stderr
 
 
-COMMANDS = st.sampled_from(
+COMMANDS = some.among(
     [
         *("get hub.1", "status", "audit log", "audit verify", "audit tokens", "profile list"),
         *("profile show hub.1", "profile edit hub.1", "profile remove hub.1", "profile add x"),
         *("store check", "trust --list", "trust", "revoke hub.1", "get", "profile", "", "help"),
         *("exec -p hub.1 -- true", "exec", "lock", "store gc", "profile schema", "profile secret"),
     ]
-).map(str.split)
-PROGRAM_OPTIONS = st.sampled_from(
+)
+PROGRAM_OPTIONS = some.among(
     [
         *("--json", "--set", "--unset", "--since", "--until", "--event", "--limit", "--issuer"),
         *("--client-id", "--scope", "--client-secret", "--preset", "--flow", "--help", "--yes"),
@@ -141,35 +145,30 @@ PROGRAM_OPTIONS = st.sampled_from(
         *("owner=x", "scopes=[1.5]", "extra={ a = 1 }", "env:X", "https://a.example", "2h", "-1"),
     ]
 )
-TOKENS = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
-HOLDERS = st.fixed_dictionaries(
-    {
-        "username": st.none() | st.text(max_size=9),
-        "hosts": st.sampled_from([(), ("https://a.example",), ("https://*.a.example/x",)]),
-        "env": st.none() | st.just("X_TOKEN"),
-        "subject": st.none() | st.text(max_size=9),
-    }
+TOKENS = some.chars("".join(map(chr, range(0x21, 0x7F))), 1, 40)
+MAYBE = some.one_of(some.among([None]), some.any_text)
+HOLDERS = some.mapped(
+    some.tuples(
+        MAYBE,
+        some.among([(), ("https://a.example",), ("https://*.a.example/x",)]),
+        some.among([None, "X_TOKEN"]),
+        MAYBE,
+    ),
+    lambda made: dict(zip(("username", "hosts", "env", "subject"), made, strict=True)),
 )
-SECRETS = st.text('abcXYZ01-._~+/= "\\é\udcff', min_size=4, max_size=30)
-PIECES = st.lists(st.binary(max_size=9) | st.sampled_from([b"ab", b"abcX", b"%2F"]), max_size=6)
+SECRETS = some.chars('abcXYZ01-._~+/= "\\é\udcff', 4, 30)
+PIECES = some.lists(some.one_of(some.few_bytes, some.among([b"ab", b"abcX", b"%2F"])), 6)
+PAUSES = some.lists(some.among([True, False]), 12)
+JSON = bent({"a": [1, 2.5, None, {"b": "\u00e9\ud83d\ude00"}]})
 TARGETS: dict[str, Target] = {
     "written grammars": Target(WORDS, read_words),
-    "JSON": Target(
-        bent({"a": [1, 2.5, None, {"b": "\u00e9\ud83d\ude00"}]}) | NESTED, read_json, (ValueError,)
-    ),
-    "masked streams": Target(
-        st.tuples(SECRETS, PIECES, st.lists(st.booleans(), min_size=6, max_size=6)), mask
-    ),
-    "text to show": Target(st.tuples(TEXT | st.text(max_size=300), st.integers(0, 300)), show),
+    "JSON": Target(some.one_of(JSON, JSON, some.nested), read_json, (ValueError,)),
+    "masked streams": Target(some.tuples(SECRETS, PIECES, PAUSES), mask),
+    "text to show": Target(some.tuples(TEXT, lambda rng: rng.randint(0, 300)), show),
     "printed tokens": Target(
-        st.tuples(TOKENS, HOLDERS, st.floats(0, 4e9, allow_nan=False)), print_token
+        some.tuples(TOKENS, HOLDERS, lambda rng: rng.uniform(0, 4e9)), print_token
     ),
     "command lines": Target(
-        st.builds(
-            lambda command, rest: command + rest,
-            COMMANDS,
-            st.lists(PROGRAM_OPTIONS | TEXT, max_size=4),
-        ),
-        run_program,
+        some.tuples(COMMANDS, some.lists(some.one_of(PROGRAM_OPTIONS, TEXT), 4)), run_program, few=8
     ),
 }

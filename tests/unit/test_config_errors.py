@@ -56,6 +56,8 @@ def refused(user: str, **layers: str) -> UsageError:
         (GOOD + "scopes = ['a b']\n", "5:1: scopes: 'a b' is not one scope", None),
         (GOOD + "resource = ['/x']\n", "5:1: resource: '/x' is not an absolute URI", None),
         (GOOD + "resource = ['urn:x#y']\n", "5:1: resource: 'urn:x#y' is not", None),
+        (GOOD.replace('"code"', "{}"), "3:1: flow: must be a string", None),
+        (GOOD + "client_auth = [[]]\n", "5:1: client_auth: must be a string", None),
         (GOOD + "max_ttl = '1w'\n", "5:1: max_ttl: '1w' is not a duration", None),
         (GOOD + "max_ttl = '0s'\n", "5:1: max_ttl: must be longer than 0", None),
         (GOOD + "max_ttl = 60\n", "5:1: max_ttl: must be a string", None),

@@ -161,13 +161,13 @@ def variable(value: object) -> str:
 
 
 def _flow(value: object) -> str:
-    if value in {"token_exchange", "jwt_bearer", "github_app", "sts"}:
+    if _string(value) in {"token_exchange", "jwt_bearer", "github_app", "sts"}:
         raise UsageError(f"flow {value} is not in this version")
     return _one_of(*FLOWS)(value)
 
 
 def _client_auth(value: object) -> str:
-    if value in {"tls_client_auth", "self_signed_tls_client_auth"}:
+    if _string(value) in {"tls_client_auth", "self_signed_tls_client_auth"}:
         raise UsageError(f"client_auth {value} is not in this version")
     return _one_of(*CLIENT_AUTHS)(value)
 
