@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-run setup-test demo test test-long lint format bench papers lock clean
+.PHONY: help setup setup-run setup-test setup-release demo test test-long lint format bench papers
+.PHONY: release sbom audit-deps lock clean
 
 help: ## print these verbs
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 \t/p' Makefile | expand -t 12
@@ -12,13 +13,16 @@ setup-run: ## make .venv with what brokerctl itself needs
 setup-test:
 	@scripts/setup.sh test
 
+setup-release:
+	@scripts/setup.sh release
+
 demo: setup-run ## watch the whole story on an embedded issuer
 	@.venv/bin/brokerctl demo
 
 test: setup-test ## lint, then every test but the long ones (T="-k word" to choose)
 	@scripts/test.sh $(T)
 
-test-long: setup-test ## the long tests alone
+test-long: setup-test ## the long tests alone; FUZZ_MINUTES=10 of odd inputs are among them
 	@scripts/test.sh -m long $(T)
 
 lint: setup-test ## ruff, mypy, import-linter
@@ -33,6 +37,15 @@ bench: setup-run ## the budget, as ratios to a bare Python start
 papers: setup-test ## write man pages, completions, docs/commands.md and the papers' sessions anew
 	@.venv/bin/python scripts/papers.py
 	@.venv/bin/python scripts/sessions.py
+
+release: setup-release ## dist/: sdist, wheel, SBOM, release notes, SHA256SUMS; the same bytes each time
+	@scripts/release.sh
+
+sbom: setup-release ## dist/sbom.cdx.json alone: what requirements/run.txt pins, as CycloneDX
+	@scripts/sbom.sh dist/sbom.cdx.json
+
+audit-deps: setup-release ## ask a vulnerability database about every pin; needs that database's network
+	@scripts/audit_deps.sh
 
 lock: setup-test ## resolve the dependencies anew into requirements/*.txt
 	@scripts/lock.sh

@@ -10,3 +10,5 @@ lock() {
 }
 lock pyproject.toml requirements/run.in requirements/dev.in -o requirements/dev.txt
 lock pyproject.toml requirements/run.in -c requirements/dev.txt -o requirements/run.txt
+lock requirements/release.in -o requirements/release.txt
+lock requirements/vectors.in -o requirements/vectors.txt

@@ -1,5 +1,6 @@
 #!/bin/sh
-# setup.sh run|test: makes .venv (run), and what the tests need on top of it (test). Instant when nothing changed.
+# setup.sh run|test|release: makes .venv (run), and what the tests (test) or a release (release) need on
+# top of it. Instant when nothing changed.
 set -eu
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -95,6 +96,18 @@ install_node() {
     printf '%s\n' "$stamp" >$node/node_modules/installed
 }
 
+# The release's own tools bring more packages than all else together, and never into .venv.
+install_release_tools() {
+    tools=build/release-tools
+    stamp=$(key requirements/release.txt .venv/made-by)
+    is_done $tools/installed "$stamp" && return
+    say "installing requirements/release.txt"
+    rm -rf $tools
+    .venv/bin/python -m venv $tools
+    $tools/bin/python -m pip install -qq --require-hashes -r requirements/release.txt
+    printf '%s\n' "$stamp" >$tools/installed
+}
+
 make_venv
 case $what in
     run) install_python requirements/run.txt ;;
@@ -103,5 +116,9 @@ case $what in
         install_tools
         install_node
         ;;
-    *) die "usage: setup.sh run|test" ;;
+    release)
+        install_python requirements/dev.txt
+        install_release_tools
+        ;;
+    *) die "usage: setup.sh run|test|release" ;;
 esac

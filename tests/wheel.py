@@ -30,6 +30,7 @@ BUILD = os.path.join(ROOT, "build", "wheel-tests")
 PINS = os.path.join(ROOT, "requirements", "run.txt")
 PACKED = ("src", "bin", "man", "completions", "pyproject.toml", "README.md", "LICENSE")
 STEP_S = 300.0  # downloads 20 MB, or compiles 40 packages, on a machine under load
+RELEASE = os.path.join(ROOT, "requirements", "release.txt")
 UNUSED_S = 3600.0
 # Where packages come from, and how to get there; nothing that changes what is installed.
 REGISTRY = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT", "SSL_CERT_FILE")
@@ -91,18 +92,48 @@ def install_by_uv() -> Installed:
     return Installed(f"{folder}/uv_tool_dir/brokerctl", f"{folder}/uv_tool_bin_dir/brokerctl")
 
 
+@functools.cache
+def release_tools() -> str:
+    """Install the release's own tools into a venv and return its folder."""
+    given = _given()
+
+    def install(folder: str) -> None:
+        _run(sys.executable, "-m", "venv", folder)
+        pip = (f"{folder}/bin/python", "-m", "pip", "install", "-q", "--require-hashes")
+        _run(*pip, "-r", RELEASE, **given)
+
+    return _made("release", _digest(RELEASE), install)
+
+
+@functools.cache
+def fetch(pins: str) -> str:
+    """Fetch one pinned wheel, its hash checked, and return its path; it is not installed."""
+    path, given = os.path.join(ROOT, "requirements", pins), _given()
+
+    def download(folder: str) -> None:
+        pip = (f"{BIN}/python", "-m", "pip", "download", "-q", "--require-hashes", "--no-deps")
+        _run(*pip, "--only-binary=:all:", "-r", path, "-d", folder, **given)
+
+    [wheel] = glob.glob(f"{_made('fetched', _digest(path), download)}/*.whl")
+    return wheel
+
+
+def _given() -> dict[str, str]:
+    return {name: os.environ[name] for name in (*REGISTRY, *NETWORK) if name in os.environ}
+
+
 def _build(folder: str) -> None:
     _run(f"{BIN}/python", "-m", "build", "--no-isolation", "-o", folder, ROOT)
 
 
 def _fetch_pins() -> str:
-    given = {name: os.environ[name] for name in (*REGISTRY, *NETWORK) if name in os.environ}
+    given = _given()
 
-    def fetch(folder: str) -> None:
+    def fetch_all(folder: str) -> None:
         pip = (f"{BIN}/python", "-m", "pip", "download", "-q", "--require-hashes", "-r", PINS)
         _run(*pip, "--only-binary=:all:", "-d", folder, **given)
 
-    return _made("pins", _digest(PINS), fetch)
+    return _made("pins", _digest(PINS), fetch_all)
 
 
 def _made(kind: str, digest: str, make: Callable[[str], None]) -> str:
