@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.broker import shown_requester
+from brokerctl.broker import grant_key, shown_requester
 from brokerctl.errors import BrokerError, IssuerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
@@ -262,6 +262,7 @@ def keys_of(
 
     A grant whose profile was edited or removed since is still found: its own key says where it
     came from, and a profile of the same name, or one made of the key, says how to reach its issuer.
+    One that profiles share is found by any of their names.
     """
     found: dict[GrantKey, str] = {}
     for kind in (GRANT, TOKEN, QUEUE):
@@ -274,9 +275,15 @@ def keys_of(
     chosen = []
     for key, name in found.items():
         is_named = names is None or name in names
+        is_named |= any(_is_shared(profiles.get(one), key) for one in names or ())
         if is_named and (subject is None or key.subject == subject):
             chosen.append((profile_for(profiles, name, key), key))
     return chosen
+
+
+def _is_shared(profile: Profile | None, key: GrantKey) -> bool:
+    is_its = profile is not None and profile.subject in {None, key.subject}
+    return profile is not None and is_its and grant_key(profile, key.subject) == key
 
 
 def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:

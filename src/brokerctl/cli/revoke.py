@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from brokerctl import freshness, jsonlite, wire
-from brokerctl.broker import find_profile
+from brokerctl.broker import find_profile, grant_key
 from brokerctl.cli import options
 from brokerctl.cli.tend import tend
-from brokerctl.errors import UsageError
+from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.revoking import Ending, keys_of
+from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
+from brokerctl.store.names import grant_name
+
+if TYPE_CHECKING:
+    from brokerctl.model import GrantKey, Profile
+    from brokerctl.revoking import Revoker
 
 PARTIAL = 9
 
@@ -45,26 +51,67 @@ def revoke(
     if bool(profile) == everything:
         raise UsageError("name one profile, or say --all", hint="run 'brokerctl revoke --help'")
     house = wire.open_house(os.environ)
+    # Before anything takes a lock, for what is damaged is set aside then.
+    errors = _find_damaged(house, house.plan.profiles.get(profile) if profile else None)
     tend(house)
     names = {profile} if profile else None
     targets = keys_of(house.store, house.plan.profiles, names, subject)
     if profile and not targets:
         find_profile(house.plan.profiles, profile)  # a wrong name is an error, nothing held is not
     revoker = house.revoker("revoke")
-    endings = [
-        ending for held, key in targets for ending in revoker.revoke(held, key, verify=verify)
-    ]
+    endings = _revoke_each(revoker, targets, errors, verify=verify)
+    is_over = not errors and all(ending.is_dead for ending in endings)
     if json:
-        typer.echo(jsonlite.dumps(_as_json(endings)))
-    else:
+        typer.echo(jsonlite.dumps(_as_json(endings, is_over=is_over)))
+    elif endings or not errors:
         _print(endings)
-    return 0 if all(ending.is_dead for ending in endings) else PARTIAL
+    for error in errors:
+        wire.print_error(error, is_json=json)
+    if len(errors) == 1 and not endings:
+        return errors[0].exit_code  # nothing was done at all
+    return 0 if is_over else PARTIAL
 
 
-def _as_json(endings: list[Ending]) -> dict[str, object]:
+def _revoke_each(
+    revoker: Revoker,
+    targets: list[tuple[Profile, GrantKey]],
+    errors: list[BrokerError],
+    *,
+    verify: bool,
+) -> list[Ending]:
+    """Revoke one grant after the other; one's trouble is noted and keeps no other alive."""
+    endings: list[Ending] = []
+    for profile, key in targets:
+        try:
+            endings += revoker.revoke(profile, key, verify=verify)
+        except BrokerError as error:
+            error.message = f"'{profile.name}': {error.message}"
+            errors.append(error)
+            if isinstance(error, AuditError):
+                break  # nothing is ended without a record
+    return endings
+
+
+def _find_damaged(house: wire.House, profile: Profile | None) -> list[BrokerError]:
+    """Return what to say of entries that don't open: of one profile, or of all."""
+    own = grant_name(house.ring.name_key, grant_key(profile)) if profile else ""
+    damaged = [
+        entry
+        for kind in (GRANT, TOKEN, QUEUE)
+        for entry in house.store.entries(kind)
+        if entry.damage is not None and entry.name.startswith(own)
+    ]
+    if not damaged:
+        return []
+    count = "1 damaged entry" if len(damaged) == 1 else f"{len(damaged)} damaged entries"
+    hint = "end it at the issuer, and run 'brokerctl store check'"
+    return [PartialError(f"what is in {count} may be alive at the issuer", hint=hint)]
+
+
+def _as_json(endings: list[Ending], *, is_over: bool) -> dict[str, object]:
     return {
         "schema": 1,
-        "all_dead": all(ending.is_dead for ending in endings),
+        "all_dead": is_over,
         "endings": [
             {
                 "profile": ending.profile,
