@@ -7,9 +7,11 @@ from brokerctl.broker import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError
 from brokerctl.hot import GetOptions
+from brokerctl.model import Slot
 from brokerctl.session import Tools
 from brokerctl.session.parse import parse_exec
 from brokerctl.session.run import run
+from brokerctl.store.envelope import TOKEN
 from brokerctl.store.names import plain_name
 from brokerctl.system import SYSTEM
 
@@ -79,19 +81,38 @@ def tools_of(house: House, umask: int | None = None) -> Tools:
 
 
 def revoke_session(house: House, session_id: str, names: tuple[str, ...]) -> list[Ending]:
-    """Revoke the tokens that a session owns of these profiles, also of profiles since removed."""
-    from brokerctl.revoking import keys_of  # noqa: PLC0415 - only where something ends
-
-    profiles = house.plan.profiles
-    targets = [(profiles[name], grant_key(profiles[name])) for name in names if name in profiles]
-    gone = {name for name in names if name not in profiles}
-    if gone:
-        targets += keys_of(house.store, profiles, gone, None)
-    revoker = house.revoker("exec")
+    """Revoke the tokens that a session owns of these profiles, which are still as they were."""
+    revoker, profiles = house.revoker("exec"), house.plan.profiles
     return [
         ending
-        for profile, key in targets
-        for ending in revoker.revoke_session(profile, key, session_id)
+        for name in names
+        for ending in revoker.revoke_session(profiles[name], grant_key(profiles[name]), session_id)
+    ]
+
+
+def revoke_left(house: House, session_id: str) -> list[Ending]:
+    """Revoke the tokens of a session whose supervisor was killed, wherever they lie.
+
+    Its profiles may have been edited since, and name other grants now.
+    """
+    from brokerctl.revoking import profile_for  # noqa: PLC0415 - only where something is left
+    from brokerctl.store.unfinished import find_cut_off  # noqa: PLC0415 - as above
+
+    revoker = house.revoker("exec")
+    found = {}
+    for entry in house.store.entries(TOKEN):
+        slot = entry.value
+        if isinstance(slot, Slot) and slot.key.actor == session_id:
+            found[slot.key.grant] = slot.profile
+    for grant in find_cut_off(house.store):
+        if grant.issued is not None and grant.issued.key.actor == session_id:
+            found[grant.key] = grant.issued.profile
+    return [
+        ending
+        for key, name in found.items()
+        for ending in revoker.revoke_session(
+            profile_for(house.plan.profiles, name, key), key, session_id
+        )
     ]
 
 
@@ -102,5 +123,8 @@ def settle_leftovers(house: House) -> tuple[list[Ended], list[BrokerError]]:
     """
     from brokerctl.session.leftovers import settle_all  # noqa: PLC0415 - as above
 
+    def revoke_own(session_id: str, _names: tuple[str, ...]) -> list[Ending]:
+        return revoke_left(house, session_id)
+
     tools = tools_of(house)
-    return settle_all(tools.store, tools.name_of, tools.revoke_own, tools.system)
+    return settle_all(tools.store, tools.name_of, revoke_own, tools.system)
