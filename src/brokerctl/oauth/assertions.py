@@ -9,6 +9,7 @@ from __future__ import annotations
 from binascii import b2a_base64
 from warnings import catch_warnings
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
@@ -81,7 +82,7 @@ def _get_key(ctx: FlowContext) -> Key:
     text = pem.reveal().strip()
     try:
         key = _import(text)
-    except (JoseError, ValueError, TypeError, KeyError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
         raise _unusable(ctx) from error
     if not key.is_private:
         raise UsageError(f"the client_key of '{ctx.profile.name}' is a public key")
@@ -98,7 +99,7 @@ def _import(text: str) -> Key:
     for kind in (RSAKey, ECKey, OKPKey):
         try:
             return kind.import_key(text)
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, UnsupportedAlgorithm):
             continue
     raise ValueError("no private key of a known kind")
 
