@@ -146,7 +146,7 @@ def test_the_second_try_has_an_assertion_of_its_own() -> None:
         '{"kty":"oct","k":"AAAA"}',
         ECKey.generate_key("P-256").as_pem(private=False).decode(),
         OKPKey.generate_key("X25519").as_pem(private=True).decode(),
-        # Of a kind that the library has never heard of: Ed25519's own number with one digit changed.
+        # Of a kind that the library never heard of: Ed25519's number with one digit changed.
         OKPKey.generate_key("Ed25519").as_pem(private=True).decode().replace("DK2Vw", "DK0Vw"),
     ],
 )
