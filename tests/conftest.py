@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.idp.issuer import INSTALLED, TRACE_DIR, OidcProvider
 from tests.program import Program, require_tool
@@ -24,7 +24,31 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A busy machine is no finding: how long an example may take is for pytest's timeout to say.
 settings.register_profile("unhurried", settings.default, deadline=None)
+settings.register_profile(
+    "long",
+    settings.get_profile("unhurried"),
+    max_examples=3000,
+    derandomize=False,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 settings.load_profile("unhurried")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each property many more examples where the long tests alone are run."""
+    if config.option.markexpr == "long":
+        settings.load_profile("long")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take every property among the long tests, with a time-out that fits."""
+    if config.option.markexpr == "long":
+        for item in items:
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker(pytest.mark.long)
+                item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
