@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from brokerctl.errors import IssuerError
+from brokerctl.errors import IssuerError, UsageError
 from brokerctl.model import Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
@@ -115,7 +115,11 @@ class IssuerLink:
         def find(reference: Any) -> Secret | None:  # noqa: ANN401 - a Reference or None
             if reference is None:
                 return None
-            return resolve(reference, self.environ, self._find_secret, hidden=self._hidden)
+            try:
+                return resolve(reference, self.environ, self._find_secret, hidden=self._hidden)
+            except UsageError as error:
+                hint = error.hint or f"run 'brokerctl profile show {profile.name}'"
+                raise UsageError(f"'{profile.name}': {error.message}", hint=hint) from None
 
         return ClientCredentials(
             secret=find(profile.client_secret), key_pem=find(profile.client_key)

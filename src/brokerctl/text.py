@@ -29,6 +29,11 @@ def safe(text: str, limit: int = 200) -> str:
     return "".join(pieces)
 
 
+def count_of(count: int, one: str, many: str = "") -> str:
+    """Return `1 token`, `2 tokens`."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def shell_word(text: str) -> str:
     """Return text as one word for a shell: in double quotes if it needs any."""
     if text.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum():

@@ -106,7 +106,7 @@ def open_house(environ: Mapping[str, str], *, may_pass: bool = False) -> House:
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
     if layers.notice and os.isatty(_STDERR):
-        write_line(_STDERR, f"brokerctl: note: {_safe(layers.notice)}")
+        note(layers.notice)
     if may_pass and paths.is_passing(environ):
         from brokerctl.passing import hold_memory
 
@@ -244,18 +244,24 @@ def write_line(fd: int, text: str) -> None:
 
 def note(text: str) -> None:
     """Say something that is no error, on stderr."""
-    write_line(_STDERR, f"brokerctl: note: {_safe(text, _HINT_CHARS)}")
+    _tell("note", text, _HINT_CHARS)
 
 
 def warn(text: str) -> None:
     """Warn of something that is no error, on stderr."""
-    write_line(_STDERR, f"brokerctl: warning: {_safe(text, _MESSAGE_CHARS)}")
+    _tell("warning", text)
 
 
-def _safe(text: str, limit: int = 200) -> str:
+def _tell(word: str, text: str, limit: int = _MESSAGE_CHARS) -> None:
+    """Write one line for people; on a terminal its first word may be coloured."""
     from brokerctl.text import safe
 
-    return safe(text, limit)
+    begin = f"brokerctl: {word}:"
+    if os.isatty(_STDERR):
+        from brokerctl.paint import label
+
+        begin = label(word, _STDERR)
+    write_line(_STDERR, f"{begin} {safe(text, limit)}")
 
 
 def print_error(error: BrokerError, *, is_json: bool = False) -> int:
@@ -272,9 +278,9 @@ def print_error(error: BrokerError, *, is_json: bool = False) -> int:
             body["rule"] = error.rule
         write_line(_STDERR, jsonlite.dumps({"schema": 1, "error": body}))
     else:
-        write_line(_STDERR, f"brokerctl: error: {_safe(error.message, _MESSAGE_CHARS)}")
+        _tell("error", error.message)
         if hint:
-            write_line(_STDERR, f"brokerctl: hint: {_safe(hint, _HINT_CHARS)}")
+            _tell("hint", hint, _HINT_CHARS)
     return error.exit_code
 
 

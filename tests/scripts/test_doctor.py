@@ -108,6 +108,17 @@ def break_config(program: Program) -> None:
     program.config(CONFIG.replace("client_id", "client_ld"))
 
 
+def unquote(program: Program) -> None:
+    """Write a text as no text of TOML's is written."""
+    program.config(CONFIG.replace('"client_credentials"', "client_credentials"))
+
+
+def lose_key(program: Program) -> None:
+    """Remove the file in which the key is kept."""
+    (name,) = [name for name in os.listdir(v1(program, "keys")) if name.startswith("key-")]
+    os.unlink(v1(program, "keys", name))
+
+
 def open_folder(program: Program) -> None:
     """Let others look into the store."""
     os.chmod(v1(program), 0o755)  # noqa: S103 - which is what is to be found
@@ -125,6 +136,8 @@ BROKEN: dict[str, tuple[Callable[[Program], None], str, str]] = {
     "log": (cut_log, PROBLEM, "audit verify"),
     "secret": (open_secret, PROBLEM, "chmod"),
     "config": (break_config, PROBLEM, "client_id"),
+    "toml": (unquote, PROBLEM, "a text in quotes"),
+    "key": (lose_key, PROBLEM, "away to begin anew"),
     "folder": (open_folder, PROBLEM, "chmod 700"),
     "unfinished": (leave_file, WARNING, "store gc"),
 }
@@ -156,6 +169,25 @@ def test_the_hint_repairs_it(healthy: Program, what: str) -> None:
         os.chmod(words[2], int(words[1], 8))
     after = [finding for finding in examine(healthy) if finding not in before]
     assert not [finding for finding in after if finding["state"] == PROBLEM]
+
+
+def test_the_verdict_is_for_people(healthy: Program) -> None:
+    """How much wants care is said last, on stderr; --json has the findings alone."""
+    open_secret(healthy)
+    count = len([finding for finding in examine(healthy) if finding["state"] == WARNING])
+    warnings = "1 warning" if count == 1 else f"{count} warnings"
+    assert healthy("doctor", "--offline").stderr == f"brokerctl: 1 problem, {warnings}\n"
+    assert healthy("doctor", "--offline", "--json").stderr == ""
+
+
+def test_a_secret_that_is_not_there_is_told_with_its_profile(healthy: Program) -> None:
+    """`get` names profile and variable, and the hint is no general help."""
+    endpoint = 'token_endpoint = "https://issuer.example/token"\n'
+    healthy.config(CONFIG.replace('file = "~/secret"', 'env = "CI_SECRET"') + endpoint)
+    done = healthy("get", "ci")
+    assert done.returncode == 2
+    assert "error: 'ci': the variable CI_SECRET, which holds a secret, is not set" in done.stderr
+    assert "hint: set CI_SECRET, or keep" in done.stderr
 
 
 def test_variables_that_mean_nothing(healthy: Program) -> None:

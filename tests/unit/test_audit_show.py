@@ -123,8 +123,9 @@ def test_a_record_is_one_line(tmp_path: Path) -> None:
     small.log.append("token.denied", {"profile": "p" * 300, "decision": {"effect": "deny"}})
     small.log.append("e", {"profile": 7, "decision": [], "requester": [], "outcome": {}})
     lines = [show.record_line(found) for found in find_records(small.log.folder)]
-    start = "2026-11-23T23:29:52Z token.handed_out  gitlab     cache    abababab "
+    start = "2026-11-23T23:29:52Z token.handed_out gitlab   cache   abababab "
     assert lines[0] == f"{start}git git\\x1b[2J 42"
+    assert len(start) <= 65  # who asked still fits on 80 columns
     assert max(map(len, lines)) <= 160
     assert "denied by" in show.record_cells(find_records(small.log.folder)[1])[3]
 

@@ -48,7 +48,7 @@ def record_line(found: Found) -> str:
     cells = record_cells(found)
     if found.fields is None:
         return safe(cells[0], COLUMNS)
-    line = f"{cells[0]} {cells[1]:<17} {cells[2]:<10} {cells[3]:<8} {cells[4]:<8} {cells[5]}"
+    line = f"{cells[0]} {cells[1]:<16} {cells[2]:<8} {cells[3]:<7} {cells[4]:<8} {cells[5]}"
     return safe(line.rstrip(), 2 * COLUMNS)  # cut is what nobody would read: who asked is last
 
 

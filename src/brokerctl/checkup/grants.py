@@ -9,6 +9,7 @@ from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.checkup import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError
 from brokerctl.store.envelope import QUEUE, TOKEN
+from brokerctl.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ def check(house: House) -> Iterator[Finding]:
     )
     if waiting:
         yield Finding(
-            what=f"revocations: {waiting} tokens are queued and may be alive",
+            what=f"revocations: {count_of(waiting, 'token')} queued, maybe still alive",
             state=WARNING,
             hint="run 'brokerctl status', which tries again",
         )

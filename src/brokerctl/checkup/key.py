@@ -22,7 +22,7 @@ def check(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Say what the pinned keeper protects against, without asking it."""
     state = find_state_here(environ, is_open=False)
     if state is None:
-        yield Finding(what="key: none yet; the first use makes one")
+        yield Finding(what="keys: none yet; the first use makes one")
         return
     who = _READERS.get(state.keeper, "")
     if state.is_locked and state.keeper == "passphrase":
@@ -40,5 +40,5 @@ def check(environ: Mapping[str, str]) -> Iterator[Finding]:
     else:
         yield Finding(what=f"keys: {state}; {who}")
     if state.keeper in {"keyring", "passphrase"}:
-        copy = "has a copy" if state.is_cached else "has no copy now"
-        yield Finding(what=f"keys: the kernel {copy}, always for a limited time")
+        copy = "has a copy, for a limited time" if state.is_cached else "has no copy now"
+        yield Finding(what=f"keys: the kernel {copy}")

@@ -9,6 +9,7 @@ from brokerctl.audit.append import LOG
 from brokerctl.audit.segments import all_segments
 from brokerctl.audit.verify import verify
 from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +23,10 @@ def check(house: House) -> Iterator[Finding]:
     """Verify the chain from its first record."""
     report = verify(house.log.folder, house.ring)
     if report.is_whole:
-        yield Finding(what=f"log: the chain is verified, {report.records} records")
+        yield Finding(what=f"log: the chain is verified, {count_of(report.records, 'record')}")
     else:
         yield Finding(
-            what=f"log: {len(report.problems)} places don't verify",
+            what=f"log: {count_of(len(report.problems), 'place')} where the chain is broken",
             state=PROBLEM,
             hint="run 'brokerctl audit verify'",
         )
@@ -33,7 +34,7 @@ def check(house: House) -> Iterator[Finding]:
         (segment.name, segment.size) for segment in all_segments(house.log.folder, locked=False)
     ]
     total = sum(size for _, size in sizes)
-    yield Finding(what=f"log: {total // 1000} kB in {len(sizes)} files")
+    yield Finding(what=f"log: {total // 1000} kB in {count_of(len(sizes), 'file')}")
     path = f"{house.log.folder.path}/{LOG}"
     try:
         ahead = house.log.system.stat(path).st_mtime - time.time()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from brokerctl.checkup import PROBLEM, WARNING, Finding
 from brokerctl.store.envelope import INTENT, KIND_NAMES
 from brokerctl.store.maintenance import check as check_entries
+from brokerctl.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def check(house: House) -> Iterator[Finding]:
     """Open every entry."""
     report = check_entries(house.store)
+    sealed = count_of(sum(report.counts.values()), "sealed entry", "sealed entries")
     for damage in report.damaged:
         yield Finding(
             what=f"store: a {KIND_NAMES[damage.kind]} entry is damaged: {damage.why}",
@@ -24,16 +26,16 @@ def check(house: House) -> Iterator[Finding]:
             hint="run 'brokerctl store check --mend'",
         )
     if not report.damaged:
-        yield Finding(what=f"store: {sum(report.counts.values())} entries, and all open")
+        yield Finding(what=f"store: {sealed}, and nothing damaged")
     if report.aside:
         yield Finding(
-            what=f"store: {len(report.aside)} damaged entries were set aside",
+            what=f"store: {count_of(len(report.aside), 'entry', 'entries')} set aside, as damaged",
             state=WARNING,
             hint="run 'brokerctl store restore FILE' if a backup has them",
         )
     if report.unfinished:
         yield Finding(
-            what=f"store: {report.unfinished} unfinished files of killed writers",
+            what=f"store: {count_of(report.unfinished, 'unfinished file')} of killed writers",
             state=WARNING,
             hint="run 'brokerctl store gc'",
         )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from brokerctl import jsonlite
-from brokerctl.text import safe
+from brokerctl.paint import is_wanted, paint
+from brokerctl.text import count_of, safe
+
+if TYPE_CHECKING:
+    from brokerctl.checkup import Finding
 
 _PROBLEM = 2
 _TEXT_CHARS = 400
+_STDOUT = 1
+_STYLES = {"ok": "good", "warning": "care", "problem": "bad"}
 
 
 def register(app: typer.Typer) -> None:
@@ -39,14 +48,40 @@ def doctor(
     for finding in examine(os.environ, is_offline=offline):
         findings.append(finding)
         if not json:
-            typer.echo(safe(f"{finding.state}: {finding.what}", _TEXT_CHARS))
-            if finding.hint:
-                typer.echo(safe(f"  {finding.hint}", _TEXT_CHARS))
+            _show(finding)
     ratio = _timing(json=json) if timing else None
     if json:
         rows = [finding.as_dict() for finding in findings]
         typer.echo(jsonlite.dumps({"schema": 1, "findings": rows, "start_ratio": ratio}))
+    else:
+        _sum_up([finding.state for finding in findings])
     return _PROBLEM if any(finding.state == PROBLEM for finding in findings) else 0
+
+
+def _show(finding: Finding) -> None:
+    """Print what was found, folded to the terminal, and its hint as it is: a command is copied."""
+    begin, is_painted = f"{finding.state}:", is_wanted(_STDOUT)
+    lines = [safe(f"{begin} {finding.what}", _TEXT_CHARS)]
+    if sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        lines = textwrap.wrap(
+            lines[0],
+            columns,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    lines[0] = paint(begin, _STYLES[finding.state], is_on=is_painted) + lines[0][len(begin) :]
+    typer.echo("\n".join(lines))
+    if finding.hint:
+        typer.echo(paint(safe(f"  {finding.hint}", _TEXT_CHARS), "hint", is_on=is_painted))
+
+
+def _sum_up(states: list[str]) -> None:
+    """Say on stderr how many findings want care: it is for people, not a part of the answer."""
+    counts = [(states.count("problem"), "problem"), (states.count("warning"), "warning")]
+    told = ", ".join(count_of(count, word) for count, word in counts if count)
+    typer.echo(f"brokerctl: {told or 'nothing wants care'}", err=True)
 
 
 def _timing(*, json: bool) -> float:

@@ -14,8 +14,13 @@ from brokerctl.cli.tend import tend
 from brokerctl.errors import DamagedError, KeyLockedError
 from brokerctl.keys.session import KeyState, find_state_here
 from brokerctl.model import Profile, Slot
+from brokerctl.paint import is_wanted, paint
 from brokerctl.store.envelope import QUEUE, TOKEN
 from brokerctl.text import safe
+
+_NONE, _READY, _HELD = "no grant", "ready", "logged in"
+_FINE = (_READY, _HELD)
+_STDOUT = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +39,8 @@ def status(
     try:
         house = wire.open_house(os.environ)
     except KeyLockedError as error:
-        _print([], None, find_state_here(os.environ, is_open=False), json=json)
+        state = find_state_here(os.environ, is_open=False)
+        _print([], None, state if json or (state and state.is_locked) else None, json=json)
         return wire.print_error(error, is_json=json)
     tend(house)
     now = time.time()
@@ -63,7 +69,7 @@ def _print(
     if not rows and queued is not None:
         typer.echo("no profiles yet: run 'brokerctl profile add NAME'")
     if queued:
-        typer.echo("some revocations are queued: run 'brokerctl revoke --all' to try again")
+        typer.echo("some revocations are queued: each 'brokerctl status' tries again")
     if key:
         typer.echo(f"key: {key}")
 
@@ -81,15 +87,15 @@ def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> 
         if token.status == "live" and (token.expires_at is None or token.expires_at > now)
     ]
     ends = max((token.expires_at or 0 for token in alive), default=None)
-    state, todo = "no grant", f"run 'brokerctl login {profile.name}'"
+    state, todo = _NONE, f"run 'brokerctl login {profile.name}'"
     if profile.flow in NO_PERSON:
-        state, todo = "ready", ""
+        state, todo = _READY, ""
     elif damage is not None:
         state, todo = f"damaged: {damage}", "run 'brokerctl store check'"
     elif grant is not None and grant.dead_why is not None:
         state = f"ended: {grant.dead_why}"
     elif grant is not None:
-        state, todo = "logged in", ""
+        state, todo = _HELD, ""
     return {
         "profile": profile.name,
         "issuer": profile.issuer,
@@ -104,12 +110,15 @@ def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> 
 
 
 def _line(row: dict[str, object]) -> str:
-    text = f"{row['profile']}: {row['state']}"
-    if row["sub"]:
+    state = str(row["state"])
+    style = "good" if state in _FINE else "care" if state == _NONE else "bad"
+    state = paint(safe(state), style, is_on=is_wanted(_STDOUT))
+    text = ""
+    if row["sub"] and row["state"] == _HELD:
         text += f" as {row['sub']}"
     if row["tokens"]:
         text += f", {row['tokens']} token{'s' if row['tokens'] != 1 else ''}"
         text += f" until {row['expires_at']}"
     if row["todo"]:
         text += f" ({row['todo']})"
-    return safe(text)
+    return f"{row['profile']}: {state}{safe(text)}"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 
+from brokerctl.paint import is_wanted
 from brokerctl.text import safe
 
+_STDOUT = 1
+_WHOLE_CHARS = 24
 _MIN_COLUMNS = 100
 
 
@@ -21,10 +24,14 @@ def print_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="")
-    for heading in headings:
-        # The last column alone gives way: half a time or half a profile is of no use.
-        table.add_column(heading, no_wrap=heading != headings[-1])
-    for cells in rows:
-        table.add_row(*(Text(safe(cell)) for cell in cells))
+    header_style = "bold" if is_wanted(_STDOUT) else ""
+    table = Table(box=None, pad_edge=False, header_style=header_style)
+    texts = [[safe(cell) for cell in cells] for cells in rows]
+    for number, heading in enumerate(headings):
+        # What is short stays whole, the last column and sentences give way: half a time or half a
+        # profile is of no use.
+        widest = max((len(cells[number]) for cells in texts), default=0)
+        table.add_column(heading, no_wrap=heading != headings[-1] and widest <= _WHOLE_CHARS)
+    for cells in texts:
+        table.add_row(*map(Text, cells))
     Console(highlight=False).print(table)

@@ -52,7 +52,10 @@ def resolve(
     if reference.kind == "env":
         text = environ.get(target)
         if not text:
-            raise UsageError(f"the variable {target}, which holds a secret, is not set")
+            raise UsageError(
+                f"the variable {target}, which holds a secret, is not set",
+                hint=f"set {target}, or keep the secret here: 'brokerctl profile secret --help'",
+            )
     elif reference.kind == "file":
         text = _chosen(_read_file(expand_home(target, environ)), target)
     elif reference.kind == "command":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _KEYS = "run 'brokerctl profile schema' for every key and what it takes"
 
+_TOML = "write TOML: a text in quotes, a list in brackets, a key once"
+
 
 class Source(Value):
     """One layer file, parsed: `label` is shown as a value's origin."""
@@ -58,7 +60,7 @@ def parse_layer(layer: Layer) -> Source | None:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(_syntax(layer.path, text, str(error))) from None
+        raise UsageError(_syntax(layer.path, text, str(error)), hint=_TOML) from None
     except (ValueError, RecursionError, OverflowError):
         raise UsageError(
             f"{layer.path}:1:1: a number, a date or the nesting is out of range"

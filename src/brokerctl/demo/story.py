@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.demo.stage import Stage
+from brokerctl.paint import is_wanted, paint
 
 if TYPE_CHECKING:
     from brokerctl.demo.stage import Done
@@ -68,7 +69,7 @@ class Story:
         time.sleep(_SHORT_S + 0.1)
         self.claim("it has expired", not self.is_active())
         self.stage.reset()
-        say(f"$ for i in $(seq {HERD}); do brokerctl get demo & done; wait")
+        say(styled(f"$ for i in $(seq {HERD}); do brokerctl get demo & done; wait", "title"))
         started = time.monotonic()
         done = self.stage.run_many(HERD, "get", "demo")
         say(f"  {HERD} answers after {time.monotonic() - started:.1f} s")
@@ -106,17 +107,21 @@ class Story:
 
     def show(self, *words: str) -> Done:
         """Run brokerctl and show command, output and exit code."""
-        say(f"$ brokerctl {shlex.join(words)}")
+        say(styled(f"$ brokerctl {shlex.join(words)}", "title"))
         done = self.stage.run(*words)
-        for line in (done.stderr + done.stdout).splitlines():
-            say(f"  {line}")
+        # In the order of a terminal: what a command needs is said first, why it failed last.
+        told = done.stdout + done.stderr if done.code else done.stderr + done.stdout
+        for line in told.splitlines():
+            url, cut, _ = line.partition("&redirect_uri=")  # of four lines, and of no use here
+            say(f"  {url}&..." if cut else f"  {line}")
         if done.code:
             say(f"  (exit code {done.code})")
         return done
 
     def claim(self, text: str, is_so: bool) -> None:  # noqa: FBT001 - a claim and its truth
         """Say what was to be shown, and whether it was."""
-        say(f"{'ok' if is_so else 'NOT TRUE'}: {text}")
+        begin = styled("ok:", "good") if is_so else styled("NOT TRUE:", "bad")
+        say(f"{begin} {text}")
         self.is_true = self.is_true and is_so
 
 
@@ -128,7 +133,12 @@ def say(line: str) -> None:
 
 def title(text: str) -> None:
     """Print a chapter's title."""
-    say(f"\n== {text}")
+    say(styled(f"\n== {text}", "hint"))
+
+
+def styled(text: str, style: str) -> str:
+    """Return text of ours as it looks on a terminal."""
+    return paint(text, style, is_on=is_wanted(sys.stdout.fileno()))
 
 
 def tell() -> int:

@@ -91,6 +91,7 @@ def _line(fd: int) -> str:
     while not found or found[-1] != _LF:
         byte = os.read(fd, 1)
         if not byte or len(found) > _MAX_BYTES:
+            os.write(fd, b"\n")  # what is said next begins a line of its own
             raise UsageError("stopped: nothing was answered")
         found += byte
     try:

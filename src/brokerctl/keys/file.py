@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.keys.ring import parse_key
+from brokerctl.system import parent_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +43,15 @@ class File:
         path = f"{self._folder.path}/{_name(wrap_id)}"
         data = self._folder.read(_name(wrap_id), _MAX_BYTES)
         if data is None:
-            raise KeyLockedError(f"{path} is missing", hint="put it back from a backup")
+            raise KeyLockedError(f"{path} is missing", hint=self._way_back())
         try:
             return parse_key(data.decode("ascii").removesuffix("\n"))
         except ValueError:  # UnicodeDecodeError is one
-            raise StoreError(f"{path} is not a key", hint="put it back from a backup") from None
+            raise StoreError(f"{path} is not a key", hint=self._way_back()) from None
+
+    def _way_back(self) -> str:
+        home = parent_of(self._folder.path)
+        return f"put it back from a backup, or move {home} away to begin anew"
 
 
 def _name(wrap_id: str) -> str:
