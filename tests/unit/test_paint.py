@@ -13,7 +13,7 @@ from tests.program import PROGRAM, clean_env
 def shown(home: str, *words: str, is_piped: bool = False, **env: str) -> str:
     """Return what both streams of a run show on a terminal of 80 columns, or in a pipe."""
     ours, theirs = os.pipe() if is_piped else os.openpty()
-    environ = clean_env(home, COLUMNS="80", BROKERCTL_KEEPER="file", **env)
+    environ = {**clean_env(home, COLUMNS="80", BROKERCTL_KEEPER="file"), **env}
     done = subprocess.Popen([PROGRAM, *words], env=environ, stdout=theirs, stderr=theirs)
     os.close(theirs)
     found = b""
