@@ -1,7 +1,8 @@
 """Writes tests/vectors/store/: sealed entries with one fault each, or none.
 
 Run `python -m tests.vectors.make_store_vectors` after a change of the format; a test compares what
-is committed with what this script makes. Each file has a header (`expect`, `kind`, `name`,
+is committed with what this script makes. (What must open for ever lies in tests/vectors/kept, which
+no script makes.) Each file has a header (`expect`, `kind`, `name`,
 `comment`), an empty line, and the entry's bytes. The ring has keys 1 and 2, of which 2 is current.
 """
 

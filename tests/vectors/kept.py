@@ -1,0 +1,163 @@
+"""What the files of tests/vectors/kept hold, and the keys that open them.
+
+The files were written once, by the program of the version that their folder is named by. There is
+no script that makes them: they may never be made again, changed or removed (test_kept_vectors).
+A later format gets a folder of its own beside these.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from brokerctl.keys.pin import Pin
+from brokerctl.keys.ring import KeyRing
+from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey
+from brokerctl.oauth.metadata import Metadata
+from brokerctl.secret import Secret
+from brokerctl.session.leftovers import Session
+from brokerctl.store.envelope import (
+    GRANT,
+    INTENT,
+    METADATA,
+    OUTCOME,
+    PLAN,
+    QUEUE,
+    SECRET,
+    SESSION,
+    TOKEN,
+)
+from brokerctl.store.values import Queue
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept")
+WRAPPING_KEY = bytes(range(100, 132))
+WRAP_ID = "00112233445566778899aabbccddeeff"
+PASSPHRASE = Secret("correct horse battery staple")
+RING = KeyRing(
+    {"seal": 2, "name": 1, "log": 2, "fingerprint": 1},
+    {
+        "seal": {1: bytes(range(32)), 2: bytes(range(1, 33))},
+        "name": {1: bytes(range(2, 34))},
+        "log": {1: bytes(range(3, 35)), 2: bytes(range(4, 36))},
+        "fingerprint": {1: bytes(range(5, 37))},
+    },
+)
+KEY = GrantKey(
+    issuer="https://issuer.example/tenant/",
+    client_id="app é",
+    subject="alice@example.com",
+    scopes=("offline_access", "read"),
+    resource=("https://api.example/",),
+    extra='{"access_type":"offline"}',
+)
+TOKEN_KEY = TokenKey(
+    grant=KEY, actor="1f" * 16, scopes=("read",), resource=KEY.resource, extra=KEY.extra
+)
+NOW = 1_767_603_600.25
+
+
+def token(value: str, **changes: Any) -> Token:  # noqa: ANN401 - fields of Token
+    """Return a token of the kept slot."""
+    fields: dict[str, Any] = {
+        "value": Secret(value),
+        "fingerprint": RING.fingerprint(value),
+        "token_type": "Bearer",
+        "scopes": ("read",),
+        "issued_at": NOW,
+        "expires_at": NOW + 3600,
+        "generation": 7,
+    }
+    return Token(**fields | changes)
+
+
+SLOT = Slot(
+    key=TOKEN_KEY,
+    profile="work",
+    current=token("access-7", session="1f" * 16, is_assumed=True),
+    superseded=(token("access-6", generation=6, status="superseded", expires_at=None),),
+)
+VALUES: dict[int, Any] = {
+    GRANT: Grant(
+        key=KEY,
+        profile="work",
+        flow="code",
+        generation=7,
+        obtained_at=NOW,
+        refresh_token=Secret("refresh-7"),
+        scopes=("offline_access", "read"),
+        sub="248289761001",
+        owner="team@example.com",
+        dead_why="invalid_grant",
+        dead_at=NOW + 1,
+        issued=SLOT,
+    ),
+    TOKEN: SLOT,
+    INTENT: Intent(
+        kind="refresh",
+        generation=7,
+        at=NOW,
+        fingerprint=RING.fingerprint("refresh-7"),
+        pid=4242,
+        host="laptop",
+    ),
+    PLAN: b'{"v":1,"profiles":[],"narrowed_scopes":{}}',
+    SECRET: "a client's secret, é".encode(),
+    METADATA: Metadata(
+        issuer=KEY.issuer,
+        fetched_at=NOW,
+        token_endpoint="https://issuer.example/token",
+        scopes_supported=("read", "offline_access"),
+        iss_in_callback=True,
+    ),
+    OUTCOME: Failure(
+        attempt=2,
+        serial=9,
+        at=NOW,
+        retry_at=NOW + 10,
+        exit_code=5,
+        name="issuer",
+        message="the token endpoint of issuer.example answered 503",
+        hint="run 'brokerctl doctor'",
+    ),
+    SESSION: Session(
+        id="1f" * 16,
+        pid=4242,
+        started="987654",
+        boot="a-boot",
+        pid_space="pid:[4026531836]",
+        host="laptop",
+        at=NOW,
+        ends_at=NOW + 3600,
+        profiles=("work",),
+        folder="/run/user/1000/brokerctl/1f",
+    ),
+    QUEUE: Queue(
+        key=KEY,
+        profile="work",
+        items=(
+            Queued(
+                value=Secret("access-6"),
+                fingerprint=RING.fingerprint("access-6"),
+                token_type_hint="access_token",
+                since=NOW,
+                expires_at=NOW + 60,
+                attempts=3,
+                reason="issuer.example answered 503",
+            ),
+        ),
+    ),
+}
+# The names that these entries had, computed once: another hash would lose every grant.
+GRANT_NAME = "db416c022b990ee7466c752b4342f9c08611ae1cbb41d6eabd618258ec110e6d"
+TOKEN_NAME = "e858ceb25c849e810dc6539c221733c755d392c2bdcf633ad3efcc168dc43300"
+SECRET_NAME = "21b1a9be7e017b26502a4050ba6219a7d1b7daa5a7b0d2e854b976805ba59663"
+NAMES = dict.fromkeys(VALUES, GRANT_NAME) | {
+    TOKEN: f"{GRANT_NAME}/{TOKEN_NAME}",
+    SECRET: SECRET_NAME,
+}
+PIN = Pin(
+    keeper="passphrase",
+    wrap_id=WRAP_ID,
+    details='{"kdf":"argon2id","memory":67108864,"ops":2,"salt":"000102030405060708090a0b0c0d0e0f"}',
+)
+RECORDS = ("grant.stored", "token.handed_out", "token.denied")

@@ -1,0 +1,184 @@
+"""What the first version wrote, every later one reads: entries, key ring, log, backup.
+
+The rule of the house: a file below tests/vectors/kept is never made again, changed or removed.
+Who must change a format adds a reader for the old one and a folder for the new one. If a test here
+fails, the program is wrong and not the vector.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from brokerctl.audit.query import find_records
+from brokerctl.audit.verify import verify
+from brokerctl.errors import DamagedError, StoreError
+from brokerctl.files import open_folder
+from brokerctl.keys import kdf
+from brokerctl.keys.pin import parse_pin
+from brokerctl.keys.ring import open_sealed_ring
+from brokerctl.oauth.metadata import parse as parse_metadata
+from brokerctl.secret import Secret
+from brokerctl.session.leftovers import parse_session
+from brokerctl.store import archive, codec
+from brokerctl.store.envelope import (
+    GRANT,
+    KIND_NAMES,
+    METADATA,
+    QUEUE,
+    SECRET,
+    SESSION,
+    TOKEN,
+    open_entry,
+)
+from brokerctl.store.names import grant_name, plain_name, token_name
+from tests.store_room import RING as OTHER_RING
+from tests.store_room import open_store
+from tests.vectors import kept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FIRST = "0.1.0"
+DIGESTS = {
+    f"{FIRST}/archive": "c1f38290f6aa11f5a237fa0fd1a9492a4bfb0e689b0fb40990d00a000a1e206f",
+    f"{FIRST}/grant": "52a37d8f37074748e1629ab07d89a52a6ddecab80ab51da92e048d2d9b5db9e1",
+    f"{FIRST}/intent": "db79b07592b1d5e3ac11a9324af8b2b46e29d045017de92006ce435d594df9c6",
+    f"{FIRST}/keeper.json": "282d67f56f47769ff10ab9f01278fe29733504b5b4d26c315b7a63520d8829dd",
+    f"{FIRST}/log": "0010db6a86f6a1472a3bbb6d076c466ccfa33c25df20ef517786dc33cb4d4297",
+    f"{FIRST}/metadata": "939ff1b5063894072c40bc8539f34e43467f5808425d85dae06f16b0876242e9",
+    f"{FIRST}/outcome": "2a94639ba0ae8962fb602786c990e42bb3fdf84b5f417f64709416efb534f780",
+    f"{FIRST}/plan": "2ae265ca0870138285eea9c29260344a8b22a81be4ae9d7bc460ed413cc26ce9",
+    f"{FIRST}/queue": "ab1fcc27d0367bce01676486deda60613f8ba074fd900426de27b28d418d11fa",
+    f"{FIRST}/ring": "2c058900ef28e5a42ed4c4bb0945db5a8b22a17957afb52375c38a8d4778a284",
+    f"{FIRST}/secret": "814abc080dfe8b91b5dff152ccfd27e654e2a74e79969b18fa50667b1c967e1c",
+    f"{FIRST}/session": "b36ce4e9d2d7222f9c529784b603c772565b82ec3331ffbc58ff01a4825d4dab",
+    f"{FIRST}/token": "48815ced70e509eed0cd99f110c545888c7ca72389a065456399eba851bee975",
+}
+
+
+def read(name: str, version: str = FIRST) -> bytes:
+    """Return a kept file's bytes."""
+    with open(os.path.join(kept.FOLDER, version, name), "rb") as file:
+        return file.read()
+
+
+def flips(data: bytes) -> Iterator[bytes]:
+    """Yield the data with each of its bits flipped, one at a time."""
+    for at, byte in enumerate(data):
+        for bit in range(8):
+            yield data[:at] + bytes((byte ^ (1 << bit),)) + data[at + 1 :]
+
+
+def as_value(kind: int, payload: bytes) -> Any:  # noqa: ANN401 - the kind says which value
+    """Read a payload as its room does."""
+    readers = {METADATA: parse_metadata, SESSION: parse_session}
+    return readers[kind](payload) if kind in readers else codec.parse(kind, payload)
+
+
+def test_no_kept_file_was_changed_added_or_lost() -> None:
+    """Each is what it was on its first day, by its digest; a new one gets its line above."""
+    found = {
+        os.path.relpath(os.path.join(top, name), kept.FOLDER)
+        for top, _, names in os.walk(kept.FOLDER)
+        for name in names
+    }
+    assert found == set(DIGESTS)
+    for path, digest in DIGESTS.items():
+        assert hashlib.sha256(read(path, "")).hexdigest() == digest, path
+
+
+def test_every_kind_is_kept() -> None:
+    """A kind that is added to the store gets an entry that is kept as well."""
+    assert set(kept.VALUES) == set(KIND_NAMES)
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES, ids=KIND_NAMES.get)
+def test_a_kept_entry_opens_and_holds_what_it_held(kind: int) -> None:
+    """With all of its fields, under the name and the key that it was sealed with."""
+    payload = open_entry(kept.RING, kind, kept.NAMES[kind], read(KIND_NAMES[kind]))
+    assert as_value(kind, payload) == kept.VALUES[kind]
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES, ids=KIND_NAMES.get)
+def test_each_bit_of_a_kept_entry_counts(kind: int) -> None:
+    """A real entry of each kind with any one bit flipped is refused: all of them are tried."""
+    entry, tried = read(KIND_NAMES[kind]), 0
+    for flipped in flips(entry):
+        with pytest.raises(StoreError):  # the parent: a newer format or key is refused too
+            open_entry(kept.RING, kind, kept.NAMES[kind], flipped)
+        tried += 1
+    assert tried == 8 * len(entry)
+
+
+def test_names_are_what_they_were() -> None:
+    """The keyed hash of the same inputs finds the same grant, slot and secret."""
+    name_key = kept.RING.name_key
+    assert grant_name(name_key, kept.KEY) == kept.GRANT_NAME
+    assert token_name(name_key, kept.TOKEN_KEY) == kept.TOKEN_NAME
+    assert plain_name(name_key, "secret", "ci") == kept.SECRET_NAME
+
+
+def test_the_kept_ring_opens_and_each_of_its_bits_counts() -> None:
+    """Every key of it comes back, and with any one bit flipped none does."""
+    sealed = read("ring")
+    assert open_sealed_ring(sealed, kept.WRAPPING_KEY) == kept.RING
+    for flipped in flips(sealed):
+        with pytest.raises(DamagedError):
+            open_sealed_ring(flipped, kept.WRAPPING_KEY)
+
+
+def test_the_kept_choice_of_a_keeper_is_read() -> None:
+    """The keeper, its key's id and the passphrase's parameters."""
+    assert parse_pin(read("keeper.json")) == kept.PIN
+    assert kdf.parse_parameters(kept.PIN.details_dict()).memory == 64 * 1024 * 1024
+
+
+def test_the_kept_log_is_whole_and_can_be_asked(tmp_path: Path) -> None:
+    """Its chain verifies, and its records are found."""
+    folder = open_folder(str(tmp_path / "audit"))
+    assert folder is not None
+    (tmp_path / "audit" / "log").write_bytes(read("log"))
+    (tmp_path / "audit" / "log").chmod(0o600)
+    report = verify(folder, kept.RING, parse=True)
+    assert (report.is_whole, report.records, report.notices) == (True, 3, ())
+    assert tuple(found.fields["event"] for found in find_records(folder)) == kept.RECORDS
+
+
+def test_the_kept_backup_is_restored(tmp_path: Path) -> None:
+    """Under a ring of another machine: grant, slot, queue and secret, by its passphrase."""
+    store = open_store(str(tmp_path / "store"))
+
+    def derive(found: dict[str, Any]) -> bytes:
+        return kdf.derive_key(kept.PASSPHRASE, kdf.parse_parameters(found))
+
+    done = archive.restore(store, read("archive"), derive)
+    assert (len(done.restored), done.kept, done.refused) == (4, (), ())
+    [grant] = [entry.value for entry in store.entries(GRANT)]
+    assert grant.refresh_token == kept.VALUES[GRANT].refresh_token
+    [slot] = [entry.value for entry in store.entries(TOKEN)]
+    assert slot.current.value == Secret("access-7")
+    [queue] = [entry.value for entry in store.entries(QUEUE)]
+    assert queue.items[0].value == kept.VALUES[QUEUE].items[0].value
+    name = plain_name(OTHER_RING.name_key, "secret", "ci")
+    assert store.find_sealed(SECRET, name) == kept.VALUES[SECRET]
+
+
+@pytest.mark.slow("opens an archive 83,328 times")
+def test_each_bit_of_the_kept_backup_counts(tmp_path: Path) -> None:
+    """Header, stream and tags: with any one bit flipped nothing at all is restored."""
+    data, store = read("archive"), open_store(str(tmp_path / "store"))
+    key = kdf.derive_key(kept.PASSPHRASE, kdf.parse_parameters(kept.PIN.details_dict()))
+
+    def derive(found: dict[str, Any]) -> bytes:
+        kdf.parse_parameters(found)
+        return key
+
+    for flipped in flips(data):
+        with pytest.raises(StoreError):
+            archive.restore(store, flipped, derive)
+    assert list(store.entries(GRANT)) == []
