@@ -1,4 +1,7 @@
-"""docs/json.md is what the program prints: every example has the answer's keys and types."""
+"""docs/json.md is what the program prints: every example has the answer's keys and types.
+
+Every answer also fits docs/json.schema.json.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ import re
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tests.answers import PAGE, find_faults, read_document, read_examples
 from tests.house.source import ROOT, read
 from tests.idp import main_job
 from tests.idp.issuer import DemoIssuer
+from tests.schema import Schema
 
 if TYPE_CHECKING:
     from tests.program import Program
 
-EXAMPLE = re.compile(r"^```json ([^\n]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Where an example's order would not do: one command prepares the next.
 LAST = ("revoke person --verify --json", "error")
 
@@ -40,29 +46,36 @@ def fits(example: Any, answer: Any) -> bool:  # noqa: ANN401 - JSON has any type
     return example is None or answer is None or example == answer
 
 
+@pytest.mark.slow("some thirty commands, a login among them")
 def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir: str) -> None:
     """Each command of the page, run for a person who is logged in, prints its example's shape."""
-    examples = dict(EXAMPLE.findall(read("docs/json.md")))
-    assert len(examples) > 15
+    examples, schema = read_examples(), Schema(read_document())
+    assert len(examples) > 20
     brokerctl.env.update({"BROKERCTL_KEEPER": "file", "BROKERCTL_PASSPHRASE": "x"})
     wrong = {}
     with DemoIssuer(tempfile.mkdtemp(prefix="demo-", dir=trace_dir), auto_approve=True) as demo:
         main_job.person(brokerctl, demo)
         browser = main_job.scripted_browser(demo)
+        shop = os.path.join(brokerctl.home, "shop")
+        os.mkdir(shop)
+        with open(os.path.join(shop, ".brokerctl.toml"), "w", encoding="utf-8") as file:
+            file.write('[profile.person]\nscopes = ["read"]\n')
         order = ["login person --json", *(name for name in examples if name not in LAST), *LAST]
         for command in dict.fromkeys(order):
             words = "get nope --json" if command == "error" else command
             words = words.replace("FILE", os.path.join(brokerctl.home, "all.backup"))
+            words = words.replace("DIR", shop)
             done = brokerctl(*words.split(), env=browser)
             answer = json.loads(done.stderr if command == "error" else done.stdout or "null")
-            if not fits(shape(json.loads(examples[command])), shape(answer)):
-                wrong[command] = (answer, done.stderr)
+            faults = find_faults(schema, command, answer)
+            if faults or not fits(shape(json.loads(examples[command])), shape(answer)):
+                wrong[command] = (faults, answer, done.stderr)
     assert not wrong
 
 
 def test_every_command_that_has_json_is_on_the_page() -> None:
     """A page of the manual that names --json has its section in docs/json.md."""
-    page = read("docs/json.md")
+    page = read(PAGE)
     headings = set(re.findall(r"^## (.+)$", page, re.MULTILINE))
     named = {word for heading in headings for word in heading.split(", ")}
     with_json = {
