@@ -19,7 +19,7 @@ from brokerctl.store.values import Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from brokerctl.audit.append import Log
     from brokerctl.issuing import IssuerLink
@@ -248,11 +248,10 @@ def _would_end_grant(profile: Profile, locked: LockedGrant, item: Queued) -> boo
     return grant is not None and grant.dead_why is None
 
 
-def _tokens(locked: LockedGrant) -> Iterator[Token]:
-    for slot in locked.state.slots:
-        if slot.current is not None:
-            yield slot.current
-        yield from slot.superseded
+def _tokens(locked: LockedGrant) -> list[Token]:
+    """Return every access token of a grant, the oldest first: its slots lie in no order."""
+    found = [one for slot in locked.state.slots for one in (slot.current, *slot.superseded)]
+    return sorted((token for token in found if token), key=lambda token: token.issued_at)
 
 
 def keys_of(
