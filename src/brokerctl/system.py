@@ -10,11 +10,22 @@ import fcntl
 import sys
 import time
 
-__all__ = ["SYSTEM", "System", "hold_streams", "os", "parent_of", "read_environ", "stat"]
+__all__ = [
+    "SYSTEM",
+    "System",
+    "hold_streams",
+    "os",
+    "parent_of",
+    "read_environ",
+    "signals",
+    "stat",
+    "take_no_signal",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    import signal as signals
     import stat
     from collections.abc import Mapping
     from typing import Any
@@ -30,6 +41,10 @@ else:
         import _stat as stat
     except ImportError:  # pragma: no cover - another interpreter
         import stat
+    try:
+        import _signal as signals  # its enums would cost a third of a start
+    except ImportError:  # pragma: no cover - another interpreter
+        import signal as signals
 
 
 def read_environ() -> Mapping[str, str]:
@@ -53,6 +68,11 @@ def hold_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open("/", os.O_RDONLY | os.O_CLOEXEC)  # the lowest free one; a child has none
+
+
+def take_no_signal() -> None:
+    """Let no signal be taken by this thread: the main one may be holding them back."""
+    signals.pthread_sigmask(signals.SIG_BLOCK, signals.valid_signals())
 
 
 def parent_of(path: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -74,5 +75,17 @@ def _start(words: list[str], environ: Mapping[str, str]) -> bool:
         )
     except OSError:
         return False
-    threading.Thread(target=child.wait, daemon=True).start()  # leaves no zombie while we wait
+    _reap(child)
     return True
+
+
+def _reap(child: subprocess.Popen[bytes]) -> None:
+    """Leave no zombie while we wait.
+
+    Security: a thread that takes signals would take those that a token request holds back.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        threading.Thread(target=child.wait, daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

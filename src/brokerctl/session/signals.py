@@ -1,18 +1,13 @@
 """Signals as numbers, without the `signal` module: its enums would cost a third of a start.
 
-The one module that uses the interpreter's private `_signal`; the public module has the same
-functions and is the fallback. Signals are *waited for*, not caught: blocked before the child
-starts and taken one by one with their sender, so that none is lost and none interrupts a write.
+Signals are *waited for*, not caught: blocked before the child starts and taken one by one with
+their sender, so that none is lost and none interrupts a write.
 """
 
 from __future__ import annotations
 
 from brokerctl.system import os
-
-try:
-    import _signal as _signals  # type: ignore[import-not-found]  # mypy knows the public one only
-except ImportError:  # pragma: no cover - another interpreter: the public name of the same
-    import signal as _signals
+from brokerctl.system import signals as _signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

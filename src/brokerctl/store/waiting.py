@@ -14,7 +14,7 @@ import fcntl
 
 from brokerctl.files import refused
 from brokerctl.store.reading import LOCKS
-from brokerctl.system import os
+from brokerctl.system import os, take_no_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class _Waiter:
         raise self._trouble
 
     def _wait(self) -> None:
+        take_no_signal()
         try:
             self._system.flock(self._fd, fcntl.LOCK_SH)
             self._system.flock(self._fd, fcntl.LOCK_UN)
