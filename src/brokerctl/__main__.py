@@ -30,6 +30,8 @@ def main() -> None:
             from brokerctl.cli.app import run
 
             code = run(words, umask)
+    except KeyboardInterrupt:
+        code = 130  # nothing that a record or the issuer knows of was left undone
     except MemoryError:  # not even what prints our errors could be loaded
         os.write(2, b"brokerctl: error: not enough memory\n")
         code = 1
