@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from brokerctl.config.references import resolve
 from brokerctl.effects.loopback import read_callback, read_pasted
 from brokerctl.errors import IssuerError
+from brokerctl.model import Reference
 from brokerctl.oauth.callback import is_ours, parse_callback
 from brokerctl.oauth.client_auth import authenticated_form
 from brokerctl.oauth.grants.device import parse_device_response
@@ -144,6 +146,19 @@ def sign(key: bytes) -> None:
     authenticated_form(context(of, key_pem=text), f"{ISSUER}/token", [])
 
 
+def no_secret(_name: str) -> str | None:
+    """Find no stored secret."""
+    return None
+
+
+def use_secret(value: str) -> None:
+    """Find a client secret in a variable, and authenticate with it in each way."""
+    found = resolve(Reference(kind="env", target=("X",)), {"X": value}, no_secret).reveal()
+    for auth in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
+        ctx = context(profile(client_auth=auth), secret=found)
+        authenticated_form(ctx, f"{ISSUER}/token", [("a", "b")])
+
+
 def keep(data: bytes) -> None:
     """Read a cached metadata entry."""
     found = parse(data)
@@ -199,5 +214,6 @@ TARGETS: dict[str, Target] = {
     "Cache-Control": Target(some.mapped(mutated([b"public, max-age=60, no-store"]), latin), cache),
     "callbacks": Target(mutated(HEADS, FORM), come_back),
     "pasted lines": Target(mutated([REDIRECT_URI.encode() + CALLBACK[9:]], FORM), paste),
+    "client secrets": Target(some.mapped(mutated([b"s3cr3t-_.~"]), some.as_text), use_secret),
     "client keys": Target(some.one_of(mutated(PEMS), bent(JWK), some.odd_bytes), sign),
 }

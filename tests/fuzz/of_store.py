@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from typing import Any
 
 from brokerctl.errors import DamagedError, StoreError
@@ -12,11 +13,12 @@ from brokerctl.keys.making import new_ring, render_ring, seal_ring
 from brokerctl.session.leftovers import Session, parse_session, render_session
 from brokerctl.store import archive, codec
 from brokerctl.store.current import parse_current
-from brokerctl.store.envelope import KIND_NAMES, TOKEN, open_entry
+from brokerctl.store.envelope import GRANT, KIND_NAMES, TOKEN, open_entry
 from brokerctl.store.locks import held_by, parse_holder
 from brokerctl.system import SYSTEM
 from tests.fuzz import driving as some
 from tests.fuzz.driving import Target, bent, mutated
+from tests.store_room import open_store
 from tests.vectors.make_store_vectors import FOLDER, PAYLOADS
 from tests.vectors.test_store_vectors import Ring, read_vector
 
@@ -89,6 +91,19 @@ def read_archive(data: bytes) -> None:
     dict(archive._members(archive._open(data, derive)))  # noqa: SLF001 - the whole would need a store
 
 
+def restore(members: tuple[bytes, bytes, bytes]) -> None:
+    """Restore an archive that was made by somebody who wishes us ill and told its passphrase."""
+    about, grant, secret = members
+    tar = archive._tar(  # noqa: SLF001 - as above
+        [("about", about), (f"grant/{'6' * 64}", grant), (f"secret/{secret.hex()}", secret)]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(f"{folder}/store")
+        data = archive._seal(tar, WRAPPING, PARAMETERS)  # noqa: SLF001 - as above
+        report = archive.restore(store, data, derive)
+        assert len(report.restored + report.kept) + len(report.refused) == 2
+
+
 def read_members(data: bytes) -> None:
     """Read an archive's tar, as its owner's passphrase opened it."""
     dict(archive._members(data))  # noqa: SLF001 - only who has the passphrase can make one
@@ -143,5 +158,14 @@ TARGETS: dict[str, Target] = {
     ),
     "sessions": Target(bent(json.loads(render_session(LEFT))), read_session),
     "archives": Target(some.one_of(mutated([ARCHIVE]), BENT_HEADERS), read_archive),
+    "restored archives": Target(
+        some.tuples(
+            bent({"ring": "r", "secrets": {"": "ci", "00": "x"}}),
+            bent(json.loads(PAYLOADS[GRANT])),
+            some.few_bytes,
+        ),
+        restore,
+        few=10,
+    ),
     "archives' insides": Target(mutated([TAR]), read_members),
 }

@@ -48,6 +48,13 @@ def test_a_key_is_taken_whole(tmp_path: Path) -> None:
     assert found("command", "cat", str(file)) == PEM
 
 
+def test_a_variable_of_other_bytes_is_refused() -> None:
+    """A secret that is no UTF-8 can't be sent as a form, and is not repeated."""
+    with pytest.raises(UsageError, match="SECRET, which holds a secret, is not text") as caught:
+        found("env", "SECRET", environ={"SECRET": "hunter2\udcff"})
+    assert "hunter2" not in caught.value.message
+
+
 @pytest.mark.parametrize("mode", [0o604, 0o606, 0o620, 0o644, 0o601])
 def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     """A secret that everybody can read is no secret: it is not used until it is closed."""

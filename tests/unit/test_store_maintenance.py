@@ -234,6 +234,18 @@ def test_nothing_may_follow_a_last_piece_that_is_full(store: FileStore) -> None:
         restore(store, full + b"x", _derive)
 
 
+@pytest.mark.parametrize(
+    "about", [b"", b"[]", b"{", b'"x"', b'{"ring":"r"}', b'{"ring":1,"secrets":{}}',
+              b'{"ring":"r","secrets":[]}', b'{"ring":"r","secrets":{"a":null}}']
+)  # fmt: skip
+def test_an_archive_that_says_nothing_of_itself_is_refused(store: FileStore, about: bytes) -> None:
+    """Whoever gave us file and passphrase is still a stranger; nothing was changed."""
+    tar = archive._tar([("about", about), (f"secret/{'0' * 64}", b"s")])  # noqa: SLF001 - as above
+    with pytest.raises(DamagedError, match="does not say what it holds"):
+        restore(store, archive._seal(tar, KEY, KDF), _derive)  # noqa: SLF001 - as above
+    assert [entry.name for entry in store.entries(SECRET)] == [SECRET_NAME]
+
+
 def test_a_newer_archive_is_refused_by_version(store: FileStore) -> None:
     """Named, with what to do."""
     data, _ = backup(store, KEY, KDF)

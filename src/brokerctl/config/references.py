@@ -56,6 +56,8 @@ def resolve(
                 f"the variable {target}, which holds a secret, is not set",
                 hint=f"set {target}, or keep the secret here: 'brokerctl profile secret --help'",
             )
+        if any("\udc80" <= char <= "\udcff" for char in text):
+            raise UsageError(f"the variable {target}, which holds a secret, is not text in UTF-8")
     elif reference.kind == "file":
         text = _chosen(_read_file(expand_home(target, environ)), target)
     elif reference.kind == "command":

@@ -171,10 +171,7 @@ def restore(
     archive that does not open as a whole: nothing was changed then.
     """
     members = dict(_members(_open(data, derive)))
-    try:
-        about = jsonlite.loads(members.pop(_ABOUT))
-    except (KeyError, ValueError):
-        raise DamagedError("the archive does not say what it holds") from None
+    about = _parse_about(members.pop(_ABOUT, b""))
     restored: list[str] = []
     kept: list[str] = []
     refused: list[Damage] = []
@@ -188,6 +185,17 @@ def restore(
             kind, name = _split(path)
             refused.append(Damage(kind=kind, name=name, why=why))
     return RestoreReport(restored=tuple(restored), kept=tuple(kept), refused=tuple(refused))
+
+
+def _parse_about(data: bytes) -> dict[str, Any]:
+    try:
+        found = jsonlite.loads(data)
+        secrets = found["secrets"].values()
+        if type(found) is dict and all(type(name) is str for name in (found["ring"], *secrets)):
+            return found
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise DamagedError("the archive does not say what it holds")
 
 
 def _members(tar_bytes: bytes) -> Iterator[tuple[str, bytes]]:
@@ -259,8 +267,8 @@ def _put_queue(locked: LockedGrant, queue: Queue, store: FileStore) -> bool:
 
 def _put_secret(store: FileStore, name: str, payload: bytes, about: dict[str, Any]) -> bool:
     name_key = store.ring.name_key
-    if about.get("ring") != plain_name(name_key, "ring"):
-        known = about.get("secrets", {}).get(name)
+    if about["ring"] != plain_name(name_key, "ring"):
+        known = about["secrets"].get(name)
         if known is None:
             raise StoreError("a secret that no profile named at the time of the backup")
         name = plain_name(name_key, "secret", known)
