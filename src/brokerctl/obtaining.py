@@ -17,6 +17,7 @@ from brokerctl.errors import (
     LoginNeededError,
     StoreError,
 )
+from brokerctl.freshness import CLOCK_BACK_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ class Obtaining:
             failure = self._store.find_failure(order.grant_key)
             if failure is not None:
                 self._seen = failure.serial
-                if not order.request.is_fresh and time.time() < failure.retry_at:
+                left = failure.retry_at - time.time()
+                if not order.request.is_fresh and left > 0:
                     self._refuse_dead(self._store.find_grant(order.grant_key))
-                    raise failed(failure)
+                    raise remembered(failure, order, left)
             token = None if order.request.is_own else self._wait()
             if token is not None:
                 return token, "cache"
@@ -118,9 +120,25 @@ class Obtaining:
             raise LoginNeededError(f"the token for '{name}' can't be refreshed", hint=hint)
 
 
+def _holds_back(failure: Failure, now: float) -> bool:
+    """Say whether an issuer is left alone; a clock that was wrong then must not hold for years."""
+    return failure.at - CLOCK_BACK_S <= now < failure.retry_at
+
+
 def failed(failure: Failure) -> BrokerError:
     """Turn a remembered failure into the error that whoever waits or comes back must see."""
     kinds: dict[int, type[BrokerError]] = {
         kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
     }
     return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
+
+
+def remembered(failure: Failure, order: Order, left_s: float) -> BrokerError:
+    """Turn it into the error of who comes back too early: what was mended since was not tried."""
+    error = failed(failure)
+    whose = f" --subject {order.request.subject}" if order.request.subject else ""
+    again = f"'brokerctl get {order.profile.name}{whose} --fresh' asks now"
+    now = f"not asked again for {int(left_s) + 1} s: {again}"
+    hint = error.hint or error.usual_hint
+    error.hint = f"{hint}; {now}" if hint else now
+    return error

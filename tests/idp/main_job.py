@@ -18,18 +18,15 @@ def service(program: Program, issuer: OidcProvider, auth: str = "basic", **keys:
     with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(issuer.secrets[auth] or "")
     method = {"secret-jwt": "client_secret_jwt"}.get(auth, f"client_secret_{auth}")
-    return add(
-        program,
-        issuer,
-        "service",
-        flow='"client_credentials"',
-        client_id=f'"{auth}"',
-        client_auth=f'"{method}"',
-        client_secret=f'{{ file = "{secret}" }}',
-        scopes='["read"]',
-        resource='["https://api.example"]',
-        **keys,
-    )
+    given = {
+        "flow": '"client_credentials"',
+        "client_id": f'"{auth}"',
+        "client_auth": f'"{method}"',
+        "client_secret": f'{{ file = "{secret}" }}',
+        "scopes": '["read"]',
+        "resource": '["https://api.example"]',
+    }
+    return add(program, issuer, "service", **{**given, **keys})
 
 
 def person(program: Program, issuer: OidcProvider, flow: str = "code", **keys: str) -> str:

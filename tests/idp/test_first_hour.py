@@ -59,3 +59,21 @@ def test_how_a_grant_ended_is_said_without_its_person(
     assert f"{name}: ended: revoked here (run 'brokerctl login {name}')" in (
         brokerctl("status").stdout
     )
+
+
+def test_what_was_mended_is_tried_at_once(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """A wrong secret that was put right: the failure that is remembered says how to ask now."""
+    name = main_job.service(brokerctl, http_issuer, client_secret='{ env = "MY_SECRET" }')
+    brokerctl.env["MY_SECRET"] = "wrong"
+    first = brokerctl("get", name).stderr
+    assert "answered invalid_client" in first
+    assert "asks now" not in first
+    brokerctl.env["MY_SECRET"] = http_issuer.secrets["basic"]
+    http_issuer.reset()
+    again = brokerctl("get", name).stderr
+    assert "answered invalid_client" in again
+    assert "not asked again for " in again
+    assert f" s: 'brokerctl get {name} --fresh' asks now" in again
+    assert http_issuer.counts()["grants"] == {}
+    assert brokerctl("get", name, "--fresh").returncode == 0
+    assert brokerctl("get", name).returncode == 0
