@@ -17,6 +17,7 @@ from brokerctl.redeem import make_token
 from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
 from brokerctl.store import slots
+from brokerctl.store.maintenance import gc
 from brokerctl.store.values import Change
 from tests.store_room import RING, make_grant, open_store, soon
 
@@ -152,3 +153,15 @@ def test_a_session_records_what_it_may_not_revoke(tmp_path: Path) -> None:
     assert (ending.outcome, ending.until) == ("local_only", token.expires_at)
     assert world.revoked == []
     assert world.recorded == [("token.revoked", "local_only")]
+
+
+def test_gc_keeps_what_may_be_alive(tmp_path: Path) -> None:
+    """A slot whose token ended by our guess alone stays, so that `revoke` reaches the token."""
+    store, key, token = open_store(str(tmp_path / "store")), TokenKey(grant=KEY), issued(None)
+    with store.lock_grant(KEY, soon()) as locked:
+        locked.commit(Change(grant=make_grant(key=KEY), token_key=key, token=token, profile="p"))
+    later = time.time() + 400 * 86400
+    assert gc(store, later).slots == 0
+    with store.lock_grant(KEY, soon()) as locked:
+        locked.settle(token.fingerprint, "revoked")
+    assert gc(store, later).slots == 1

@@ -241,7 +241,12 @@ def _remove_slots(store: FileStore, now: float) -> int:
 def _has_ended(slot: Slot, before: float) -> bool:
     """Say whether every token of the slot has been beyond its expiry for long."""
     tokens = slot.superseded if slot.current is None else (slot.current, *slot.superseded)
-    return all(token.expires_at is not None and token.expires_at < before for token in tokens)
+    return all(
+        token.expires_at is not None
+        and token.expires_at < before
+        and not (token.is_assumed and token.value)  # by our guess alone: `revoke` must reach it
+        for token in tokens
+    )
 
 
 def _folders(store: FileStore) -> Iterator[Folder]:
