@@ -30,11 +30,9 @@ def main() -> None:
             from brokerctl.cli.app import run
 
             code = run(words, umask)
-    except KeyboardInterrupt:
-        code = 130  # nothing that a record or the issuer knows of was left undone
-    except MemoryError:  # not even what prints our errors could be loaded
-        os.write(2, b"brokerctl: error: not enough memory\n")
-        code = 1
+    except (KeyboardInterrupt, MemoryError) as error:  # not even what prints errors may be loaded
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
+        os.write(2, b"" if code > 1 else b"brokerctl: error: not enough memory\n")
     leave(code)
 
 
