@@ -18,7 +18,6 @@ from brokerctl.errors import (
     StoreError,
 )
 from brokerctl.freshness import CLOCK_BACK_S
-from brokerctl.freshness import CLOCK_BACK_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,11 +118,6 @@ class Obtaining:
             raise LoginNeededError(f"the grant for '{name}' has ended: {grant.dead_why}", hint=hint)
         if grant.refresh_token is None:
             raise LoginNeededError(f"the token for '{name}' can't be refreshed", hint=hint)
-
-
-def _holds_back(failure: Failure, now: float) -> bool:
-    """Say whether an issuer is left alone; a clock that was wrong then must not hold for years."""
-    return failure.at - CLOCK_BACK_S <= now < failure.retry_at
 
 
 def _holds_back(failure: Failure, now: float) -> bool:
