@@ -60,6 +60,7 @@ class IssuerLink:
         self._make_sender = make_sender
         self._hidden = hidden
         self._senders: dict[str, Sender] = {}
+        self._learned: dict[str, bytes] = {}  # metadata of a login that has not succeeded yet
 
     def sender(self, profile: Profile) -> Sender:
         """Return the sender that trusts what the profile trusts."""
@@ -134,15 +135,17 @@ class IssuerLink:
     ) -> Metadata:
         """Return the issuer's metadata: kept for a day, never fetched on the way of a refresh.
 
-        Security: an endpoint that moved to another origin is refused until a person logs in again.
+        Security: an endpoint that moved to another origin is refused until a login succeeds there,
+        for which `keep_metadata` is called: one that was given up must not lead a grant astray.
         """
         if about.is_configured(profile):
             return about.configured(profile, time.time())  # nothing is discovered
         # One pin an issuer, whatever flow or profile asked: a login by device pins for all.
         name = plain_name(self.ring.name_key, "metadata", profile.issuer)
-        sealed = self.store.find_sealed(METADATA, name)
+        sealed = self._learned.get(name) or self.store.find_sealed(METADATA, name)
         kept = about.parse(sealed) if sealed is not None else None
-        if kept is not None and not is_login and (is_refresh or kept.is_current(time.time())):
+        is_known = is_refresh or name in self._learned
+        if kept is not None and not is_login and (is_known or kept.is_current(time.time())):
             return about.with_configured(kept, profile)
         asked = profile.replace(endpoints=())
         try:
@@ -155,8 +158,19 @@ class IssuerLink:
         usable = about.with_configured(found, profile)
         if kept is not None and not is_login:
             about.refuse_moved(about.with_configured(kept, profile), usable, profile.name)
-        self.store.put_sealed(METADATA, name, about.render(found))
+        if is_login:
+            self._learned[name] = about.render(found)
+        else:
+            self.store.put_sealed(METADATA, name, about.render(found))
         return usable
+
+    def keep_metadata(self, profile: Profile) -> None:
+        """Pin what a login learned, now that it has brought a grant or a token."""
+        name = plain_name(self.ring.name_key, "metadata", profile.issuer)
+        learned = self._learned.get(name)
+        if learned is not None:
+            self.store.put_sealed(METADATA, name, learned)
+            del self._learned[name]
 
     def revoke(self, profile: Profile, value: Secret, hint: str, deadline: float) -> Said:
         """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""

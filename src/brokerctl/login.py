@@ -93,8 +93,11 @@ class Login:
 
     def _without_person(self, order: Order) -> LoggedIn:
         """Show that the client's own credentials work; the token is kept for the next request."""
+        deadline = time.monotonic() + order.profile.timeout_s
+        self.link.metadata(order.profile, deadline, is_login=True)
         with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
             token = Redeemer(self.link, self.log, self.ring)(order, locked)
+        self.link.keep_metadata(order.profile)
         return _logged_in(order, token, sub=None, can_refresh=True)
 
     def _with_person(
@@ -150,6 +153,7 @@ class Login:
         """Store the answer; where that fails half-way, leave no authority that nobody holds."""
         old = locked.state.grant
         try:
+            self.link.keep_metadata(order.profile)
             return self._store(order, locked, answer, owner)
         except BrokerError:
             self._give_back(order, old, answer)

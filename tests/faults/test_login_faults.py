@@ -47,6 +47,9 @@ class World:
     def metadata(self, *_: object, **__: object) -> None:
         """Fetch nothing."""
 
+    def keep_metadata(self, *_: object) -> None:
+        """Pin nothing."""
+
     def context(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - a stand-in
         """Return what the guard needs to know."""
         return SimpleNamespace(metadata=SimpleNamespace(token_endpoint=TOKEN_URL))

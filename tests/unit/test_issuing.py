@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import pytest
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError
 from brokerctl.issuing import IssuerLink
+from brokerctl.login import Login
+from brokerctl.model import Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
 from tests.flows import ISSUER, profile
 from tests.store_room import RING, open_store
@@ -29,11 +32,16 @@ class Issuer:
     def __init__(self) -> None:
         self.changes: dict[str, Any] = {}
         self.asked = 0
+        self.posted: list[str] = []
 
     def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
-        """Answer with the document."""
-        del request, deadline
+        """Answer with the document, or with a token."""
+        del deadline
         self.asked += 1
+        if request.method == "POST":
+            self.posted.append(request.url)
+            token = b'{"access_token":"t","token_type":"Bearer","expires_in":60}'
+            return HttpResponse(status=200, body=token, sent_at=time.time())
         body = {
             "issuer": ISSUER,
             "token_endpoint": f"{ISSUER}/token",
@@ -42,6 +50,18 @@ class Issuer:
             **self.changes,
         }
         return HttpResponse(status=200, body=jsonlite.dumps(body).encode(), sent_at=time.time())
+
+
+class Records:
+    """A log that keeps nothing."""
+
+    def append(self, *_: object, **__: object) -> int:
+        """Count one."""
+        return 1
+
+
+def _no_person(*_: object) -> Any:  # noqa: ANN401 - a TokenAnswer
+    raise AssertionError("nobody is asked")
 
 
 @pytest.fixture
@@ -83,6 +103,7 @@ def test_a_moved_endpoint_is_refused_until_a_login(
 ) -> None:
     """What is too old is asked for again, and held against what was known."""
     link.metadata(profile(flow="device"), soon(), is_login=True)
+    link.keep_metadata(profile(flow="device"))
     issuer.changes = {"token_endpoint": MOVED}
     assert link.metadata(profile(), soon()).token_endpoint == f"{ISSUER}/token"
     later = time.time() + 2 * 86400
@@ -102,3 +123,42 @@ def test_a_profiles_own_endpoint_is_its_own(link: IssuerLink, issuer: Issuer) ->
     assert link.metadata(mixed, soon(), is_login=True).token_endpoint == OWN
     assert link.metadata(profile(), soon(), is_refresh=True).token_endpoint == f"{ISSUER}/token"
     assert issuer.asked == 1
+
+
+def test_a_login_that_failed_moves_no_pin(tmp_path: Path, issuer: Issuer) -> None:
+    """What a login was told counts for it alone, until it has brought a grant."""
+    store = open_store(str(tmp_path / "store"))
+
+    def link() -> IssuerLink:
+        return IssuerLink({}, store, RING, lambda *_: issuer)
+
+    first = link()
+    first.metadata(profile(), soon(), is_login=True)
+    first.keep_metadata(profile())
+    issuer.changes = {"token_endpoint": MOVED}
+    given_up = link()
+    given_up.metadata(profile(), soon(), is_login=True)
+    assert given_up.metadata(profile(), soon()).token_endpoint == MOVED
+    assert link().metadata(profile(), soon(), is_refresh=True).token_endpoint == f"{ISSUER}/token"
+    given_up.keep_metadata(profile())
+    assert link().metadata(profile(), soon(), is_refresh=True).token_endpoint == MOVED
+
+
+def test_a_login_without_a_person_pins_too(
+    tmp_path: Path, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`login`, which the refusal of a moved endpoint names, is the way on for a client as well."""
+    store, log = open_store(str(tmp_path / "store")), Records()
+    client = profile(flow="client_credentials")
+    request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
+
+    def log_in() -> None:
+        link = IssuerLink({}, store, RING, lambda *_: issuer)
+        Login(store, log, RING, link).log_in(client, request, _no_person, log)  # type: ignore[arg-type]  # a stand-in
+
+    log_in()
+    issuer.changes = {"token_endpoint": MOVED}
+    later = time.time() + 2 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    log_in()
+    assert issuer.posted == [f"{ISSUER}/token", MOVED]

@@ -57,6 +57,9 @@ class World:
     def metadata(self, *_: object, **__: object) -> None:
         """Say nothing."""
 
+    def keep_metadata(self, *_: object) -> None:
+        """Pin nothing."""
+
     def introspect(self, *_: object) -> None:
         """Say nothing."""
 
