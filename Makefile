@@ -37,6 +37,7 @@ bench: setup-run ## the budget, as ratios to a bare Python start
 papers: setup-test ## write man pages, completions, docs/commands.md and the papers' sessions anew
 	@.venv/bin/python scripts/papers.py
 	@.venv/bin/python scripts/sessions.py
+	@.venv/bin/python scripts/picture.py
 
 release: setup-release ## dist/: sdist, wheel, SBOM, release notes, SHA256SUMS; the same bytes each time
 	@scripts/release.sh

@@ -47,6 +47,29 @@ def test_the_sessions_in_the_papers_are_what_is_printed() -> None:
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
 
 
+@pytest.mark.slow("a crowd of 64 on a terminal, against the embedded issuer")
+def test_the_picture_is_what_a_terminal_shows() -> None:
+    """The README's picture was run; it is small, and fetches nothing from anywhere."""
+    require_tool("curl")
+    done = run(sys.executable, "scripts/picture.py", "--check")
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr
+    svg = read("docs/demo.svg")
+    assert len(svg) < 120_000
+    assert set(re.findall(r"[a-z]+://[^\"' )<]+", svg)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://127.0.0.1:8765/auth?response_type=code&amp;client_id=cli&amp;...",
+    }
+    assert "@font-face" not in svg
+
+
+def test_the_first_session_shows_no_error() -> None:
+    """What a reader sees first is the job being done, not a profile that is missing."""
+    first = re.search(r"^```console\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
+    assert first is not None
+    assert all(f"$ brokerctl {word} " in first[1] for word in ("login", "get", "exec", "revoke"))
+    assert "error:" not in first[1]
+
+
 def test_man_pages_are_good_roff() -> None:
     """Mandoc has no warning about any page."""
     pages = sorted(glob.glob(f"{ROOT}/man/*.1"))

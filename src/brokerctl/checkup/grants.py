@@ -14,7 +14,7 @@ from brokerctl.text import count_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.model import Profile, Slot
+    from brokerctl.model import GrantKey, Profile, Slot
     from brokerctl.wire import House
 
 _SOON_S = 3600.0
@@ -40,7 +40,7 @@ def check(house: House) -> Iterator[Finding]:
 def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
     failure = house.store.find_failure(key)
-    if failure is not None and now < failure.retry_at:
+    if failure is not None and now < failure.retry_at and not _is_dead(house, key):
         yield Finding(
             what=f"'{name}': the last attempt failed: {failure.message}",
             state=WARNING,
@@ -48,6 +48,15 @@ def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Ite
         )
     if profile.flow not in NO_PERSON:
         yield from _persons(house, profile, slots, now)
+
+
+def _is_dead(house: House, key: GrantKey) -> bool:
+    """Say whether a grant has ended: what failed before that is no longer what keeps it."""
+    try:
+        grant = house.store.find_grant(key)
+    except DamagedError:
+        return False  # the store's check says it
+    return grant is not None and grant.dead_why is not None
 
 
 def _persons(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
