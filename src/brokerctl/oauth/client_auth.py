@@ -61,7 +61,9 @@ def authenticated_form(ctx: FlowContext, url: str, fields: Fields) -> HttpReques
     if entry is None:
         raise UsageError(f"client_auth '{ctx.profile.client_auth}' is not in this version")
     headers, proof = load(entry)(ctx)
-    return post_form(url, [*fields, *proof], headers)
+    request = post_form(url, [*fields, *proof], headers)
+    secret = ctx.credentials.secret  # also where it is in a header, or signs
+    return request.replace(secrets=(*request.secrets, secret)) if secret else request
 
 
 def none(ctx: FlowContext) -> Proof:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.errors import IssuerError, UsageError
 from brokerctl.model import Value
-from brokerctl.secret import Secret
+from brokerctl.secret import STARS, Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ class HttpRequest(Value):
     url: str
     headers: tuple[tuple[str, str | Secret], ...] = ()
     body: Secret | None = None
+    secrets: tuple[Secret, ...] = ()  # what of it no answer may bring into a message
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {host_of(self.url)})"
 
-    @staticmethod
     def answered(
+        self,
         *,
         status: int,
         headers: tuple[tuple[str, str], ...],
@@ -51,7 +52,12 @@ class HttpRequest(Value):
     ) -> HttpResponse:
         """Return the answer to this request."""
         return HttpResponse(
-            status=status, headers=headers, body=body, sent_at=sent_at, received_at=received_at
+            status=status,
+            headers=headers,
+            body=body,
+            sent_at=sent_at,
+            received_at=received_at,
+            secrets=self.secrets,
         )
 
     @staticmethod
@@ -68,6 +74,7 @@ class HttpResponse(Value):
     body: bytes = b""
     sent_at: float = 0.0  # seconds since the epoch
     received_at: float = 0.0
+    secrets: tuple[Secret, ...] = ()  # that were sent
 
     def __repr__(self) -> str:
         return f"HttpResponse({self.status}, {len(self.body)} bytes)"
@@ -75,6 +82,13 @@ class HttpResponse(Value):
     def header(self, name: str) -> str | None:
         """Return the value of the first header of that name (lower case), or None."""
         return next((value for key, value in self.headers if key == name), None)
+
+    def hide_sent(self, text: str) -> str:
+        """Return the issuer's text with stars for what it repeats of our secrets."""
+        for secret in self.secrets:
+            for form in (secret.reveal(), quote_plus(secret.reveal())):
+                text = text.replace(form, STARS) if form else text
+        return text
 
     def retry_after_s(self) -> int | None:
         """Return `Retry-After` in seconds; a date or nonsense is None (RFC 9110, 10.2.3)."""
@@ -86,9 +100,18 @@ def post_form(
     url: str, fields: Fields, headers: tuple[tuple[str, str | Secret], ...] = ()
 ) -> HttpRequest:
     """Make a form POST that asks for JSON."""
-    plain = [(key, v.reveal() if isinstance(v, Secret) else v) for key, v in fields]
+    given = tuple(fields)
+    plain = [(key, v.reveal() if isinstance(v, Secret) else v) for key, v in given]
     body = Secret(urlencode(plain))
-    return HttpRequest(method="POST", url=url, headers=(FORM, JSON, *headers), body=body)
+    hidden = [v for _, v in given if isinstance(v, Secret)]
+    hidden += [Secret(v.reveal().split()[-1]) for _, v in headers if isinstance(v, Secret)]
+    return HttpRequest(
+        method="POST",
+        url=url,
+        headers=(FORM, JSON, *headers),
+        body=body,
+        secrets=tuple(hidden),
+    )
 
 
 def should_retry(outcome: HttpResponse | BaseException) -> bool:

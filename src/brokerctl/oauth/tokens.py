@@ -18,6 +18,7 @@ from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from brokerctl.oauth.message import HttpResponse
@@ -75,7 +76,7 @@ def _parse_issued(
 ) -> TokenAnswer:
     token_type = body.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        shown = safe(token_type, 40) if isinstance(token_type, str) else "none"
+        shown = safe(response.hide_sent(token_type), 40) if isinstance(token_type, str) else "none"
         raise IssuerError(f"{host} answered with a token of type {shown}, not Bearer")
     return TokenAnswer(
         access_token=_token(body.get("access_token"), "access token", host),
@@ -108,7 +109,7 @@ def parse_answer(response: HttpResponse, what: str, host: str) -> dict[str, Any]
     if response.status >= SERVER_ERROR:
         raise _unexplained(response, what, host)
     if isinstance(body, dict) and "error" in body:
-        raise parse_error(body, response.status, host)
+        raise parse_error(body, response.status, host, response.hide_sent)
     if response.status != OK:
         raise _unexplained(response, what, host)
     if not isinstance(body, dict):
@@ -116,14 +117,21 @@ def parse_answer(response: HttpResponse, what: str, host: str) -> dict[str, Any]
     return body
 
 
-def parse_error(body: dict[str, Any], status: int, host: str) -> IssuerError:
-    """Return the issuer's error (RFC 6749, 5.2); a code that is no code is not repeated."""
+def parse_error(
+    body: dict[str, Any], status: int, host: str, hide: Callable[[str], str] = str
+) -> IssuerError:
+    """Return the issuer's error (RFC 6749, 5.2); a code that is no code is not repeated.
+
+    Security: `hide` stars out what an issuer repeats of the secrets that it was sent.
+    """
     code, description = body.get("error"), body.get("error_description")
-    if not isinstance(code, str) or len(code) > _CODE_CHARS or not _CODE.fullmatch(code):
+    code = hide(code) if isinstance(code, str) else ""
+    if not _CODE.fullmatch(code) or len(code) > _CODE_CHARS:
         return IssuerError(f"{host} answered {status} with an unreadable error")
     if not isinstance(description, str) or not description:
         description = None
-    return OAuthError(code, safe(description) if description else None, status=status)
+    shown = safe(hide(description)) if description else None
+    return OAuthError(code, shown, status=status)
 
 
 def _unexplained(response: HttpResponse, what: str, host: str) -> IssuerError:

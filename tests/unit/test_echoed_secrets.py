@@ -1,0 +1,48 @@
+"""What an issuer repeats of the secrets that it was sent reaches neither message nor record."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
+
+import pytest
+
+from brokerctl import jsonlite
+from brokerctl.errors import IssuerError, OAuthError
+from brokerctl.oauth.client_auth import authenticated_form
+from brokerctl.oauth.tokens import parse_token_response
+from brokerctl.secret import Secret
+from tests.flows import context, profile
+
+if TYPE_CHECKING:
+    from brokerctl.oauth.message import HttpResponse
+
+CLIENT_SECRET, REFRESH_TOKEN = "s3cret/of+client", "rt-of-a-person"
+
+
+def answer(auth: str, body: dict[str, str]) -> HttpResponse:
+    """Return the answer to a refresh."""
+    ctx = context(profile(client_auth=auth), secret=CLIENT_SECRET)
+    fields = [("refresh_token", Secret(REFRESH_TOKEN))]
+    request = authenticated_form(ctx, "https://issuer.example.com/token", fields)
+    data = jsonlite.dumps(body).encode()
+    return request.answered(status=400, headers=(), body=data, sent_at=0, received_at=0)
+
+
+@pytest.mark.parametrize("auth", ["client_secret_basic", "client_secret_post", "none"])
+@pytest.mark.parametrize("field", ["error", "error_description"])
+def test_an_error_that_repeats_a_secret(auth: str, field: str) -> None:
+    """As it was sent and as a form has it, whatever way the client authenticates."""
+    basic = b64encode(f"cli:{quote_plus(CLIENT_SECRET)}".encode()).decode()
+    told = f"no {CLIENT_SECRET} or {quote_plus(CLIENT_SECRET)} for {REFRESH_TOKEN}, Basic {basic}"
+    text = told.partition(",")[0] if field == "error" else told
+    with pytest.raises(IssuerError) as caught:
+        parse_token_response(answer(auth, {"error": "invalid_grant", field: text}))
+    error = caught.value
+    assert isinstance(error, OAuthError)
+    shown = f"{error.message} {error.error} {error.description}"
+    assert "**** or ****" in shown
+    for secret in (CLIENT_SECRET, quote_plus(CLIENT_SECRET), REFRESH_TOKEN):
+        assert secret not in shown
+    assert auth != "client_secret_basic" or basic not in shown
