@@ -15,17 +15,51 @@ from brokerctl.errors import BrokerError
 from brokerctl.store.envelope import KIND_NAMES
 from brokerctl.store.maintenance import GcReport
 from brokerctl.store.reading import PLACES
-from tests.answers import definition_of, find_faults, read_document, read_examples
+from tests.answers import definition_of, read_document, read_examples
 from tests.house.source import ROOT, read
 from tests.schema import Schema, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DOCUMENT = read_document()
 DEFS = DOCUMENT["$defs"]
 ANSWERS = [part["$ref"].removeprefix("#/$defs/") for part in DOCUMENT["anyOf"]]
 EXAMPLES = {command: json.loads(text) for command, text in read_examples().items()}
+RECORD = EXAMPLES["audit log --limit 1 --json"]
+PROBLEM = {
+    "kind": "edited",
+    "segment": "log-1",
+    "line": 1,
+    "offset": 0,
+    "after": 0,
+    "digest": RECORD["mac"],
+    "message": "1 line was edited",
+}
+DAMAGE = {"kind": "token", "name": "ab/cd", "why": "it was cut", "aside": None}
+# What the page's examples have no room for, by the definition that it belongs to.
+MORE: dict[str, list[dict[str, Any]]] = {
+    "audit-log": [
+        {"schema": 1, "damaged": {"segment": "log", "bytes": 0}},
+        {key: RECORD[key] for key in ("schema", "v", "seq", "kid", "time", "event")}
+        | {key: RECORD[key] for key in ("host", "boot", "pid_ns", "prev", "mac")}
+        | {"cut": True},
+        RECORD
+        | {"error": "x", "reason": "x", "proven": True, "sub": "x", "generation": 1}
+        | {"profiles": ["person"]},
+    ],
+    "audit-verify": [
+        EXAMPLES["audit verify --json"]
+        | {"problems": [PROBLEM], "accepted": [PROBLEM]}
+        | {"notices": [{"segment": "log", "line": 1, "seq": 1, "message": "a write was cut"}]}
+    ],
+    "store-check": [EXAMPLES["store check --json"] | {"damaged": [DAMAGE], "aside": ["token-ab"]}],
+    "store-backup": [
+        EXAMPLES["store backup FILE --json"]
+        | {"outside": [{"kind": "env", "name": "X", "profiles": ["person"]}]}
+    ],
+    "error": [{"schema": 1, "error": EXAMPLES["error"]["error"] | {"rule": "narrowing"}}],
+}
 # One value of each type, as JSON has them.
 VALUES: dict[str, Any] = {
     "null": None,
@@ -36,19 +70,60 @@ VALUES: dict[str, Any] = {
     "array": [],
     "object": {},
 }
+BAD_TIMES = ("2026-11-24T01:11:30+00:00", "2026-11-31T01:11:30Z", "2026-11-31T01:11:30.000000Z")
 # A new key of `profile show` is a setting, of a map of counts it is a count; else it is anything.
 SETTING = {"value": "x", "origin": "default", "place": None}
 # What can be missing: what only some records or errors say, and settings that a profile has not.
-OPTIONAL = re.compile(r"\.requester\.(pid|exe|parents|ci)|\.values\.(?!flow|issuer|client_id)\w+")
+OPTIONAL = {
+    "audit-log": r"\.requester\.(pid|exe|parents|ci)"
+    r"|\.(error|reason|proven|sub|generation|profiles)",
+    "profile-show": r"\.values\.(?!flow|issuer|client_id)\w+",
+    "error": r"\.error\.rule",
+}
 # What a setting has is as the configuration has it: of any type, but never null.
-SETTING_VALUE = re.compile(r"\.value(\[\d+\])?$")
+SETTING_VALUE = re.compile(r"\.value(\[\])?$")
 # What can be null. A key that joins them is a change that every reader of answers has to know of.
 NULLABLE = {
-    *("aside", "boot", "ci", "damage", "exe", "expires_at", "expires_in"),
-    *("fingerprint", "hint", "issued_at", "issuer", "issuer_expires_at", "key", "owner", "pid_ns"),
-    *("place", "profile", "reason", "requester", "resealed", "revocations_queued_for", "session"),
-    *("start_ratio", "sub", "subject", "todo", "unlocked_for", "until", "proven", "parents"),
+    "get": "expires_at expires_in subject",
+    "login": "subject sub expires_at",
+    "revoke": "subject until proven reason",
+    "status": "subject sub expires_at todo revocations_queued_for key",
+    "audit-log": "subject sub fingerprint expires_at owner proven requester exe session"
+    " issuer_expires_at parents[][] ci boot pid_ns",
+    "audit-tokens": "profile issuer subject fingerprint issued_at expires_at session damage",
+    "profile-show": "place",
+    "unlock": "unlocked_for",
+    "store-check": "damaged[].aside",
+    "store-rekey": "resealed",
+    "doctor": "hint start_ratio",
+    "error": "hint",
 }
+# What is no free text: times, hashes, names, addresses, and words of which there are a few.
+FORMED = {
+    "get": "expires_at profile issuer",
+    "login": "expires_at profile issuer",
+    "revoke": "kind fingerprint outcome until",
+    "status": "profile issuer flow state expires_at keeper",
+    "audit-log": "time event issuer fingerprint expires_at issuer_expires_at session effect"
+    " prev mac segment",
+    "audit-verify": "kind segment digest",
+    "audit-tokens": "kind fingerprint issued_at expires_at status session",
+    "profile-list": "name flow issuer from",
+    "profile-show": "profile origin place",
+    "trust": "pinned",
+    "trust-list": "folder state",
+    "trust-remove": "removed",
+    "unlock": "keeper",
+    "store-check": "kind",
+    "store-backup": "kind profiles[]",
+    "store-rekey": "keeper",
+    "doctor": "state check",
+    "error": "name",
+}
+FIXED = (".schema", ".v", ".error.code")
+SAMPLES = [(definition_of(command), answer) for command, answer in EXAMPLES.items()]
+SAMPLES += [(name, answer) for name, answers in MORE.items() for answer in answers]
+each_sample = pytest.mark.parametrize(("name", "answer"), SAMPLES)
 
 
 def schema() -> Schema:
@@ -62,14 +137,33 @@ def kind_of(value: object) -> str:
     return "null" if value is None else names.get(type(value), "object")
 
 
-def places(value: Any, at: str = "$") -> Iterator[tuple[str, Any, Any, Any]]:  # noqa: ANN401 - JSON has any type
+def places(value: Any, at: str = "") -> Iterator[tuple[str, Any, Any, Any]]:  # noqa: ANN401 - JSON has any type
     """Yield every place below a value: its path, its container, its key there, what is there."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in list(pairs):
-        path = f"{at}.{key}" if isinstance(value, dict) else f"{at}[{key}]"
-        yield path, value, key, inner
+        path = f"{at}.{key}" if isinstance(value, dict) else f"{at}[]"
+        yield path.removeprefix(".all"), value, key, inner
         if isinstance(inner, dict | list):
             yield from places(inner, path)
+
+
+def tried(name: str, answer: Any) -> Iterator[tuple[str, Any, Callable[[Any], bool]]]:  # noqa: ANN401 - as above
+    """Yield every place of an answer, itself too: path, value, and whether another is taken."""
+    judge, whole = schema(), {"all": json.loads(json.dumps(answer))}
+    for path, container, key, inner in places(whole):
+
+        def is_taken(value: object, container: Any = container, key: Any = key) -> bool:  # noqa: ANN401 - as above
+            before, container[key] = container[key], value
+            faults = judge.faults(whole["all"], name)
+            container[key] = before
+            return not faults
+
+        yield path, inner, is_taken
+
+
+def is_of(path: str, listed: str) -> bool:
+    """Say whether a path ends with one of the words of a list."""
+    return any(path.endswith(f".{word}") for word in listed.split())
 
 
 def test_each_definition_says_what_it_is() -> None:
@@ -116,56 +210,53 @@ def test_no_definition_lies_idle() -> None:
     assert used == set(DEFS)
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
-def test_every_example_fits(command: str) -> None:
+@each_sample
+def test_every_example_fits(name: str, answer: dict[str, Any]) -> None:
     """What the page shows is what the schema says; new keys can appear anywhere."""
-    assert find_faults(schema(), command, EXAMPLES[command]) == []
-    grown = json.loads(json.dumps(EXAMPLES[command]))
+    assert schema().faults(answer, name) + schema().faults(answer) == []
+    grown = json.loads(json.dumps(answer))
     for inner in [one for *_, one in places({"all": grown}) if isinstance(one, dict)]:
         inner["x_new"] = 1 if "grant" in inner or "locks" in inner else SETTING
-    assert find_faults(schema(), command, grown) == []
+    assert schema().faults(grown, name) + schema().faults(grown) == []
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
-def test_a_missing_key_is_refused(command: str) -> None:
-    """Each key of each example is required, at any depth, but those that can be missing."""
-    answer, judge, taken = EXAMPLES[command], schema(), []
-    for path, container, key, inner in places(answer):
-        if isinstance(container, dict):
-            kept = dict(container)
-            del container[key]
-            if not judge.faults(answer, definition_of(command)) and not OPTIONAL.search(path):
-                taken.append(path)
-            container.clear()
-            container.update(kept)
-        assert inner is container[key]
-    assert not taken
+@each_sample
+def test_a_missing_key_is_refused(name: str, answer: dict[str, Any]) -> None:
+    """Each key is required, at any depth, but those that can be missing."""
+    for path, inner, is_taken in tried(name, answer):
+        for key in inner if isinstance(inner, dict) else ():
+            can_go = bool(re.fullmatch(OPTIONAL.get(name, ""), f"{path}.{key}"))
+            assert is_taken({k: v for k, v in inner.items() if k != key}) is can_go, (path, key)
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
-def test_a_wrong_type_is_refused(command: str) -> None:
-    """Each value of each example has one type, and beside it null where that can be."""
-    answer, judge, taken = EXAMPLES[command], schema(), []
-    for path, container, key, inner in places(answer):
-        kinds = set()
-        for kind, value in VALUES.items():
-            container[key] = value
-            if kind != kind_of(inner) and not judge.faults(answer, definition_of(command)):
-                kinds.add(kind)
-        container[key] = inner
-        if not may_be(path, inner, kinds):
-            taken.append((path, sorted(kinds)))
-    assert not taken
+@each_sample
+def test_a_wrong_type_is_refused(name: str, answer: dict[str, Any]) -> None:
+    """Each value has one type, beside it null where that can be, and free text only where it is."""
+    for path, inner, is_taken in tried(name, answer):
+        taken = {kind for kind, value in VALUES.items() if is_taken(value)}
+        if SETTING_VALUE.search(path):
+            assert path.endswith("[]") or "null" not in taken, path
+            continue
+        assert ("null" in taken) is is_of(path, NULLABLE.get(name, "")), path
+        taken -= {"null", "integer"} if "number" in taken else {"null"}
+        is_formed = path in FIXED or is_of(path, FORMED.get(name, ""))
+        if inner is None:  # no type is shown: there is one all the same
+            assert len(taken) == (not is_formed), (path, taken)
+        elif isinstance(inner, dict):
+            assert taken <= {"object"}, (path, taken)
+        else:
+            assert taken == (set() if is_formed else {kind_of(inner)}), (path, taken)
 
 
-def may_be(path: str, inner: object, kinds: set[str]) -> bool:
-    """Say whether a place may take these types beside the one of its example."""
-    if found := SETTING_VALUE.search(path):
-        return bool(found[1]) or "null" not in kinds
-    if inner is None:  # an example that shows no type: there is one, and every integer is a number
-        return len(kinds - {"integer"} if "number" in kinds else kinds) <= 1
-    name = re.sub(r"(\[\d+\])+$", "", path).rpartition(".")[2]
-    return kinds <= ({"null"} if name in NULLABLE else set())
+@each_sample
+def test_a_wrong_form_is_refused(name: str, answer: dict[str, Any]) -> None:
+    """No number is negative, no other version is ours, and a time is one of UTC that exists."""
+    for path, inner, is_taken in tried(name, answer):
+        if kind_of(inner) == "integer" and not SETTING_VALUE.search(path):
+            assert not is_taken(-1), path
+            assert path not in FIXED or not is_taken(inner + 10), path
+        if is_of(path, "expires_at time until issued_at issuer_expires_at"):
+            assert not [text for text in BAD_TIMES if is_taken(text)], path
 
 
 def pairs() -> set[tuple[int, str]]:
