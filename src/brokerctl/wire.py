@@ -214,7 +214,7 @@ def deliver(house: House, answer: AccessToken, line: bytes) -> int:
     except OSError as error:
         house.broker.not_delivered(answer)
         reason = os.strerror(error.errno or 0).lower()
-        return print_error(BrokerError(f"the token could not be written to stdout: {reason}"))
+        raise BrokerError(f"the token could not be written to stdout: {reason}") from error
     return 0
 
 
