@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.idp.main_job import service
+from tests.idp.main_job import person, service
 
 if TYPE_CHECKING:
     from tests.idp.issuer import OidcProvider
@@ -112,3 +112,24 @@ def test_end_is_recorded(brokerctl: Program) -> None:
     log = brokerctl("audit", "log").stdout
     assert ["token.handed_out" in log, "token.revoked" in log, "exec.end" in log] == [True] * 3
     assert brokerctl("audit", "verify").returncode == 0
+
+
+def test_a_token_that_no_child_got_is_recorded_so(
+    brokerctl: Program, http_issuer: OidcProvider
+) -> None:
+    """Where the second profile fails, the record of the first one's hand-out is not the last."""
+    with open(brokerctl.home + "/config.toml", encoding="utf-8") as file:
+        first = file.read()
+    person(brokerctl, http_issuer)
+    with open(brokerctl.home + "/config.toml", encoding="utf-8") as file:
+        brokerctl.config(first + file.read())
+    done = brokerctl("exec", "-p", "service", "--keep", "-p", "person", "--", "true")
+    assert done.returncode == 3, done
+    lines = brokerctl("audit", "log", "--json").stdout.splitlines()
+    records = [json.loads(line) for line in lines]
+    (handed_out,) = (one for one in records if one["event"] == "token.handed_out")
+    session = handed_out["requester"]["session"]
+    ends = [one for one in records if one["event"] == "exec.end"]
+    assert [(one["requester"]["session"], one["outcome"]) for one in ends] == [
+        (session, "not started")
+    ]

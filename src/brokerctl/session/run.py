@@ -62,13 +62,15 @@ def run(ask: Ask, tools: Tools) -> int:
     if ends is not None:
         ends.begin()
     put_back = signals.raise_on(_ENDING)
+    tokens: dict[str, AccessToken] = {}
     try:
-        tokens = _obtain(prepared, tools)
+        _obtain(prepared, tools, tokens)
         mask, environ = _block_and_fill(prepared, tokens)
     except BaseException as error:
         signals.block(_ENDING)  # a second ^C must not stop what ends the tokens
         if ends is not None:
             ends.end()
+        _record_undelivered(prepared, tokens, tools)
         if isinstance(error, signals.InterruptedBySignal):
             return _SIGNAL_BASE + error.number
         raise
@@ -151,9 +153,10 @@ def _refuse_own(profile: Profile) -> None:
         )
 
 
-def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
+def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) -> None:
+    """Get one token after the other into `tokens`, which has those before the one that failed."""
     requester = tools.requester(prepared.session_id)
-    ask, tokens = prepared.ask, {}
+    ask = prepared.ask
     for one in prepared.wanted:
         name = one.profile.name
         token = tools.get(
@@ -167,6 +170,7 @@ def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
                 purpose=prepared.purpose,
             )
         )
+        tokens[name] = token
         if token.expires_at is None and ask.is_own is not False:
             raise UsageError(
                 f"the token of '{name}' never expires: it is the grant itself",
@@ -174,8 +178,6 @@ def _obtain(prepared: Prepared, tools: Tools) -> dict[str, AccessToken]:
             )
         if token.warning:
             tools.warn(token.warning)
-        tokens[name] = token
-    return tokens
 
 
 def _block_and_fill(
@@ -248,6 +250,12 @@ def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:
         if one.profile.name in prepared.own
         for variable in (*one.variables, *one.files)
     ]
+
+
+def _record_undelivered(prepared: Prepared, tokens: dict[str, AccessToken], tools: Tools) -> None:
+    """Record that no child got what the record has as handed out."""
+    if tokens:
+        _record_end(prepared, "not started", tools)
 
 
 def _record_end(prepared: Prepared, outcome: str, tools: Tools) -> None:
