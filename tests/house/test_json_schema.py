@@ -58,6 +58,8 @@ MORE: dict[str, list[dict[str, Any]]] = {
         EXAMPLES["store backup FILE --json"]
         | {"outside": [{"kind": "env", "name": "X", "profiles": ["person"]}]}
     ],
+    "unlock": [{"schema": 1, "keeper": "passphrase", "unlocked_for": 28800}],
+    "doctor": [EXAMPLES["doctor --json"] | {"start_ratio": 1.25}],
     "error": [{"schema": 1, "error": EXAMPLES["error"]["error"] | {"rule": "narrowing"}}],
 }
 # One value of each type, as JSON has them.
@@ -252,7 +254,7 @@ def test_a_wrong_type_is_refused(name: str, answer: dict[str, Any]) -> None:
 def test_a_wrong_form_is_refused(name: str, answer: dict[str, Any]) -> None:
     """No number is negative, no other version is ours, and a time is one of UTC that exists."""
     for path, inner, is_taken in tried(name, answer):
-        if kind_of(inner) == "integer" and not SETTING_VALUE.search(path):
+        if kind_of(inner) in {"integer", "number"} and not SETTING_VALUE.search(path):
             assert not is_taken(-1), path
             assert path not in FIXED or not is_taken(inner + 10), path
         if is_of(path, "expires_at time until issued_at issuer_expires_at"):

@@ -6,13 +6,16 @@ import fcntl
 import json
 import os
 import subprocess
+import tarfile
 import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from brokerctl.keys.kernel import Kernel
-from tests.answers import find_faults, read_document
+from tests import wheel
+from tests.answers import PAGE, find_faults, read_document
+from tests.answers import SCHEMA as SCHEMA_FILE
 from tests.idp import main_job
 from tests.idp.issuer import DemoIssuer
 from tests.program import PROGRAM, Program
@@ -226,6 +229,20 @@ def test_an_answer_that_could_not_be_written(held: Program) -> None:
         error = json.loads(done.stderr)
         assert find_faults(SCHEMA, "error", error) == []
         assert error["error"]["name"] == "unexpected"
+
+
+def test_the_json_of_a_command_that_is_run_is_not_ours(program: Program) -> None:
+    """`exec` has no --json: an error before its command starts is for people."""
+    done = program("exec", "--no-such", "--", "gh", "pr", "list", "--json", "title")
+    assert done.returncode == 2
+    assert done.stderr.startswith("brokerctl: error: no such option: --no-such\n")
+
+
+def test_the_schema_comes_with_the_sources() -> None:
+    """Whoever packs or vendors the sdist has it beside the page."""
+    with tarfile.open(wheel.build().sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {PAGE, SCHEMA_FILE} <= names
 
 
 @pytest.mark.slow("a lock is waited for five seconds")

@@ -94,8 +94,8 @@ def run(words: list[str], umask: int | None = None) -> int:
 
     `umask` is the caller's own, for the child of `exec`.
     """
-    is_json = "--json" in words
     called = next((word for word in words if not word.startswith("-")), None)
+    is_json = "--json" in words and called != "exec"  # there it is an option of the child's
     replace_stdout()
     try:
         _refuse_later(called)
