@@ -86,7 +86,8 @@ def render(command: Any, words: tuple[str, ...]) -> str:  # noqa: ANN401 - Typer
 def children(command: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - as above
     """Return the sub-commands that are shown, in the program's order."""
     found = getattr(command, "commands", {})
-    return [(name, child) for name, child in found.items() if not child.hidden]
+    names = command.list_commands(None) if found else []
+    return [(name, found[name]) for name in names if not found[name].hidden]
 
 
 def paragraphs(command: Any) -> list[str]:  # noqa: ANN401 - as above

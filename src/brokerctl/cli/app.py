@@ -10,6 +10,7 @@ import sys
 import typer
 
 from brokerctl import __version__, wire
+from brokerctl.cli.helptext import App, Group
 from brokerctl.cli.stdout import StdoutError, replace_stdout
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 
@@ -38,12 +39,19 @@ _SUGGESTION = re.compile(r"\.? (?:Did you mean (.+?)\?|\(Possible options: (.+?)
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
+class Program(Group):
+    """The whole, whose commands stand in the order of the table."""
+
+    order = tuple(COMMANDS)
+
+
 def make_app() -> typer.Typer:
     """Make an empty Typer program with the settings that every part of ours has.
 
     Security: Typer's own error pages show source lines, which may hold a secret; they are off.
     """
-    return typer.Typer(
+    return App(
+        cls=Group,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -55,6 +63,7 @@ def make_app() -> typer.Typer:
 def build(only: str | None = None) -> typer.Typer:
     """Return the program with all commands, or with the one that was called."""
     app = make_app()
+    app.info.cls = Program
     names = [COMMANDS[only]] if only in COMMANDS else list(COMMANDS.values())
     for module in dict.fromkeys(names):
         importlib.import_module(module).register(app)

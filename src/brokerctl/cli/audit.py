@@ -59,7 +59,13 @@ def register(app: typer.Typer) -> None:
 
 
 def _top() -> None:
-    """Read and verify the record of hand-outs and grants."""
+    """Read and verify the record of hand-outs and grants.
+
+    \b
+      brokerctl audit log --since 2h
+      brokerctl audit verify
+      brokerctl audit tokens
+    """
 
 
 def _later(context: typer.Context) -> None:
@@ -190,7 +196,7 @@ def repair(
 
     \b
       brokerctl audit repair
-      brokerctl audit repair --accept --reason "disk failure, restored from backup"
+      brokerctl audit repair --accept --reason "restored from backup"
     """
     from brokerctl.effects.requester import read_requester
 

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     serve: Annotated[bool, Serve] = False,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="With --serve: a loopback address.")
+        str, typer.Option(metavar="ADDRESS", help="With --serve: on loopback.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, metavar="PORT", help="With --serve; 0: any.")
@@ -28,7 +28,7 @@ def demo(
         int, typer.Option(min=1, metavar="SECONDS", help="With --serve: of tokens.")
     ] = 3600,
     interval: Annotated[
-        int, typer.Option(min=0, metavar="SECONDS", help="With --serve: between a device's polls.")
+        int, typer.Option(min=0, metavar="SECONDS", help="With --serve: of device polls.")
     ] = 5,
     subject: Annotated[
         str, typer.Option(metavar="NAME", help="With --serve: who logs in.")

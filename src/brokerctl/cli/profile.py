@@ -36,7 +36,18 @@ def register(app: typer.Typer) -> None:
         ("schema", schema),
     ):
         group.command(name)(command)
-    app.add_typer(group, name="profile", help="Add, list, show, edit and remove profiles.")
+    group.callback()(_top)
+    app.add_typer(group, name="profile")
+
+
+def _top() -> None:
+    """Add, list, show, edit and remove profiles.
+
+    \b
+      brokerctl profile add github
+      brokerctl profile list
+      brokerctl profile show github
+    """
 
 
 def add(
@@ -104,7 +115,11 @@ def add_with_questions(
 
 
 def show_all(json: _Json = False) -> None:
-    """List the profiles in force."""
+    """List the profiles in force.
+
+    \b
+      brokerctl profile list
+    """
     from brokerctl.config import showing
     from brokerctl.text import safe
 
@@ -123,7 +138,11 @@ def show_all(json: _Json = False) -> None:
 
 
 def show(name: options.AProfile, json: _Json = False) -> None:
-    """Show a profile as it is in force, and where each value came from."""
+    """Show a profile as it is in force, and where each value came from.
+
+    \b
+      brokerctl profile show gitlab
+    """
     from brokerctl.config import showing
     from brokerctl.text import safe
 
@@ -147,10 +166,12 @@ def edit(
         list[str] | None, typer.Option("--unset", metavar="KEY", help="Remove a key.")
     ] = None,
 ) -> None:
-    """Change a profile of yours; comments and order of the file stay as they are.
+    """Change a profile of yours.
+
+    Comments and order of the file stay as they are.
 
     \b
-      brokerctl profile edit gitlab --set max_ttl=15m --set scopes=read_api --unset owner
+      brokerctl profile edit gitlab --set max_ttl=15m --unset owner
     """
     from brokerctl.config.adding import parse_settings
     from brokerctl.config.edit import change_profile
@@ -166,7 +187,14 @@ def edit(
 
 
 def remove(name: options.AProfile) -> None:
-    """Remove a profile from your configuration; its grants stay until they are revoked."""
+    """Remove a profile from your configuration.
+
+    Its grants stay until they are revoked.
+
+    \b
+      brokerctl revoke gitlab
+      brokerctl profile remove gitlab
+    """
     from brokerctl.config.edit import remove_profile
     from brokerctl.config.userfile import change_user_file
     from brokerctl.text import safe
@@ -180,7 +208,15 @@ def secret(
     stdin: Annotated[bool, typer.Option("--stdin", help="Read it from stdin.")] = False,
     forget: Annotated[bool, typer.Option("--remove", help="Forget it.")] = False,
 ) -> None:
-    """Put a client secret into brokerctl's own sealed store, or take it out."""
+    """Keep a client secret in brokerctl's own sealed store.
+
+    On a terminal it is asked for and not shown; a profile names it as { store = "NAME" }.
+
+    \b
+      brokerctl profile secret ci
+      pass show ci | brokerctl profile secret ci --stdin
+      brokerctl profile edit ci --set client_secret=store:ci
+    """
     from brokerctl import wire
     from brokerctl.config.fields import profile_name
     from brokerctl.errors import UsageError
@@ -201,7 +237,11 @@ def secret(
 
 
 def schema() -> None:
-    """Print a JSON Schema of the configuration file, for editors."""
+    """Print a JSON Schema of the configuration file, for editors.
+
+    \b
+      brokerctl profile schema >config.schema.json
+    """
     from brokerctl import jsonlite
     from brokerctl.config.schema import make_schema
 

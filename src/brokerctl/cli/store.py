@@ -29,14 +29,21 @@ def register(app: typer.Typer) -> None:
 
 
 def _top() -> None:
-    """Check, back up, restore and re-key the sealed grants and tokens."""
+    """Check, back up, restore and re-key the sealed grants and tokens.
+
+    \b
+      brokerctl store check
+      brokerctl store backup ~/brokerctl.backup
+    """
 
 
 def check(
     mend: Annotated[bool, typer.Option("--mend", help="Set damaged entries aside.")] = False,
     json: JSON = False,
 ) -> int:
-    """Open every entry and say which do not open: exit code 6, or 9 once they are set aside.
+    """Open every entry and say which do not open.
+
+    Exit code 6 if there are any, 9 once they are set aside.
 
     \b
       brokerctl store check
@@ -67,12 +74,12 @@ def check(
 
 
 def backup(
-    file: Annotated[str, typer.Argument(help="A new file; '-' for stdout.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A new file; '-' for stdout.")],
     json: JSON = False,
 ) -> int:
-    """Write every grant, token and stored secret into one file, sealed by a passphrase.
+    """Write grants, tokens and secrets into one sealed file.
 
-    The passphrase comes from BROKERCTL_PASSPHRASE, from the file that BROKERCTL_PASSPHRASE_FILE
+    Its passphrase comes from BROKERCTL_PASSPHRASE, from the file that BROKERCTL_PASSPHRASE_FILE
     names, or from the terminal. Secrets that profiles keep elsewhere are named, and not in it.
 
     \b
@@ -101,9 +108,12 @@ def backup(
 
 
 def restore(
-    file: Annotated[str, typer.Argument(help="What `store backup` wrote.")], json: JSON = False
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What `store backup` wrote.")],
+    json: JSON = False,
 ) -> int:
-    """Put back what a backup holds; never over a newer grant. Exit code 9 if some can't be.
+    """Put back what a backup holds; never over a newer grant.
+
+    Exit code 9 if some can't be put back.
 
     \b
       brokerctl store restore ~/brokerctl.backup
@@ -135,10 +145,10 @@ def rekey(
     ] = False,
     json: JSON = False,
 ) -> int:
-    """Replace the key that wraps the others, or move it; --new-keys replaces the others too.
+    """Replace the key that wraps the others, or move it.
 
-    A new passphrase or key is asked for, or read from BROKERCTL_PASSPHRASE_NEW[_FILE] and
-    BROKERCTL_KEY_NEW[_FILE].
+    --new-keys replaces the others too, and seals everything anew. A new passphrase or key is asked
+    for, or read from BROKERCTL_PASSPHRASE_NEW[_FILE] and BROKERCTL_KEY_NEW[_FILE].
 
     \b
       brokerctl store rekey
@@ -173,7 +183,9 @@ def rekey(
 
 
 def gc(json: JSON = False) -> int:
-    """Remove what nobody needs: unfinished writes, old plans, slots that ended long ago.
+    """Remove what nobody needs any more.
+
+    Unfinished writes, old plans, slots of tokens that ended long ago.
 
     \b
       brokerctl store gc

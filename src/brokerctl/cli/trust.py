@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def trust(
-    folder: Annotated[str, typer.Argument(metavar="[DIR]", help="The project's folder.")] = ".",
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The project's folder.")] = ".",
     remove: Annotated[bool, typer.Option("--remove", help="Stop trusting it.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List what is trusted.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
