@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 PAGE, SCHEMA = "docs/json.md", "docs/json.schema.json"
 _EXAMPLE = re.compile(r"^```json ([^\n]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_GROUPS = ("audit", "profile", "store")
 _KINDS = ("--list", "--remove")  # of `trust`: each has an answer of its own
 
 
@@ -22,6 +22,7 @@ def read_examples() -> dict[str, str]:
     return dict(_EXAMPLE.findall(read(PAGE)))
 
 
+@functools.cache
 def read_document() -> dict[str, Any]:
     """Return the schema as it lies in docs/."""
     document: dict[str, Any] = json.loads(read(SCHEMA))
@@ -31,9 +32,9 @@ def read_document() -> dict[str, Any]:
 def definition_of(command: str) -> str:
     """Return the name of the definition of a command's answer, whatever its options."""
     words = command.split()
-    named = words[: 2 if words[0] in _GROUPS else 1]
     kinds = [word[2:] for word in words if words[0] == "trust" and word in _KINDS]
-    return "-".join([*named, *kinds])
+    group = "-".join(words[:2])
+    return "-".join([group if group in read_document()["$defs"] else words[0], *kinds])
 
 
 def find_faults(schema: Schema, command: str, answer: object) -> list[str]:
