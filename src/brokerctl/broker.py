@@ -57,10 +57,10 @@ class Order:
             min_ttl_s = self.profile.min_ttl_s
         if min_ttl_s is None and self.request.requester.tool == "exec":
             min_ttl_s = freshness.child_margin(token, max_ttl_s)
-        if token.issued_at >= self.started and min_ttl_s is not None:
+        if token.issued_at >= self.started:
             # Nothing fresher can be had: without this, each waiter that wants more than a token's
-            # whole lifetime would send a request of its own.
-            min_ttl_s = None
+            # whole lifetime, or meets one that lives for a second, would send a request of its own.
+            min_ttl_s = 0
         return freshness.is_fresh(token, now, max_ttl_s, min_ttl_s)
 
     def find_in(self, store: Store) -> Token | None:
