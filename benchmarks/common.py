@@ -69,9 +69,12 @@ def child_env(home: Path) -> dict[str, str]:
     }
 
 
-def time_once(argv: list[str], env: dict[str, str]) -> float:
+def time_once(argv: list[str], env: dict[str, str], stdin: str = "/dev/null") -> float:
     """Run a command and return its wall time in seconds; it must succeed."""
-    actions = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, stdin, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+    ]
     begun = time.perf_counter()
     pid = os.posix_spawn(argv[0], argv, env, file_actions=actions)
     _, status = os.waitpid(pid, 0)
@@ -87,11 +90,12 @@ def paired(
     env: dict[str, str],
     runs: int,
     other: dict[str, str] | None = None,
+    stdin: str = "/dev/null",
 ) -> list[float]:
     """Return the ratios first/second, run in turn; `other`: the second one's environment."""
     other = env if other is None else other
-    time_once(first, env), time_once(second, other)
-    return [time_once(first, env) / time_once(second, other) for _ in range(runs)]
+    time_once(first, env, stdin), time_once(second, other)
+    return [time_once(first, env, stdin) / time_once(second, other) for _ in range(runs)]
 
 
 def show(name: str, ratios: list[float], unit: str, budget: float | None = None) -> bool:

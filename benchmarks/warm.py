@@ -16,7 +16,9 @@ client_id = "{client_id}"
 client_auth = "client_secret_basic"
 client_secret = {{ file = "{secret}" }}
 scopes = [{scopes}]
+hosts = ["https://git.example.com"]
 """
+REQUEST = b"protocol=https\nhost=git.example.com\n\n"
 
 
 def set_up(home: Path, issuer: Issuer) -> dict[str, str]:
@@ -60,6 +62,11 @@ def main() -> int:
             )
             get_json = [*get, "--json"]
             met &= show("warm get --json", paired(get_json, unit, env, options.runs), "U", 1.5)
+            asked = folder / "request"
+            asked.write_bytes(REQUEST)
+            git = [str(bin_folder / "git-credential-brokerctl"), "get"]
+            ratios = paired(git, unit, env, options.runs, stdin=str(asked))
+            met &= show("warm git-credential-brokerctl get", ratios, "U", 1.5)
             child = [
                 str(bin_folder / "brokerctl"),
                 "exec",

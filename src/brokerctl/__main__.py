@@ -1,7 +1,7 @@
-"""The front door: a `get` or an `exec` in the written grammar, or the full Typer program.
+"""The front door: a `get`, `exec` or `helper` in the written grammar, or the full Typer program.
 
 An answer from the store needs no Typer and no network, which cost more than all of our own work:
-the two hot commands are parsed by hand. Only this file leaves through `os._exit`, untidied.
+hot commands are parsed by hand. Only this file leaves through `os._exit`, untidied.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import gc
 import sys
 
-from brokerctl import wire
 from brokerctl.system import hold_streams, os, read_environ
+
+DOORS = {"get": "hot", "exec": "session.door", "helper": "helpers.door"}
 
 
 def main() -> None:
@@ -19,12 +20,9 @@ def main() -> None:
     hold_streams()
     sys.unraisablehook = lambda _: None  # it would print tracebacks of its own tidying up
     try:
-        if words[:1] == ["get"]:
-            code = wire.run_get_words(words[1:], read_environ())
-        elif words[:1] == ["exec"]:
-            from brokerctl.session.door import run_words
-
-            code = run_words(words[1:], read_environ(), umask)
+        if words and words[0] in DOORS:
+            door = __import__(f"brokerctl.{DOORS[words[0]]}", fromlist=("run_words",))
+            code = door.run_words(words[1:], read_environ(), umask)
         if code is None:
             gc.enable()
             from brokerctl.cli.app import run

@@ -1,4 +1,4 @@
-"""The written grammar of `get`: reads a command line without Typer, or says that it is not ours.
+"""A hot `get`: its written grammar, read without Typer, and the one way to its answer.
 
 What is shortened is the parsing and nothing else: the same broker, renderer and error lines serve
 every way in. A command line that is not exactly in this grammar, wrong ones included, goes to the
@@ -7,13 +7,27 @@ full program, which explains it.
 
 from __future__ import annotations
 
-from brokerctl.render import FORMATS
+import time
+
+from brokerctl import wire
+from brokerctl.broker import find_profile
+from brokerctl.errors import BrokerError
+from brokerctl.render import FORMATS, render
+from brokerctl.system import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import AccessToken
+    from brokerctl.wire import House
 
 _LISTS = ("--scope", "--resource")
 _VALUES = ("--subject", "--min-ttl", "--purpose", "--format", *_LISTS)
 _FLAGS = ("--fresh", "--json")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DIGITS = 9
+_STDOUT = 1
 
 
 class GetOptions:
@@ -39,6 +53,46 @@ class GetOptions:
         self.purpose: str | None = None
         self.is_fresh = False
         self.form = "token"
+
+
+def run_words(
+    words: list[str], environ: Mapping[str, str], _umask: int | None = None
+) -> int | None:
+    """Run the words after `get` if they are in the written grammar; None if they are not."""
+    options = parse_get(words, environ.get("BROKERCTL_PROFILE"))
+    return None if options is None else run_get(options, environ)
+
+
+def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
+    """Get one token and print it, or print the error; return the exit code."""
+    is_json = options.form == "json"
+    try:
+        house = wire.open_house(environ, may_pass=True)
+        profile = find_profile(house.plan.profiles, options.profile)
+        answer = house.broker.get(wire.make_request(options, environ))
+        try:
+            line = render(answer, profile, options.form, time.time())
+        except BrokerError:
+            house.broker.not_delivered(answer)
+            raise
+        return deliver(house, answer, line)
+    except BrokerError as error:
+        return wire.print_error(error, is_json=is_json)
+    except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
+        return wire.print_error(wire.unexpected(error, environ), is_json=is_json)
+
+
+def deliver(house: House, answer: AccessToken, line: bytes) -> int:
+    """Write the answer to stdout in full, or record that it was not delivered."""
+    if answer.warning:
+        wire.warn(answer.warning)
+    try:
+        wire.write_fully(_STDOUT, line)
+    except OSError as error:
+        house.broker.not_delivered(answer)
+        reason = os.strerror(error.errno or 0).lower()
+        raise BrokerError(f"the token could not be written to stdout: {reason}") from error
+    return 0
 
 
 def parse_get(words: list[str], default_profile: str | None) -> GetOptions | None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import errno
-import time
 
 from brokerctl import __version__, jsonlite
 from brokerctl.audit.append import ROTATE_BYTES, Log
-from brokerctl.broker import Broker, find_profile
+from brokerctl.broker import Broker
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
 from brokerctl.effects.requester import read_requester
 from brokerctl.errors import BrokerError, StoreError
 from brokerctl.files import open_folder
-from brokerctl.hot import parse_get
 from brokerctl.keys import harden, open_ring
 from brokerctl.model import TokenRequest
-from brokerctl.render import render
 from brokerctl.store.envelope import PLAN
 from brokerctl.store.file import FileStore
 from brokerctl.store.names import plain_name
@@ -34,12 +31,12 @@ if TYPE_CHECKING:
     from brokerctl.hot import GetOptions
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import AccessToken, Token
+    from brokerctl.model import Token
     from brokerctl.revoking import Revoker
     from brokerctl.store.contract import LockedGrant
     from brokerctl.store.values import Damage
 
-_STDOUT, _STDERR = 1, 2
+_STDERR = 2
 _PURPOSE_CHARS = 200
 _MESSAGE_CHARS = 400  # the path of a slot takes half of that, and the reason stands behind it
 _HINT_CHARS = 5000  # ours alone; half a command with a long path is none
@@ -165,37 +162,14 @@ def _find_plan(house: House) -> Plan:
     return plan
 
 
-def run_get_words(words: list[str], environ: Mapping[str, str]) -> int | None:
-    """Run the words after `get` if they are in the written grammar; None if they are not."""
-    options = parse_get(words, environ.get("BROKERCTL_PROFILE"))
-    return None if options is None else run_get(options, environ)
-
-
-def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
-    """Get one token and print it, or print the error; return the exit code."""
-    is_json = options.form == "json"
-    try:
-        house = open_house(environ, may_pass=True)
-        profile = find_profile(house.plan.profiles, options.profile)
-        answer = house.broker.get(make_request(options, environ))
-        try:
-            line = render(answer, profile, options.form, time.time())
-        except BrokerError:
-            house.broker.not_delivered(answer)
-            raise
-        return deliver(house, answer, line)
-    except BrokerError as error:
-        return print_error(error, is_json=is_json)
-    except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
-        return print_error(unexpected(error, environ), is_json=is_json)
-
-
-def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenRequest:
+def make_request(
+    options: GetOptions, environ: Mapping[str, str], tool: str = "get"
+) -> TokenRequest:
     """Turn options into the request that the broker decides on."""
     purpose = options.purpose or environ.get("BROKERCTL_PURPOSE")
     return TokenRequest(
         profile=options.profile,
-        requester=read_requester(environ, "get"),
+        requester=read_requester(environ, tool),
         subject=options.subject,
         scopes=options.scopes,
         resource=options.resource,
@@ -203,19 +177,6 @@ def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenReques
         is_fresh=options.is_fresh,
         purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
     )
-
-
-def deliver(house: House, answer: AccessToken, line: bytes) -> int:
-    """Write the answer to stdout in full, or record that it was not delivered."""
-    if answer.warning:
-        warn(answer.warning)
-    try:
-        write_fully(_STDOUT, line)
-    except OSError as error:
-        house.broker.not_delivered(answer)
-        reason = os.strerror(error.errno or 0).lower()
-        raise BrokerError(f"the token could not be written to stdout: {reason}") from error
-    return 0
 
 
 def write_fully(fd: int, data: bytes, wait_s: float | None = 20) -> None:

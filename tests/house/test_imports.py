@@ -20,11 +20,18 @@ NETWORK = {"socket", "_socket", "ssl", "http", "urllib.request", "asyncio", "sel
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "yaml", "xmlrpc"}
 CODE_CALLS = {"eval", "exec", "compile", "__import__"}
 # A table's dotted string becomes a module here, and nowhere else.
-TABLES = ("src/brokerctl/keys/__init__.py", "src/brokerctl/oauth/__init__.py")
+TABLES = (
+    "src/brokerctl/__main__.py",
+    "src/brokerctl/helpers/door.py",
+    "src/brokerctl/keys/__init__.py",
+    "src/brokerctl/oauth/__init__.py",
+)
 LIGHT = {
     "src/brokerctl/__main__.py",
     "src/brokerctl/wire.py",
     "src/brokerctl/hot.py",
+    "src/brokerctl/helpers/door.py",
+    "src/brokerctl/helpers/git.py",
     "src/brokerctl/broker.py",
     "src/brokerctl/store/file.py",
 }

@@ -65,13 +65,14 @@ def bare() -> set[str]:
     return set(done.stdout.split())
 
 
-def loaded(program: Program, *words: str, code: int = 0) -> tuple[list[str], str]:
+def loaded(program: Program, *words: str, code: int = 0, stdin: str = "") -> tuple[list[str], str]:
     """Run the front door; return the modules beyond Python's own, and stdout."""
     path = os.path.join(program.home, "modules")
     done = subprocess.run(
         [PYTHON, "-IS", DRIVER, path, FOLDERS, *words],
         env=program.environment(),
         cwd=program.home,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -147,6 +148,18 @@ def test_a_refusal(cold: Program, demo: DemoIssuer) -> None:
     modules, _ = loaded(cold, "get", "service", "--scope", "admin", code=4)
     assert demo.counts()["paths"] == {}
     assert_golden("denied", modules)
+
+
+def test_a_helper(brokerctl: Program, demo: DemoIssuer) -> None:
+    """Git's helper loads its protocol and the hosts beside what a warm `get` loads."""
+    demo.reset()
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    main_job.service(brokerctl, demo, hosts='["https://git.example.com"]')
+    assert brokerctl("get", "service").returncode == 0
+    request = "protocol=https\nhost=git.example.com\n\n"
+    modules, answer = loaded(brokerctl, "helper", "git", "get", stdin=request)
+    assert "password=" in answer
+    assert_golden("helper-git", modules)
 
 
 def test_exec_with_a_shared_token(service: Program) -> None:

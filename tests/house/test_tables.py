@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from brokerctl.config import fields
+from brokerctl.helpers import HELPERS
 from brokerctl.keys import KEEPERS
 from brokerctl.oauth.grants import FLOWS
 from brokerctl.store import STORES
@@ -28,6 +29,7 @@ ROOMS = (
     Room("brokerctl.oauth.grants", "FLOWS", frozenset({"obtain"}), "brokerctl.oauth.grants"),
     Room("brokerctl.keys", "KEEPERS", frozenset({"make", "fetch", "drop"}), "brokerctl.keys"),
     Room("brokerctl.store", "STORES", frozenset({"find_token", "lock_grant"}), "brokerctl.store"),
+    Room("brokerctl.helpers", "HELPERS", frozenset({"read", "credential"}), "brokerctl.helpers"),
     Room("brokerctl.cli", "COMMANDS", frozenset({"register"}), "brokerctl.cli.app"),
 )
 
@@ -95,12 +97,14 @@ def test_every_entry_has_its_paper() -> None:
     for room, name, _ in entries():
         if room.table == "COMMANDS":
             assert read(f"man/brokerctl-{name}.1").startswith('.\\"')
+        elif room.table == "HELPERS":
+            assert read(f"docs/helpers/{name}.md").startswith("# ")
         elif room.table != "STORES":
             assert f"`{name}`" in configuration, name
 
 
 def test_every_implementation_keeps_its_room_s_contract() -> None:
-    """Each flow, keeper and store has a subclass of its room's contract test."""
+    """Each flow, helper, keeper and store has a subclass of its room's contract test."""
     bases = [
         base.id
         for source in sources("tests/contracts")
@@ -109,6 +113,6 @@ def test_every_implementation_keeps_its_room_s_contract() -> None:
         for base in node.bases
         if isinstance(base, ast.Name)
     ]
-    kept = {name: bases.count(f"{name}Contract") for name in ("Flow", "Keeper", "Store")}
-    tables = {"Flow": FLOWS, "Keeper": KEEPERS, "Store": STORES}
+    tables = {"Flow": FLOWS, "Helper": HELPERS, "Keeper": KEEPERS, "Store": STORES}
+    kept = {name: bases.count(f"{name}Contract") for name in tables}
     assert kept == {name: len(table) for name, table in tables.items()}

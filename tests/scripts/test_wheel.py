@@ -57,7 +57,10 @@ def test_wheel_holds_the_program_and_its_papers() -> None:
         about = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
     data = info.replace(".dist-info", ".data")
     papers = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
-    ours = {f"{data}/scripts/brokerctl"} | {f"{data}/data/{path}" for path in shared().values()}
+    scripts = os.listdir(os.path.join(ROOT, "bin"))
+    ours = {f"{data}/scripts/{name}" for name in scripts} | {
+        f"{data}/data/{path}" for path in shared().values()
+    }
     assert "brokerctl/py.typed" in names
     assert names == packaged() | ours | papers
     assert about["License-Expression"] == "Apache-2.0"
@@ -70,7 +73,13 @@ def test_sdist_holds_the_sources_and_what_tests_them() -> None:
     with tarfile.open(wheel.build().sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"LICENSE", "README.md", "Makefile", "pyproject.toml", "requirements/dev.txt"}
-    wanted |= {"bin/brokerctl", "scripts/setup.sh", "tests/conftest.py", "docs/configuration.md"}
+    wanted |= {
+        "bin/brokerctl",
+        "bin/git-credential-brokerctl",
+        "scripts/setup.sh",
+        "tests/conftest.py",
+        "docs/configuration.md",
+    }
     wanted |= {f"src/{path}" for path in packaged()} | set(shared())
     assert not wanted - names
     made = ("node_modules/", "__pycache__/", ".pyc", "build/", ".venv/")

@@ -54,7 +54,7 @@ def get(
     asked.form = _form(form, is_json=json)
     if login:
         _login_if_needed(asked)
-    return wire.run_get(asked, os.environ)
+    return hot.run_get(asked, os.environ)
 
 
 def _profile(given: str | None, for_url: str | None) -> str:

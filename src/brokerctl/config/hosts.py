@@ -7,14 +7,12 @@ astray: `urlsplit` drops tabs, `int` takes digits of other scripts, IDNA folds a
 
 from __future__ import annotations
 
-from _socket import AF_INET6, inet_ntop, inet_pton
-
 from brokerctl.errors import UsageError
 from brokerctl.model import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from brokerctl.model import Profile
 
@@ -104,20 +102,32 @@ def match_profile(text: str, profiles: Mapping[str, Profile]) -> str:
 
 def find_profile(text: str, profiles: Mapping[str, Profile]) -> Profile | None:
     """Return the profile whose hosts cover this URL best, None if none does; a tie is an error."""
+    found = find_profiles(text, profiles.values())
+    if len(found) > 1:
+        names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
+        raise UsageError(f"{parse_url(text).origin} belongs to {names}", hint="name one of them")
+    return found[0] if found else None
+
+
+def find_profiles(
+    text: str, profiles: Iterable[Profile], username: str | None = None
+) -> list[Profile]:
+    """Return every profile whose hosts cover this URL best: more than one is a tie.
+
+    With a username those that have it, as `username` or `subject`, or else those that have neither:
+    security: one account's token is never the answer to a question for another.
+    """
     url = parse_url(text)
     best: list[tuple[tuple[bool, int], Profile]] = []
-    for profile in profiles.values():
+    for profile in profiles:
         ranks = [rank for host in profile.hosts if (rank := _rank(url, host)) is not None]
         if ranks:
             best.append((max(ranks), profile))
-    if not best:
-        return None
-    top = max(rank for rank, _ in best)
-    winners = [profile for rank, profile in best if rank == top]
-    if len(winners) > 1:
-        names = " and ".join(sorted(f"'{profile.name}'" for profile in winners))
-        raise UsageError(f"{url.origin} belongs to {names}", hint="name one of them")
-    return winners[0]
+    if username is not None:
+        its = [(rank, one) for rank, one in best if username in {one.username, one.subject}]
+        best = its or [(rank, one) for rank, one in best if one.username is one.subject is None]
+    top = max((rank for rank, _ in best), default=None)
+    return [profile for rank, profile in best if rank == top]
 
 
 def covers(profile: Profile, text: str) -> bool:
@@ -224,6 +234,8 @@ def _is_quad(labels: list[str]) -> bool:
 
 
 def _is_ipv6(inner: str) -> bool:
+    from _socket import AF_INET6, inet_ntop, inet_pton  # noqa: PLC0415 - few hosts are numbers
+
     try:
         return inet_ntop(AF_INET6, inet_pton(AF_INET6, inner)) == inner
     except (OSError, ValueError):

@@ -1,0 +1,103 @@
+"""What every helper promises, whatever its tool: one class, a few lines for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokerctl.errors import DeniedError, IssuerError, LoginNeededError
+from brokerctl.helpers import HELPERS, Answer, MalformedError, Wanted
+from brokerctl.helpers.git import Git
+from brokerctl.model import AccessToken, Profile
+from brokerctl.secret import Secret
+
+if TYPE_CHECKING:
+    from brokerctl.helpers import Helper
+
+TOKEN = "s3cret-token-of-alice"
+PROFILE = Profile(name="forge", issuer="https://issuer.example", flow="code", client_id="app")
+ANSWER = AccessToken(
+    value=Secret(TOKEN),
+    token_type="Bearer",
+    expires_at=1795476591.7,
+    scopes=("read",),
+    profile="forge",
+    issuer="https://issuer.example",
+    subject=None,
+    resource=(),
+    fingerprint="0" * 32,
+    source="cache",
+    warning=None,
+)
+
+
+class HelperContract:
+    """Inherited once a helper: `words` and `request` ask for the credential of `url`."""
+
+    name: ClassVar[str]
+    words: ClassVar[list[str]]
+    request: ClassVar[bytes]
+    url: ClassVar[str]
+    refusal_code: ClassVar[int]
+
+    @pytest.fixture
+    def helper(self) -> Helper:
+        """Return it, as the table names it."""
+        module, _, name = HELPERS[self.name].partition(":")
+        found: Helper = getattr(__import__(module, fromlist=(name,)), name)()
+        return found
+
+    def test_a_request_names_its_url(self, helper: Helper) -> None:
+        """What is asked for is read as it was written."""
+        wanted = helper.read(self.words, self.request)
+        assert isinstance(wanted, Wanted)
+        assert (wanted.action, wanted.url) == ("get", self.url)
+
+    def test_a_token_is_in_its_answer_once(self, helper: Helper) -> None:
+        """And nowhere else, and the exit code is 0."""
+        wanted = helper.read(self.words, self.request)
+        assert isinstance(wanted, Wanted)
+        answer = helper.credential(wanted, ANSWER, PROFILE)
+        assert answer.exit_code == 0
+        assert answer.stdout.count(TOKEN.encode()) == 1
+
+    @pytest.mark.parametrize("kind", [DeniedError, IssuerError, LoginNeededError])
+    def test_a_refusal_holds_no_text_of_the_error(
+        self, helper: Helper, kind: type[IssuerError]
+    ) -> None:
+        """Stderr says it, escaped; stdout is the tool's, in its own words."""
+        answer = helper.refusal(kind("said \x1b[2J by somebody else"))
+        assert answer.exit_code == self.refusal_code
+        assert b"somebody" not in answer.stdout
+
+    def test_not_ours_is_no_error(self, helper: Helper) -> None:
+        """The tool may ask somebody else."""
+        assert isinstance(helper.not_ours(), Answer)
+
+    @given(data=st.binary() | st.text(alphabet="protcl=hos\n\r\0:/[]. \x1b").map(str.encode))
+    def test_any_bytes_are_a_request_or_none(self, data: bytes) -> None:
+        """Whatever a tool, or who pretends to be one, sends."""
+        module, _, name = HELPERS[self.name].partition(":")
+        helper: Helper = getattr(__import__(module, fromlist=(name,)), name)()
+        try:
+            wanted = helper.read(self.words, data)
+        except MalformedError:
+            return
+        assert isinstance(wanted, Wanted | Answer)
+
+
+class TestGit(HelperContract):
+    """git: always exit code 0."""
+
+    name = "git"
+    words: ClassVar[list[str]] = ["get"]
+    request = b"protocol=https\nhost=git.example.com\npath=team/shop.git\n\n"
+    url = "https://git.example.com/team/shop.git"
+    refusal_code = 0
+
+    def test_refused_is_no_prompt(self) -> None:
+        """Git would ask for a password else, and nobody has one."""
+        assert Git().refusal(LoginNeededError("x")).stdout == b"quit=1\n"

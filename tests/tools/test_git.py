@@ -1,0 +1,191 @@
+"""The real git, its own http-backend behind TLS, and brokerctl as its credential helper."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.idp import main_job
+from tests.idp.issuer import DemoIssuer
+from tests.program import require_tool
+from tests.tools.git_server import GitServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.program import Program
+
+AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.com")
+
+
+@pytest.fixture
+def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
+    """Return an issuer whose counts nobody else's tests touch."""
+    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
+    with DemoIssuer(folder, auto_approve=True) as running:
+        yield running
+
+
+@pytest.fixture
+def server(trace_dir: str, issuer: DemoIssuer) -> Iterator[GitServer]:
+    """Return a git server that takes the issuer's tokens."""
+    folder = tempfile.mkdtemp(prefix="git-", dir=trace_dir)
+    with GitServer(folder, issuer) as running:
+        yield running
+
+
+class Desk:
+    """A home with git, whose helper for one server is brokerctl."""
+
+    def __init__(self, program: Program, server: GitServer, helper: str = "brokerctl") -> None:
+        self.program = program
+        self.git = require_tool("git")
+        program.env["BROKERCTL_KEEPER"] = "file"
+        with open(os.path.join(program.home, ".gitconfig"), "w", encoding="utf-8") as file:
+            file.write(f'[credential "{server.url}"]\n\thelper =\n\thelper = {helper}\n')
+            file.write(f"[http]\n\tsslCAInfo = {server.ca_file}\n")
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """Run git, which has nobody to ask; return what it printed on both streams."""
+        variables = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+        done = subprocess.run(
+            [self.git, *AUTHOR, *words],
+            env={**self.program.environment(), **variables},
+            cwd=self.program.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.program.keep(("git", *words), done.stdout, done.stderr)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
+    def records(self, event: str) -> list[str]:
+        """Return the log's lines of one event."""
+        done = self.program("audit", "log", "--event", event, "--json")
+        return done.stdout.splitlines()
+
+
+def hosts(*urls: str) -> str:
+    """Return a profile's hosts as TOML."""
+    return f"[{', '.join(f'{chr(34)}{url}{chr(34)}' for url in urls)}]"
+
+
+def log_in(program: Program, issuer: DemoIssuer, **keys: str) -> None:
+    """Have alice logged in."""
+    main_job.person(program, issuer, **keys)
+    done = program("login", "person", env=main_job.scripted_browser(issuer))
+    assert done.returncode == 0, done.stderr
+
+
+def test_clone_push_and_fetch(brokerctl: Program, issuer: DemoIssuer, server: GitServer) -> None:
+    """First use and warm use, one request to the issuer, each hand-out in the record."""
+    url = server.make("shop.git")
+    git = Desk(brokerctl, server)
+    main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"robot"')
+    git("clone", "-q", url, "work")
+    git("-C", "work", "commit", "-q", "--allow-empty", "-m", "one")
+    git("-C", "work", "push", "-q", "origin", "HEAD:main")
+    git("clone", "-q", url, "again")
+    git("-C", "again", "fetch", "-q")
+    assert git("-C", "again", "log", "--format=%s") == "one\n"
+    assert issuer.counts()["grants"] == {"client_credentials": 1}
+    assert {user for user, status in server.seen if status == 200} == {"robot"}
+    handed_out = git.records("token.handed_out")
+    assert len(handed_out) == 4
+    assert all('"tool":"git"' in line for line in handed_out)
+
+
+def test_an_expired_token_is_refreshed_once(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer
+) -> None:
+    """However many of git's calls meet it."""
+    url = server.make("shop.git")
+    git = Desk(brokerctl, server)
+    log_in(brokerctl, issuer, hosts=hosts(server.url))
+    issuer.change(access_ttl=1)
+    assert brokerctl("get", "person", "--fresh").returncode == 0
+    issuer.reset()
+    issuer.change(access_ttl=3600)
+    subprocess.run(["sleep", "1.1"], check=True)
+    for name in ("one", "two", "three"):
+        git("clone", "-q", url, name)
+    assert issuer.counts()["grants"] == {"refresh_token": 1}
+
+
+def test_a_token_that_the_server_refused_is_not_tried_again(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer
+) -> None:
+    """Git says that it was refused; the grant stays, and the next call has another token."""
+    url = server.make("shop.git")
+    git = Desk(brokerctl, server)
+    log_in(brokerctl, issuer, hosts=hosts(server.url))
+    git("clone", "-q", url, "first")
+    token = brokerctl("get", "person").stdout.strip()
+    issuer.post("/token/revocation", "cli", token=token)  # behind our back
+    git("clone", "-q", url, "second", code=128)
+    assert len(git.records("token.rejected")) == 1
+    git("clone", "-q", url, "third")
+    assert brokerctl("get", "person").stdout.strip() != token
+
+
+def test_a_late_refusal_drops_no_newer_token(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer
+) -> None:
+    """Who comes late with an old token changes nothing."""
+    log_in(brokerctl, issuer, hosts=hosts(server.url))
+    old = brokerctl("get", "person").stdout.strip()
+    new = brokerctl("get", "person", "--fresh").stdout.strip()
+    host = server.url.removeprefix("https://")
+    request = f"protocol=https\nhost={host}\nusername=oauth2\npassword={old}\n\n"
+    done = brokerctl("helper", "git", "erase", stdin=request)
+    assert done == (0, "", "")
+    assert brokerctl("get", "person").stdout.strip() == new
+
+
+def test_a_revoked_grant_is_git_s_own_clean_failure(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer
+) -> None:
+    """No prompt for a password that nobody has: what to do is said, and git stops."""
+    url = server.make("shop.git")
+    git = Desk(brokerctl, server)
+    log_in(brokerctl, issuer, hosts=hosts(server.url))
+    assert brokerctl("revoke", "person").returncode == 0
+    said = git("clone", "-q", url, "work", code=128)
+    assert "brokerctl: hint: run 'brokerctl login person'" in said
+    assert "told us to quit" in said
+
+
+def test_another_host_gets_nothing(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer, trace_dir: str
+) -> None:
+    """The helper is asked for a server that no profile names: silence, and no hand-out."""
+    folder = tempfile.mkdtemp(prefix="git-", dir=trace_dir)
+    main_job.service(brokerctl, issuer, hosts=hosts(server.url))
+    with GitServer(folder, issuer) as other:
+        git = Desk(brokerctl, other)
+        said = git("clone", "-q", other.make("shop.git"), "work", code=128)
+    assert "brokerctl" not in said
+    assert not git.records("token")
+
+
+@pytest.mark.parametrize("place", ["link", "a folder"])
+def test_the_script_through_a_link_and_from_a_folder_with_a_space(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer, place: str
+) -> None:
+    """As uv and pipx install it, and wherever somebody puts a link."""
+    url = server.make("shop.git")
+    folder = os.path.join(brokerctl.home, place)
+    os.mkdir(folder)
+    link = os.path.join(folder, "git-credential-brokerctl")
+    os.symlink(os.path.join(os.path.dirname(brokerctl.path), "git-credential-brokerctl"), link)
+    git = Desk(brokerctl, server, f"\"!'{link}'\"")
+    main_job.service(brokerctl, issuer, hosts=hosts(server.url))
+    git("clone", "-q", url, "work")
+    assert issuer.counts()["grants"] == {"client_credentials": 1}

@@ -1,0 +1,160 @@
+"""git's protocol, attribute by attribute: what is a request, and what is answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers.git import Git, parse_request
+from tests.contracts.test_helper_contract import ANSWER, PROFILE, TOKEN
+
+HTTPS = b"protocol=https\nhost=git.example.com\n"
+MALFORMED = {
+    "carriage return": b"protocol=https\r\nhost=a.example\n",
+    "carriage return in a host": b"protocol=https\nhost=a.example\rhost=b.example\n",
+    "NUL": b"protocol=https\nhost=a.example\0.evil.example\n",
+    "two hosts": HTTPS + b"host=evil.example\n",
+    "two protocols": b"protocol=https\nprotocol=http\nhost=a.example\n",
+    "two paths": HTTPS + b"path=a\npath=b\n",
+    "two users": HTTPS + b"username=a\nusername=b\n",
+    "no sign": b"protocol=https\nhost\n",
+    "no key": b"protocol=https\n=a.example\n",
+    "not UTF-8": b"protocol=https\nhost=\xff\xfe\n",
+    "half a surrogate": b"protocol=https\nhost=\xed\xa0\x80\n",
+    "a line of 65,535 bytes": HTTPS + b"path=" + b"a" * (65535 - 5) + b"\n",
+}
+NOTHING = {
+    "empty": b"",
+    "an empty line first": b"\n" + HTTPS,
+    "no host": b"protocol=https\n",
+    "an empty host": b"protocol=https\nhost=\n",
+    "no protocol": b"host=git.example.com\n",
+    "ssh": b"protocol=ssh\nhost=git.example.com\n",
+    "cert": b"protocol=cert\nhost=git.example.com\npath=/key.pem\n",
+    "upper case": b"protocol=HTTPS\nhost=git.example.com\n",
+    "a url instead": b"url=https://git.example.com/\n",
+}
+
+
+def wanted(data: bytes, *words: str) -> Wanted:
+    """Return what a request asks for."""
+    found = Git().read(list(words or ("get",)), data)
+    assert isinstance(found, Wanted)
+    return found
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_git_never_sends_is_refused(name: str) -> None:
+    """Security: of two readings of one request, none is taken."""
+    with pytest.raises(MalformedError):
+        Git().read(["get"], MALFORMED[name])
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_what_is_no_web_request_is_answered_with_nothing(name: str) -> None:
+    """A missing host is never any host (CVE-2020-11008)."""
+    assert Git().read(["get"], NOTHING[name]) == Answer()
+
+
+@pytest.mark.parametrize("operation", ["store", "fill", "approve", "", "GET"])
+def test_other_operations_do_nothing(operation: str) -> None:
+    """What git stores is another helper's business, and new operations are to be ignored."""
+    assert Git().read([operation], HTTPS + b"username=a\npassword=b\n") == Answer()
+
+
+def test_options_may_stand_before_the_operation() -> None:
+    """Git puts the operation behind whatever the configuration says."""
+    assert wanted(HTTPS, "--odd", "get").url == "https://git.example.com"
+
+
+def test_the_longest_line_that_git_sends() -> None:
+    """One byte below git's limit is read."""
+    line = b"path=" + b"a" * (65534 - 5)
+    assert wanted(HTTPS + line + b"\n").url.endswith("aaa")
+
+
+@pytest.mark.parametrize(
+    ("path", "escaped"),
+    [
+        ("my repo.git", "my%20repo.git"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("é%2e", "%C3%A9%252e"),
+        ("..", ".."),
+    ],
+)
+def test_a_path_is_escaped_again(path: str, escaped: str) -> None:
+    """Git sends it unescaped, and what was a name must not become a query."""
+    assert wanted(HTTPS + f"path={path}\n".encode()).url == f"https://git.example.com/{escaped}"
+
+
+@pytest.mark.parametrize("host", ["ours/@evil.example", "ours.example?x", "ours.example#"])
+def test_a_host_that_is_more_than_a_host(host: str) -> None:
+    """Security: an unescaped slash would end the host that is compared, and not the one asked."""
+    assert Git().read(["get"], f"protocol=https\nhost={host}\n".encode()) == Answer()
+
+
+def test_lists_are_kept_in_order_and_cleared() -> None:
+    """An empty value clears what came before."""
+    data = b"wwwauth[]=Basic\nwwwauth[]=\nwwwauth[]=Bearer x\nwwwauth[]=Digest\n"
+    assert parse_request(data)[1] == {"wwwauth[]": ("Bearer x", "Digest")}
+
+
+@pytest.mark.parametrize(
+    ("username", "of_profile", "expected"),
+    [(None, None, "oauth2"), (None, "robot", "robot"), ("alice", "robot", "alice")],
+)
+def test_the_user_is_the_asked_the_profile_s_or_any(
+    username: str | None, of_profile: str | None, expected: str
+) -> None:
+    """Git must get back the user that it asked for."""
+    asked = wanted(HTTPS + (f"username={username}\n".encode() if username else b""))
+    said = Git().credential(asked, ANSWER, PROFILE.replace(username=of_profile)).stdout
+    assert said.decode() == (
+        f"username={expected}\npassword={TOKEN}\npassword_expiry_utc=1795476591\n"
+    )
+
+
+def test_a_token_without_an_end_has_no_expiry() -> None:
+    """Git would read an empty one as over."""
+    said = Git().credential(wanted(HTTPS), ANSWER.replace(expires_at=None), PROFILE).stdout
+    assert b"expiry" not in said
+
+
+BEARER = HTTPS + b"capability[]=authtype\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (b'wwwauth[]=Bearer realm="x"\n', "bearer"),
+        (b"wwwauth[]=bearer\n", "bearer"),
+        (b"", "password"),
+        (b"wwwauth[]=Bearer\nwwwauth[]=Basic realm=x\n", "password"),
+        (b"wwwauth[]=Negotiate\n", "password"),
+    ],
+)
+def test_bearer_only_where_git_can_and_the_server_wants_nothing_else(
+    lines: bytes, expected: str
+) -> None:
+    """Forges that offer Basic take a token as its password, and some of them nothing else."""
+    said = Git().credential(wanted(BEARER + lines), ANSWER, PROFILE).stdout
+    is_bearer = expected == "bearer"
+    assert said.startswith(b"capability[]=authtype\nauthtype=Bearer\n") == is_bearer
+    assert (b"ephemeral=1\n" in said) == is_bearer
+    old = Git().credential(wanted(HTTPS + lines), ANSWER, PROFILE).stdout
+    assert old.startswith(b"username=")
+
+
+def test_capabilities() -> None:
+    """Git 2.46 and later ask for them."""
+    said = Git().read(["capability"], b"")
+    assert said == Answer(stdout=b"version 0\ncapability authtype\n")
+
+
+def test_a_refused_password_is_a_secret() -> None:
+    """Security: it is in no repr of the request."""
+    asked = wanted(HTTPS + f"username=a\npassword={TOKEN}\n".encode(), "erase")
+    assert asked.action == "erase"
+    assert asked.rejected is not None
+    assert asked.rejected.reveal() == TOKEN
+    assert TOKEN not in repr(asked)
