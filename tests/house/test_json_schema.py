@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import checkup
+from brokerctl.audit.record import render_body
 from brokerctl.config import fields
 from brokerctl.errors import BrokerError
 from brokerctl.store.envelope import KIND_NAMES
@@ -259,6 +260,18 @@ def test_a_wrong_form_is_refused(name: str, answer: dict[str, Any]) -> None:
             assert path not in FIXED or not is_taken(inner + 10), path
         if is_of(path, "expires_at time until issued_at issuer_expires_at"):
             assert not [text for text in BAD_TIMES if is_taken(text)], path
+
+
+def test_what_is_cut_to_fit_its_line_fits_as_such() -> None:
+    """A record of many long fields keeps its own; what is left of the others is not judged."""
+    fields = {name: RECORD[name] for name in ("profile", "fingerprint", "scopes", "decision")}
+    long = {f"field{number}": "x" * 400 for number in range(60)}
+    place = {name: RECORD[name] for name in ("host", "boot", "pid_ns")}
+    body = render_body("token.denied", fields | long, 0.0, place)
+    record = {key: RECORD[key] for key in ("schema", "v", "seq", "kid", "prev", "mac")}
+    record |= json.loads(b"{%s}" % body)
+    assert schema().faults(record, "audit-log") == []
+    assert schema().faults(record, "record") != []
 
 
 def pairs() -> set[tuple[int, str]]:

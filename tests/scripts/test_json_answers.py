@@ -238,6 +238,7 @@ def test_the_json_of_a_command_that_is_run_is_not_ours(program: Program) -> None
     assert done.stderr.startswith("brokerctl: error: no such option: --no-such\n")
 
 
+@pytest.mark.slow("the sdist is built, where no other test has")
 def test_the_schema_comes_with_the_sources() -> None:
     """Whoever packs or vendors the sdist has it beside the page."""
     with tarfile.open(wheel.build().sdist) as archive:
