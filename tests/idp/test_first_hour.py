@@ -77,3 +77,21 @@ def test_what_was_mended_is_tried_at_once(brokerctl: Program, http_issuer: OidcP
     assert http_issuer.counts()["grants"] == {}
     assert brokerctl("get", name, "--fresh").returncode == 0
     assert brokerctl("get", name).returncode == 0
+
+
+def test_the_first_login_of_all_says_what_it_takes(brokerctl: Program) -> None:
+    """With no profile anywhere a list of them would be no help."""
+    told = brokerctl("login").stderr
+    assert "hint: run 'brokerctl login https://ISSUER --client-id ID'" in told
+
+
+def test_a_login_that_will_not_last_says_why(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """Without a refresh token the scope that asks for one is named, unless it was asked for."""
+    name = main_job.person(brokerctl, http_issuer, scopes='["openid", "read"]')
+    done = brokerctl("login", name, env=main_job.scripted_browser(http_issuer))
+    assert "gave no refresh token" in done.stdout
+    assert "scope offline_access, which was not asked for" in done.stdout
+    name = main_job.person(brokerctl, http_issuer)
+    done = brokerctl("login", name, env=main_job.scripted_browser(http_issuer))
+    assert "logged in" in done.stdout
+    assert "was not asked for" not in done.stdout

@@ -145,6 +145,8 @@ def _told(answer: LoggedIn) -> str:
         lines.append(f"not granted: {safe(' '.join(answer.missing))}")
     if not answer.can_refresh:
         lines.append("the issuer gave no refresh token: this login ends with its token")
+        if "offline_access" not in (*answer.scopes, *answer.missing):
+            lines.append("many give one for the scope offline_access, which was not asked for")
     if any(not ending.is_dead for ending in answer.endings):
         lines.append("the grant before could not be ended at the issuer: see 'brokerctl status'")
     return "\n".join(lines)

@@ -43,7 +43,9 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
     from brokerctl.session.environment import inherited
 
     if not name:
-        raise UsageError("no profile named", hint="run 'brokerctl profile list'")
+        first = "run 'brokerctl login https://ISSUER --client-id ID', or with github or gitlab"
+        hint = "run 'brokerctl profile list'" if house.plan.profiles else first
+        raise UsageError("no profile named", hint=hint)
     profile = find_profile(house.plan.profiles, name)
     if wishes.flow is not None:
         profile = profile.replace(flow=wishes.flow)
