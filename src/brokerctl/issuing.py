@@ -144,9 +144,11 @@ class IssuerLink:
         name = plain_name(self.ring.name_key, "metadata", profile.issuer)
         sealed = self._learned.get(name) or self.store.find_sealed(METADATA, name)
         kept = about.parse(sealed) if sealed is not None else None
-        is_known = is_refresh or name in self._learned
-        if kept is not None and not is_login and (is_known or kept.is_current(time.time())):
-            return about.with_configured(kept, profile)
+        if kept is not None and not is_login:
+            # What lacks an endpoint that is needed is asked for again: it may have been a slip.
+            is_good = kept.is_current(time.time()) and about.is_enough(kept, profile)
+            if is_good or is_refresh or name in self._learned:
+                return about.with_configured(kept, profile)
         asked = profile.replace(endpoints=())
         try:
             found: Metadata = self.run(profile, about.discover(asked), deadline)
@@ -161,8 +163,13 @@ class IssuerLink:
         if is_login:
             self._learned[name] = about.render(found)
         else:
-            self.store.put_sealed(METADATA, name, about.render(found))
+            self._keep(name, kept, found)
         return usable
+
+    def _keep(self, name: str, before: Metadata | None, found: Metadata) -> None:
+        # Security: a profile's own endpoint may hide a move, which other profiles did not accept.
+        if before is None or about.endpoints_moved(before, found) is None:
+            self.store.put_sealed(METADATA, name, about.render(found))
 
     def keep_metadata(self, profile: Profile) -> None:
         """Pin what a login learned, now that it has brought a grant or a token."""

@@ -162,3 +162,26 @@ def test_a_login_without_a_person_pins_too(
     monkeypatch.setattr(time, "time", lambda: later)
     log_in()
     assert issuer.posted == [f"{ISSUER}/token", MOVED]
+
+
+def test_what_lacks_an_endpoint_is_asked_for_again(link: IssuerLink, issuer: Issuer) -> None:
+    """A slip of the issuer's ends with the slip, and not a day later."""
+    issuer.changes = {"token_endpoint": None}
+    assert link.metadata(profile(), soon()).token_endpoint is None
+    issuer.changes = {}
+    assert link.metadata(profile(), soon()).token_endpoint == f"{ISSUER}/token"
+    assert link.metadata(profile(), soon()).token_endpoint == f"{ISSUER}/token"
+    assert issuer.asked == 2
+
+
+def test_a_profiles_own_endpoint_hides_no_move(
+    link: IssuerLink, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile that need not care about a move does not pin it for those that must."""
+    link.metadata(profile(), soon())
+    issuer.changes = {"token_endpoint": MOVED}
+    later = time.time() + 2 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    own = profile(endpoints=(("token_endpoint", OWN),))
+    assert link.metadata(own, soon()).token_endpoint == OWN
+    assert link.metadata(profile(), soon(), is_refresh=True).token_endpoint == f"{ISSUER}/token"

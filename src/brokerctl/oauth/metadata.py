@@ -94,8 +94,17 @@ def discover(profile: Profile, now: float = 0.0) -> Discovery:
 
 def is_configured(profile: Profile) -> bool:
     """Say whether the profile names all endpoints that its flow needs."""
-    needed = _NEEDED.get(profile.flow, {"token_endpoint"})
-    return needed <= {name for name, _ in profile.endpoints}
+    return _needed(profile) <= {name for name, _ in profile.endpoints}
+
+
+def is_enough(metadata: Metadata, profile: Profile) -> bool:
+    """Say whether the metadata, with the profile's own endpoints, has all that its flow needs."""
+    usable = with_configured(metadata, profile)
+    return all(getattr(usable, name) is not None for name in _needed(profile))
+
+
+def _needed(profile: Profile) -> set[str]:
+    return _NEEDED.get(profile.flow, {"token_endpoint"})
 
 
 def configured(profile: Profile, now: float) -> Metadata:
