@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from brokerctl.broker import grant_key, shown_requester
-from brokerctl.errors import BrokerError, IssuerError
+from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
@@ -73,9 +73,8 @@ class Revoker:
     ) -> list[Ending]:
         """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
-            locked.finish(
-                ends_previous=bool(profile.refresh_ends_previous)
-            )  # else a token whose slot was never written would live on
+            # Else a token whose slot was never written would live on.
+            locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             self._queue_all(locked)
             grant = locked.state.grant
             if grant is not None:
@@ -157,15 +156,18 @@ class Revoker:
     ) -> list[Ending]:
         deadline = time.monotonic() + profile.timeout_s
         queue = sorted(locked.state.queue, key=lambda item: item.token_type_hint != "refresh_token")
-        endings = []
+        ended, endings = [], []
         for item in queue:
             if self._is_held(locked, item):
                 locked.dequeue(item.fingerprint)  # a login was cut off: it is still the grant
-                continue
-            if _would_end_grant(profile, locked, item):
+            elif _would_end_grant(profile, locked, item):
                 ending = _ending(profile, key, item).replace(outcome="local_only", reason=_SPARED)
+                ended.append((item, ending, False))
             else:
-                ending = self._end_one(profile, key, item, deadline, verify=verify)
+                ended.append((item, self._end_one(profile, key, item, deadline), verify))
+        # All are revoked before any is proven: a silent introspection must not cost a revocation.
+        for item, said, may_prove in ended:
+            ending = self._proven(profile, item, said, deadline) if may_prove else said
             if ending.outcome == "unknown":
                 locked.enqueue(item.replace(attempts=item.attempts + 1, reason=ending.reason))
             else:
@@ -183,23 +185,20 @@ class Revoker:
             return False
         return grant.refresh_token == item.value
 
-    def _end_one(
-        self, profile: Profile, key: GrantKey, item: Queued, deadline: float, *, verify: bool
-    ) -> Ending:
+    def _end_one(self, profile: Profile, key: GrantKey, item: Queued, deadline: float) -> Ending:
         ending = _ending(profile, key, item)
         if item.expires_at is not None and item.expires_at <= time.time():
             return ending.replace(outcome="expired")
         try:
             said = self.link.revoke(profile, item.value, item.token_type_hint, deadline)
-        except IssuerError as error:
-            return ending.replace(reason=error.message)
         except BrokerError as error:
             return ending.replace(reason=error.message)
-        ending = ending.replace(outcome=said.outcome, reason=said.reason)
-        return self._proven(profile, item, ending, deadline) if verify else ending
+        return ending.replace(outcome=said.outcome, reason=said.reason)
 
     def _proven(self, profile: Profile, item: Queued, ending: Ending, deadline: float) -> Ending:
         """Ask introspection (RFC 7662): a 200 from revocation is the issuer's word and no proof."""
+        if ending.outcome == "expired":
+            return ending
         try:
             is_active = self.link.introspect(profile, item.value, item.token_type_hint, deadline)
         except BrokerError:
