@@ -20,6 +20,7 @@ from brokerctl.errors import (
     OAuthError,
     StoreError,
     UnsentError,
+    UsageError,
 )
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
@@ -43,9 +44,8 @@ if TYPE_CHECKING:
     from brokerctl.secret import Secret
     from brokerctl.store.contract import LockedGrant
 
-_ASSUMED_LIFETIME_S = 300
 _NOT_STORED = "it could not be stored"
-_LONGEST_LIFETIME_S = 365 * 86400
+_ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
 _WAITING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
 
 
@@ -65,11 +65,12 @@ class Redeemer:
                 return self._finish(order, locked) or self._redeem(order, locked)
         except OAuthError as error:
             raise self._refused(order, locked, error) from error
-        except IssuerError as error:
-            is_unsent = isinstance(error, UnsentError) and not self._was_cut
+        except (IssuerError, UsageError) as error:
+            is_unsent = isinstance(error, UnsentError | UsageError) and not self._was_cut
             if locked.state.grant is None or is_unsent:
-                locked.withdraw()  # nothing could be lost: no grant, or no connection at all
-            self._remember(order, locked, error)
+                locked.withdraw()  # nothing could be lost: no grant, or nothing was sent
+            if isinstance(error, IssuerError):  # a profile that is wrong needs no back-off
+                self._remember(order, locked, error)
             raise
 
     def _finish(self, order: Order, locked: LockedGrant) -> Token | None:
@@ -196,8 +197,7 @@ class Redeemer:
             try:
                 said = self.link.revoke(profile, token.value, "access_token", deadline)
             except BrokerError:
-                # the disk may have it
-                locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))
+                locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
                 raise
             fields = {"outcome": said.outcome, "reason": _NOT_STORED}
             self.log.append("token.revoked", record_fields(order, token) | fields, durable=True)

@@ -12,7 +12,7 @@ import pytest
 
 from brokerctl import policy
 from brokerctl.broker import Order, grant_key
-from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError
+from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError, UsageError
 from brokerctl.issuing import IssuerLink
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.redeem import Redeemer
@@ -147,3 +147,16 @@ def test_what_was_never_sent_needs_no_explanation(
     later, _, _ = _redeem(str(tmp_path / "store"), Wire(INVALID), PROFILE)
     assert isinstance(later, LoginNeededError)
     assert ("cut off" in later.message) is is_kept
+
+
+def test_a_profile_that_is_wrong_loses_no_answer(tmp_path: Path) -> None:
+    """What could not even be signed was not sent: nothing is claimed of it when the grant ends."""
+    store = open_store(str(tmp_path / "store"))
+    with store.lock_grant(KEY, soon()) as locked:
+        change = Change(grant=make_grant(key=KEY), token_key=TokenKey(grant=KEY))
+        locked.commit(change.replace(token=make_token()))
+    keyless = PROFILE.replace(client_auth="private_key_jwt")
+    error, log, intent = _redeem(str(tmp_path / "store"), Wire(), keyless)
+    assert (type(error), intent, log.records) == (UsageError, None, [])
+    later, _, _ = _redeem(str(tmp_path / "store"), Wire(INVALID), PROFILE)
+    assert "cut off" not in later.message
