@@ -43,6 +43,21 @@ def test_add_show_edit_remove(brokerctl: Program) -> None:
     assert not os.path.exists(f"{brokerctl.home}/state")
 
 
+def test_a_list_stands_in_columns(brokerctl: Program) -> None:
+    """Names and flows of any length: the issuers begin below each other."""
+    brokerctl(*ADD_CI)
+    brokerctl(
+        "profile", "add", "a-longer-name", "--issuer", "https://a.example", "--client-id", "x"
+    )
+    assert brokerctl("profile", "list").stdout.splitlines() == [
+        "a-longer-name  code                https://a.example  (user)",
+        "ci             client_credentials  https://login.example.com  (user)",
+    ]
+    assert brokerctl("profile", "remove", "ci").returncode == 0
+    brokerctl("profile", "remove", "a-longer-name")
+    assert brokerctl("profile", "list").stdout == ""
+
+
 def test_a_preset_s_values_are_shown_as_such(brokerctl: Program) -> None:
     """What a preset filled in is told from what the user wrote."""
     assert brokerctl("profile", "add", "github", "--client-id", "Iv1").returncode == 0

@@ -131,8 +131,10 @@ def show_all(json: _Json = False) -> None:
     if json:
         _print_json({"profiles": rows})
         return
+    names, flows = (max((len(row[key]) for row in rows), default=0) for key in ("name", "flow"))
     for row in rows:
-        typer.echo(f"{row['name']}  {row['flow']}  {safe(row['issuer'])}  ({row['from']})")
+        begin = f"{row['name']:<{names}}  {row['flow']:<{flows}}"
+        typer.echo(f"{begin}  {safe(row['issuer'])}  ({row['from']})")
     if not rows:
         _note("no profiles yet; run 'brokerctl profile add NAME'")
 
