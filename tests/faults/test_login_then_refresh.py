@@ -63,6 +63,7 @@ def refresh(folder: str, world: World, link: Any) -> None:  # noqa: ANN401 - a s
         Redeemer(link, log, RING)(order, locked)
 
 
+@pytest.mark.slow("every system call of a login, and a refresh after it")
 @pytest.mark.parametrize("mode", MODES)
 def test_what_was_queued_is_not_revoked_with_its_heirs(tmp_path: Path, mode: str) -> None:
     """An old refresh token that a cut-off login queued is no more to be revoked once redeemed."""
