@@ -42,7 +42,7 @@ def test_the_list_of_commands_is_not_cut(brokerctl: Program) -> None:
             "no such option: --mni-ttl",
             "did you mean '--min-ttl'? run 'brokerctl get --help'",
         ),
-        (("store", "backup"), "missing argument 'file'", "run 'brokerctl store backup --help'"),
+        (("store", "backup"), "missing argument 'FILE'", "run 'brokerctl store backup --help'"),
     ],
 )
 def test_a_slip_is_two_lines(
