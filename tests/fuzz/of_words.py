@@ -10,7 +10,10 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from brokerctl import jsonlite
+from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import UsageError
+from brokerctl.helpers import Answer, MalformedError
+from brokerctl.helpers.git import Git
 from brokerctl.hot import parse_get
 from brokerctl.model import AccessToken, Profile
 from brokerctl.render import FORMATS, render
@@ -21,7 +24,7 @@ from brokerctl.session.masking import Masker
 from brokerctl.session.parse import parse_exec
 from brokerctl.text import safe, shell_word
 from tests.fuzz import driving as some
-from tests.fuzz.driving import Target, bent
+from tests.fuzz.driving import Target, bent, mutated
 from tests.fuzz.of_config import HOME, USER, write
 from tests.program import PROGRAM, clean_env
 
@@ -81,21 +84,26 @@ def show(data: tuple[str, int]) -> None:
         assert shlex.split(shell_word(text)) == [text]
 
 
-def print_token(data: tuple[str, dict[str, Any], float]) -> None:
-    """Print a token in every form: one line of ASCII, or a refusal."""
-    value, fields, until = data
-    token = AccessToken(
+def make_token(value: str, until: float | None = None, subject: str | None = None) -> AccessToken:
+    """Make a token to print."""
+    return AccessToken(
         value=Secret(value),
         token_type="Bearer",
         expires_at=until,
         scopes=("a",),
         profile="p",
         issuer=PROFILE.issuer,
-        subject=fields.get("subject"),
+        subject=subject,
         resource=(),
         fingerprint="f",
         source="cache",
     )
+
+
+def print_token(data: tuple[str, dict[str, Any], float]) -> None:
+    """Print a token in every form: one line of ASCII, or a refusal."""
+    value, fields, until = data
+    token = make_token(value, until, fields.get("subject"))
     for form in FORMATS:
         try:
             line = render(token, PROFILE.replace(**fields), form, 1.5e9)
@@ -104,6 +112,20 @@ def print_token(data: tuple[str, dict[str, Any], float]) -> None:
         else:
             assert line.isascii()
             assert line.count(b"\n") == 1 or form == "netrc"
+
+
+def ask_as_git(data: bytes) -> None:
+    """Ask as git does, in any bytes; what is answered has only lines that were meant."""
+    wanted = Git().read(["get"], data)
+    if isinstance(wanted, Answer):
+        assert wanted.stdout == b""
+        return
+    of = PROFILE.replace(hosts=("https://git.example.com/team",))
+    with contextlib.suppress(UsageError):
+        find_profiles(wanted.url, [of], wanted.username)
+    lines = Git().credential(wanted, make_token("secret-token"), of).stdout.decode().split("\n")
+    assert {line.partition("=")[0] for line in lines[:-1]} in LINES
+    assert sum(line.endswith("=secret-token") for line in lines) == 1
 
 
 def run_program(data: tuple[str, list[str]]) -> None:
@@ -158,7 +180,21 @@ SECRETS = some.chars('abcXYZ01-._~+/= "\\é\udcff', 4, 30)
 PIECES = some.lists(some.one_of(some.few_bytes, some.among([b"ab", b"abcX", b"%2F"])), 6)
 PAUSES = some.lists(some.among([True, False]), 12)
 JSON = bent({"a": [1, 2.5, None, {"b": "\u00e9\ud83d\ude00"}]})
+GIT = b"""capability[]=authtype
+protocol=https
+host=git.example.com
+path=team/repo.git
+username=alice
+wwwauth[]=Bearer realm="x", error="invalid_token"
+wwwauth[]=Basic realm="x"
+
+"""
+LINES = ({"username", "password"}, {"capability[]", "authtype", "credential", "ephemeral"})
+GIT_WORDS = (b"\nhost=evil.example\n", b"\rhost=x", b"%0ahost=x", b"protocol=http\n", b"[]=", b"@")
 TARGETS: dict[str, Target] = {
+    "git's requests": Target(
+        mutated([GIT, GIT.replace(b"Basic", b"X")], GIT_WORDS), ask_as_git, (MalformedError,)
+    ),
     "written grammars": Target(WORDS, read_words),
     "JSON": Target(some.one_of(JSON, JSON, some.nested), read_json, (ValueError,)),
     "masked streams": Target(some.tuples(SECRETS, PIECES, PAUSES), mask),
