@@ -121,6 +121,9 @@ FORMED = {
     "store-backup": "kind profiles[]",
     "store-rekey": "keeper",
     "doctor": "state check",
+    "helper-install": "tool path",
+    "helper-uninstall": "tool path",
+    "helper-list": "tool path",
     "error": "name",
 }
 FIXED = (".schema", ".v", ".error.code")

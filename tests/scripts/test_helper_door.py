@@ -149,7 +149,7 @@ def test_a_closed_stdin_is_an_empty_request(two: Program) -> None:
 
 def test_another_helper_is_not_in_this_version(two: Program) -> None:
     """Its room is there, its file is not."""
-    code, stdout, stderr = two("helper", "docker", "get")
+    code, stdout, stderr = two("helper", "kubernetes", "--profile", "p")
     assert (code, stdout) == (2, "")
     assert "not in this version" in stderr
 

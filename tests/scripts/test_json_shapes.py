@@ -54,7 +54,7 @@ def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir:
     brokerctl.env.update({"BROKERCTL_KEEPER": "file", "BROKERCTL_PASSPHRASE": "x"})
     wrong = {}
     with DemoIssuer(tempfile.mkdtemp(prefix="demo-", dir=trace_dir), auto_approve=True) as demo:
-        main_job.person(brokerctl, demo)
+        main_job.person(brokerctl, demo, hosts='["https://git.example.com"]')
         browser = main_job.scripted_browser(demo)
         shop = os.path.join(brokerctl.home, "shop")
         os.mkdir(shop)

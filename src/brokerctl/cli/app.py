@@ -29,9 +29,10 @@ COMMANDS = {
     "lock": "brokerctl.cli.unlock",
     "store": "brokerctl.cli.store",
     "doctor": "brokerctl.cli.doctor",
+    "helper": "brokerctl.cli.helper",
     "demo": "brokerctl.cli.demo",
 }
-LATER = ("policy", "helper", "session", "approve")
+LATER = ("policy", "session", "approve")
 COMPLETE = "_BROKERCTL_COMPLETE"  # what the shells' completion files set
 _NO_ARGS = "NoArgsIsHelpError"  # Typer does not export it
 # How Typer ends a message about a command or an option that it does not know.

@@ -65,6 +65,13 @@ def formats(incomplete: str) -> list[str]:
     return _offer(FORMATS, incomplete)
 
 
+def tools(incomplete: str) -> list[str]:
+    """Offer the tools that can be set up."""
+    from brokerctl.helpers.installing import SETUPS
+
+    return _offer(SETUPS, incomplete)
+
+
 def _offer(words: Iterable[object], incomplete: str) -> list[str]:
     plain = (word for word in words if isinstance(word, str) and word and _PLAIN.issuperset(word))
     return sorted(word for word in plain if word.startswith(incomplete))

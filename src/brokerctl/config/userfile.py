@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import Layer, read_layers
+from brokerctl.config.replacing import WAIT_S, locked_folder, replace_file
 from brokerctl.config.source import parse_layer
-from brokerctl.errors import LockTimeoutError, UsageError
-from brokerctl.files import write_all
+from brokerctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from brokerctl.config.layers import Layers
-
-WAIT_S = 5.0
-_POLL_S = 0.02
 
 
 def change_user_file(
@@ -32,7 +25,7 @@ def change_user_file(
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
-        with _locked(folder, wait_s):
+        with locked_folder(folder, wait_s):
             layers = read_layers(
                 environ, None
             )  # again: it may have changed before we held the lock
@@ -44,7 +37,7 @@ def change_user_file(
             changed = Layer(label="user", path=user.path, content=after)
             files = tuple(changed if layer.label == "user" else layer for layer in layers.files)
             _check(layers, layers.replace(files=files), environ)
-            _replace(path, folder, after)
+            replace_file(path, after)
             return user.path
     except RecursionError:
         raise UsageError(f"{path} is nested too deep to change", hint="edit it by hand") from None
@@ -68,48 +61,3 @@ def _decoded(layer: Layer) -> str:
     """Return a file's text once it is known to be valid; the error says what isn't."""
     source = parse_layer(layer)
     return "" if source is None else source.text
-
-
-@contextmanager
-def _locked(folder: str, wait_s: float) -> Iterator[None]:
-    """Hold the folder's own lock, which leaves no file behind."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LockTimeoutError(f"somebody else is changing {folder}") from None
-                time.sleep(_POLL_S)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _replace(path: str, folder: str, data: bytes) -> None:
-    try:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
-    except FileNotFoundError:
-        mode = 0o600
-    temporary = f"{folder}/.tmp-{os.urandom(8).hex()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o600)
-    try:
-        try:
-            os.fchmod(fd, mode)
-            write_all(fd, data)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder_fd)
-    finally:
-        os.close(folder_fd)

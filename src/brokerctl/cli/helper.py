@@ -1,0 +1,124 @@
+"""`brokerctl helper`: let other tools ask brokerctl by themselves."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from brokerctl.cli import options, suggest
+from brokerctl.errors import UsageError, not_in_this_version
+
+if TYPE_CHECKING:
+    from brokerctl.helpers.installing import Planned
+
+_Tool = Annotated[
+    str, typer.Argument(metavar="TOOL", help="The tool: git.", autocompletion=suggest.tools)
+]
+LATER = ("kubernetes", "aws", "gcp", "goauth", "import")
+_REST = {"ignore_unknown_options": True, "allow_extra_args": True}
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nobody.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    from brokerctl.cli.app import make_app
+
+    group = make_app()
+    group.command("install")(install)
+    group.command("uninstall")(uninstall)
+    group.command("list")(show)
+    for name in LATER:
+        group.command(name, hidden=True, context_settings=_REST)(_later)
+    app.add_typer(group, name="helper", help="Let other tools ask brokerctl by themselves.")
+
+
+def _later(context: typer.Context) -> None:
+    raise not_in_this_version(f"'helper {context.info_name}'")
+
+
+def install(
+    tool: _Tool,
+    profile: options.Profiles = None,
+    yes: _Yes = False,
+    json: options.Json = False,
+) -> None:
+    """Write brokerctl into a tool's own configuration, for the hosts of your profiles.
+
+    The change is shown first; everything else in the file stays as it is.
+
+    \b
+      brokerctl helper install git
+      brokerctl helper install git -p gitlab --yes
+    """
+    from brokerctl import wire
+    from brokerctl.broker import find_profile
+    from brokerctl.helpers.installing import find_setup, plan_install
+
+    find_setup(tool)
+    found = wire.open_house(os.environ).plan.profiles
+    chosen = [find_profile(found, name) for name in profile] if profile else found.values()
+    _change(plan_install(tool, chosen, os.environ), "installed", yes=yes, json=json)
+
+
+def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> None:
+    """Take brokerctl out of a tool's configuration again.
+
+    \b
+      brokerctl helper uninstall git
+    """
+    from brokerctl.helpers.installing import plan_uninstall
+
+    _change(plan_uninstall(tool, os.environ), "uninstalled", yes=yes, json=json)
+
+
+def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
+    from brokerctl import jsonlite
+    from brokerctl.effects.terminal import confirm, is_interactive
+    from brokerctl.helpers.installing import carry_out
+    from brokerctl.text import safe
+
+    if planned.is_change:
+        for line in _diff(planned):
+            typer.echo(safe(line, 1000), err=True)
+        if not yes and not is_interactive():
+            raise UsageError("there is nobody to ask", hint="say --yes")
+        if not yes and not confirm(f"change {planned.path}?"):
+            raise UsageError("stopped: nothing was changed")
+        carry_out(planned)
+    if json:
+        answer = {"tool": planned.tool, "path": planned.path, "changed": planned.is_change}
+        typer.echo(jsonlite.dumps({"schema": 1, **answer}))
+    else:
+        how = word if planned.is_change else f"{word} already"
+        typer.echo(f"{planned.tool}: {how}, {safe(planned.path)}")
+
+
+def _diff(planned: Planned) -> list[str]:
+    before, after = (planned.before or "").split("\n"), (planned.after or "").split("\n")
+    return [
+        line.rstrip("\n").replace("\t", "    ")
+        for line in difflib.unified_diff(before, after, planned.path, planned.path, n=1)
+    ]
+
+
+def show(json: options.Json = False) -> None:
+    """Show which tools ask brokerctl, and where it is written.
+
+    \b
+      brokerctl helper list
+    """
+    from brokerctl import jsonlite
+    from brokerctl.helpers.installing import SETUPS, find_installed
+    from brokerctl.text import safe
+
+    found = [(tool, *find_installed(tool, os.environ)) for tool in SETUPS]
+    if json:
+        helpers = [{"tool": tool, "installed": is_in, "path": path} for tool, path, is_in in found]
+        typer.echo(jsonlite.dumps({"schema": 1, "helpers": helpers}))
+        return
+    for tool, path, is_in in found:
+        state = f"installed, {safe(path)}" if is_in else f"run 'brokerctl helper install {tool}'"
+        typer.echo(f"{tool}: {state}")

@@ -1,0 +1,58 @@
+"""git's own configuration: a section for each host, with brokerctl as its only helper."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from brokerctl.config.hosts import parse_url
+from brokerctl.config.paths import home_folder
+from brokerctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from brokerctl.model import Profile
+
+
+class GitSetup:
+    """`~/.gitconfig`, or wherever git itself would write (git-config(1), FILES)."""
+
+    def path(self, environ: Mapping[str, str]) -> str:
+        """Return the global file that git reads last."""
+        given = environ.get("GIT_CONFIG_GLOBAL")
+        if given:
+            return os.path.abspath(given)
+        home = home_folder(environ)
+        if home is None:
+            raise UsageError("HOME is not set, so there is no configuration of git's")
+        own = os.path.join(home, ".gitconfig")
+        base = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+        other = os.path.join(base, "git", "config")
+        return other if os.path.exists(other) and not os.path.exists(own) else own
+
+    def lines(self, profiles: Iterable[Profile], script: str) -> list[str]:
+        """Return the sections: the empty helper takes away those that would be asked first."""
+        hosts = sorted({host for profile in profiles for host in profile.hosts})
+        if not hosts:
+            raise UsageError("no profile has hosts, so git has nothing to ask for")
+        helper = _quoted(script if _is_plain(script) else f"!{shlex.quote(script)}")
+        lines = []
+        for host in hosts:
+            lines += [f'[credential "{host}"]', "\thelper =", f"\thelper = {helper}"]
+            if parse_url(host.replace("*.", "any.", 1)).path:
+                lines.append("\tuseHttpPath = true")  # else git does not say which path it wants
+        return lines
+
+
+def _is_plain(path: str) -> bool:
+    return shlex.quote(path) == path
+
+
+def _quoted(value: str) -> str:
+    """Return a value as git's configuration has it (git-config(1), SYNTAX)."""
+    if all(char.isalnum() or char in "/._-+" for char in value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
