@@ -218,6 +218,7 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
         ("token type DPoP", (token(token_type="DPoP"),), 5, "a token of type DPoP"),
         ("a nasty token type", (token(token_type=NASTY),), 5, "a token of type \\x1b[2J"),
         ("a number as token type", (token(token_type=1),), 5, "a token of type none"),
+        ("a member that nobody knows", (token(purple={"a": [1]}),), 0, ""),
         ("bearer in small letters", (token(token_type="bearer"),), 0, ""),
         ("no token", (token(access_token=MISSING),), 5, "without a usable access token"),
         ("an empty token", (token(access_token=""),), 5, "without a usable access token"),
