@@ -9,6 +9,7 @@ from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.checkup import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError
 from brokerctl.store.envelope import QUEUE, TOKEN
+from brokerctl.strays import find_strays
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def check(house: House) -> Iterator[Finding]:
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
     for _, profile in sorted(house.plan.profiles.items()):
         yield from _grant(house, profile, slots, now)
+    for stray in find_strays(house.store, house.plan.profiles):
+        yield Finding(
+            what=f"'{stray.profile}': an older grant, of other settings, lives on unused",
+            state=WARNING,
+            hint=f"run 'brokerctl revoke {stray.profile}', then log in again",
+        )
     waiting = sum(
         len(entry.value.items) for entry in house.store.entries(QUEUE) if entry.value is not None
     )

@@ -13,14 +13,17 @@ from brokerctl.cli import options
 from brokerctl.cli.tend import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.revoking import Ending, keys_of
-from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
+from brokerctl.store.disk import ASIDE
+from brokerctl.store.envelope import GRANT, KIND_NAMES, QUEUE, TOKEN
 from brokerctl.store.names import grant_name
+from brokerctl.text import count_of
 
 if TYPE_CHECKING:
     from brokerctl.model import GrantKey, Profile
     from brokerctl.revoking import Revoker
 
 PARTIAL = 9
+_ALIVE = tuple(f"{KIND_NAMES[kind]}-" for kind in (GRANT, TOKEN, QUEUE))
 
 
 def register(app: typer.Typer) -> None:
@@ -101,9 +104,12 @@ def _find_damaged(house: wire.House, profile: Profile | None) -> list[BrokerErro
         for entry in house.store.entries(kind)
         if entry.damage is not None and entry.name.startswith(own)
     ]
-    if not damaged:
+    # What was set aside before is evidence, and as alive as it was: `gc` removes it in time.
+    aside = [name for name in house.store.disk.child(ASIDE).names() if name.startswith(_ALIVE)]
+    aside = [name for name in aside if own in name]
+    if not damaged and not aside:
         return []
-    count = "1 damaged entry" if len(damaged) == 1 else f"{len(damaged)} damaged entries"
+    count = count_of(len(damaged) + len(aside), "damaged entry", "damaged entries")
     hint = "end it at the issuer, and run 'brokerctl store check'"
     return [PartialError(f"what is in {count} may be alive at the issuer", hint=hint)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,14 @@ from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.cli.tend import tend
 from brokerctl.errors import DamagedError, KeyLockedError
 from brokerctl.keys.session import KeyState, find_state_here
-from brokerctl.model import Profile, Slot
+from brokerctl.model import Grant, Profile, Slot
 from brokerctl.paint import is_wanted, paint
 from brokerctl.store.envelope import QUEUE, TOKEN
+from brokerctl.strays import find_strays
 from brokerctl.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _NONE, _READY, _HELD = "no grant", "ready", "logged in"
 _FINE = (_READY, _HELD)
@@ -47,18 +51,25 @@ def status(
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
     rows = [_row(house, profile, slots, now) for _, profile in sorted(house.plan.profiles.items())]
     queued = sum(1 for entry in house.store.entries(QUEUE) if entry.value is not None)
-    _print(rows, queued, find_state_here(os.environ, is_open=True), json=json)
+    strays = [_stray(grant) for grant in find_strays(house.store, house.plan.profiles)]
+    _print(rows, queued, find_state_here(os.environ, is_open=True), strays, json=json)
     return 0
 
 
 def _print(
-    rows: list[dict[str, object]], queued: int | None, key: KeyState | None, *, json: bool
+    rows: list[dict[str, object]],
+    queued: int | None,
+    key: KeyState | None,
+    strays: Sequence[dict[str, object]] = (),
+    *,
+    json: bool,
 ) -> None:
     """Print what is known; `queued` is None where the store can't be read without the key."""
     if json:
         body = {
             "schema": 1,
             "profiles": rows,
+            "strays": list(strays),
             "revocations_queued_for": queued,
             "key": key.as_json() if key else None,
         }
@@ -66,12 +77,26 @@ def _print(
         return
     for row in rows:
         typer.echo(_line(row))
+    for stray in strays:
+        who = f" as {stray['sub']}" if stray["sub"] else ""
+        text = f"also an older grant{who}, of other settings (run 'brokerctl revoke"
+        typer.echo(safe(f"{stray['profile']}: {text} {stray['profile']}')", 400))
     if not rows and queued is not None:
         typer.echo("no profiles yet: run 'brokerctl profile add NAME'")
     if queued:
         typer.echo("some revocations are queued: each 'brokerctl status' tries again")
     if key:
         typer.echo(f"key: {key}")
+
+
+def _stray(grant: Grant) -> dict[str, object]:
+    return {
+        "profile": grant.profile,
+        "issuer": grant.key.issuer,
+        "subject": grant.key.subject,
+        "sub": grant.sub,
+        "obtained_at": freshness.timestamp(grant.obtained_at),
+    }
 
 
 def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:
