@@ -52,6 +52,7 @@ def test_locked_is_an_answer_and_an_error(locked: Program) -> None:
     assert json.loads(done.stdout) == {
         "schema": 1,
         "profiles": [],
+        "strays": [],
         "revocations_queued_for": None,
         "key": {"keeper": "passphrase", "locked": True, "cached": False},
     }
