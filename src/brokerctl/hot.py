@@ -67,19 +67,24 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it, or print the error; return the exit code."""
     is_json = options.form == "json"
     try:
-        house = wire.open_house(environ, may_pass=True)
-        profile = find_profile(house.plan.profiles, options.profile)
-        answer = house.broker.get(wire.make_request(options, environ))
-        try:
-            line = render(answer, profile, options.form, time.time())
-        except BrokerError:
-            house.broker.not_delivered(answer)
-            raise
-        return deliver(house, answer, line)
+        return get(options, environ)
     except BrokerError as error:
         return wire.print_error(error, is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
         return wire.print_error(wire.unexpected(error, environ), is_json=is_json)
+
+
+def get(options: GetOptions, environ: Mapping[str, str]) -> int:
+    """Get one token and print it; raises BrokerError. One hand-out, one record."""
+    house = wire.open_house(environ, may_pass=True)
+    profile = find_profile(house.plan.profiles, options.profile)
+    answer = house.broker.get(wire.make_request(options, environ))
+    try:
+        line = render(answer, profile, options.form, time.time())
+    except BrokerError:
+        house.broker.not_delivered(answer)
+        raise
+    return deliver(house, answer, line)
 
 
 def deliver(house: House, answer: AccessToken, line: bytes) -> int:

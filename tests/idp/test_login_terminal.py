@@ -112,3 +112,28 @@ def test_preset_is_asked_for(brokerctl: Program) -> None:
     terminal.close()
     assert terminal.exitstatus == 5
     assert 'client_id = "Iv1.0123"' in brokerctl("profile", "show", "github").stdout
+
+
+def handed_out(brokerctl: Program) -> int:
+    """Return how many hand-outs are in the record."""
+    said = brokerctl("audit", "log", "--event", "token.handed_out", "--json")
+    return len(said.stdout.splitlines())
+
+
+def test_get_logs_in_first(brokerctl: Program, idp: OidcProvider) -> None:
+    """With `--login` and a person there; one token is one record, also where none was needed."""
+    name = main_job.person(brokerctl, idp)
+    refused = brokerctl("get", name, "--login")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    terminal = on_terminal(brokerctl, "get", name, "--login")
+    terminal.expect(r"brokerctl:   (\S+)\r\n")
+    url = matched(terminal)
+    terminal.sendline(Elsewhere(idp.ca_file).end_of(url))
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    token = str(terminal.before).split()[-1]
+    assert idp.use(token).status == 200
+    assert handed_out(brokerctl) == 1
+    assert brokerctl("get", name, "--login").stdout.strip() == token
+    assert handed_out(brokerctl) == 2

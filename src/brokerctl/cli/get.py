@@ -53,7 +53,10 @@ def get(
     asked.is_fresh = fresh
     asked.form = _form(form, is_json=json)
     if login:
-        _login_if_needed(asked)
+        try:
+            return hot.get(asked, os.environ)
+        except LoginNeededError as needed:
+            _log_in(asked, needed)
     return hot.run_get(asked, os.environ)
 
 
@@ -80,15 +83,12 @@ def _form(given: str | None, *, is_json: bool) -> str:
     return form
 
 
-def _login_if_needed(asked: hot.GetOptions) -> None:
-    """Log in where a person is needed and there: a terminal and `--login` (contract, section 1)."""
+def _log_in(asked: hot.GetOptions, needed: LoginNeededError) -> None:
+    """Log in for who is there, or raise what said so (contract, section 1)."""
     from brokerctl.cli.login import login_interactively
     from brokerctl.effects.terminal import is_interactive
 
+    if not is_interactive():
+        raise needed
     house = wire.open_house(os.environ, may_pass=True)
-    try:
-        house.broker.get(wire.make_request(asked, os.environ))
-    except LoginNeededError:
-        if not is_interactive():
-            raise
-        login_interactively(house, asked.profile, asked.subject)
+    login_interactively(house, asked.profile, asked.subject)
