@@ -176,14 +176,15 @@ def ended(stage: Stage, profile: str) -> None:
 def killed(stage: Stage, profile: str) -> None:
     """What could not be revoked was queued, and dies with the next revoke."""
     assert stage.issuer.refresh_tokens
-    dead(stage, profile)
+    ended(stage, profile)
+    done = stage.program("revoke", "--all")
+    assert done.returncode == 0, done.stderr
+    assert not stage.issuer.refresh_tokens | stage.issuer.access_tokens
 
 
 def dead(stage: Stage, profile: str) -> None:
     """Nothing is left, here or at the issuer."""
     ended(stage, profile)
-    done = stage.program("revoke", "--all")
-    assert done.returncode == 0, done.stderr
     assert not stage.issuer.refresh_tokens | stage.issuer.access_tokens
 
 
