@@ -23,6 +23,7 @@ CODE_CALLS = {"eval", "exec", "compile", "__import__"}
 TABLES = (
     "src/brokerctl/__main__.py",
     "src/brokerctl/helpers/door.py",
+    "src/brokerctl/helpers/installing.py",
     "src/brokerctl/keys/__init__.py",
     "src/brokerctl/oauth/__init__.py",
 )
