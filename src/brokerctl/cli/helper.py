@@ -32,7 +32,17 @@ def register(app: typer.Typer) -> None:
     group.command("list")(show)
     for name in LATER:
         group.command(name, hidden=True, context_settings=_REST)(_later)
-    app.add_typer(group, name="helper", help="Let other tools ask brokerctl by themselves.")
+    group.callback()(_top)
+    app.add_typer(group, name="helper")
+
+
+def _top() -> None:
+    """Let other tools ask brokerctl by themselves.
+
+    \b
+      brokerctl helper install git
+      brokerctl helper list
+    """
 
 
 def _later(context: typer.Context) -> None:
@@ -45,9 +55,10 @@ def install(
     yes: _Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Write brokerctl into a tool's own configuration, for the hosts of your profiles.
+    """Write brokerctl into a tool's own configuration.
 
-    The change is shown first; everything else in the file stays as it is.
+    It is for the hosts of your profiles. The change is shown first; everything else in the file
+    stays as it is.
 
     \b
       brokerctl helper install git
