@@ -11,7 +11,7 @@ import pytest
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.tokens import parse_token_response
+from brokerctl.oauth.tokens import UnusableAnswerError, parse_token_response
 from brokerctl.secret import Secret
 from tests.flows import context, profile
 
@@ -46,3 +46,30 @@ def test_an_error_that_repeats_a_secret(auth: str, field: str) -> None:
     for secret in (CLIENT_SECRET, quote_plus(CLIENT_SECRET), REFRESH_TOKEN):
         assert secret not in shown
     assert auth != "client_secret_basic" or basic not in shown
+
+
+SUB = "eyJzdWIiOiJzM2NyZXQvb2YrY2xpZW50In0"  # {"sub":"s3cret/of+client"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scope": f"read {CLIENT_SECRET}"},
+        {"scope": "a-long-access-token"},
+        {"id_token": f"e30.{SUB}.x"},
+    ],
+)
+def test_a_scope_or_a_sub_that_is_a_secret(more: dict[str, str]) -> None:
+    """Both are shown and recorded; the refresh token beside them is kept all the same."""
+    body = {"access_token": "a-long-access-token", "token_type": "Bearer", "refresh_token": "rt-2"}
+    got = answer("client_secret_post", body | more).replace(status=200)
+    with pytest.raises(UnusableAnswerError, match="a secret among its scopes") as caught:
+        parse_token_response(got)
+    assert caught.value.refresh_token == Secret("rt-2")
+
+
+def test_a_short_secret_is_no_word_of_a_scope() -> None:
+    """A weak secret that is a scope's name, too, makes no answer unusable."""
+    body = {"access_token": "rea", "token_type": "Bearer", "scope": "read"}
+    got = answer("none", body).replace(status=200)
+    assert parse_token_response(got).scopes == ("read",)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORM = ("content-type", "application/x-www-form-urlencoded")
 JSON = ("accept", "application/json")
 SERVER_ERRORS = range(500, 600)
+_SECRET_CHARS = 16  # a shorter one may be a scope's own word
 _SECONDS = re.compile(r"[0-9]{1,10}")
 
 
@@ -74,7 +75,7 @@ class HttpResponse(Value):
     body: bytes = b""
     sent_at: float = 0.0  # seconds since the epoch
     received_at: float = 0.0
-    secrets: tuple[Secret, ...] = ()  # that were sent
+    secrets: tuple[Secret, ...] = ()  # that were sent, or came with it
 
     def __repr__(self) -> str:
         return f"HttpResponse({self.status}, {len(self.body)} bytes)"
@@ -89,6 +90,11 @@ class HttpResponse(Value):
             for form in (secret.reveal(), quote_plus(secret.reveal())):
                 text = text.replace(form, STARS) if form else text
         return text
+
+    def holds_secret(self, text: str) -> bool:
+        """Say whether the issuer's text repeats a secret that is too long to be a word."""
+        values = [secret.reveal() for secret in self.secrets]
+        return any(len(value) >= _SECRET_CHARS and value in text for value in values)
 
     def retry_after_s(self) -> int | None:
         """Return `Retry-After` in seconds; a date or nonsense is None (RFC 9110, 10.2.3)."""

@@ -74,17 +74,23 @@ def parse_token_response(
 def _parse_issued(
     body: dict[str, Any], response: HttpResponse, asked: tuple[str, ...], host: str
 ) -> TokenAnswer:
-    token_type = body.get("token_type")
+    issued = [body.get("access_token"), body.get("refresh_token")]
+    found = tuple(Secret(value) for value in issued if isinstance(value, str) and value)
+    response = response.replace(secrets=(*response.secrets, *found))
+    token_type, sub = body.get("token_type"), find_unverified_sub(body.get("id_token"))
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         shown = safe(response.hide_sent(token_type), 40) if isinstance(token_type, str) else "none"
         raise IssuerError(f"{host} answered with a token of type {shown}, not Bearer")
+    # Security: scopes and `sub` are shown and recorded.
+    if response.holds_secret(f"{sub or ''} {body.get('scope') or ''}"):
+        raise IssuerError(f"{host} answered with a secret among its scopes or as the person's name")
     return TokenAnswer(
         access_token=_token(body.get("access_token"), "access token", host),
         token_type=token_type,
         expires_in=parse_lifetime(body.get("expires_in")),
         scopes=_scopes(body.get("scope"), asked, host),
         refresh_token=_refresh_token(body.get("refresh_token"), host),
-        id_sub=find_unverified_sub(body.get("id_token")),
+        id_sub=sub,
         sent_at=response.sent_at,
     )
 

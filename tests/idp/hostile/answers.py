@@ -1,7 +1,8 @@
 """The words of the table: answers that are wrong in one way each.
 
-`{origin}`, `{trap}`, `{at}`, `{rt}`, `{code}`, `{dc}`, `{state}`, `{callback}` and `{iss}` in them
-stand for what only a running issuer knows; `{at}` and `{rt}` issue an access and a refresh token.
+`{origin}`, `{trap}`, `{sent}`, `{at}`, `{rt}`, `{code}`, `{dc}`, `{state}`, `{callback}`, `{iss}`
+in them stand for what only a running issuer knows: `{at}` and `{rt}` issue an access and a refresh
+token, `{sent}` is the secret that came with the request.
 """
 
 from __future__ import annotations

@@ -125,6 +125,7 @@ class Issuer:
             "{at}": self._new_access_token,
             "{rt}": lambda: self._new_refresh_token(request),
             "{code}": lambda: self._new_code(request),
+            "{sent}": lambda: _sent(request),
             "{dc}": lambda: self._mint("device_code"),
             "{state}": lambda: request.query.get("state", ""),
             "{callback}": lambda: request.query.get("redirect_uri", ""),
@@ -224,6 +225,12 @@ def as_json(body: object, status: int = 200) -> Answer:
 def to(location: str, status: int = 302) -> Answer:
     """Return a redirect."""
     return Answer(status=status, headers=(f"location: {location}",))
+
+
+def _sent(request: Request) -> str:
+    """Return the secret that came with a request."""
+    names = ("refresh_token", "code_verifier", "device_code", "token")
+    return next((request.form[name] for name in names if name in request.form), _basic(request)[-1])
 
 
 def _basic(request: Request) -> tuple[str, ...]:

@@ -187,6 +187,8 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
          "answered invalid_grant"),
     ),
     SERVICE: (
+        ("repeats the client's secret", (error("invalid_request", "no {sent}!"),), 5,
+         "answered invalid_request"),
         ("invalid_client", (error("invalid_client", status_code=401),),
          5, "answered invalid_client"),
         ("unknown error", (error("purple"),), 5, "answered purple"),
@@ -232,6 +234,14 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
         ("a refresh token that is not for it", (token(refresh_token="{rt}"),), 0, ""),
     ),
     REFRESH: (
+        ("repeats what it was sent", (error("invalid_request", "no {sent}!"),), 5,
+         "answered invalid_request"),
+        ("an error that was sent to it", (error("{sent}"),), 5, "answer"),
+        ("a token type that was sent to it", (token(token_type="{sent}"),), 5, "a token of type"),
+        ("a scope that was sent to it", (token(scope="read {sent}", refresh_token="{rt}"),), 5,
+         "a secret among its scopes"),
+        ("a scope that is the token", (token(scope="x{at}"),), 5, "a secret among its scopes"),
+        ("a token type that is the token", (token(token_type="x{at}"),), 5, "of type x****,"),
         ("invalid_grant", (error("invalid_grant"),), 3, "has ended", 1, ENDED),
         ("invalid_grant in a 401", (error("invalid_grant", status_code=401),), 3,
          "has ended", 1, ENDED),
@@ -282,6 +292,7 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
          "gave openid too"),
     ),
     CODE: (
+        ("an error that was sent to it", (error("{sent}"),), 5, "answer"),
         ("invalid_grant", (error("invalid_grant"),), 5, "answered invalid_grant"),
         ("a forbidden page", (page(403),), 5, "answered 403"),
         ("503, for a code is sent once", (status(503),), 5, "answered 503"),
@@ -357,6 +368,7 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
         ("an absurd interval", (device(interval=10**9),), 3, "nobody entered the code in time"),
     ),
     POLL: (
+        ("an error that was sent to it", (error("{sent}"),), 5, "answer"),
         ("pending, then yes", (error("authorization_pending"), GOOD), 0, "", 2),
         ("access_denied", (error("access_denied", NASTY),), 5, "answered access_denied"),
         ("expired_token", (error("expired_token"),), 3, "nobody entered the code in time"),
@@ -371,6 +383,7 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
          "each answer makes the next wait five seconds longer, until the code is over"),
     ),
     REVOKE: (
+        ("an error that was sent to it", (error("{sent}"),), 9, "local only", 2, LEFT),
         ("a page", (HTML,), 0, ": revoked", 2, LEFT),
         ("a no in a 200", (error("invalid_request", status_code=200),), 9, "local only", 2, LEFT),
         ("unsupported_token_type", (error("unsupported_token_type"),), 9, "of this kind", 2, LEFT),
