@@ -47,7 +47,8 @@ def check(house: House) -> Iterator[Finding]:
 def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
     failure = house.store.find_failure(key)
-    if failure is not None and now < failure.retry_at and not _is_dead(house, key):
+    # A success forgets it; until then the next one will most likely fail as well.
+    if failure is not None and now < failure.at + _SOON_S and not _is_dead(house, key):
         yield Finding(
             what=f"'{name}': the last attempt failed: {failure.message}",
             state=WARNING,
