@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ from tests import wheel
 from tests.program import BIN, ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PINS = re.compile(r"^([a-z0-9.-]+)==([^ ;]+)", re.MULTILINE)
@@ -52,6 +54,13 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> str:
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     [made] = glob.glob(f"{folder}/*.tar.gz")
     return made
+
+
+@pytest.fixture(autouse=True)
+def tidy(tmp_path: Path) -> Iterator[None]:
+    """Leave no unpacked sources behind: our own tests hold what the canary test looks for."""
+    yield
+    shutil.rmtree(tmp_path)
 
 
 def release(sdist: str, tmp_path: Path, place: Place) -> dict[str, bytes]:
