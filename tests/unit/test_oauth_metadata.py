@@ -79,6 +79,34 @@ def test_an_endpoint_that_is_not_https_is_refused(url: object) -> None:
         md.parse_metadata(answer(DOCUMENT | {"token_endpoint": url}), ISSUER)
 
 
+INNER = ("10.0.0.1", "192.168.1.1", "127.0.0.1:8443", "[::1]", "[fd00::1]", "localhost", "0.0.0.0")
+LINK_LOCAL = ("169.254.169.254", "[fe80::1]")
+
+
+@pytest.mark.parametrize("host", [*INNER, *LINK_LOCAL])
+def test_a_public_issuer_names_no_inner_address(host: str) -> None:
+    """Security: what it names is asked from here, where the machines around us trust us."""
+    document = DOCUMENT | {"token_endpoint": f"https://{host}/token"}
+    with pytest.raises(IssuerError, match="is an inner address"):
+        md.parse_metadata(answer(document), ISSUER)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_refused"),
+    [*((host, "no") for host in INNER), *((host, "yes") for host in LINK_LOCAL)],
+)
+def test_an_inner_issuer_may_name_its_neighbours(host: str, is_refused: str) -> None:
+    """But never the address where a cloud hands out its own credentials."""
+    issuer = "https://10.1.2.3"
+    document = DOCUMENT | {"issuer": issuer, "token_endpoint": f"https://{host}/token"}
+    try:
+        md.parse_metadata(answer(document), issuer)
+        found = "no"
+    except IssuerError:
+        found = "yes"
+    assert found == is_refused
+
+
 def test_the_issuer_that_was_found_is_named() -> None:
     """Who left a slash away sees what to write; what it would make a terminal do is escaped."""
     with pytest.raises(IssuerError) as caught:

@@ -6,6 +6,7 @@ calls an endpoint must be https (or on loopback, for an issuer that is itself on
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from brokerctl import jsonlite
@@ -165,9 +166,29 @@ def parse_metadata(response: HttpResponse, issuer: str) -> Metadata:
 
 def _endpoint(body: dict[str, Any], name: str, issuer: str) -> str | None:
     url = body.get(name)
-    if url is None or is_endpoint_of(issuer, url):
-        return url
-    raise IssuerError(f"the {name} in the metadata of {host_of(issuer)} is not an https URL")
+    if url is None:
+        return None
+    if not is_endpoint_of(issuer, url):
+        raise IssuerError(f"the {name} in the metadata of {host_of(issuer)} is not an https URL")
+    if _reach(url) > _reach(issuer):
+        raise IssuerError(f"the {name} in the metadata of {host_of(issuer)} is an inner address")
+    return str(url)
+
+
+def _reach(url: str) -> int:
+    """Return how far inside an address is: 0 for names and the world's, 1 here, 2 link-local.
+
+    Security: a public issuer must not make us ask the machines around us, and nobody the one that
+    hands out a cloud's own credentials. What a name stands for is the resolver's to know.
+    """
+    host = host_of(url).removesuffix("]").removeprefix("[")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return int(host == "localhost")
+    if address.is_link_local:
+        return 2
+    return 0 if address.is_global else 1
 
 
 def _strings(value: object) -> tuple[str, ...] | None:
