@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken
+    from brokerctl.model import AccessToken, TokenRequest
     from brokerctl.wire import House
 
 _LISTS = ("--scope", "--resource")
@@ -28,6 +28,7 @@ _FLAGS = ("--fresh", "--json")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DIGITS = 9
 _STDOUT = 1
+_PURPOSE_CHARS = 200
 
 
 class GetOptions:
@@ -78,13 +79,26 @@ def get(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it; raises BrokerError. One hand-out, one record."""
     house = wire.open_house(environ, may_pass=True)
     profile = find_profile(house.plan.profiles, options.profile)
-    answer = house.broker.get(wire.make_request(options, environ))
+    answer = house.broker.get(make_request(options, environ))
     try:
         line = render(answer, profile, options.form, time.time())
     except BrokerError:
         house.broker.not_delivered(answer)
         raise
     return deliver(house, answer, line)
+
+
+def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenRequest:
+    """Turn options into the request that the broker decides on."""
+    asked = wire.make_request(options.profile, environ, "get")
+    return asked.replace(
+        subject=options.subject,
+        scopes=options.scopes,
+        resource=options.resource,
+        min_ttl_s=options.min_ttl_s,
+        is_fresh=options.is_fresh,
+        purpose=options.purpose[:_PURPOSE_CHARS] if options.purpose else asked.purpose,
+    )
 
 
 def deliver(house: House, answer: AccessToken, line: bytes) -> int:

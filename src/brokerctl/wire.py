@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan
     from brokerctl.files import Folder
-    from brokerctl.hot import GetOptions
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Token
@@ -162,19 +161,12 @@ def _find_plan(house: House) -> Plan:
     return plan
 
 
-def make_request(
-    options: GetOptions, environ: Mapping[str, str], tool: str = "get"
-) -> TokenRequest:
-    """Turn options into the request that the broker decides on."""
-    purpose = options.purpose or environ.get("BROKERCTL_PURPOSE")
+def make_request(profile: str, environ: Mapping[str, str], tool: str) -> TokenRequest:
+    """Make the request of whoever started us for a profile's token, as the profile says."""
+    purpose = environ.get("BROKERCTL_PURPOSE")
     return TokenRequest(
-        profile=options.profile,
+        profile=profile,
         requester=read_requester(environ, tool),
-        subject=options.subject,
-        scopes=options.scopes,
-        resource=options.resource,
-        min_ttl_s=options.min_ttl_s,
-        is_fresh=options.is_fresh,
         purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
     )
 

@@ -12,7 +12,6 @@ from brokerctl import wire
 from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.helpers import ERASE, HELPERS, Answer, MalformedError
-from brokerctl.hot import GetOptions
 from brokerctl.system import os
 
 TYPE_CHECKING = False
@@ -67,7 +66,7 @@ def _answer(helper: Helper, tool: str, words: list[str], environ: Mapping[str, s
         from brokerctl.helpers.rejected import reject  # noqa: PLC0415 - no hand-out rejects
 
         for profile in found:
-            request = wire.make_request(GetOptions(profile.name), environ, tool)
+            request = wire.make_request(profile.name, environ, tool)
             reject(house, request, wanted.rejected)
         return Answer()
     if not found:
@@ -76,7 +75,7 @@ def _answer(helper: Helper, tool: str, words: list[str], environ: Mapping[str, s
         names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
         hint = "give one of them a path, or a username that the URL has too"
         raise UsageError(f"{wanted.url} belongs to {names}", hint=hint)
-    token = house.broker.get(wire.make_request(GetOptions(found[0].name), environ, tool))
+    token = house.broker.get(wire.make_request(found[0].name, environ, tool))
     return _deliver(house, token, helper.credential(wanted, token, found[0]))
 
 

@@ -6,7 +6,6 @@ from brokerctl import wire
 from brokerctl.broker import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError
-from brokerctl.hot import GetOptions
 from brokerctl.model import Slot
 from brokerctl.session import Tools
 from brokerctl.session.parse import parse_exec
@@ -56,8 +55,8 @@ def tools_of(house: House, umask: int | None = None) -> Tools:
     """Return what a session needs of an open house."""
 
     def requester(session_id: str) -> Requester:
-        asked = wire.make_request(GetOptions(""), house.environ)
-        return asked.requester.replace(tool="exec", session=session_id)
+        asked = wire.make_request("", house.environ, "exec")
+        return asked.requester.replace(session=session_id)
 
     def revoke_own(session_id: str, names: tuple[str, ...]) -> list[Ending]:
         return revoke_session(house, session_id, names)
