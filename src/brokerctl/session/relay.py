@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import queue
 import select
 import threading
 
@@ -24,10 +25,43 @@ if TYPE_CHECKING:
 _STREAMS = (1, 2)
 _CHUNK_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
+_PAGE_BYTES = 4096  # what a terminal gives at once: asking for more costs a large buffer each time
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python 3.11's fcntl has on some builds alone
+_PIECES = 8  # on their way to our reader: enough for it and the child not to wait in turn
 _SETTLE_S = 0.02  # then the first bytes of what may be a secret are shown
 _LINGER_S = 0.25  # after the child: what another process still writes is no longer waited for
 _GONE = frozenset((errno.EIO, errno.EBADF))  # a terminal whose other side is closed
+
+
+class Writer(threading.Thread):
+    """Writes to a terminal while more is read: else the child waits for each piece's reader."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__(daemon=True)
+        self._target = target
+        self._pieces: queue.Queue[bytes | None] = queue.Queue(_PIECES)
+        self._trouble: OSError | None = None
+
+    def show(self, data: bytes) -> None:
+        """Have it written, in order; raises OSError once nobody reads any more."""
+        if self._trouble is not None:
+            raise self._trouble
+        if data:
+            self._pieces.put(data)
+
+    def finish(self) -> None:
+        """Wait until all is written, or nobody reads."""
+        self._pieces.put(None)
+        self.join()
+
+    def run(self) -> None:
+        """Write piece after piece; what nobody reads is taken and thrown away."""
+        while (data := self._pieces.get()) is not None:
+            try:
+                if self._trouble is None:
+                    write_fully(self._target, data, None)  # a pager may be read tomorrow
+            except OSError as error:
+                self._trouble = error
 
 
 class Pump(threading.Thread):
@@ -36,10 +70,10 @@ class Pump(threading.Thread):
     def __init__(self, source: int, target: int, forms: tuple[bytes, ...], wake: int) -> None:
         super().__init__(daemon=True)
         self._source = source
-        self._target = target
         self._wake = wake  # readable when the child has ended
         self._masker = Masker(forms)
         self._read = _read if os.get_blocking(source) else _read_pieces
+        self._writer = Writer(target)
         self._is_ending = False
 
     def run(self) -> None:
@@ -47,6 +81,7 @@ class Pump(threading.Thread):
         poll = select.poll()
         poll.register(self._source, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        self._writer.start()
         try:
             while self._move(poll):
                 pass
@@ -54,6 +89,7 @@ class Pump(threading.Thread):
         except OSError:
             return  # nobody reads any more: the child learns it by its next write
         finally:
+            self._writer.finish()
             os.close(self._source)
 
     def _move(self, poll: select.poll) -> bool:
@@ -75,7 +111,7 @@ class Pump(threading.Thread):
         return bool(data)
 
     def _show(self, data: bytes) -> None:
-        write_fully(self._target, data, None)  # a pager may be read tomorrow
+        self._writer.show(data)
 
 
 def _read(fd: int) -> bytes:
@@ -87,7 +123,7 @@ def _read_pieces(fd: int) -> bytes:
     """Return what is there: a terminal's comes in many pieces of at most a page."""
     pieces, size = [], 0
     try:
-        while size < _CHUNK_BYTES // 4 and (piece := os.read(fd, _CHUNK_BYTES)):
+        while size < _CHUNK_BYTES // 4 and (piece := os.read(fd, _PAGE_BYTES)):
             pieces.append(piece)
             size += len(piece)
     except BlockingIOError:
