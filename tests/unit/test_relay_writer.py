@@ -40,13 +40,18 @@ def test_a_reader_that_went_away_is_told_by_the_next_piece() -> None:
     writer = Writer(target)
     writer.start()
     os.close(source)
-    until = time.monotonic() + 10
     with pytest.raises(BrokenPipeError):
-        while time.monotonic() < until:
-            writer.show(b"x" * 4096)
+        show_for_long(writer)
     writer.finish()
     os.close(target)
     assert not writer.is_alive()
+
+
+def show_for_long(writer: Writer) -> None:
+    """Write for ten seconds, if nothing says that nobody reads."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        writer.show(b"x" * 4096)
 
 
 def test_nothing_to_write_is_no_wait() -> None:
