@@ -40,7 +40,7 @@ def revoke(
     verify: Annotated[
         bool, typer.Option("--verify", help="Prove it by introspection, where there is one.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: options.Json = False,
 ) -> int:
     """Revoke a profile's grant and tokens at the issuer and here.
 

@@ -6,6 +6,7 @@ of the five outcomes. The working folder is whatever repository the tool is in.
 
 from __future__ import annotations
 
+import select
 import time
 
 from brokerctl import wire
@@ -100,8 +101,6 @@ def _find_profiles(wanted: Wanted, profiles: Mapping[str, Profile]) -> list[Prof
 
 def _read_request() -> bytes:
     """Read up to an empty line or the end; MalformedError where neither comes."""
-    import select  # noqa: PLC0415 - a contract of the tool, not of `get`
-
     data, deadline = b"", time.monotonic() + _WAIT_S
     while not (data.endswith(b"\n\n") or data == b"\n"):
         if not select.select([_STDIN], [], [], max(0.0, deadline - time.monotonic()))[0]:
