@@ -12,3 +12,4 @@ lock pyproject.toml requirements/run.in requirements/dev.in -o requirements/dev.
 lock pyproject.toml requirements/run.in -c requirements/dev.txt -o requirements/run.txt
 lock requirements/release.in -o requirements/release.txt
 lock requirements/vectors.in -o requirements/vectors.txt
+lock requirements/tools.in -o requirements/tools.txt

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 exec </dev/null
 what=${1:-test}
 node=tests/idp/oidc-provider
+pnpm=tests/tools/pnpm
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -85,15 +86,27 @@ install_tools() {
 }
 
 install_node() {
-    stamp=$(key $node/package.json $node/package-lock.json)
-    is_done $node/node_modules/installed "$stamp" && return
-    command -v npm >/dev/null || { lacks "no npm, so no oidc-provider to test against"; return; }
-    say "npm ci in $node"
-    (cd $node && npm ci --silent --ignore-scripts) || {
-        lacks "npm ci failed in $node"
+    stamp=$(key "$1/package.json" "$1/package-lock.json")
+    is_done "$1/node_modules/installed" "$stamp" && return
+    command -v npm >/dev/null || { lacks "no npm, so nothing of $1 to test against"; return; }
+    say "npm ci in $1"
+    (cd "$1" && npm ci --silent --ignore-scripts) || {
+        lacks "npm ci failed in $1"
         return
     }
-    printf '%s\n' "$stamp" >$node/node_modules/installed
+    printf '%s\n' "$stamp" >"$1/node_modules/installed"
+}
+
+# Clients that speak to helpers bring more packages than all else together, and never into .venv.
+install_clients() {
+    clients=build/test-tools
+    stamp=$(key requirements/tools.txt .venv/made-by)
+    is_done $clients/installed "$stamp" && return
+    say "installing requirements/tools.txt"
+    rm -rf $clients
+    .venv/bin/python -m venv $clients
+    $clients/bin/python -m pip install -qq --require-hashes -r requirements/tools.txt
+    printf '%s\n' "$stamp" >$clients/installed
 }
 
 # The release's own tools bring more packages than all else together, and never into .venv.
@@ -114,7 +127,9 @@ case $what in
     test)
         install_python requirements/dev.txt
         install_tools
-        install_node
+        install_clients
+        install_node $node
+        install_node $pnpm
         ;;
     release)
         install_python requirements/dev.txt

@@ -205,7 +205,9 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
     requester = request.requester
     until = freshness.expiry(token, decision.max_ttl_s) if token else None
     issuer_until = token.issuer_end if token else None
-    return {
+    # A query can hold a signature, and says nothing of where a token goes.
+    place = {} if request.url is None else {"url": request.url.partition("?")[0]}
+    return place | {
         "profile": order.profile.name,
         "issuer": order.profile.issuer,
         "subject": order.grant_key.subject,

@@ -142,6 +142,7 @@ class TokenRequest(Value):
     is_fresh: bool = False  # --fresh: issued after this request began
     is_own: bool = False  # a session's own token: never from the cache, never put there
     purpose: str | None = None
+    url: str | None = None  # where the token is to go, if that is known
 
 
 class Decision(Value):

@@ -161,13 +161,16 @@ def _find_plan(house: House) -> Plan:
     return plan
 
 
-def make_request(profile: str, environ: Mapping[str, str], tool: str) -> TokenRequest:
+def make_request(
+    profile: str, environ: Mapping[str, str], tool: str, url: str | None = None
+) -> TokenRequest:
     """Make the request of whoever started us for a profile's token, as the profile says."""
     purpose = environ.get("BROKERCTL_PURPOSE")
     return TokenRequest(
         profile=profile,
         requester=read_requester(environ, tool),
         purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
+        url=url,
     )
 
 

@@ -116,13 +116,13 @@ def print_token(data: tuple[str, dict[str, Any], float]) -> None:
 
 def ask_as_git(data: bytes) -> None:
     """Ask as git does, in any bytes; what is answered has only lines that were meant."""
-    wanted = Git().read(["get"], data)
+    wanted = Git().read(["get"], data, {})
     if isinstance(wanted, Answer):
         assert wanted.stdout == b""
         return
     of = PROFILE.replace(hosts=("https://git.example.com/team",))
     with contextlib.suppress(UsageError):
-        find_profiles(wanted.url, [of], wanted.username)
+        find_profiles(wanted.url or "", [of], wanted.username)
     lines = Git().credential(wanted, make_token("secret-token"), of).stdout.decode().split("\n")
     assert {line.partition("=")[0] for line in lines[:-1]} in LINES
     assert sum(line.endswith("=secret-token") for line in lines) == 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
+import re
+import tomllib
 from typing import NamedTuple
 
 import pytest
@@ -82,6 +85,24 @@ def test_no_file_is_missing_from_its_table(room: Room) -> None:
         for name in offered(room, source):
             wanted.add(source.module if name == "register" else f"{source.module}:{name}")
     assert wanted == set(table_of(room).values())
+
+
+def test_scripts_are_one_text() -> None:
+    """They differ in the helper that their name says, and in nothing else."""
+    told = {}
+    for name in sorted(os.listdir("bin")):
+        text = read(f"bin/{name}")
+        if name != "brokerctl":
+            words = re.findall(r'helper (\w+) "', text)
+            told[name] = words[0]
+            assert text.replace(f'helper {words[0]} "', "") == one_text()
+    listed = tomllib.loads(read("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert listed["shared-scripts"] == {f"bin/{name}": name for name in os.listdir("bin")}
+
+
+def one_text() -> str:
+    """Return what all scripts of helpers have in common."""
+    return read("bin/git-credential-brokerctl").replace('helper git "', "")
 
 
 def test_tables_that_must_agree() -> None:

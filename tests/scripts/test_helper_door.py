@@ -147,11 +147,11 @@ def test_a_closed_stdin_is_an_empty_request(two: Program) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_another_helper_is_not_in_this_version(two: Program) -> None:
-    """Its room is there, its file is not."""
-    code, stdout, stderr = two("helper", "kubernetes", "--profile", "p")
+def test_a_helper_that_there_is_not(two: Program) -> None:
+    """Its name is refused like that of any command."""
+    code, stdout, stderr = two("helper", "npm", "--profile", "p")
     assert (code, stdout) == (2, "")
-    assert "not in this version" in stderr
+    assert "no such command 'npm'" in stderr
 
 
 def test_a_hostile_working_folder(two: Program) -> None:

@@ -150,7 +150,7 @@ def test_git_s_other_place(offline: Program) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("install", "docker", "--yes"), "not in this version"),
+        (("install", "npm", "--yes"), "not in this version"),
         (("install", "git", "-p", "nope", "--yes"), "no profile 'nope'"),
         (("uninstall", "npm"), "not in this version"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.git import Git, parse_request
-from tests.contracts.test_helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 HTTPS = b"protocol=https\nhost=git.example.com\n"
 MALFORMED = {
@@ -38,7 +38,7 @@ NOTHING = {
 
 def wanted(data: bytes, *words: str) -> Wanted:
     """Return what a request asks for."""
-    found = Git().read(list(words or ("get",)), data)
+    found = Git().read(list(words or ("get",)), data, {})
     assert isinstance(found, Wanted)
     return found
 
@@ -47,19 +47,19 @@ def wanted(data: bytes, *words: str) -> Wanted:
 def test_what_git_never_sends_is_refused(name: str) -> None:
     """Security: of two readings of one request, none is taken."""
     with pytest.raises(MalformedError):
-        Git().read(["get"], MALFORMED[name])
+        Git().read(["get"], MALFORMED[name], {})
 
 
 @pytest.mark.parametrize("name", NOTHING)
 def test_what_is_no_web_request_is_answered_with_nothing(name: str) -> None:
     """A missing host is never any host (CVE-2020-11008)."""
-    assert Git().read(["get"], NOTHING[name]) == Answer()
+    assert Git().read(["get"], NOTHING[name], {}) == Answer()
 
 
 @pytest.mark.parametrize("operation", ["store", "fill", "approve", "", "GET"])
 def test_other_operations_do_nothing(operation: str) -> None:
     """What git stores is another helper's business, and new operations are to be ignored."""
-    assert Git().read([operation], HTTPS + b"username=a\npassword=b\n") == Answer()
+    assert Git().read([operation], HTTPS + b"username=a\npassword=b\n", {}) == Answer()
 
 
 def test_options_may_stand_before_the_operation() -> None:
@@ -70,7 +70,7 @@ def test_options_may_stand_before_the_operation() -> None:
 def test_the_longest_line_that_git_sends() -> None:
     """One byte below git's limit is read."""
     line = b"path=" + b"a" * (65534 - 5)
-    assert wanted(HTTPS + line + b"\n").url.endswith("aaa")
+    assert (wanted(HTTPS + line + b"\n").url or "").endswith("aaa")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_path_is_escaped_again(path: str, escaped: str) -> None:
 @pytest.mark.parametrize("host", ["ours/@evil.example", "ours.example?x", "ours.example#"])
 def test_a_host_that_is_more_than_a_host(host: str) -> None:
     """Security: an unescaped slash would end the host that is compared, and not the one asked."""
-    assert Git().read(["get"], f"protocol=https\nhost={host}\n".encode()) == Answer()
+    assert Git().read(["get"], f"protocol=https\nhost={host}\n".encode(), {}) == Answer()
 
 
 def test_lists_are_kept_in_order_and_cleared() -> None:
@@ -147,7 +147,7 @@ def test_bearer_only_where_git_can_and_the_server_wants_nothing_else(
 
 def test_capabilities() -> None:
     """Git 2.46 and later ask for them."""
-    said = Git().read(["capability"], b"")
+    said = Git().read(["capability"], b"", {})
     assert said == Answer(stdout=b"version 0\ncapability authtype\n")
 
 

@@ -10,14 +10,18 @@ import typer
 
 from brokerctl.cli import options, suggest
 from brokerctl.errors import UsageError, not_in_this_version
+from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
     from brokerctl.helpers.installing import Planned
 
 _Tool = Annotated[
-    str, typer.Argument(metavar="TOOL", help="The tool: git.", autocompletion=suggest.tools)
+    str,
+    typer.Argument(
+        metavar="TOOL", help="The tool, as `helper list` names it.", autocompletion=suggest.tools
+    ),
 ]
-LATER = ("kubernetes", "aws", "gcp", "goauth", "import")
+LATER = ("import",)
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nobody.")]
 
@@ -32,6 +36,8 @@ def register(app: typer.Typer) -> None:
     group.command("list")(show)
     for name in LATER:
         group.command(name, hidden=True, context_settings=_REST)(_later)
+    for name in HELPERS:
+        group.command(name, hidden=True, add_help_option=False, context_settings=_REST)(_speak)
     group.callback()(_top)
     app.add_typer(group, name="helper")
 
@@ -47,6 +53,13 @@ def _top() -> None:
 
 def _later(context: typer.Context) -> None:
     raise not_in_this_version(f"'helper {context.info_name}'")
+
+
+def _speak(context: typer.Context) -> None:
+    """Speak a tool's protocol; the front door is the usual way to it."""
+    from brokerctl.helpers.door import run_words
+
+    raise typer.Exit(run_words([context.info_name or "", *context.args], os.environ) or 0)
 
 
 def install(
@@ -68,7 +81,7 @@ def install(
     from brokerctl.broker import find_profile
     from brokerctl.helpers.installing import find_setup, plan_install
 
-    find_setup(tool)
+    tool, _ = find_setup(tool)
     found = wire.open_house(os.environ).plan.profiles
     chosen = [find_profile(found, name) for name in profile] if profile else found.values()
     _change(plan_install(tool, chosen, os.environ), "installed", yes=yes, json=json)
@@ -86,7 +99,7 @@ def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> Non
 
 
 def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
-    from brokerctl import jsonlite
+    from brokerctl import jsonlite, wire
     from brokerctl.effects.terminal import confirm, is_interactive
     from brokerctl.helpers.installing import carry_out
     from brokerctl.text import safe
@@ -96,9 +109,12 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
             typer.echo(safe(line, 1000), err=True)
         if not yes and not is_interactive():
             raise UsageError("there is nobody to ask", hint="say --yes")
-        if not yes and not confirm(f"change {planned.path}?"):
+        paths = " and ".join(one.path for one in planned.changes if one.is_change)
+        if not yes and not confirm(f"change {paths}?"):
             raise UsageError("stopped: nothing was changed")
         carry_out(planned)
+    if planned.advice and not json:
+        wire.note(planned.advice)
     if json:
         answer = {"tool": planned.tool, "path": planned.path, "changed": planned.is_change}
         typer.echo(jsonlite.dumps({"schema": 1, **answer}))
@@ -108,10 +124,12 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
 
 
 def _diff(planned: Planned) -> list[str]:
-    before, after = (planned.before or "").split("\n"), (planned.after or "").split("\n")
     return [
         line.rstrip("\n").replace("\t", "    ")
-        for line in difflib.unified_diff(before, after, planned.path, planned.path, n=1)
+        for one in planned.changes
+        for line in difflib.unified_diff(
+            (one.before or "").split("\n"), (one.after or "").split("\n"), one.path, one.path, n=1
+        )
     ]
 
 
@@ -122,7 +140,8 @@ def show(json: options.Json = False) -> None:
       brokerctl helper list
     """
     from brokerctl import jsonlite
-    from brokerctl.helpers.installing import SETUPS, find_installed
+    from brokerctl.helpers.installing import find_installed
+    from brokerctl.helpers.setups import SETUPS
     from brokerctl.text import safe
 
     found = [(tool, *find_installed(tool, os.environ)) for tool in SETUPS]

@@ -67,7 +67,7 @@ def formats(incomplete: str) -> list[str]:
 
 def tools(incomplete: str) -> list[str]:
     """Offer the tools that can be set up."""
-    from brokerctl.helpers.installing import SETUPS
+    from brokerctl.helpers.setups import SETUPS
 
     return _offer(SETUPS, incomplete)
 

@@ -11,7 +11,7 @@ from brokerctl.model import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Mapping
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 HELPERS = {
     "git": "brokerctl.helpers.git:Git",
 }
-GET, ERASE = "get", "erase"
+# What is asked: a credential; that a rejected one be used no more; that none be used; all hosts.
+GET, ERASE, FORGET, LIST = "get", "erase", "forget", "list"
+# How a tool's request comes on stdin: not at all, up to an empty line, up to the end, or many of
+# them, a line each, to be answered one by one.
+NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
 
 
 class MalformedError(ValueError):
@@ -28,13 +32,15 @@ class MalformedError(ValueError):
 
 
 class Wanted(Value):
-    """What a tool asks for: the credential of a URL, or that one be used no more."""
+    """What a tool asks for; `url` or `profile` says whose, and with both the URL must be its."""
 
-    action: str  # get | erase
-    url: str
+    action: str  # get | erase | forget | list
+    url: str | None = None
+    profile: str | None = None  # named by the tool's own configuration
     username: str | None = None
     rejected: Secret | None = None  # of erase: what the server did not take
     can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
+    form: str | None = None  # what the protocol has to remember for its answer
 
 
 class Answer(Value):
@@ -42,21 +48,41 @@ class Answer(Value):
 
     stdout: bytes = b""
     exit_code: int = 0
+    note: str | None = None  # one line for a person, on stderr
 
 
-if TYPE_CHECKING:
+class Helper:
+    """One tool's protocol; nothing here reads, writes or waits. The defaults are the usual ones."""
 
-    class Helper(Protocol):
-        """One tool's protocol; nothing here reads, writes or waits."""
+    stdin = NOTHING
+    is_silent = False  # True: nothing may be written to stderr, the answer says it all
 
-        def read(self, words: list[str], stdin: bytes) -> Wanted | Answer:
+    if TYPE_CHECKING:
+
+        def read(
+            self, words: list[str], stdin: bytes, environ: Mapping[str, str]
+        ) -> Wanted | Answer:
             """Read a request; MalformedError, or the answer where nothing has to be asked."""
 
         def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
-            """Render a token."""
+            """Render a token; UsageError where it can't be what the tool takes."""
 
-        def not_ours(self) -> Answer:
-            """Let the tool ask somebody else."""
+    def greeting(self) -> bytes:
+        """Return what is said before the first line of many."""
+        return b""
 
-        def refusal(self, error: BrokerError) -> Answer:
-            """Render what brokerctl has said on stderr already: login needed, denied or failed."""
+    def malformed(self) -> Answer:
+        """Answer what was no request."""
+        return self.not_ours()
+
+    def not_ours(self) -> Answer:
+        """Let the tool ask somebody else."""
+        return Answer()
+
+    def refusal(self, error: BrokerError) -> Answer:
+        """Render what brokerctl has said on stderr already: login needed, denied or failed."""
+        return Answer(exit_code=error.exit_code)
+
+    def listing(self, usernames: Mapping[str, str]) -> Answer:
+        """Render the hosts with a live grant, each with its user."""
+        raise NotImplementedError

@@ -7,11 +7,13 @@ CVE-2020-11008, CVE-2024-52006). `wwwauth[]` decides in which form a token is se
 
 from __future__ import annotations
 
-from brokerctl.helpers import ERASE, GET, Answer, MalformedError, Wanted
+from brokerctl.helpers import BLOCK, ERASE, GET, Answer, Helper, MalformedError, Wanted
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
 
@@ -26,10 +28,17 @@ _PLAIN = frozenset(
 )
 
 
-class Git:
+class Git(Helper):
     """`git-credential-brokerctl get|store|erase|capability`; always exit code 0."""
 
-    def read(self, words: list[str], stdin: bytes) -> Wanted | Answer:
+    stdin = BLOCK
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,
+        environ: Mapping[str, str],  # noqa: ARG002 - all that git says is on stdin
+    ) -> Wanted | Answer:
         """Read what git asks; what it stores is not kept, and unknown operations are nothing."""
         operation = words[-1] if words else ""
         if operation == "capability":
@@ -66,10 +75,6 @@ class Git:
         if answer.expires_at is not None:
             lines.append(f"password_expiry_utc={int(answer.expires_at)}")
         return Answer(stdout="".join(f"{line}\n" for line in lines).encode())
-
-    def not_ours(self) -> Answer:
-        """Say nothing: git asks its next helper."""
-        return Answer()
 
     def refusal(self, error: BrokerError) -> Answer:  # noqa: ARG002 - git reads no reasons
         """Stop git from asking for a password, which would be the wrong thing to type."""

@@ -1,6 +1,6 @@
 """Writes a helper into its tool's own configuration, and takes it out again.
 
-The change is made as a plan first, so that it can be shown; nothing but our own part of the file
+The change is made as a plan first, so that it can be shown; nothing but our own part of a file
 is touched, and the file as it was lies beside it until the part is taken out.
 """
 
@@ -8,41 +8,29 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.replacing import locked_folder, replace_file, sync_folder
 from brokerctl.errors import UsageError, not_in_this_version
-from brokerctl.helpers.blocks import has_block, put_block, take_block
+from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from brokerctl.helpers.setups import Place, Setup
     from brokerctl.model import Profile
 
-SETUPS = {
-    "git": "brokerctl.helpers.setup_git:GitSetup",
-}
 BACKUP = ".before-brokerctl"
-_NEW_MODE = 0o644  # of a file that is made, as the tool itself would make it
 
 
-class Setup(Protocol):
-    """Where one tool's configuration is, and what stands in it for brokerctl."""
-
-    def path(self, environ: Mapping[str, str]) -> str:
-        """Return the file that is to be changed, whether it is there or not."""
-
-    def lines(self, profiles: Iterable[Profile], script: str) -> list[str]:
-        """Return our part; UsageError if the profiles have nothing for this tool."""
-
-
-class Planned(NamedTuple):
+class Change(NamedTuple):
     """One change of one file: its text before (None: there is none) and after (None: remove)."""
 
-    tool: str
     path: str
     before: str | None
     after: str | None
+    has_ours: tuple[bool, bool]  # whether our part is in it before and after
+    mode: int  # of a file that is made
 
     @property
     def is_change(self) -> bool:
@@ -50,72 +38,107 @@ class Planned(NamedTuple):
         return self.before != self.after
 
 
-def find_setup(tool: str) -> Setup:
-    """Return how a tool is set up; one whose file does not exist yet is refused."""
+class Planned(NamedTuple):
+    """What is to be done for one tool; the first file is the tool's own configuration."""
+
+    tool: str
+    changes: tuple[Change, ...]
+    advice: str | None = None  # what is left to the person
+
+    @property
+    def path(self) -> str:
+        """Return the tool's own configuration file."""
+        return self.changes[0].path
+
+    @property
+    def is_change(self) -> bool:
+        """Say whether anything would be written."""
+        return any(change.is_change for change in self.changes)
+
+
+def find_setup(tool: str) -> tuple[str, Setup]:
+    """Return a tool's own name and how it is set up; an unknown one is refused."""
+    tool = ALIASES.get(tool, tool)
     if tool not in SETUPS:
         raise not_in_this_version(f"helper '{tool}'")
     module, _, name = SETUPS[tool].partition(":")
     found: Setup = getattr(__import__(module, fromlist=(name,)), name)()
-    return found
+    return tool, found
 
 
 def plan_install(tool: str, profiles: Iterable[Profile], environ: Mapping[str, str]) -> Planned:
     """Plan to put our part in, or to bring it up to date."""
-    setup = find_setup(tool)
-    path = os.path.realpath(setup.path(environ))  # a link, as dotfiles often are, stays one
-    before = _read(path)
-    after = put_block(before or "", tool, setup.lines(profiles, find_script(tool)))
-    return Planned(tool, path, before, after)
+    tool, setup = find_setup(tool)
+    part = Part(tool, tuple(profiles), find_script(setup.script), environ)
+    changes = []
+    for place in setup.places(environ):
+        path = os.path.realpath(place.path)  # a link, as dotfiles often are, stays one
+        before = _read(path)
+        had = before is not None and setup.take(place, before) is not None
+        after = setup.put(place, before or "", part)
+        changes.append(Change(path, before, after, (had, True), place.mode))
+    return Planned(tool, tuple(changes), setup.advice(part))
 
 
 def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
     """Plan to take our part out; a file that is empty then, and was made by us, goes."""
-    path = os.path.realpath(find_setup(tool).path(environ))
+    tool, setup = find_setup(tool)
+    return Planned(tool, tuple(_taken_out(setup, place) for place in setup.places(environ)))
+
+
+def _taken_out(setup: Setup, place: Place) -> Change:
+    path = os.path.realpath(place.path)
     before = _read(path)
-    after = None if before is None else take_block(before, tool)
+    after = None if before is None else setup.take(place, before)
     if after is None:
-        return Planned(tool, path, before, before)
+        return Change(path, before, before, (False, False), place.mode)
     is_ours = not after and not os.path.exists(path + BACKUP)
-    return Planned(tool, path, before, None if is_ours else after)
+    return Change(path, before, None if is_ours else after, (True, False), place.mode)
 
 
 def find_installed(tool: str, environ: Mapping[str, str]) -> tuple[str, bool]:
     """Return the tool's file, and whether our part is in it."""
-    path = os.path.realpath(find_setup(tool).path(environ))
-    return path, has_block(_read(path) or "", tool)
+    _, setup = find_setup(tool)
+    place = setup.places(environ)[0]
+    path = os.path.realpath(place.path)
+    text = _read(path)
+    return path, text is not None and setup.take(place, text) is not None
 
 
 def carry_out(planned: Planned) -> None:
-    """Write what was planned; UsageError if the file changed meanwhile or can't be written."""
-    path, folder = planned.path, os.path.dirname(planned.path)
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with locked_folder(folder):
-            if _read(path) != planned.before:
-                raise UsageError(f"{path} has changed meanwhile", hint="try again")
-            _write(planned)
-    except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        raise UsageError(f"can't change {path}: {reason}") from error
+    """Write what was planned; UsageError if a file changed meanwhile or can't be written."""
+    for change in planned.changes:
+        if not change.is_change:
+            continue
+        path, folder = change.path, os.path.dirname(change.path)
+        try:
+            os.makedirs(folder, exist_ok=True)
+            with locked_folder(folder):
+                if _read(path) != change.before:
+                    raise UsageError(f"{path} has changed meanwhile", hint="try again")
+                _write(change)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0).lower()
+            raise UsageError(f"can't change {path}: {reason}") from error
 
 
-def _write(planned: Planned) -> None:
-    path, backup = planned.path, planned.path + BACKUP
-    if planned.after is None:
+def _write(change: Change) -> None:
+    path, backup = change.path, change.path + BACKUP
+    if change.after is None:
         os.unlink(path)
         sync_folder(os.path.dirname(path))
         return
-    is_install = has_block(planned.after, planned.tool)
-    if is_install and planned.before is not None and not has_block(planned.before, planned.tool):
-        replace_file(backup, _encoded(planned.before), os.stat(path).st_mode & 0o777)
-    replace_file(path, _encoded(planned.after), _NEW_MODE)
-    if not is_install and _read(backup) == planned.after:
+    had, has = change.has_ours
+    if has and not had and change.before is not None:
+        replace_file(backup, _encoded(change.before), os.stat(path).st_mode & 0o777)
+    replace_file(path, _encoded(change.after), change.mode)
+    if not has and _read(backup) == change.after:
         os.unlink(backup)  # the file is as it was: nothing is to be kept
 
 
-def find_script(tool: str) -> str:
-    """Return the path of a helper's own script, beside the interpreter that runs us."""
-    path = os.path.join(os.path.dirname(sys.executable), f"{tool}-credential-brokerctl")
+def find_script(name: str) -> str:
+    """Return the path of one of our own scripts, beside the interpreter that runs us."""
+    path = os.path.join(os.path.dirname(sys.executable), name)
     if not os.access(path, os.X_OK):
         raise UsageError(f"{path} is not there", hint="install brokerctl again")
     return path

@@ -17,23 +17,30 @@ if TYPE_CHECKING:
 _LOCK_S = 22.0
 
 
-def reject(house: House, request: TokenRequest, secret: Secret | None) -> bool:
+def reject(
+    house: House, request: TokenRequest, secret: Secret | None, *, is_any: bool = False
+) -> bool:
     """Serve this token no more, if it is the one that would be; the grant stays as it is.
+
+    `is_any`: whichever it is, where a tool has no way to say which.
 
     A process that comes late with an old token must not drop the new one. The issuer may still
     honour what a server refused, so `revoke` reaches it as any superseded token.
     """
-    if secret is None:
+    if secret is None and not is_any:
         return False
     profile = house.plan.profiles[request.profile]
     decision = policy.decide(profile, request, house.plan.narrowed_scopes.get(profile.name))
     order = Order(profile, request, decision)
-    fingerprint = house.ring.fingerprint(secret.reveal())
     held = house.store.find_token(order.token_key, time.time(), 0)
-    if held is None or held.fingerprint != fingerprint:
+    if held is None:
+        return False
+    fingerprint = held.fingerprint
+    if secret is not None and house.ring.fingerprint(secret.reveal()) != fingerprint:
         return False
     with house.store.lock_grant(order.grant_key, time.monotonic() + _LOCK_S) as locked:
         locked.settle(fingerprint, SUPERSEDED)
-    fields = record_fields(order, held) | {"outcome": SUPERSEDED, "reason": "a server refused it"}
+    reason = "a server refused it" if secret is not None else "its tool forgets it"
+    fields = record_fields(order, held) | {"outcome": SUPERSEDED, "reason": reason}
     house.log.append("token.rejected", fields)
     return True

@@ -7,36 +7,37 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.config.hosts import parse_url
-from brokerctl.config.paths import home_folder
 from brokerctl.errors import UsageError
+from brokerctl.helpers.setups import BlockSetup, home_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from brokerctl.model import Profile
+    from brokerctl.helpers.setups import Part
 
 
-class GitSetup:
+class GitSetup(BlockSetup):
     """`~/.gitconfig`, or wherever git itself would write (git-config(1), FILES)."""
+
+    name = "git"
+    script = "git-credential-brokerctl"
 
     def path(self, environ: Mapping[str, str]) -> str:
         """Return the global file that git reads last."""
         given = environ.get("GIT_CONFIG_GLOBAL")
         if given:
             return os.path.abspath(given)
-        home = home_folder(environ)
-        if home is None:
-            raise UsageError("HOME is not set, so there is no configuration of git's")
-        own = os.path.join(home, ".gitconfig")
-        base = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+        own = home_path(environ, ".gitconfig")
+        base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         other = os.path.join(base, "git", "config")
         return other if os.path.exists(other) and not os.path.exists(own) else own
 
-    def lines(self, profiles: Iterable[Profile], script: str) -> list[str]:
+    def lines(self, part: Part) -> list[str]:
         """Return the sections: the empty helper takes away those that would be asked first."""
-        hosts = sorted({host for profile in profiles for host in profile.hosts})
+        hosts = sorted({host for profile in part.profiles for host in profile.hosts})
         if not hosts:
             raise UsageError("no profile has hosts, so git has nothing to ask for")
+        script = part.script
         helper = _quoted(script if _is_plain(script) else f"!{shlex.quote(script)}")
         lines = []
         for host in hosts:

@@ -6,6 +6,7 @@ get, for nobody but the owner. The requests are decided anew each time; nothing 
 
 from __future__ import annotations
 
+from brokerctl.errors import UsageError
 from brokerctl.model import Decision
 from brokerctl.system import os
 
@@ -24,8 +25,9 @@ def decide(
     `narrowed` is what a trusted project leaves of the profile's scopes.
     """
     allowed = profile.scopes if narrowed is None else narrowed
-    if request.requester.uid != os.geteuid():
-        return _deny("owner only", "the requester is another user")
+    denied = _deny_ends(profile, request)
+    if denied:
+        return denied
     if allowed and request.scopes == ():
         # Security: an issuer that is asked for no scope gives its default, which may be all.
         return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")
@@ -62,6 +64,24 @@ def find_broader(profile: Profile, decision: Decision, granted: tuple[str, ...])
         return None
     left_out = set(profile.scopes).difference(decision.scopes)
     return next((scope for scope in granted if scope in left_out), None)
+
+
+def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
+    """Deny a requester who is not the owner, and a server that is not the profile's."""
+    if request.url is not None and not _may_go_to(profile, request.url):
+        return _deny("hosts of the profile", "the server that wants a token is not of its hosts")
+    if request.requester.uid != os.geteuid():
+        return _deny("owner only", "the requester is another user")
+    return None
+
+
+def _may_go_to(profile: Profile, url: str) -> bool:
+    from brokerctl.config.hosts import covers  # noqa: PLC0415 - most requests name no URL
+
+    try:
+        return covers(profile, url)
+    except UsageError:
+        return False  # a spelling that no host has
 
 
 def _deny(rule: str, reason: str) -> Decision:

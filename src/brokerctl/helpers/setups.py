@@ -1,0 +1,110 @@
+"""How each tool is told of brokerctl: the table, what a set-up has to say, and the usual kind."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from brokerctl.config.paths import home_folder
+from brokerctl.errors import UsageError
+from brokerctl.helpers.blocks import put_block, take_block
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import Profile
+
+SETUPS = {
+    "git": "brokerctl.helpers.setup_git:GitSetup",
+}
+ALIASES: dict[str, str] = {}  # a program's own name, where that is another one
+PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
+
+
+class Place(NamedTuple):
+    """A file that a set-up may change, and the mode of one that it makes."""
+
+    path: str
+    mode: int = TEXT_MODE
+
+
+class Part(NamedTuple):
+    """What our part of a file is made of."""
+
+    tool: str
+    profiles: tuple[Profile, ...]
+    script: str  # where our own program for this tool is
+    environ: Mapping[str, str]
+
+    def one_profile(self) -> Profile:
+        """Return the only profile; UsageError where there are more to choose from."""
+        if len(self.profiles) != 1:
+            names = ", ".join(sorted(profile.name for profile in self.profiles)) or "none"
+            raise UsageError(
+                f"{self.tool} needs one profile ({names})",
+                hint=f"run 'brokerctl helper install {self.tool} --profile NAME'",
+            )
+        return self.profiles[0]
+
+
+class Setup(Protocol):
+    """Where one tool's configuration is, and what stands in it for brokerctl. Pure text."""
+
+    script: str  # the program of ours that the tool runs
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the files to change, there or not; the first is the tool's configuration."""
+
+    def put(self, place: Place, text: str, part: Part) -> str:
+        """Return the text with our part, brought up to date; UsageError where it can't be."""
+
+    def take(self, place: Place, text: str) -> str | None:
+        """Return the text without our part, as it was before; None if there is none."""
+
+    def advice(self, part: Part) -> str | None:
+        """Return what is left to do for the person, if anything is."""
+
+
+class BlockSetup:
+    """The usual kind: one file, our lines between two comment lines at its end."""
+
+    name: str
+    script = "brokerctl"
+
+    if TYPE_CHECKING:
+
+        def path(self, environ: Mapping[str, str]) -> str:
+            """Return the file."""
+
+        def lines(self, part: Part) -> list[str]:
+            """Return our lines; UsageError if the profiles have nothing for this tool."""
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the one file."""
+        return [Place(self.path(environ))]
+
+    def put(self, place: Place, text: str, part: Part) -> str:  # noqa: ARG002 - there is one place
+        """Put our lines where they were, else at the end."""
+        return put_block(text, self.name, self.lines(part))
+
+    def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - as `put`
+        """Take our lines out."""
+        return take_block(text, self.name)
+
+    def advice(self, part: Part) -> str | None:  # noqa: ARG002 - most have none
+        """Nothing is left to do."""
+        return None
+
+
+def home_path(environ: Mapping[str, str], *parts: str) -> str:
+    """Return a path below the user's home; UsageError without one."""
+    home = home_folder(environ)
+    if home is None:
+        raise UsageError("HOME is not set, so there is no configuration to change")
+    return os.path.join(home, *parts)
+
+
+def own_path(environ: Mapping[str, str], *parts: str) -> str:
+    """Return a path in the folder where brokerctl puts what a tool has to run or read."""
+    base = environ.get("XDG_DATA_HOME") or home_path(environ, ".local", "share")
+    return os.path.join(base, "brokerctl", "helpers", *parts)
