@@ -6,12 +6,24 @@ of the five outcomes. The working folder is whatever repository the tool is in.
 
 from __future__ import annotations
 
+import time
+
 from brokerctl import wire
 from brokerctl.broker import find_profile
 from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import BrokerError, UsageError
-from brokerctl.helpers import ERASE, FORGET, HELPERS, LINES, LIST, Answer, MalformedError
-from brokerctl.helpers.reading import read_request
+from brokerctl.helpers import (
+    BLOCK,
+    ERASE,
+    FORGET,
+    HELPERS,
+    LINES,
+    LIST,
+    NOTHING,
+    Answer,
+    MalformedError,
+)
+from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +33,9 @@ if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Profile
     from brokerctl.wire import House
 
-_STDOUT = 1
+_STDIN, _STDOUT = 0, 1
+_REQUEST_BYTES = 1 << 20
+_WAIT_S = 20.0
 
 
 def run_words(
@@ -51,7 +65,7 @@ def answer_to(
 ) -> Answer:
     """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
     try:
-        request = read_request(helper.stdin) if data is None else data
+        request = _read_request(helper.stdin) if data is None else data
         return _answer(helper, words[0], helper.read(words[1:], request, environ), environ)
     except MalformedError as error:
         if not helper.is_silent:
@@ -122,6 +136,31 @@ def _find_profiles(wanted: Wanted, profiles: Mapping[str, Profile]) -> list[Prof
         return find_profiles(wanted.url or "", profiles.values(), username)
     except UsageError:
         return []  # a spelling that no profile's host has, so it is nobody's
+
+
+def _read_request(how: str, wait_s: float = _WAIT_S) -> bytes:
+    """Read up to an empty line (BLOCK) or the end (ALL); MalformedError where neither comes.
+
+    Bounded in size and in time, whoever sends it.
+    """
+    if how == NOTHING:
+        return b""
+    import select  # noqa: PLC0415 - not every tool sends something
+
+    data, deadline = b"", time.monotonic() + wait_s
+    while not (how == BLOCK and (data.endswith(b"\n\n") or data == b"\n")):
+        if not select.select([_STDIN], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise MalformedError("it does not end")
+        try:
+            piece = os.read(_STDIN, 65536)
+        except OSError:
+            break  # it was closed: nothing is asked
+        if not piece:
+            break
+        data += piece
+        if len(data) > _REQUEST_BYTES:
+            raise MalformedError("it is too long")
+    return data
 
 
 def _write(answer: Answer) -> int:
