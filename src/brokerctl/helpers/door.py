@@ -121,7 +121,7 @@ def _deliver(
     except OSError as error:
         house.broker.not_delivered(token)
         raise BrokerError("the credential could not be written to stdout") from error
-    except BrokerError:
+    except Exception:
         house.broker.not_delivered(token)
         raise
     return answer.replace(stdout=b"")
