@@ -59,12 +59,16 @@ class House:
         self.folder = folder
         self.ring = ring
         self.layers = layers
-        self.store = FileStore(folder, ring, renew=lambda: open_ring(folder, environ) or ring)
+        self.store = FileStore(folder, ring, renew=self._renewed)
         self.plan = _find_plan(self)
         place = audit() if audit else _child(folder, "audit")
-        self.log = Log(place, ring, rotate=self.plan.rotate_bytes or ROTATE_BYTES)
+        rotate = self.plan.rotate_bytes or ROTATE_BYTES
+        self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         self.broker = Broker(self.plan, self.store, self.log, self._redeem)
         self.store.tell = self._tell
+
+    def _renewed(self) -> KeyRing:
+        return open_ring(self.folder, self.environ) or self.ring
 
     def _redeem(self, order: Order, locked: LockedGrant) -> Token:
         from brokerctl.redeem import Redeemer

@@ -10,7 +10,7 @@ import pytest
 from brokerctl.audit.append import Log
 from brokerctl.audit.repair import repair
 from brokerctl.audit.resume import ChainLostError
-from brokerctl.errors import AuditError
+from brokerctl.errors import AuditError, KeyLockedError
 from brokerctl.jsonlite import loads
 from brokerctl.keys.making import new_ring, with_new
 from brokerctl.model import Requester
@@ -255,14 +255,55 @@ def test_a_new_key_continues_the_chain(small: SmallLog) -> None:
 
 
 def test_a_process_with_the_older_ring_goes_on_too(small: SmallLog) -> None:
-    """Whoever opened the ring before `rekey` takes the newer line by position."""
+    """Whoever opened the ring before `rekey` reads it again and accuses nobody."""
     newer = with_new(RING, "log")
+    rings = [newer]  # it is read once
+    small.log.renew = rings.pop
     small.fill(1)
     with_ring(small, newer).append("keys.renewed", {})
-    small.fill(1)
-    assert events(small) == ["token.handed_out", "keys.renewed", "token.handed_out"]
-    small.log.ring = newer
+    small.fill(2)
+    assert events(small) == ["token.handed_out", "keys.renewed", *["token.handed_out"] * 2]
+    assert small.log.ring == newer
     assert small.verify().is_whole
+
+
+def test_the_older_ring_goes_on_after_a_segment_too(small: SmallLog) -> None:
+    """`rekey` closes the segment: the chain comes from a closed one under the newer key."""
+    newer = with_new(RING, "log")
+    small.log.renew = lambda: newer
+    small.fill(1)
+    with_ring(small, newer).append("keys.renewed", {})
+    with_ring(small, newer).close_segment()
+    small.fill(1)
+    assert events(small) == ["log.continued", "token.handed_out"]
+    assert small.verify().is_whole
+
+
+@pytest.mark.parametrize("renew", [None, lambda: RING, lambda: with_new(RING, "log")])
+def test_a_line_under_a_key_that_nobody_has_is_an_edit(small: SmallLog, renew: Any) -> None:  # noqa: ANN401 - as Log's
+    """A forged line may name any key: neither an absent nor a newer one vouches for it."""
+    small.log.renew = renew
+    small.fill(2)
+    *lines, last = small.lines()
+    small.write(b"".join(lines) + last.replace(b'"kid":1', b'"kid":2').replace(b'"p"', b'"q"'))
+    small.fill(1)
+    assert events(small)[2:] == ["log.tampered", "token.handed_out"]
+    assert small.kinds() == ["edited"]
+
+
+def test_a_newer_line_is_not_judged_while_the_ring_is_locked(small: SmallLog) -> None:
+    """Neither believed nor accused: no record, no token, and the hint is the way on."""
+
+    def locked() -> KeyRing:
+        raise KeyLockedError("the key is locked", hint="run 'brokerctl unlock'")
+
+    small.fill(1)
+    with_ring(small, with_new(RING, "log")).append("keys.renewed", {})
+    small.log.renew, before = locked, small.read()
+    with pytest.raises(AuditError, match="the key is locked") as caught:
+        small.fill(1)
+    assert caught.value.hint == "run 'brokerctl unlock'"
+    assert small.read() == before
 
 
 def test_another_key_of_the_same_id_verifies_nothing(small: SmallLog) -> None:

@@ -28,7 +28,10 @@ _REFUSED = (".denied", ".refused")
 
 
 class Log:
-    """The log in its folder. `clock` gives seconds since the epoch; `rotate` is in bytes."""
+    """The log in its folder. `clock` gives seconds since the epoch; `rotate` is in bytes.
+
+    `renew` reads the key ring again where a line names a key newer than `ring` has.
+    """
 
     def __init__(
         self,
@@ -38,9 +41,11 @@ class Log:
         system: System = SYSTEM,
         clock: Callable[[], float] = time.time,
         rotate: int = ROTATE_BYTES,
+        renew: Callable[[], LogKeys] | None = None,
     ) -> None:
         self.folder = folder
         self.ring = ring
+        self.renew = renew
         self.system = system
         self.clock = clock
         self.rotate = rotate

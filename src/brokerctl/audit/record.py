@@ -119,18 +119,14 @@ def find_numbers(line: bytes) -> tuple[int, int] | None:
 def find_head(ring: LogKeys, line: bytes) -> Head | None:
     """Return the head that a line (without newline) makes, or None if its MAC is wrong.
 
-    A line by a key that is newer than this ring's was written after a `rekey` that this process
-    has not seen: it is taken by position, and `verify`, which has the key, judges it.
+    Security: a key that the ring does not have vouches for nothing: its id can be anybody's. Where
+    a `rekey` made a newer one meanwhile, `resume` reads the ring again.
     """
     numbers = find_numbers(line) if is_shaped(line) else None
-    if numbers is None:
+    key = find_key(ring, numbers[1]) if numbers is not None else None
+    if numbers is None or key is None:
         return None
     head = Head(seq=numbers[0], mac=line[-66:-2])
-    if numbers[1] > ring.log_id:
-        return head
-    key = find_key(ring, numbers[1])
-    if key is None:
-        return None
     right = keyed_hash(key, line[: -66 - len(_MAC) + 1]).hex().encode()
     return head if same_bytes(right, head.mac) else None
 

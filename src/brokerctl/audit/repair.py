@@ -28,7 +28,14 @@ def repair(log: Log, requester: Requester) -> Repaired:
     no right line is near enough for that, the segment is closed and a new one begins with
     `log.continued`, which names the closed one and its damage.
     """
-    patient = Log(log.folder, log.ring, system=log.system, clock=log.clock, rotate=log.rotate)
+    patient = Log(
+        log.folder,
+        log.ring,
+        system=log.system,
+        clock=log.clock,
+        rotate=log.rotate,
+        renew=log.renew,
+    )
     closed = None
     fields = {"requester": requester}
     try:
@@ -37,6 +44,7 @@ def repair(log: Log, requester: Requester) -> Repaired:
         patient.search = SEARCH_WHOLE
         closed = patient.close_segment()
         patient.append("log.checked", fields, durable=True)
+    log.ring = patient.ring
     return Repaired(closed=closed, report=verify(log.folder, log.ring))
 
 

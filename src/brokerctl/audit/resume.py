@@ -6,7 +6,7 @@ from brokerctl.audit.append import LOG
 from brokerctl.audit.lock import acquire, open_private
 from brokerctl.audit.record import render_body
 from brokerctl.audit.tail import name_closed, read_tail
-from brokerctl.errors import AuditError, StoreError
+from brokerctl.errors import AuditError, BrokerError, StoreError
 from brokerctl.system import os
 
 TYPE_CHECKING = False
@@ -24,6 +24,33 @@ class ChainLostError(AuditError):
     """No right line is near the end of the log: only `audit repair` goes on from here."""
 
 
+class _Following:
+    """The keys of a log's ring, which is read again where a line names a newer key; once.
+
+    Another process may have made that key meanwhile, and then the line is no edit.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._renew = log.renew
+
+    @property
+    def log_id(self) -> int:
+        return self._log.ring.log_id
+
+    def log_key(self, key_id: int, /) -> bytes:
+        if key_id > self.log_id and self._renew is not None:
+            renew, self._renew = self._renew, None
+            try:
+                self._log.ring = renew()
+            except BrokerError as error:  # locked, say: neither to be believed nor to be accused
+                raise AuditError(
+                    f"a record names a newer key, and the key ring can't be read: {error.message}",
+                    hint=error.hint,
+                ) from error
+        return self._log.ring.log_key(key_id)
+
+
 def explain_end(
     log: Log, fd: int, size: int, bodies: list[bytes], now: float
 ) -> tuple[bytes, Head, list[bytes]]:
@@ -31,7 +58,7 @@ def explain_end(
 
     That one says what segment the chain comes from, or names the damage.
     """
-    tail = read_tail(log.folder, log.ring, fd, size, log.search)
+    tail = read_tail(log.folder, _Following(log), fd, size, log.search)
     if tail is None:
         raise ChainLostError(
             f"the end of the chain can't be found in {log.folder.path}",
@@ -77,7 +104,7 @@ def close_now(log: Log) -> str | None:
         fd, size = open_private(log.folder, LOG, os.O_APPEND)
         if size == 0:
             return None
-        tail = read_tail(log.folder, log.ring, fd, size, log.search)
+        tail = read_tail(log.folder, _Following(log), fd, size, log.search)
         name = name_closed(log.folder, fd, tail.head.seq if tail else 1)
         _rename(log, name)
         return name
