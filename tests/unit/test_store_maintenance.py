@@ -16,13 +16,17 @@ from brokerctl.store.archive import backup, restore
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, QUEUE, SECRET, TOKEN
 from brokerctl.store.maintenance import check, gc, reseal
 from brokerctl.store.names import plain_name
+from brokerctl.store.values import Change
 from tests.store_room import (
     GRANT_KEY,
     NOW,
     RING,
     TOKEN_KEY,
     log_in,
+    make_change,
+    make_grant,
     make_queued,
+    make_token,
     open_store,
     soon,
 )
@@ -151,9 +155,9 @@ def test_a_backup_comes_back_under_another_ring(store: FileStore, tmp_path: Path
     other = open_store(str(tmp_path / "other"), ring=ring)
     report = restore(other, data, _derive)
     assert (len(report.restored), report.kept, report.is_partial) == (4, (), False)
-    token = other.find_token(TOKEN_KEY, NOW, 0)
-    assert token is not None
-    assert (token.value.reveal(), token.fingerprint) == ("t1", ring.fingerprint("t1"))
+    ((entry,), fingerprint) = other.entries(TOKEN), ring.fingerprint("t1")
+    ((token,), current) = entry.value.superseded, entry.value.current
+    assert (token.value.reveal(), token.fingerprint, current) == ("t1", fingerprint, None)
     grant = store.find_grant(GRANT_KEY)
     assert grant is not None
     assert other.find_grant(GRANT_KEY) == grant.replace(issued=None)
@@ -199,7 +203,58 @@ def test_restore_brings_back_what_was_lost(store: FileStore) -> None:
         (name,) = store.disk.names(kind)
         store.disk.remove(kind, name)
     assert len(restore(store, data, _derive).restored) == 3
-    assert store.find_token(TOKEN_KEY, NOW, 0) is not None
+    assert store.find_grant(GRANT_KEY) is not None
+
+
+def test_a_restored_token_is_listed_and_never_served(store: FileStore) -> None:
+    """It may have been revoked since the backup: `revoke` reaches it, and `get` asks the issuer."""
+    key = GRANT_KEY.replace(actor="client")  # who acts for itself has no grant to compare with
+    token_key = TOKEN_KEY.replace(grant=key)
+    with store.lock_grant(key, soon()) as locked:
+        locked.commit(Change(token_key=token_key, token=make_token("t9"), profile="p"))
+    data, _ = backup(store, KEY, KDF)
+    for name in store.disk.names(TOKEN):
+        store.disk.remove(TOKEN, name)
+    assert f"token/{name}" in restore(store, data, _derive).restored
+    assert store.find_token(token_key, NOW, 0) is None
+    with store.lock_grant(key, soon()) as locked:
+        (slot,) = locked.state.slots
+        (found, *_) = slot.superseded
+    assert (slot.current, found.value.reveal(), found.status) == (None, "t9", "superseded")
+
+
+def test_a_restored_token_that_is_the_grant_is_served(store: FileStore, tmp_path: Path) -> None:
+    """A token without an end, of a grant without a refresh token, is all that there is of it."""
+    forever = make_token("t1", lifetime_s=None)
+    with store.lock_grant(GRANT_KEY, soon()) as locked:
+        locked.commit(
+            make_change("", forever).replace(grant=make_grant().replace(refresh_token=None))
+        )
+    data, _ = backup(store, KEY, KDF)
+    other = open_store(str(tmp_path / "other"))
+    restore(other, data, _derive)
+    token = other.find_token(TOKEN_KEY, NOW, 0)
+    assert token is not None
+    with other.lock_grant(GRANT_KEY, soon()) as locked:
+        locked.end(2, "revoked here")
+    for name in other.disk.names(TOKEN):
+        other.disk.remove(TOKEN, name)
+    restore(other, data, _derive)
+    assert other.find_token(TOKEN_KEY, NOW, 0) is None
+
+
+def test_what_falls_off_a_restored_slot_is_queued(store: FileStore, tmp_path: Path) -> None:
+    """Seventeen living tokens: the one too many is still reached by `revoke`."""
+    for number in range(2, 18):
+        log_in(store, f"r{number}", f"t{number}")
+    data, _ = backup(store, KEY, KDF)
+    other = open_store(str(tmp_path / "other"))
+    restore(other, data, _derive)
+    with other.lock_grant(GRANT_KEY, soon()) as locked:
+        (slot,) = locked.state.slots
+        queued = {item.value.reveal() for item in locked.state.queue}
+    held = {token.value.reveal() for token in slot.superseded}
+    assert (len(held), {f"t{number}" for number in range(1, 18)} - held - queued) == (16, set())
 
 
 def test_an_altered_archive_changes_nothing(store: FileStore, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 One JSON header line (format, version, how the passphrase makes the key), then libsodium's
 secretstream over a tar; the header is the first piece's associated data, and the last piece says
 that it is the last. In the tar lie the opened entries, so that another machine's ring seals them
-anew. Access tokens are in it too: a restored store must be able to revoke them.
+anew. Access tokens are in it too: a restored store must be able to revoke them. It serves none of
+them, because nobody knows what was revoked since the backup.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from brokerctl.model import GrantKey
+    from brokerctl.model import GrantKey, Token
     from brokerctl.store.file import FileStore
     from brokerctl.store.locked import LockedGrant
 
@@ -175,7 +176,7 @@ def restore(
     restored: list[str] = []
     kept: list[str] = []
     refused: list[Damage] = []
-    # Grants before their slots: what a slot may still serve depends on the grant.
+    # Grants before their slots: a token that is the grant is served only with it.
     for path, payload in sorted(members.items(), key=lambda item: _order(item[0])):
         try:
             is_new = _put_back(store, path, payload, about)
@@ -247,11 +248,20 @@ def _put_slot(store: FileStore, locked: LockedGrant, key: GrantKey, slot: Slot) 
     ]
     current = tokens.pop(0) if slot.current else None
     slot = slot.replace(current=current, superseded=tuple(tokens))
-    grant = locked.state.grant
-    if grant is not None and current is not None and current.generation != grant.generation:
-        slot, _ = slots.put(slot, None, store.clock())  # for `revoke` to reach, not to serve
+    if current is not None and not _is_the_grant(locked.state.grant, current):
+        # Security: it may have been revoked since. For `revoke` to reach, not to serve.
+        slot, fallen = slots.put(slot, None, store.clock())
+        for one in fallen:
+            locked.enqueue(slots.queued(one, store.clock(), "superseded"), profile=slot.profile)
     store.disk.write(TOKEN, name, codec.render(slot))
     return True
+
+
+def _is_the_grant(grant: Grant | None, token: Token) -> bool:
+    """Say whether a token is all that there is of a grant: no other could be asked for."""
+    if grant is None or grant.dead_why is not None or grant.refresh_token is not None:
+        return False
+    return token.issuer_end is None and token.generation == grant.generation
 
 
 def _put_queue(locked: LockedGrant, queue: Queue, store: FileStore) -> bool:
