@@ -8,6 +8,7 @@ from brokerctl import wire
 from brokerctl.errors import BrokerError
 from brokerctl.revoking import profile_for
 from brokerctl.session.door import settle_leftovers
+from brokerctl.session.lost import settle_lost
 from brokerctl.store.envelope import QUEUE
 from brokerctl.store.unfinished import find_cut_off
 from brokerctl.store.values import Queue
@@ -25,6 +26,9 @@ def tend(house: House) -> None:
     """Revoke the tokens of killed sessions and what is queued; say what came of it on stderr."""
     ended, errors = settle_leftovers(house)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
+    lost, failed = settle_lost(house)
+    told += [f"a lost session's token of '{e.profile}': {e.outcome}" for e in lost]
+    errors += failed
     queues = [entry.value for entry in house.store.entries(QUEUE)]
     revoker = house.revoker("tend")
     for queue in queues:

@@ -104,6 +104,13 @@ def check(store: FileStore, *, mend: bool = False) -> CheckReport:
     )
 
 
+def set_damaged_aside(store: FileStore, kind: int) -> tuple[Damage, ...]:
+    """Set aside what of one kind is damaged, and return what was moved."""
+    damaged = [(one.name, one.damage) for one in store.entries(kind) if one.damage is not None]
+    mended = [_mend(store, kind, name, why) for name, why in damaged]
+    return tuple(one for one in mended if one.aside is not None)
+
+
 def _mend(store: FileStore, kind: int, name: str, why: str) -> Damage:
     """Set one entry aside if it still does not open now that nobody else can write it."""
     kept = Damage(kind=kind, name=name, why=why)
