@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PAGE, SCHEMA = "docs/json.md", "docs/json.schema.json"
 _EXAMPLE = re.compile(r"^```json ([^\n]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_KINDS = ("--list", "--remove")  # of `trust`: each has an answer of its own
+_KINDS = ("--list", "--remove", "--for")  # each has an answer of its own, where there is one
 
 
 def read_examples() -> dict[str, str]:
@@ -32,9 +32,10 @@ def read_document() -> dict[str, Any]:
 def definition_of(command: str) -> str:
     """Return the name of the definition of a command's answer, whatever its options."""
     words = command.split()
-    kinds = [word[2:] for word in words if words[0] == "trust" and word in _KINDS]
-    group = "-".join(words[:2])
-    return "-".join([group if group in read_document()["$defs"] else words[0], *kinds])
+    known, group = read_document()["$defs"], "-".join(words[:2])
+    base = group if group in known else words[0]
+    kinds = (f"{base}-{word[2:]}" for word in words if word in _KINDS)
+    return next((kind for kind in kinds if kind in known), base)
 
 
 def find_faults(schema: Schema, command: str, answer: object) -> list[str]:

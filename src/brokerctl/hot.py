@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from brokerctl.wire import House
 
 _LISTS = ("--scope", "--resource")
-_VALUES = ("--subject", "--min-ttl", "--purpose", "--format", *_LISTS)
+_VALUES = ("--subject", "--min-ttl", "--purpose", "--format", "--for", *_LISTS)
 _FLAGS = ("--fresh", "--json")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DIGITS = 9
@@ -43,10 +43,11 @@ class GetOptions:
         "resource",
         "scopes",
         "subject",
+        "url",
     )
 
     def __init__(self, profile: str) -> None:
-        self.profile = profile
+        self.profile = profile  # "": the one that the URL belongs to
         self.scopes: tuple[str, ...] | None = None
         self.resource: tuple[str, ...] | None = None
         self.subject: str | None = None
@@ -54,6 +55,7 @@ class GetOptions:
         self.purpose: str | None = None
         self.is_fresh = False
         self.form = "token"
+        self.url: str | None = None
 
 
 def run_words(
@@ -78,6 +80,10 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
 def get(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it; raises BrokerError. One hand-out, one record."""
     house = wire.open_house(environ, may_pass=True)
+    if options.url is not None and not options.profile:
+        from brokerctl.config.hosts import match_profile  # noqa: PLC0415 - most name a profile
+
+        options.profile = match_profile(options.url, house.plan.profiles)
     profile = find_profile(house.plan.profiles, options.profile)
     answer = house.broker.get(make_request(options, environ))
     try:
@@ -90,7 +96,7 @@ def get(options: GetOptions, environ: Mapping[str, str]) -> int:
 
 def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenRequest:
     """Turn options into the request that the broker decides on."""
-    asked = wire.make_request(options.profile, environ, "get")
+    asked = wire.make_request(options.profile, environ, "get", options.url)
     return asked.replace(
         subject=options.subject,
         scopes=options.scopes,
@@ -131,7 +137,9 @@ def parse_get(words: list[str], default_profile: str | None) -> GetOptions | Non
             return None
         else:
             names.append(word)
-    if not names and default_profile:
+    if "--for" in given:
+        names = [] if names else [""]
+    elif not names and default_profile:
         names = [default_profile]
     return _options(names, given) if len(names) == 1 else None
 
@@ -157,6 +165,7 @@ def _options(names: list[str], given: dict[str, list[str]]) -> GetOptions | None
     options.subject = given["--subject"][0] if "--subject" in given else None
     options.purpose = given["--purpose"][0] if "--purpose" in given else None
     options.is_fresh = "--fresh" in given
+    options.url = given["--for"][0] if "--for" in given else None
     return options
 
 

@@ -46,7 +46,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
         | {key: RECORD[key] for key in ("host", "boot", "pid_ns", "prev", "mac")}
         | {"cut": True},
         RECORD
-        | {"error": "x", "reason": "x", "proven": True, "sub": "x", "generation": 1}
+        | {"error": "x", "reason": "x", "proven": True, "sub": "x", "generation": 1, "url": "x"}
         | {"profiles": ["person"]},
     ],
     "audit-verify": [
@@ -79,7 +79,7 @@ SETTING = {"value": "x", "origin": "default", "place": None}
 # What can be missing: what only some records or errors say, and settings that a profile has not.
 OPTIONAL = {
     "audit-log": r"\.requester\.(pid|exe|parents|ci)"
-    r"|\.(error|reason|proven|sub|generation|profiles)",
+    r"|\.(error|reason|proven|sub|generation|profiles|url)",
     "profile-show": r"\.values\.(?!flow|issuer|client_id)\w+",
     "error": r"\.error\.rule",
 }
@@ -95,6 +95,8 @@ NULLABLE = {
     " issuer_expires_at parents[][] ci boot pid_ns",
     "audit-tokens": "profile issuer subject fingerprint issued_at expires_at session damage",
     "profile-show": "place",
+    "profile-show-for": "profile",
+    "helper-list": "fault profile",
     "unlock": "unlocked_for",
     "store-check": "damaged[].aside",
     "store-rekey": "resealed",
@@ -113,6 +115,7 @@ FORMED = {
     "audit-tokens": "kind fingerprint issued_at expires_at status session",
     "profile-list": "name flow issuer from",
     "profile-show": "profile origin place",
+    "profile-show-for": "profile name",
     "trust": "pinned",
     "trust-list": "folder state",
     "trust-remove": "removed",
@@ -123,7 +126,7 @@ FORMED = {
     "doctor": "state check",
     "helper-install": "tool path",
     "helper-uninstall": "tool path",
-    "helper-list": "tool path",
+    "helper-list": "tool path profile",
     "error": "name",
 }
 EXEC_CODES = 125
@@ -203,7 +206,7 @@ def test_every_command_with_json_has_its_definition() -> None:
             if re.search(r"^\.B \\-\\-json$", body, re.MULTILINE):
                 is_group = title.lower().startswith(f"{command} ")
                 named.add(title.lower().replace(" ", "-") if is_group else command)
-    assert named | {"error", "trust-list", "trust-remove"} == set(ANSWERS)
+    assert named | {"error", "profile-show-for", "trust-list", "trust-remove"} == set(ANSWERS)
     assert {definition_of(command) for command in EXAMPLES} == set(ANSWERS)
 
 

@@ -214,3 +214,83 @@ def test_an_ended_terminal_changes_nothing(brokerctl: Program) -> None:
     child.close()
     assert child.exitstatus == 2
     assert not os.path.exists(f"{brokerctl.home}/config.toml")
+
+
+MATCHED = """
+[profile.forge]
+issuer = "https://issuer.example"
+client_id = "app"
+flow = "code"
+hosts = ["https://git.example.com"]
+
+[profile.open]
+issuer = "https://issuer.example"
+client_id = "app2"
+flow = "code"
+hosts = ["https://git.example.com/open", "https://*.example.com"]
+
+[profile.twin]
+issuer = "https://issuer.example"
+client_id = "app3"
+flow = "code"
+hosts = ["https://git.example.com/open", "http://localhost:8080"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("https://git.example.com/x", 0, "forge: https://git.example.com: covers it\n"),
+        ("https://a.example.com", 0, "open: https://*.example.com: covers it\n"),
+        ("https://git.example.com/x", 0, "open: https://*.example.com: covers it, and an exact"),
+        ("https://git.example.com/x", 0, "open: https://git.example.com/open: another path\n"),
+        ("https://git.example.com/open/x", 2, "'open' and 'twin'"),
+        ("https://git.example.com:8443", 2, "forge: https://git.example.com: it is for port 443\n"),
+        ("https://a.b.example.com", 2, "open: https://*.example.com: * is for exactly one label\n"),
+        ("https://git.example.com.evil.example", 2, "no profile for"),
+        ("https://example.com", 2, "forge: https://git.example.com: another host\n"),
+        ("https://localhost:8080", 2, "twin: http://localhost:8080: it is for http\n"),
+        ("https://user@git.example.com", 2, "a user name in a URL is not allowed"),
+    ],
+)
+def test_whose_a_url_is(brokerctl: Program, url: str, code: int, said: str) -> None:
+    """`profile show --for` says why and what came near; it and `get --for` answer the same way."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(MATCHED)
+    shown = brokerctl("profile", "show", "--for", url)
+    assert shown.returncode == code
+    assert said in shown.stdout + shown.stderr
+    got = brokerctl("get", "--for", url)
+    assert got.stdout == ""
+    if code == 0:
+        assert f"no grant for '{shown.stdout.partition(':')[0]}'" in got.stderr
+    else:
+        assert got.returncode == code
+        assert got.stderr.splitlines()[0] in shown.stderr.splitlines()
+
+
+def test_whose_a_url_is_as_json(brokerctl: Program) -> None:
+    """Nobody's is null, with what came near."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(MATCHED)
+    answer = json.loads(brokerctl("profile", "show", "--for", "https://x.y", "--json").stdout)
+    assert answer == {"schema": 1, "url": "https://x.y", "profile": None, "hosts": []}
+    answer = json.loads(
+        brokerctl("profile", "show", "--for", "https://git.example.com", "--json").stdout
+    )
+    assert answer["profile"] == "forge"
+    assert answer["hosts"][0] == {
+        "name": "forge",
+        "host": "https://git.example.com",
+        "why": "covers it",
+    }
+
+
+@pytest.mark.parametrize("words", [(), ("forge", "--for", "https://git.example.com")])
+def test_a_profile_or_a_url(brokerctl: Program, words: tuple[str, ...]) -> None:
+    """One of them, and never both."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(MATCHED)
+    done = brokerctl("profile", "show", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "name a profile, or a URL" in done.stderr

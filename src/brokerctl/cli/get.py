@@ -51,6 +51,7 @@ def get(
     asked.min_ttl_s = options.seconds(min_ttl)
     asked.purpose = purpose
     asked.is_fresh = fresh
+    asked.url = for_url
     asked.form = _form(form, is_json=json)
     if login:
         try:
@@ -64,10 +65,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
     if given and for_url:
         raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:
-        from brokerctl.config.hosts import match_profile
-
-        house = wire.open_house(os.environ, may_pass=True)
-        return match_profile(for_url, house.plan.profiles)
+        return ""  # found where the configuration is read for the request itself
     name = given or default_profile(wire.open_house(os.environ, may_pass=True).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl profile list'")

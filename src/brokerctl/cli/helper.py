@@ -13,7 +13,7 @@ from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.installing import Planned
+    from brokerctl.helpers.installing import Installed, Planned
 
 _Tool = Annotated[
     str,
@@ -133,22 +133,49 @@ def _diff(planned: Planned) -> list[str]:
     ]
 
 
-def show(json: options.Json = False) -> None:
-    """Show which tools ask brokerctl, and where it is written.
+def show(
+    for_url: Annotated[
+        str | None, typer.Option("--for", metavar="URL", help="And whose token it would be.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Show which tools ask brokerctl, and how well.
 
     \b
       brokerctl helper list
+      brokerctl helper list --for https://gitlab.example.com/team
     """
     from brokerctl import jsonlite
     from brokerctl.helpers.installing import find_installed
     from brokerctl.helpers.setups import SETUPS
+
+    found = {tool: find_installed(tool, os.environ) for tool in SETUPS}
+    profile = None if for_url is None else _profile_for(for_url)
+    if json:
+        helpers = [
+            {"tool": tool, "installed": one.is_in, "path": one.path, "fault": one.fault}
+            for tool, one in found.items()
+        ]
+        typer.echo(jsonlite.dumps({"schema": 1, "helpers": helpers, "profile": profile}))
+        return
+    for tool, one in found.items():
+        typer.echo(f"{tool}: {_state(tool, one, profile)}")
+
+
+def _profile_for(url: str) -> str:
+    """Return whose token a helper would answer a URL with; the error is what it would say."""
+    from brokerctl import wire
+    from brokerctl.config.hosts import match_profile
+
+    return match_profile(url, wire.open_house(os.environ).plan.profiles)
+
+
+def _state(tool: str, one: Installed, profile: str | None) -> str:
     from brokerctl.text import safe
 
-    found = [(tool, *find_installed(tool, os.environ)) for tool in SETUPS]
-    if json:
-        helpers = [{"tool": tool, "installed": is_in, "path": path} for tool, path, is_in in found]
-        typer.echo(jsonlite.dumps({"schema": 1, "helpers": helpers}))
-        return
-    for tool, path, is_in in found:
-        state = f"installed, {safe(path)}" if is_in else f"run 'brokerctl helper install {tool}'"
-        typer.echo(f"{tool}: {state}")
+    if not one.is_in:
+        return f"run 'brokerctl helper install {tool}'"
+    if one.fault:
+        return f"{safe(one.fault)}; run 'brokerctl helper install {tool}'"
+    answers = f", would answer for '{profile}'" if profile else ""
+    return f"installed, {safe(one.path)}{answers}"

@@ -139,26 +139,28 @@ def show_all(json: _Json = False) -> None:
         _note("no profiles yet; run 'brokerctl profile add NAME'")
 
 
-def show(name: options.AProfile, json: _Json = False) -> None:
+def show(
+    name: options.AnyProfile = None,
+    for_url: Annotated[
+        str | None, typer.Option("--for", metavar="URL", help="Which profile is asked, and why.")
+    ] = None,
+    json: _Json = False,
+) -> None:
     """Show a profile as it is in force, and where each value came from.
 
     \b
       brokerctl profile show gitlab
+      brokerctl profile show --for https://gitlab.example.com/team
     """
-    from brokerctl.config import showing
-    from brokerctl.text import safe
+    from brokerctl.cli.profile_show import show_match, show_values
+    from brokerctl.errors import UsageError
 
-    lines = showing.show_profile(_compiled(), name)
-    if json:
-        values = {
-            line.key: {"value": line.plain, "origin": line.origin, "place": line.place}
-            for line in lines
-        }
-        _print_json({"profile": name, "values": values})
-        return
-    for line in lines:
-        place = f" ({safe(_short(line.place))})" if line.place else ""
-        typer.echo(f"{line.key} = {safe(line.toml, 1000)}  # {line.origin}{place}")
+    if (name is None) is (for_url is None):
+        raise UsageError("name a profile, or a URL with --for", hint="not both, and not neither")
+    if for_url is not None:
+        show_match(_compiled().plan.profiles, for_url, json=json)
+    else:
+        show_values(_compiled(), name or "", json=json)
 
 
 def edit(
@@ -248,11 +250,6 @@ def schema() -> None:
     from brokerctl.config.schema import make_schema
 
     typer.echo(jsonlite.dumps(make_schema()))
-
-
-def _short(place: str) -> str:
-    home = os.environ.get("HOME", "").rstrip("/")
-    return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place
 
 
 def _read_secret(name: str, *, from_stdin: bool) -> str:

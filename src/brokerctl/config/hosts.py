@@ -120,7 +120,7 @@ def find_profiles(
     url = parse_url(text)
     best: list[tuple[tuple[bool, int], Profile]] = []
     for profile in profiles:
-        ranks = [rank for host in profile.hosts if (rank := _rank(url, host)) is not None]
+        ranks = [rank for host in profile.hosts if (rank := covering(url, host)) is not None]
         if ranks:
             best.append((max(ranks), profile))
     if username is not None:
@@ -133,12 +133,17 @@ def find_profiles(
 def covers(profile: Profile, text: str) -> bool:
     """Return whether a profile's tokens may go to this URL."""
     url = parse_url(text)
-    return any(_rank(url, host) is not None for host in profile.hosts)
+    return any(covering(url, host) is not None for host in profile.hosts)
 
 
-def _rank(url: Url, pattern: str) -> tuple[bool, int] | None:
+def split_pattern(pattern: str) -> Url:
+    """Return the parts of a canonical pattern; its host may begin with `*.`."""
+    return _parse(pattern, is_pattern=True)
+
+
+def covering(url: Url, pattern: str) -> tuple[bool, int] | None:
     """Return how closely a canonical pattern covers a URL: host first, then the path prefix."""
-    found = _parse(pattern, is_pattern=True)
+    found = split_pattern(pattern)
     if (found.scheme, found.port) != (url.scheme, url.port):
         return None
     is_exact = not found.host.startswith("*.")

@@ -96,13 +96,38 @@ def _taken_out(setup: Setup, place: Place) -> Change:
     return Change(path, before, None if is_ours else after, (True, False), place.mode)
 
 
-def find_installed(tool: str, environ: Mapping[str, str]) -> tuple[str, bool]:
-    """Return the tool's file, and whether our part is in it."""
+class Installed(NamedTuple):
+    """How it stands with one tool: its file, whether our part is in it, and what is wrong."""
+
+    path: str
+    is_in: bool
+    fault: str | None = None
+
+
+def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
+    """Return whether our part is in the tool's files, and whether what they name can be run."""
     _, setup = find_setup(tool)
-    place = setup.places(environ)[0]
-    path = os.path.realpath(place.path)
-    text = _read(path)
-    return path, text is not None and setup.take(place, text) is not None
+    places = setup.places(environ)
+    texts = [(place, _read(os.path.realpath(place.path))) for place in places]
+    missing = [place for place, text in texts if text is None or setup.take(place, text) is None]
+    path = os.path.realpath(places[0].path)
+    if len(missing) == len(places):
+        return Installed(path, is_in=False)
+    if missing:
+        return Installed(path, is_in=True, fault=f"{missing[0].path} is not there any more")
+    return Installed(
+        path, is_in=True, fault=_fault(setup.script, [text or "" for _, text in texts])
+    )
+
+
+def _fault(script: str, texts: list[str]) -> str | None:
+    """Return why a program that a tool is told to run can't be; a bare name is sought in PATH."""
+    own = os.path.join(os.path.dirname(sys.executable), script)
+    if not os.access(own, os.X_OK):
+        return f"{own} is not there"
+    if any(own in text for text in texts) or not any(f"/{script}" in text for text in texts):
+        return None
+    return "it runs the brokerctl of another installation"
 
 
 def carry_out(planned: Planned) -> None:
