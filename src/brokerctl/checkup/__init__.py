@@ -31,6 +31,7 @@ CHECKS = {
     "grants": "brokerctl.checkup.grants:check",
     "secrets": "brokerctl.checkup.secrets:check",
     "log": "brokerctl.checkup.log:check",
+    "helpers": "brokerctl.checkup.helpers:check",
     "issuers": "brokerctl.checkup.issuers:check",
 }
 ONLINE = ("issuers",)  # talks to others

@@ -1,0 +1,34 @@
+"""The tools that ask brokerctl: whether what they are told to run is there, and is asked first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokerctl.checkup import WARNING, Finding
+from brokerctl.helpers.installing import find_installed
+from brokerctl.helpers.setups import SETUPS
+from brokerctl.helpers.shadowing import find_shadows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from brokerctl.wire import House
+
+
+def check(house: House) -> Iterator[Finding]:
+    """Look at the tools that were set up, and at no others."""
+    hosts = {host for profile in house.plan.profiles.values() for host in profile.hosts}
+    for tool in SETUPS:
+        found = find_installed(tool, house.environ)
+        if not found.is_in:
+            continue
+        if found.fault:
+            hint = f"run 'brokerctl helper install {tool}'"
+            yield Finding(what=f"{tool}: {found.fault}", state=WARNING, hint=hint)
+            continue
+        shadows = [*find_shadows(tool, hosts, house.environ)]
+        for line in shadows:
+            hint = "remove it, or take brokerctl out with 'brokerctl helper uninstall'"
+            yield Finding(what=line, state=WARNING, hint=hint)
+        if not shadows:
+            yield Finding(what=f"{tool}: asks brokerctl, by {found.path}")

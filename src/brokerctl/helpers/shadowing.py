@@ -1,0 +1,114 @@
+"""Who answers a tool before brokerctl does: its variables, `~/.netrc`, another helper of git's.
+
+Nothing of what is found is shown but its name: what it holds may be a secret.
+"""
+
+from __future__ import annotations
+
+import netrc
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from brokerctl.config.hosts import covering, parse_pattern, parse_url, split_pattern
+from brokerctl.config.paths import home_folder
+from brokerctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+# Variables that a tool believes before it asks anybody; `*` stands for what the tool appends.
+VARIABLES = {
+    "aws": ("AWS_ACCESS_KEY_ID",),
+    "docker": ("DOCKER_AUTH_CONFIG",),
+    "goauth": ("GOAUTH",),
+    "podman": ("DOCKER_AUTH_CONFIG",),
+    "terraform": ("TF_TOKEN_*",),
+    "twine": ("TWINE_PASSWORD",),
+    "uv": ("UV_INDEX_*_PASSWORD",),
+    "vault": ("VAULT_TOKEN",),
+}
+NETRC = ("git", "pip", "uv")  # tools that read it first
+_KEY = r"^credential\.(.*\.)?helper$"
+_WAIT_S = 5
+
+
+def find_shadows(tool: str, hosts: Iterable[str], environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield one line for each thing that answers before us for one of these hosts."""
+    hosts = sorted(hosts)
+    yield from _set_variables(tool, environ)
+    if tool in NETRC:
+        known = {split_pattern(host).host for host in hosts}
+        for machine in known.intersection(_machines(environ)):
+            yield f"{tool}: ~/.netrc has {machine}, and is read before brokerctl is asked"
+    if tool == "git":
+        entries = _git_helpers(environ)
+        for host in hosts:
+            if "*" not in host:
+                yield from _git_shadows(entries, host)
+
+
+def _set_variables(tool: str, environ: Mapping[str, str]) -> Iterator[str]:
+    for pattern in VARIABLES.get(tool, ()):
+        for name in sorted(environ):
+            if _is_like(name, pattern):
+                yield f"{tool}: {name} is set, and is believed before brokerctl is asked"
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    start, star, end = pattern.partition("*")
+    is_long = len(name) > len(start) + len(end)
+    return name.startswith(start) and name.endswith(end) and is_long if star else name == pattern
+
+
+def _machines(environ: Mapping[str, str]) -> list[str]:
+    home = home_folder(environ)
+    path = environ.get("NETRC") or os.path.join(home or "/", ".netrc")
+    try:
+        return sorted(netrc.netrc(path).hosts)
+    except (OSError, ValueError, netrc.NetrcParseError):
+        return []
+
+
+def _git_helpers(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return git's helpers in its own order, as (URL or "", value)."""
+    words = ["git", "config", "--null", "--get-regexp", _KEY]
+    try:
+        done = subprocess.run(
+            words,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_WAIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    found = []
+    for entry in done.stdout.decode("utf-8", "replace").split("\0")[:-1]:
+        key, _, value = entry.partition("\n")
+        found.append((key.removeprefix("credential.").removesuffix("helper").rstrip("."), value))
+    return found
+
+
+def _git_shadows(entries: list[tuple[str, str]], host: str) -> Iterator[str]:
+    """Yield what git asks first for a host; an empty value ends what was before it."""
+    asked: list[str] = []
+    for section, value in entries:
+        if _is_for(section, host):
+            asked = [*asked, value] if value else []
+    first = asked[0] if asked else None
+    if first is None or not _is_ours(first):
+        name = f"asks '{first.split(maxsplit=1)[0]}' first" if first else "does not ask brokerctl"
+        yield f"git: {name} for {host}"
+
+
+def _is_for(section: str, host: str) -> bool:
+    try:
+        return not section or covering(parse_url(host), parse_pattern(section)) is not None
+    except UsageError:
+        return False  # git takes URLs that we do not
+
+
+def _is_ours(value: str) -> bool:
+    return value.split(maxsplit=1)[0] == "brokerctl" or "git-credential-brokerctl" in value
