@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 def check(house: House) -> Iterator[Finding]:
     """Look at the tools that were set up, and at no others."""
     hosts = {host for profile in house.plan.profiles.values() for host in profile.hosts}
-    for tool in SETUPS:
-        found = find_installed(tool, house.environ)
-        if not found.is_in:
-            continue
-        if found.fault:
+    found = {tool: find_installed(tool, house.environ) for tool in SETUPS}
+    asking = {tool: one for tool, one in found.items() if one.is_in}
+    if not asking:
+        yield Finding(what="helpers: no tool was set up to ask brokerctl")
+    for tool, one in asking.items():
+        if one.fault:
             hint = f"run 'brokerctl helper install {tool}'"
-            yield Finding(what=f"{tool}: {found.fault}", state=WARNING, hint=hint)
+            yield Finding(what=f"{tool}: {one.fault}", state=WARNING, hint=hint)
             continue
         shadows = [*find_shadows(tool, hosts, house.environ)]
         for line in shadows:
             hint = "remove it, or take brokerctl out with 'brokerctl helper uninstall'"
             yield Finding(what=line, state=WARNING, hint=hint)
         if not shadows:
-            yield Finding(what=f"{tool}: asks brokerctl, by {found.path}")
+            yield Finding(what=f"{tool}: asks brokerctl, by {one.path}")
