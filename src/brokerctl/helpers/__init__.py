@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from brokerctl.secret import Secret
 
 HELPERS = {
+    "askpass": "brokerctl.helpers.askpass:Askpass",
     "git": "brokerctl.helpers.git:Git",
+    "pnpm": "brokerctl.helpers.pnpm:Pnpm",
+    "terraform": "brokerctl.helpers.terraform:Terraform",
+    "vault": "brokerctl.helpers.vault:Vault",
 }
-# What is asked: a credential; that a rejected one be used no more; that none be used; all hosts.
-GET, ERASE, FORGET, LIST = "get", "erase", "forget", "list"
+# What is asked: a credential; that a rejected one be used no more; that none be used; all hosts;
+# whose it would be, which hands nothing out.
+GET, ERASE, FORGET, LIST, NAME = "get", "erase", "forget", "list", "name"
 # How a tool's request comes on stdin: not at all, up to an empty line, up to the end, or many of
 # them, a line each, to be answered one by one.
 NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
@@ -34,7 +39,7 @@ class MalformedError(ValueError):
 class Wanted(Value):
     """What a tool asks for; `url` or `profile` says whose, and with both the URL must be its."""
 
-    action: str  # get | erase | forget | list
+    action: str  # get | erase | forget | list | name
     url: str | None = None
     profile: str | None = None  # named by the tool's own configuration
     username: str | None = None
@@ -82,6 +87,10 @@ class Helper:
     def refusal(self, error: BrokerError) -> Answer:
         """Render what brokerctl has said on stderr already: login needed, denied or failed."""
         return Answer(exit_code=error.exit_code)
+
+    def naming(self, wanted: Wanted, profile: Profile) -> Answer:
+        """Say who the user is, where a tool asks for that alone."""
+        raise NotImplementedError
 
     def listing(self, usernames: Mapping[str, str]) -> Answer:
         """Render the hosts with a live grant, each with its user."""

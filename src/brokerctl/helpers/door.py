@@ -19,6 +19,7 @@ from brokerctl.helpers import (
     HELPERS,
     LINES,
     LIST,
+    NAME,
     NOTHING,
     Answer,
     MalformedError,
@@ -107,6 +108,8 @@ def _answer(
         names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
         hint = "give one of them a path, or a username that the URL has too"
         raise UsageError(f"{wanted.url} belongs to {names}", hint=hint)
+    if wanted.action == NAME:
+        return helper.naming(wanted, found[0])
     token = house.broker.get(wire.make_request(found[0].name, environ, tool, wanted.url))
     return _deliver(house, token, helper, wanted, found[0])
 

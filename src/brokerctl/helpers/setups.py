@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 SETUPS = {
     "git": "brokerctl.helpers.setup_git:GitSetup",
+    "pnpm": "brokerctl.helpers.setup_pnpm:PnpmSetup",
+    "terraform": "brokerctl.helpers.setup_terraform:TerraformSetup",
+    "vault": "brokerctl.helpers.setup_vault:VaultSetup",
 }
 ALIASES: dict[str, str] = {}  # a program's own name, where that is another one
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755

@@ -1,0 +1,27 @@
+"""As much of HCL as a set-up needs: whether a file says something already. Pure text."""
+
+from __future__ import annotations
+
+import re
+
+from brokerctl.errors import UsageError
+from brokerctl.helpers.blocks import take_block
+
+_TOKENS = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|//[^\n]*|/\*.*?\*/|[A-Za-z_][\w-]*', re.DOTALL)
+
+
+def refuse_other(path: str, text: str, name: str, key: str) -> None:
+    """Raise UsageError where a file has this key outside our part, or is JSON.
+
+    In doubt it is refused: a word in a heredoc counts as a key.
+    """
+    if text.lstrip().startswith("{"):
+        raise UsageError(f"{path} is JSON, which has no place for comments", hint="edit it by hand")
+    rest = take_block(text, name)
+    if has_key(text if rest is None else rest, key):
+        raise UsageError(f"{path} has a '{key}' already", hint="remove that one first")
+
+
+def has_key(text: str, key: str) -> bool:
+    """Say whether a key is in a text, outside comments and strings; quoted it is one too."""
+    return not {key, f'"{key}"'}.isdisjoint(_TOKENS.findall(text))

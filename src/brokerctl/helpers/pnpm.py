@@ -1,0 +1,46 @@
+"""pnpm's token helper: a program without arguments that is not told which registry asks.
+
+So a profile has to be named, by the script that `helper install pnpm` makes; to which registry its
+token goes is what the user's own `.npmrc` says.
+"""
+
+from __future__ import annotations
+
+from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import AccessToken, Profile
+
+_OPTIONS = ("--profile", "-p")
+_WORDS = 2
+
+
+class Pnpm(Helper):
+    """`brokerctl helper pnpm --profile P`; any exit code but 0 stops pnpm."""
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,  # noqa: ARG002 - pnpm sends nothing
+        environ: Mapping[str, str],  # noqa: ARG002 - nor does it say anything here
+    ) -> Wanted | Answer:
+        """Read the profile's name."""
+        if len(words) != _WORDS or words[0] not in _OPTIONS or not words[1]:
+            raise MalformedError("it is not --profile NAME")
+        return Wanted(action=GET, profile=words[1])
+
+    def credential(
+        self,
+        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        answer: AccessToken,
+        profile: Profile,  # noqa: ARG002 - as above
+    ) -> Answer:
+        """Render the whole value of the header: every version of pnpm sends that as it is."""
+        return Answer(stdout=f"{answer.token_type} {answer.value.reveal()}\n".encode())
+
+    def malformed(self) -> Answer:
+        """Stop pnpm."""
+        return Answer(exit_code=2)

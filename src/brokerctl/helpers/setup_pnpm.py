@@ -1,0 +1,74 @@
+"""pnpm's own configuration: a line for each registry, and the script that they name."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from brokerctl.errors import UsageError
+from brokerctl.helpers.blocks import put_block, take_block
+from brokerctl.helpers.scripts import put_script, take_script
+from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, Place, home_path, own_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Part
+
+_VARIABLES = ("npm_config_userconfig", "NPM_CONFIG_USERCONFIG")
+
+
+class PnpmSetup(BlockSetup):
+    """The user's `.npmrc`: in a project's, pnpm takes no helper."""
+
+    name = "pnpm"
+    script = "brokerctl"
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the configuration and the script."""
+        return [Place(self.path(environ)), Place(_script_path(environ), SCRIPT_MODE)]
+
+    def path(self, environ: Mapping[str, str]) -> str:
+        """Return the user's file."""
+        given = next((environ[name] for name in _VARIABLES if environ.get(name)), None)
+        return os.path.abspath(given) if given else home_path(environ, ".npmrc")
+
+    def put(self, place: Place, text: str, part: Part) -> str:
+        """Put the lines in, or make the script, which has to know the profile."""
+        if place.mode == SCRIPT_MODE:
+            words = [part.script, "helper", "pnpm", "--profile", part.one_profile().name]
+            return put_script(place.path, text, self.name, words)
+        if any(line.lstrip().startswith("[") for line in text.split("\n")):
+            raise UsageError(
+                f"{place.path} has sections, and what comes after one belongs to it",
+                hint="add the lines by hand",
+            )
+        return put_block(text, self.name, self.lines(part))
+
+    def lines(self, part: Part) -> list[str]:
+        """Return a line for each registry; pnpm compares its URLs without their scheme."""
+        profile = part.one_profile()
+        hosts = [host.split("://", 1)[1] for host in profile.hosts if "*" not in host]
+        if not hosts:
+            raise UsageError(
+                f"'{profile.name}' names no exact hosts, so pnpm has no registry to ask for",
+                hint=f"run 'brokerctl profile edit {profile.name} --set hosts=https://HOST'",
+            )
+        path = _script_path(part.environ)
+        if shlex.quote(path) != path or "%" in path:
+            raise UsageError(
+                f"pnpm can't run {path}: it takes no spaces and no quotes",
+                hint="set XDG_DATA_HOME to a folder with a plain name",
+            )
+        return [f"//{host}/:tokenHelper={path}" for host in hosts]
+
+    def take(self, place: Place, text: str) -> str | None:
+        """Take the lines out, or remove the script."""
+        if place.mode == SCRIPT_MODE:
+            return take_script(text, self.name)
+        return take_block(text, self.name)
+
+
+def _script_path(environ: Mapping[str, str]) -> str:
+    return own_path(environ, "pnpm-token")

@@ -1,0 +1,81 @@
+"""Terraform's CLI configuration, and the plug-in folder that is the only place it looks in."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from brokerctl.errors import UsageError
+from brokerctl.helpers.blocks import put_block, take_block
+from brokerctl.helpers.hcl import has_key, refuse_other
+from brokerctl.helpers.scripts import put_script, take_script
+from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, Place, home_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from brokerctl.helpers.setups import Part
+
+_KEY = "credentials_helper"
+
+
+class TerraformSetup(BlockSetup):
+    """`~/.terraformrc`, which OpenTofu reads too where there is no `~/.tofurc`."""
+
+    name = "terraform"
+    script = "terraform-credentials-brokerctl"
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the configuration and the script in the plug-in folder."""
+        plugin = home_path(environ, ".terraform.d", "plugins", self.script)
+        return [Place(self.path(environ)), Place(plugin, SCRIPT_MODE)]
+
+    def path(self, environ: Mapping[str, str]) -> str:
+        """Return the file that terraform reads."""
+        given = _given(environ)
+        return os.path.abspath(given) if given else home_path(environ, ".terraformrc")
+
+    def put(self, place: Place, text: str, part: Part) -> str:
+        """Put the block in, or make the script; a second helper is an error to terraform."""
+        if place.mode == SCRIPT_MODE:
+            return put_script(place.path, text, self.name, [part.script])
+        refuse_other(place.path, text, self.name, _KEY)
+        for path, other in _beside(part.environ):
+            if has_key(other, _KEY):
+                raise UsageError(f"{path} has a '{_KEY}' already", hint="remove that one first")
+        return put_block(text, self.name, self.lines(part))
+
+    def lines(self, part: Part) -> list[str]:
+        """Return the block, which is for every host: the helper says which are ours."""
+        if not any(_is_whole(host) for profile in part.profiles for host in profile.hosts):
+            raise UsageError(
+                "no profile has an https host without a path, so terraform has nothing to ask for"
+            )
+        return [f'{_KEY} "brokerctl" {{}}']
+
+    def take(self, place: Place, text: str) -> str | None:
+        """Take the block out, or remove the script."""
+        if place.mode == SCRIPT_MODE:
+            return take_script(text, self.name)
+        return take_block(text, self.name)
+
+
+def _given(environ: Mapping[str, str]) -> str | None:
+    return environ.get("TF_CLI_CONFIG_FILE") or environ.get("TERRAFORM_CONFIG") or None
+
+
+def _is_whole(host: str) -> bool:
+    """Say whether terraform could ask for it: it names a host and a port, and speaks TLS."""
+    return host.startswith("https://") and "/" not in host.removeprefix("https://")
+
+
+def _beside(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the other files that terraform reads, with their texts."""
+    folder = home_path(environ, ".terraform.d")
+    if _given(environ) or not os.path.isdir(folder):
+        return
+    for name in sorted(os.listdir(folder)):
+        if name.endswith((".tfrc", ".tfrc.json")):
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8", errors="replace") as file:
+                yield path, file.read()
