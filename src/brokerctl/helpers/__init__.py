@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
+    "docker": "brokerctl.helpers.docker:Docker",
     "git": "brokerctl.helpers.git:Git",
     "pnpm": "brokerctl.helpers.pnpm:Pnpm",
     "terraform": "brokerctl.helpers.terraform:Terraform",
@@ -27,6 +28,7 @@ HELPERS = {
 # What is asked: a credential; that a rejected one be used no more; that none be used; all hosts;
 # whose it would be, which hands nothing out.
 GET, ERASE, FORGET, LIST, NAME = "get", "erase", "forget", "list", "name"
+STORE = "store"  # that a secret be kept: nothing is, and what is ours need not be
 # How a tool's request comes on stdin: not at all, up to an empty line, up to the end, or many of
 # them, a line each, to be answered one by one.
 NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
@@ -39,11 +41,13 @@ class MalformedError(ValueError):
 class Wanted(Value):
     """What a tool asks for; `url` or `profile` says whose, and with both the URL must be its."""
 
-    action: str  # get | erase | forget | list | name
+    action: str  # get | erase | forget | list | name | store
     url: str | None = None
+    otherwise: str | None = None  # the other reading of an address, if `url` is nobody's
     profile: str | None = None  # named by the tool's own configuration
     username: str | None = None
     rejected: Secret | None = None  # of erase: what the server did not take
+    offered: Secret | None = None  # of store: what is to be kept
     can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
     form: str | None = None  # what the protocol has to remember for its answer
 
@@ -72,6 +76,10 @@ class Helper:
         def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
             """Render a token; UsageError where it can't be what the tool takes."""
 
+    def stdin_for(self, words: list[str]) -> str:  # noqa: ARG002 - of most, all are alike
+        """Return how the request of one operation comes on stdin."""
+        return self.stdin
+
     def greeting(self) -> bytes:
         """Return what is said before the first line of many."""
         return b""
@@ -83,6 +91,10 @@ class Helper:
     def not_ours(self) -> Answer:
         """Let the tool ask somebody else."""
         return Answer()
+
+    def not_kept(self) -> Answer:
+        """Refuse to store what is not ours."""
+        raise NotImplementedError
 
     def refusal(self, error: BrokerError) -> Answer:
         """Render what brokerctl has said on stderr already: login needed, denied or failed."""

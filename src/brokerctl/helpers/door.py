@@ -21,6 +21,7 @@ from brokerctl.helpers import (
     LIST,
     NAME,
     NOTHING,
+    STORE,
     Answer,
     MalformedError,
 )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.helpers import Helper, Wanted
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.wire import House
 
 _STDIN, _STDOUT = 0, 1
@@ -66,7 +67,7 @@ def answer_to(
 ) -> Answer:
     """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
     try:
-        request = _read_request(helper.stdin) if data is None else data
+        request = _read_request(helper.stdin_for(words[1:])) if data is None else data
         return _answer(helper, words[0], helper.read(words[1:], request, environ), environ)
     except MalformedError as error:
         if not helper.is_silent:
@@ -95,23 +96,42 @@ def _answer(
 
         return helper.listing(find_usernames(house))
     found = _find_profiles(wanted, house.plan.profiles)
-    if wanted.action in {ERASE, FORGET}:
-        from brokerctl.helpers.rejected import reject  # noqa: PLC0415 - no hand-out rejects
-
-        for profile in found:
-            request = wire.make_request(profile.name, environ, tool)
-            reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
-        return Answer()
+    if not found and wanted.otherwise is not None:
+        wanted = wanted.replace(url=wanted.otherwise)
+        found = _find_profiles(wanted, house.plan.profiles)
+    if wanted.action in {ERASE, FORGET, STORE}:
+        requests = [wire.make_request(profile.name, environ, tool) for profile in found]
+        return _keep(house, helper, wanted, requests)
     if not found:
         return helper.not_ours()
+    profile = _only(found, wanted)
+    if wanted.action == NAME:
+        return helper.naming(wanted, profile)
+    token = house.broker.get(wire.make_request(profile.name, environ, tool, wanted.url))
+    return _deliver(house, token, helper, wanted, profile)
+
+
+def _only(found: list[Profile], wanted: Wanted) -> Profile:
+    """Return the one profile; UsageError where it could be another as well."""
     if len(found) > 1:
         names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
         hint = "give one of them a path, or a username that the URL has too"
         raise UsageError(f"{wanted.url} belongs to {names}", hint=hint)
-    if wanted.action == NAME:
-        return helper.naming(wanted, found[0])
-    token = house.broker.get(wire.make_request(found[0].name, environ, tool, wanted.url))
-    return _deliver(house, token, helper, wanted, found[0])
+    return found[0]
+
+
+def _keep(house: House, helper: Helper, wanted: Wanted, requests: list[TokenRequest]) -> Answer:
+    """Answer that a tool has no use for a token any more, or has one that is to be kept."""
+    if wanted.action == STORE:
+        from brokerctl.helpers.holding import is_current  # noqa: PLC0415 - no hand-out stores
+
+        is_own = any(is_current(house, request, wanted.offered) for request in requests)
+        return Answer() if is_own else helper.not_kept()
+    from brokerctl.helpers.rejected import reject  # noqa: PLC0415 - no hand-out rejects
+
+    for request in requests:
+        reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
+    return Answer()
 
 
 def _deliver(

@@ -1,12 +1,16 @@
-"""Which hosts have a live grant here: what a tool's `list` may know, without a token."""
+"""What is held here, told without a hand-out: the hosts with a live grant, and what is ours."""
 
 from __future__ import annotations
 
-from brokerctl.broker import NO_PERSON, grant_key
+import time
+
+from brokerctl import policy
+from brokerctl.broker import NO_PERSON, Order, grant_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.model import Profile
+    from brokerctl.model import Profile, TokenRequest
+    from brokerctl.secret import Secret
     from brokerctl.wire import House
 
 USERNAME = "oauth2"  # where a profile names none: any does where a token is the password
@@ -20,6 +24,16 @@ def find_usernames(house: House) -> dict[str, str]:
             for host in profile.hosts:
                 found.setdefault(host, profile.username or USERNAME)
     return found
+
+
+def is_current(house: House, request: TokenRequest, secret: Secret | None) -> bool:
+    """Say whether a secret is the token that this request would be answered with from the store."""
+    profile = house.plan.profiles[request.profile]
+    decision = policy.decide(profile, request, house.plan.narrowed_scopes.get(profile.name))
+    held = house.store.find_token(Order(profile, request, decision).token_key, time.time(), 0)
+    if held is None or secret is None:
+        return False
+    return house.ring.fingerprint(secret.reveal()) == held.fingerprint
 
 
 def _is_held(house: House, profile: Profile) -> bool:
