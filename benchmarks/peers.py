@@ -79,11 +79,11 @@ def other_peers(home: Path) -> list[Peer]:
     keys = "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = s3cret\n"
     (aws / "credentials").write_text(f"[default]\n{keys}")
     keyring = [str(CLIENTS / "python"), "-I", "-c", KEYRING]
-    export = ["configure", "export-credentials"]
+    read = ["configure", "get", "aws_access_key_id"]  # version 1 has no export-credentials
     return [
         Peer("gh auth token", ["gh", "auth", "token"]),
         Peer("keyring, its null back end", keyring),
-        Peer("aws configure export-credentials", [str(CLIENTS / "aws"), *export]),
+        Peer("aws configure get", [str(CLIENTS / "aws"), *read]),
     ]
 
 
