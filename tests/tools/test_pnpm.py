@@ -131,7 +131,7 @@ def test_an_expired_token_is_refreshed_once(
 def test_a_token_that_the_registry_refused(
     program: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
-    """pnpm fails by itself, shows no token, and has no way to tell; `get --fresh` is the way on."""
+    """It fails by itself, shows no token, and has no way to tell; `get --fresh` is the way on."""
     log_in(program, issuer, registry)
     set_up(program)
     token = program("get", "person").stdout.strip()

@@ -13,6 +13,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.idp.issuer import DemoIssuer
+from tests.program import BIN
 from tests.tools.guarded import Guarded
 
 if TYPE_CHECKING:
@@ -93,8 +94,6 @@ class Desk:
 
 def own_script() -> str:
     """Return the script that the development installation has."""
-    from tests.program import BIN
-
     return os.path.join(BIN, SCRIPT)
 
 
