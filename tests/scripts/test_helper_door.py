@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.program import BIN
+
 if TYPE_CHECKING:
     from tests.program import Program
 
@@ -162,3 +164,40 @@ def test_a_hostile_working_folder(two: Program) -> None:
         file.write('[profile.work]\nscopes = ["admin"]\n')
     request = ASK.format(host="evil.example", more="")
     assert two("helper", "git", "get", stdin=request, cwd=folder) == (0, "", "")
+
+
+WAITING = """
+import sys
+from brokerctl.helpers import MalformedError, door
+try:
+    print(door._read_request(sys.argv[1], 0.3))
+except MalformedError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "sent", "read"),
+    [
+        ("block", b"", "it does not end\n"),
+        ("block", b"a=b\n", "it does not end\n"),
+        ("block", b"a=b\n\n", "b'a=b\\n\\n'\n"),
+        ("all", b"a=b\n\n", "it does not end\n"),
+        ("nothing", b"", "b''\n"),
+    ],
+)
+@pytest.mark.parametrize("is_blocking", [True, False])
+def test_a_request_that_does_not_end(
+    how: str, sent: bytes, read: str, *, is_blocking: bool
+) -> None:
+    """Whoever keeps the pipe open is not waited for longer than the deadline."""
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, is_blocking)
+    os.write(theirs, sent)
+    begun = time.monotonic()
+    words = [os.path.join(BIN, "python"), "-c", WAITING, how]
+    done = subprocess.run(words, stdin=ours, capture_output=True, text=True, timeout=20, check=True)
+    os.close(ours)
+    os.close(theirs)
+    assert done.stdout == read
+    assert time.monotonic() - begun < 10

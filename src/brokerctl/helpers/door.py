@@ -25,7 +25,7 @@ from brokerctl.helpers import (
     Answer,
     MalformedError,
 )
-from brokerctl.system import os
+from brokerctl.system import os, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _STDIN, _STDOUT = 0, 1
 _REQUEST_BYTES = 1 << 20
 _WAIT_S = 20.0
+_POLL_S = 0.005  # where stdin was made not to block
 
 
 def run_words(
@@ -164,18 +165,32 @@ def _find_profiles(wanted: Wanted, profiles: Mapping[str, Profile]) -> list[Prof
 def _read_request(how: str, wait_s: float = _WAIT_S) -> bytes:
     """Read up to an empty line (BLOCK) or the end (ALL); MalformedError where neither comes.
 
-    Bounded in size and in time, whoever sends it.
+    Bounded in size and in time, whoever sends it. The kernel's timer ends the wait: it works for
+    whatever stdin is, and `select` would be one more module.
     """
     if how == NOTHING:
         return b""
-    import select  # noqa: PLC0415 - not every tool sends something
+    signals.signal(signals.SIGALRM, _stop_waiting)
+    signals.pthread_sigmask(signals.SIG_UNBLOCK, [signals.SIGALRM])
+    signals.setitimer(signals.ITIMER_REAL, wait_s)
+    try:
+        return _read_up_to_end(how)
+    finally:
+        signals.setitimer(signals.ITIMER_REAL, 0)
 
-    data, deadline = b"", time.monotonic() + wait_s
+
+def _stop_waiting(*_: object) -> None:
+    raise MalformedError("it does not end")
+
+
+def _read_up_to_end(how: str) -> bytes:
+    data = b""
     while not (how == BLOCK and (data.endswith(b"\n\n") or data == b"\n")):
-        if not select.select([_STDIN], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise MalformedError("it does not end")
         try:
             piece = os.read(_STDIN, 65536)
+        except BlockingIOError:
+            time.sleep(_POLL_S)
+            continue
         except OSError:
             break  # it was closed: nothing is asked
         if not piece:
