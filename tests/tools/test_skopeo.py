@@ -35,14 +35,20 @@ def registry(trace_dir: str, issuer: DemoIssuer) -> Iterator[Registry]:
 class Skopeo:
     """A home with skopeo, whose helper for one registry is brokerctl."""
 
-    def __init__(self, program: Program, registry: Registry) -> None:
+    def __init__(self, program: Program, registry: Registry, *, is_set_up: bool = True) -> None:
         self.program = program
         self.skopeo = require_tool("skopeo")
         program.env.update({"BROKERCTL_KEEPER": "file", "SSL_CERT_FILE": registry.ca_file})
-        self.auth_file = os.path.join(program.home, ".config", "containers", "auth.json")
-        os.makedirs(os.path.dirname(self.auth_file))
-        with open(self.auth_file, "w", encoding="utf-8") as file:
-            json.dump({"credHelpers": {registry.name: "brokerctl"}}, file)
+        self.image = make_image(program.home)
+        if is_set_up:
+            self.set_up(registry.name)
+
+    def set_up(self, *names: str) -> None:
+        """Write its configuration by hand."""
+        path = os.path.join(self.program.home, ".config", "containers", "auth.json")
+        os.makedirs(os.path.dirname(path))
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"credHelpers": dict.fromkeys(names, "brokerctl")}, file)
 
     def __call__(self, *words: str, code: int = 0) -> str:
         """Run skopeo; return what it printed on both streams."""
@@ -66,7 +72,7 @@ def test_push_inspect_and_pull(brokerctl: Program, issuer: DemoIssuer, registry:
     skopeo = Skopeo(brokerctl, registry)
     main_job.service(brokerctl, issuer, hosts=hosts(registry.url), username='"robot"')
     place = f"docker://{registry.name}/team/shop:1"
-    skopeo("copy", make_image(brokerctl.home), place)
+    skopeo("copy", skopeo.image, place)
     assert '"Architecture": "amd64"' in skopeo("inspect", place)
     skopeo("copy", place, "dir:pulled")
     assert os.path.exists(os.path.join(brokerctl.home, "pulled", "manifest.json"))

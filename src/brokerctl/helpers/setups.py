@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 SETUPS = {
+    "docker": "brokerctl.helpers.setup_docker:DockerSetup",
     "git": "brokerctl.helpers.setup_git:GitSetup",
     "pnpm": "brokerctl.helpers.setup_pnpm:PnpmSetup",
+    "podman": "brokerctl.helpers.setup_docker:PodmanSetup",
     "terraform": "brokerctl.helpers.setup_terraform:TerraformSetup",
     "vault": "brokerctl.helpers.setup_vault:VaultSetup",
 }
-ALIASES: dict[str, str] = {}  # a program's own name, where that is another one
+# A program's own name, where that is another one.
+ALIASES: dict[str, str] = {
+    "buildah": "podman",
+    "skopeo": "podman",
+}
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
 
 

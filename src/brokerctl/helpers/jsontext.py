@@ -1,0 +1,184 @@
+"""Members of somebody else's JSON file that are ours: put in, found, taken out. Pure text.
+
+JSON has no comments to mark them with, so that they are known by their value; and how the text
+around them is spaced says what was there before, which a plain parser and renderer would lose:
+
+* an object that we made begins with white space, one that was there and empty does not;
+* a text that was nothing but white space is that behind what we write.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SPACE = " \t\r\n"
+
+
+class Member(NamedTuple):
+    """One member of an object, and where its key begins, its value begins and ends."""
+
+    key: str
+    value: Any
+    start: int
+    value_start: int
+    end: int
+
+
+def put_members(text: str, section: str, names: Iterable[str], value: str) -> str:
+    """Return the text where the section has these names with this value, and no others with it.
+
+    ValueError where that can't be: the text is not JSON, or a name has another value already.
+    """
+    names = sorted(set(names))
+    taken = take_members(text, section, value)
+    if taken is not None and _names(text, section, value) == names:
+        return text
+    bare = text if taken is None else taken
+    entries = [f"{json.dumps(name)}: {json.dumps(value)}" for name in names]
+    if not bare.strip(_SPACE):
+        return _opening(section) + ",\n\t".join(entries) + f"\n}}}}\n{bare}"
+    members, found = _find(bare, section)
+    if found is None:
+        return _put_section(bare, members, section, entries)
+    inner = _read_section(bare, found)
+    for one in inner:
+        if one.key in names:
+            raise ValueError(f"'{section}' has another value for '{one.key}'")
+    if not inner:
+        at = found.value_start + 1
+        return bare[:at] + ", ".join(entries) + bare[at:]
+    gap = _gap(bare, inner, found.value_start)
+    return _insert(bare, inner[-1].end, "".join(f",{gap}{entry}" for entry in entries))
+
+
+def take_members(text: str, section: str, value: str) -> str | None:
+    """Return the text without the section's members of this value, None if there are none.
+
+    A section that holds nothing else goes with them, if we made it. ValueError if it is not JSON.
+    """
+    if json.dumps(value) not in text:
+        return None
+    members, found = _find(text, section)
+    inner = [] if found is None else _read_section(text, found)
+    ours = [one for one in inner if one.value == value]
+    if found is None or not ours:
+        return None
+    if len(ours) < len(inner):
+        return _cut_some(text, inner, value)
+    if text[found.value_start + 1] not in _SPACE:
+        return text[: found.value_start + 1] + text[ours[-1].end :]
+    if text.startswith(_opening(section)) and text[found.end :].startswith("}\n"):
+        return text[found.end + 2 :]
+    return _cut_section(text, members, found)
+
+
+def _names(text: str, section: str, value: str) -> list[str]:
+    _, found = _find(text, section)
+    inner = [] if found is None else _read_section(text, found)
+    return sorted(one.key for one in inner if one.value == value)
+
+
+def _opening(section: str) -> str:
+    return f"{{{json.dumps(section)}: {{\n\t"
+
+
+def _put_section(text: str, members: list[Member], section: str, entries: list[str]) -> str:
+    """Return the text with a new section behind the last member, spaced as that one is."""
+    opened = text.index("{")
+    gap = _gap(text, members, opened) if members else "\n\t"
+    inner = gap + gap.rpartition("\n")[2] if "\n" in gap else " "
+    close = gap if "\n" in gap else " "
+    body = f",{inner}".join(entries)
+    made = f"{gap}{json.dumps(section)}: {{{inner}{body}{close}}}"
+    if members:
+        return _insert(text, members[-1].end, f",{made}")
+    return _insert(text, opened + 1, f"{made}\n")
+
+
+def _cut_section(text: str, members: list[Member], found: Member) -> str:
+    at = members.index(found)
+    if at:
+        return text[: members[at - 1].end] + text[found.end :]
+    if len(members) > 1:
+        return text[: found.start] + text[members[1].start :]
+    return text[: text.index("{") + 1] + text[found.end :].removeprefix("\n")
+
+
+def _cut_some(text: str, inner: list[Member], value: str) -> str:
+    """Return the text without some members: each goes with the comma before it, if there is one."""
+    first = next(at for at, one in enumerate(inner) if one.value != value)
+    for at in range(len(inner) - 1, first, -1):
+        if inner[at].value == value:
+            text = text[: inner[at - 1].end] + text[inner[at].end :]
+    return text[: inner[0].start] + text[inner[first].start :]
+
+
+def _gap(text: str, members: list[Member], opened: int) -> str:
+    """Return what stands between the last member and the comma, or the brace, before it."""
+    before = _skip(text, members[-2].end) if len(members) > 1 else opened
+    return text[before + 1 : members[-1].start]
+
+
+def _insert(text: str, at: int, more: str) -> str:
+    return text[:at] + more + text[at:]
+
+
+def _find(text: str, section: str) -> tuple[list[Member], Member | None]:
+    """Return the text's members and the one of this name, in whichever case, as Go reads it."""
+    start = _skip(text, 0)
+    members, end = _read_object(text, start)
+    if _skip(text, end) != len(text):
+        raise ValueError("it is not JSON: there is more behind its end")
+    found = [one for one in members if one.key.lower() == section.lower()]
+    if len(found) > 1:
+        raise ValueError(f"'{section}' is in it twice")
+    return members, found[0] if found else None
+
+
+def _read_section(text: str, found: Member) -> list[Member]:
+    if not isinstance(found.value, dict):
+        raise ValueError(f"'{found.key}' is not an object")  # noqa: TRY004 - of the text, no type
+    return _read_object(text, found.value_start)[0]
+
+
+def _read_object(text: str, at: int) -> tuple[list[Member], int]:
+    """Return the members of the object that begins here, and where it ends."""
+    if text[at : at + 1] != "{":
+        raise ValueError("it is not JSON: an object is missing")
+    members: list[Member] = []
+    at = _skip(text, at + 1)
+    if text[at : at + 1] == "}":
+        return members, at + 1
+    while True:
+        key, colon = _read_value(text, at)
+        colon = _skip(text, colon)
+        if not isinstance(key, str) or text[colon : colon + 1] != ":":
+            raise ValueError("it is not JSON: a key is missing")
+        value_start = _skip(text, colon + 1)
+        value, end = _read_value(text, value_start)
+        members.append(Member(key, value, at, value_start, end))
+        comma = _skip(text, end)
+        if text[comma : comma + 1] == "}":
+            return members, comma + 1
+        if text[comma : comma + 1] != ",":
+            raise ValueError("it is not JSON: a comma is missing")
+        at = _skip(text, comma + 1)
+
+
+def _read_value(text: str, at: int) -> tuple[Any, int]:
+    try:
+        return json.JSONDecoder().raw_decode(text, at)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: line {error.lineno}") from error
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _SPACE:
+        at += 1
+    return at
