@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from brokerctl.config.bounded import run_bounded
-from brokerctl.config.paths import expand_home
+from brokerctl.config.paths import NO_KEYRING, expand_home
 from brokerctl.errors import UsageError
 from brokerctl.files import chmod_hint, read_all
 from brokerctl.secret import Secret
@@ -124,6 +124,7 @@ def _run(
         for name, value in environ.items()
         if name not in hidden and not name.startswith(_OWN_VARIABLES)
     }
+    kept[NO_KEYRING] = "1"
     program = expand_home(words[0], environ) if "/" in words[0] else words[0]
     try:
         code, output = run_bounded([program, *words[1:]], kept, timeout_s, MAX_SECRET_BYTES)

@@ -21,6 +21,7 @@ HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
     "docker": "brokerctl.helpers.docker:Docker",
     "git": "brokerctl.helpers.git:Git",
+    "keyring": "brokerctl.helpers.keyring:Keyring",
     "pnpm": "brokerctl.helpers.pnpm:Pnpm",
     "terraform": "brokerctl.helpers.terraform:Terraform",
     "vault": "brokerctl.helpers.vault:Vault",

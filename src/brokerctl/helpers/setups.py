@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 SETUPS = {
     "docker": "brokerctl.helpers.setup_docker:DockerSetup",
     "git": "brokerctl.helpers.setup_git:GitSetup",
+    "keyring": "brokerctl.helpers.setup_keyring:KeyringSetup",
+    "pip": "brokerctl.helpers.setup_pip:PipSetup",
     "pnpm": "brokerctl.helpers.setup_pnpm:PnpmSetup",
     "podman": "brokerctl.helpers.setup_docker:PodmanSetup",
     "terraform": "brokerctl.helpers.setup_terraform:TerraformSetup",
+    "uv": "brokerctl.helpers.setup_uv:UvSetup",
     "vault": "brokerctl.helpers.setup_vault:VaultSetup",
 }
 # A program's own name, where that is another one.
 ALIASES: dict[str, str] = {
     "buildah": "podman",
+    "poetry": "keyring",
     "skopeo": "podman",
+    "twine": "keyring",
 }
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
 

@@ -1,0 +1,65 @@
+"""A command named `keyring` for tools that run one: in a folder of its own for each of them.
+
+It is not among our scripts, where it would hide the real one from everybody.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from brokerctl.errors import UsageError
+from brokerctl.helpers.scripts import put_script, take_script
+from brokerctl.helpers.setups import SCRIPT_MODE, Place, own_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Part
+
+
+class KeyringCommandSetup:
+    """A tool with a configuration file, its first place, and our command, its second."""
+
+    name: str
+    script = "brokerctl"
+
+    if TYPE_CHECKING:
+
+        def path(self, environ: Mapping[str, str]) -> str:
+            """Return the tool's configuration file."""
+
+        def put_keys(self, path: str, text: str) -> str:
+            """Return its text with our key."""
+
+        def take_keys(self, text: str) -> str | None:
+            """Return its text without our key; None if there is none."""
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the configuration and the command."""
+        command = own_path(environ, self.name, "keyring")
+        return [Place(self.path(environ)), Place(command, SCRIPT_MODE)]
+
+    def put(self, place: Place, text: str, part: Part) -> str:
+        """Have the tool run a `keyring`, and be that."""
+        if not any(profile.hosts for profile in part.profiles):
+            raise UsageError(f"no profile has hosts, so {self.name} has nothing to ask for")
+        if place.mode == SCRIPT_MODE:
+            return put_script(place.path, text, self.name, [part.script, "helper", "keyring"])
+        return self.put_keys(place.path, text)
+
+    def take(self, place: Place, text: str) -> str | None:
+        """Take the key, or the command, out."""
+        if place.mode == SCRIPT_MODE:
+            return take_script(text, self.name)
+        return self.take_keys(text)
+
+    def advice(self, part: Part) -> str | None:
+        """Say what PATH needs: the tools look for the command there and nowhere else."""
+        folder = os.path.dirname(own_path(part.environ, self.name, "keyring"))
+        found = shutil.which("keyring", path=part.environ.get("PATH", ""))
+        if found is not None and os.path.dirname(found) == folder:
+            return None
+        other = f", before {os.path.dirname(found)}" if found else ""
+        return f"{self.name} looks for a 'keyring' in PATH: put {folder} there{other}"

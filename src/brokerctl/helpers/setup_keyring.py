@@ -1,0 +1,74 @@
+"""Python's `keyring` library, for twine, poetry and whatever else imports it.
+
+Its own configuration can name a folder to import from, so that our back end is found in every
+environment without being installed there. The library's chain asks it beside the others.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import brokerctl
+from brokerctl.errors import UsageError
+from brokerctl.helpers.blocks import take_block
+from brokerctl.helpers.ini import put_keys
+from brokerctl.helpers.setups import Place, home_path, own_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Part
+
+_MODULE = "brokerctl_keyring"
+_MARK = "# brokerctl helper install keyring: this file\n"
+_TEXT = """{mark}from importlib.util import module_from_spec, spec_from_file_location
+
+from keyring.backends.chainer import ChainerBackend  # named in keyringrc.cfg
+
+__all__ = ["ChainerBackend"]
+try:
+    spec = spec_from_file_location("brokerctl_keyring_backend", {backend!r})
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.Backend.brokerctl = {program!r}
+except (ImportError, OSError):
+    pass  # brokerctl is gone: the other back ends are asked all the same
+"""
+
+
+class KeyringSetup:
+    """`~/.config/python_keyring/keyringrc.cfg`, and a module beside our other files."""
+
+    script = "brokerctl"
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the library's configuration and the module that it names."""
+        base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
+        module = own_path(environ, "keyring", f"{_MODULE}.py")
+        return [Place(os.path.join(base, "python_keyring", "keyringrc.cfg")), Place(module)]
+
+    def put(self, place: Place, text: str, part: Part) -> str:
+        """Have the library import the module, and write that."""
+        if not any(profile.hosts for profile in part.profiles):
+            raise UsageError("no profile has hosts, so there is nothing to ask for")
+        if place.path.endswith(".py"):
+            if text and self.take(place, text) is None:
+                raise UsageError(f"{place.path} is there already", hint="move it away")
+            backend = os.path.join(os.path.dirname(brokerctl.__file__), "keyring_backend.py")
+            return _TEXT.format(mark=_MARK, backend=backend, program=part.script)
+        folder = os.path.dirname(own_path(part.environ, "keyring", f"{_MODULE}.py"))
+        keys = {"default-keyring": f"{_MODULE}.ChainerBackend", "keyring-path": folder}
+        return put_keys(place.path, text, "keyring", "backend", keys)
+
+    def take(self, place: Place, text: str) -> str | None:
+        """Take our keys, or the module, out."""
+        if place.path.endswith(".py"):
+            return "" if text.startswith(_MARK) else None
+        return take_block(text, "keyring")
+
+    def advice(self, part: Part) -> str | None:
+        """Say what else decides."""
+        if part.environ.get("PYTHON_KEYRING_BACKEND"):
+            return "PYTHON_KEYRING_BACKEND is set, and the library asks that back end alone"
+        return None

@@ -1,0 +1,58 @@
+"""uv's own configuration: the provider `subprocess`, and the command that it runs."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.errors import UsageError
+from brokerctl.helpers.blocks import has_block, put_block, take_block
+from brokerctl.helpers.keyring_command import KeyringCommandSetup
+from brokerctl.helpers.setups import home_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEY, _VALUE = "keyring-provider", "subprocess"
+
+
+class UvSetup(KeyringCommandSetup):
+    """`~/.config/uv/uv.toml`, the user's file."""
+
+    name = "uv"
+
+    def path(self, environ: Mapping[str, str]) -> str:
+        """Return the user's file; UV_CONFIG_FILE is read instead of it."""
+        given = environ.get("UV_CONFIG_FILE")
+        if given:
+            return os.path.abspath(given)
+        base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
+        return os.path.join(base, "uv", "uv.toml")
+
+    def put_keys(self, path: str, text: str) -> str:
+        """Name the provider in the first line: what stands behind a table belongs to that."""
+        base = self.take_keys(text)
+        base = text if base is None else base
+        found = _parse(path, base)
+        given = found.get(_KEY)
+        if given not in {None, _VALUE}:
+            raise UsageError(f"{path} has another '{_KEY}'", hint=f"take that '{_KEY}' out first")
+        lines = [] if given else [f'{_KEY} = "{_VALUE}"']
+        after = put_block("", self.name, lines) + base
+        wanted = {**found, _KEY: _VALUE}
+        if _parse(path, after) != wanted:
+            raise UsageError(f"can't change {path}", hint=f"write '{_KEY} = \"{_VALUE}\"' into it")
+        is_same = has_block(text, self.name) and _parse(path, text) == wanted
+        return text if is_same else after
+
+    def take_keys(self, text: str) -> str | None:
+        """Take it out."""
+        return take_block(text, self.name)
+
+
+def _parse(path: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}", hint="mend it first") from None

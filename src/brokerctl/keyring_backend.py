@@ -1,0 +1,94 @@
+"""The back end for Python's `keyring` library: pip, twine and poetry ask it in their own process.
+
+It runs in environments that are not ours, so it imports nothing of ours: it runs the installed
+`brokerctl helper keyring`, which decides. What brokerctl has no answer for is None, without an
+exception, and the library asks its next back end.
+
+Security: brokerctl's own keys and `{ keyring = … }` references never come here, since they name
+the back ends that they use (keys/keyring_child.py); what else brokerctl runs to get a secret is
+given BROKERCTL_NO_KEYRING, and gets no answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from keyring.backend import KeyringBackend
+from keyring.credentials import SimpleCredential
+from keyring.errors import PasswordDeleteError, PasswordSetError
+
+SILENCE = "BROKERCTL_NO_KEYRING"
+WAIT_S = 60.0  # brokerctl's own limits, for an issuer and for a lock, are shorter
+
+
+class NotSetError(PasswordSetError, NotImplementedError):
+    """Nothing is kept here; as a NotImplementedError, it lets the library ask the next one."""
+
+
+class NotDeletedError(PasswordDeleteError, NotImplementedError):
+    """As NotSetError."""
+
+
+class Backend(KeyringBackend):
+    """Answers for the hosts of brokerctl's profiles with a short-lived token."""
+
+    # An absolute path, of which KEYRING_PROPERTY_BROKERCTL is the library's own way to give it;
+    # None: the one beside this interpreter.
+    brokerctl: str | None = None
+
+    # Above every keyring that stores: those are asked for what is not ours.
+    priority = 9
+
+    def get_password(self, service: str, username: str) -> str | None:
+        """Return a token for this user of a URL or host, or None."""
+        found = self.get_credential(service, username)
+        return None if found is None else found.password
+
+    def get_credential(self, service: str, username: str | None) -> SimpleCredential | None:
+        """Return a user and a token for a URL or host, or None."""
+        if os.environ.get(SILENCE) or not is_place(service):
+            return None
+        program = find_program(self.brokerctl)
+        return None if program is None else _ask(program, service, username)
+
+    def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 - the interface
+        """Keep nothing."""
+        raise NotSetError("brokerctl keeps no passwords of others")
+
+    def delete_password(self, service: str, username: str) -> None:  # noqa: ARG002 - the interface
+        """Have nothing to delete."""
+        raise NotDeletedError("brokerctl keeps no passwords of others")
+
+
+def is_place(service: str) -> bool:
+    """Say whether a service may be a URL or a host: else brokerctl is not even asked."""
+    if service.startswith(("https://", "http://")):
+        return True
+    return service[:1] != "-" and service.isascii() and bool({".", ":"}.intersection(service))
+
+
+def find_program(given: str | None) -> str | None:
+    """Return the path of brokerctl; never one that depends on the working folder."""
+    path = given or os.path.join(os.path.dirname(sys.executable or ""), "brokerctl")
+    return path if os.path.isabs(path) and os.access(path, os.X_OK) else None
+
+
+def _ask(program: str, service: str, username: str | None) -> SimpleCredential | None:
+    words = [program, "helper", "keyring", "--mode=creds", "--output=json", "get", "--", service]
+    try:
+        done = subprocess.run(
+            words if username is None else [*words, username],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=WAIT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            return None
+        fields = json.loads(done.stdout)
+        return SimpleCredential(fields["username"], fields["password"])
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
+        return None  # pip would use no back end at all after an exception
