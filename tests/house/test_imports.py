@@ -32,7 +32,11 @@ LIGHT = {
     "src/brokerctl/wire.py",
     "src/brokerctl/hot.py",
     "src/brokerctl/helpers/door.py",
+    "src/brokerctl/helpers/askpass.py",
     "src/brokerctl/helpers/git.py",
+    "src/brokerctl/helpers/pnpm.py",
+    "src/brokerctl/helpers/terraform.py",
+    "src/brokerctl/helpers/vault.py",
     "src/brokerctl/broker.py",
     "src/brokerctl/store/file.py",
 }

@@ -50,7 +50,7 @@ def wanted(prompt: str) -> Wanted:
 @pytest.mark.parametrize("name", STRANGERS)
 def test_another_prompt_is_no_request(name: str) -> None:
     """Or no URL that anybody's host is; never answered."""
-    said = Askpass().malformed()
+    said: Wanted | Answer = Askpass().malformed()
     with contextlib.suppress(MalformedError):
         said = Askpass().read([STRANGERS[name]], b"", {})
     assert said == Answer(exit_code=1)
