@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 
-from brokerctl.errors import IssuerError, UsageError
+from brokerctl.errors import IssuerError, OAuthError, StoreError, UsageError
 from brokerctl.model import Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.steps import Send
+from brokerctl.oauth.tokens import safe_code
 from brokerctl.store.envelope import METADATA, SECRET
-from brokerctl.store.names import plain_name
+from brokerctl.store.names import grant_name, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import Profile
+    from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.secret import Secret
@@ -61,6 +62,7 @@ class IssuerLink:
         self._hidden = hidden
         self._senders: dict[str, Sender] = {}
         self._learned: dict[str, bytes] = {}  # metadata of a login that has not succeeded yet
+        self._logging_in: set[str] = set()  # profiles whose endpoints a person has just asked for
 
     def sender(self, profile: Profile) -> Sender:
         """Return the sender that trusts what the profile trusts."""
@@ -95,11 +97,18 @@ class IssuerLink:
         resource: tuple[str, ...] = (),
         *,
         is_refresh: bool = False,
+        key: GrantKey | None = None,
     ) -> FlowContext:
-        """Return what a flow needs to know, fetching metadata where there is none yet."""
+        """Return what a flow needs to know, fetching metadata where there is none yet.
+
+        `key`: of the grant that is to be redeemed, or of the client's own tokens.
+        """
+        metadata = self.metadata(profile, deadline, is_refresh=is_refresh)
+        if key is not None:
+            self._refuse_moved(profile, key, metadata, "token_endpoint")
         return FlowContext(
             profile=profile,
-            metadata=self.metadata(profile, deadline, is_refresh=is_refresh),
+            metadata=metadata,
             credentials=self.credentials(profile),
             scopes=scopes,
             resource=resource,
@@ -138,12 +147,13 @@ class IssuerLink:
         Security: an endpoint that moved to another origin is refused until a login succeeds there,
         for which `keep_metadata` is called: one that was given up must not lead a grant astray.
         """
+        if is_login:
+            self._logging_in.add(profile.name)
         if about.is_configured(profile):
             return about.configured(profile, time.time())  # nothing is discovered
         # One pin an issuer, whatever flow or profile asked: a login by device pins for all.
         name = plain_name(self.ring.name_key, "metadata", profile.issuer)
-        sealed = self._learned.get(name) or self.store.find_sealed(METADATA, name)
-        kept = about.parse(sealed) if sealed is not None else None
+        kept = self._find_kept(name)
         if kept is not None and not is_login:
             # What lacks an endpoint that is needed is asked for again: it may have been a slip.
             is_good = kept.is_current(time.time()) and about.is_enough(kept, profile)
@@ -157,35 +167,86 @@ class IssuerLink:
                 raise
             # Only its freshness is gone: no reason to hand out nothing.
             return about.with_configured(kept, profile)
-        usable = about.with_configured(found, profile)
-        if kept is not None and not is_login:
-            about.refuse_moved(about.with_configured(kept, profile), usable, profile.name)
         if is_login:
             self._learned[name] = about.render(found)
         else:
-            self._keep(name, kept, found)
-        return usable
+            self._keep(profile, name, kept, found)
+        return about.with_configured(found, profile)
 
-    def _keep(self, name: str, before: Metadata | None, found: Metadata) -> None:
+    def _keep(self, profile: Profile, name: str, before: Metadata | None, found: Metadata) -> None:
+        if before is not None:
+            usable = about.with_configured(found, profile)
+            about.refuse_moved(about.with_configured(before, profile), usable, profile.name)
         # Security: a profile's own endpoint may hide a move, which other profiles did not accept.
         if before is None or about.endpoints_moved(before, found) is None:
             self.store.put_sealed(METADATA, name, about.render(found))
 
-    def keep_metadata(self, profile: Profile) -> None:
+    def keep_metadata(self, profile: Profile, key: GrantKey) -> None:
         """Pin what a login learned, now that it has brought a grant or a token."""
         name = plain_name(self.ring.name_key, "metadata", profile.issuer)
         learned = self._learned.get(name)
         if learned is not None:
             self.store.put_sealed(METADATA, name, learned)
             del self._learned[name]
+        self._note(profile, key)
 
-    def revoke(self, profile: Profile, value: Secret, hint: str, deadline: float) -> Said:
+    def bind(self, profile: Profile, key: GrantKey) -> None:
+        """Note the profile's own endpoints with the grant that they served, the first time.
+
+        A full disk costs the note, which the next refresh makes, and no token.
+        """
+        try:
+            if self._find_noted(key) is None:
+                self._note(profile, key)
+        except StoreError:
+            return
+
+    def _note(self, profile: Profile, key: GrantKey) -> None:
+        data = about.render(about.configured(profile, time.time()))
+        self.store.put_sealed(METADATA, self._note_name(key), data)
+
+    def _note_name(self, key: GrantKey) -> str:
+        name_key = self.ring.name_key
+        return plain_name(name_key, "endpoints", grant_name(name_key, key))
+
+    def _find_noted(self, key: GrantKey) -> Metadata | None:
+        return self._find_kept(self._note_name(key))
+
+    def _find_kept(self, name: str) -> Metadata | None:
+        sealed = self._learned.get(name) or self.store.find_sealed(METADATA, name)
+        return about.parse(sealed) if sealed is not None else None
+
+    def _refuse_moved(
+        self, profile: Profile, key: GrantKey, usable: Metadata, endpoint: str
+    ) -> None:
+        """Raise IssuerError where this endpoint left its origin since the grant was obtained.
+
+        Security: what the issuer says of itself is pinned for all its grants; what a profile says
+        is held against what it said when a login, or a first request, brought this one.
+        """
+        noted = self._find_noted(key)
+        if noted is None or profile.name in self._logging_in:
+            return
+        said = self._find_kept(plain_name(self.ring.name_key, "metadata", profile.issuer))
+        before = about.with_endpoints(said or about.Metadata(issuer=profile.issuer), noted)
+        about.refuse_moved(before, usable, profile.name, (endpoint,))
+
+    def _as_noted(self, profile: Profile, key: GrantKey) -> Profile:
+        """Return a profile that was made of a grant's key with the endpoints noted for it."""
+        noted = None if profile.flow else self._find_noted(key)
+        return profile if noted is None else profile.replace(endpoints=about.endpoints_of(noted))
+
+    def revoke(
+        self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey
+    ) -> Said:
         """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""
         from brokerctl.oauth.revoke import revoke  # noqa: PLC0415 - only a revoke needs it
 
+        profile = self._as_noted(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
         if ctx.metadata.revocation_endpoint is None:
             return Said(outcome="local_only", reason="the issuer has no revocation endpoint")
+        self._refuse_moved(profile, key, ctx.metadata, "revocation_endpoint")
         answer = self.run(profile, revoke(ctx, value, hint), deadline)
         if answer.outcome == "local_only" and not profile.flow:
             # It was asked without the client's secret, which only a profile can name.
@@ -193,13 +254,31 @@ class IssuerLink:
         return Said(outcome=answer.outcome, reason=answer.reason)
 
     def introspect(
-        self, profile: Profile, value: Secret, hint: str, deadline: float
+        self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey
     ) -> bool | None:
         """Ask whether a token is active (RFC 7662); None where that can't be known."""
         from brokerctl.oauth.introspect import introspect  # noqa: PLC0415 - only --verify needs it
 
+        profile = self._as_noted(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
         if ctx.metadata.introspection_endpoint is None:
             return None
+        self._refuse_moved(profile, key, ctx.metadata, "introspection_endpoint")
         answer: bool | None = self.run(profile, introspect(ctx, value, hint), deadline)
         return answer
+
+
+def shown(name: str, error: OAuthError) -> IssuerError:
+    """Return an issuer's refusal as whoever asked for a profile's token sees it."""
+    text = f"the issuer of '{name}' answered {safe_code(error.error)}"
+    if error.description:
+        text += f": {safe_code(error.description)}"
+    return IssuerError(text, hint=_hint(error, name))
+
+
+def _hint(error: OAuthError, name: str) -> str | None:
+    if error.error in {"invalid_client", "unauthorized_client"}:
+        return f"check client_id, client_auth and the secret: run 'brokerctl profile show {name}'"
+    if error.error in {"invalid_scope", "invalid_target"}:
+        return f"check scopes and resource: run 'brokerctl profile show {name}'"
+    return None

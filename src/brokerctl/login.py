@@ -97,7 +97,7 @@ class Login:
         self.link.metadata(order.profile, deadline, is_login=True)
         with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
             token = Redeemer(self.link, self.log, self.ring)(order, locked)
-        self.link.keep_metadata(order.profile)
+        self.link.keep_metadata(order.profile, order.grant_key)
         return _logged_in(order, token, sub=None, can_refresh=True)
 
     def _with_person(
@@ -153,7 +153,7 @@ class Login:
         """Store the answer; where that fails half-way, leave no authority that nobody holds."""
         old = locked.state.grant
         try:
-            self.link.keep_metadata(order.profile)
+            self.link.keep_metadata(order.profile, order.grant_key)
             return self._store(order, locked, answer, owner)
         except BrokerError:
             self._give_back(order, old, answer)
@@ -171,7 +171,7 @@ class Login:
             live = held.refresh_token if held is not None else None
             lost = answer.refresh_token if live is None else old and old.refresh_token
             if lost and lost != live:
-                self.link.revoke(order.profile, lost, "refresh_token", deadline)
+                self.link.revoke(order.profile, lost, "refresh_token", deadline, order.grant_key)
         except BrokerError:
             return
 
@@ -238,7 +238,8 @@ class Login:
         profile, name = order.profile, order.profile.name
         deadline = time.monotonic() + profile.timeout_s
         try:
-            is_active = self.link.introspect(profile, token.value, "access_token", deadline)
+            key = order.grant_key
+            is_active = self.link.introspect(profile, token.value, "access_token", deadline, key)
         except BrokerError:
             return  # not known, as where there is no introspection
         if is_active is not False:

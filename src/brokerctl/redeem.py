@@ -22,6 +22,7 @@ from brokerctl.errors import (
     UnsentError,
     UsageError,
 )
+from brokerctl.issuing import shown
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.grants import find_flow
@@ -95,6 +96,7 @@ class Redeemer:
             decision.scopes,
             decision.resource,
             is_refresh=refresh_token is not None,
+            key=order.grant_key,
         )
         locked.intend(self._intent(grant, refresh_token))
         steps = (
@@ -108,10 +110,12 @@ class Redeemer:
             self._keep_rotated(order, locked, error.refresh_token)
             raise
         try:
-            return self._store(order, locked, answer)
+            token = self._store(order, locked, answer)
         except StoreError:
             self._give_back(order, locked, answer, deadline)
             raise
+        self.link.bind(profile, order.grant_key)
+        return token
 
     def _watched(self, steps: Steps) -> Steps:
         """Take the steps and note where one is sent again: its first answer may have rotated."""
@@ -195,7 +199,8 @@ class Redeemer:
             if token.fingerprint in known or profile.revoke_at_exit != "access":
                 return
             try:
-                said = self.link.revoke(profile, token.value, "access_token", deadline)
+                key = order.grant_key
+                said = self.link.revoke(profile, token.value, "access_token", deadline, key)
             except BrokerError:
                 locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
                 raise
@@ -210,9 +215,9 @@ class Redeemer:
         if error.error != "invalid_grant" or grant is None or grant.refresh_token is None:
             if not self._was_cut or grant is None:
                 locked.withdraw()  # an answer: nothing was redeemed by us
-            shown = IssuerError(_told(name, error), hint=_hint(error, name))
-            self._remember(order, locked, shown)
-            return shown
+            refusal = shown(name, error)
+            self._remember(order, locked, refusal)
+            return refusal
         why = "the issuer no longer honours it (invalid_grant)"
         intent = locked.state.intent if self._was_cut else locked.state.earlier_intent
         is_refresh = intent is not None and intent.kind == "refresh"
@@ -273,21 +278,6 @@ def _lost(locked: LockedGrant) -> dict[str, str]:
         return {}
     when = f"an earlier request was cut off at {_at(intent)}"
     return {"reason": f"{when}: a token of it may be alive until it expires"}
-
-
-def _told(name: str, error: OAuthError) -> str:
-    text = f"the issuer of '{name}' answered {tokens.safe_code(error.error)}"
-    if error.description:
-        text += f": {tokens.safe_code(error.description)}"
-    return text
-
-
-def _hint(error: OAuthError, name: str) -> str | None:
-    if error.error in {"invalid_client", "unauthorized_client"}:
-        return f"check client_id, client_auth and the secret: run 'brokerctl profile show {name}'"
-    if error.error in {"invalid_scope", "invalid_target"}:
-        return f"check scopes and resource: run 'brokerctl profile show {name}'"
-    return None
 
 
 @contextmanager

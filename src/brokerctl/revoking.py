@@ -167,7 +167,7 @@ class Revoker:
                 ended.append((item, self._end_one(profile, key, item, deadline), verify))
         # All are revoked before any is proven: a silent introspection must not cost a revocation.
         for item, said, may_prove in ended:
-            ending = self._proven(profile, item, said, deadline) if may_prove else said
+            ending = self._proven(profile, key, item, said, deadline) if may_prove else said
             if ending.outcome == "unknown":
                 locked.enqueue(item.replace(attempts=item.attempts + 1, reason=ending.reason))
             else:
@@ -190,25 +190,26 @@ class Revoker:
         if item.expires_at is not None and item.expires_at <= time.time():
             return ending.replace(outcome="expired")
         try:
-            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline)
+            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:
             return ending.replace(reason=error.message)
         return ending.replace(outcome=said.outcome, reason=said.reason)
 
-    def _proven(self, profile: Profile, item: Queued, ending: Ending, deadline: float) -> Ending:
+    def _proven(
+        self, profile: Profile, key: GrantKey, item: Queued, ending: Ending, deadline: float
+    ) -> Ending:
         """Ask introspection (RFC 7662): a 200 from revocation is the issuer's word and no proof."""
         if ending.outcome == "expired":
             return ending
         try:
-            is_active = self.link.introspect(profile, item.value, item.token_type_hint, deadline)
+            hint = item.token_type_hint
+            is_active = self.link.introspect(profile, item.value, hint, deadline, key)
         except BrokerError:
-            return ending
-        if is_active is None:
             return ending
         if is_active and ending.outcome == "revoked":
             reason = "introspection still calls it active"
             return ending.replace(outcome="local_only", reason=reason, is_proven=False)
-        return ending.replace(is_proven=not is_active)
+        return ending if is_active is None else ending.replace(is_proven=not is_active)
 
     def _record(self, ending: Ending, profile: Profile) -> None:
         self.log.append(

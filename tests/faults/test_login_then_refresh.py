@@ -48,6 +48,9 @@ class Link:
             sent_at=NOW,
         )
 
+    def bind(self, *_: object) -> None:
+        """Note nothing."""
+
     def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
         """End the token and its heir."""
         self.world.alive -= {value.reveal(), f"heir of {value.reveal()}"}

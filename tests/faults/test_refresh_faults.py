@@ -66,6 +66,9 @@ class World:
             sent_at=time.time(),
         )
 
+    def bind(self, *_: object) -> None:
+        """Note nothing."""
+
     def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
         """Revoke a token, unless down."""
         if self.is_down:

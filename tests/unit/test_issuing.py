@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite
+from brokerctl.broker import grant_key
 from brokerctl.errors import IssuerError
 from brokerctl.issuing import IssuerLink
 from brokerctl.login import Login
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MOVED = "https://elsewhere.example/token"
 OWN = "https://own.example/token"
+KEY = grant_key(profile())
 
 
 class Issuer:
@@ -103,7 +105,7 @@ def test_a_moved_endpoint_is_refused_until_a_login(
 ) -> None:
     """What is too old is asked for again, and held against what was known."""
     link.metadata(profile(flow="device"), soon(), is_login=True)
-    link.keep_metadata(profile(flow="device"))
+    link.keep_metadata(profile(flow="device"), KEY)
     issuer.changes = {"token_endpoint": MOVED}
     assert link.metadata(profile(), soon()).token_endpoint == f"{ISSUER}/token"
     later = time.time() + 2 * 86400
@@ -115,7 +117,10 @@ def test_a_moved_endpoint_is_refused_until_a_login(
 
 
 def test_a_profiles_own_endpoint_is_its_own(link: IssuerLink, issuer: Issuer) -> None:
-    """It counts at once, for that profile alone, and needs no question where it is enough."""
+    """For that profile alone, and without a question where it is enough.
+
+    Whether a grant that is there may go to it is another matter: test_endpoint_binding.
+    """
     own = profile(flow="client_credentials", endpoints=(("token_endpoint", OWN),))
     assert link.metadata(own, soon()).token_endpoint == OWN
     assert issuer.asked == 0
@@ -134,13 +139,13 @@ def test_a_login_that_failed_moves_no_pin(tmp_path: Path, issuer: Issuer) -> Non
 
     first = link()
     first.metadata(profile(), soon(), is_login=True)
-    first.keep_metadata(profile())
+    first.keep_metadata(profile(), KEY)
     issuer.changes = {"token_endpoint": MOVED}
     given_up = link()
     given_up.metadata(profile(), soon(), is_login=True)
     assert given_up.metadata(profile(), soon()).token_endpoint == MOVED
     assert link().metadata(profile(), soon(), is_refresh=True).token_endpoint == f"{ISSUER}/token"
-    given_up.keep_metadata(profile())
+    given_up.keep_metadata(profile(), KEY)
     assert link().metadata(profile(), soon(), is_refresh=True).token_endpoint == MOVED
 
 

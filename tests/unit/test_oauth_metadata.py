@@ -164,7 +164,7 @@ def test_an_endpoint_on_another_origin_stops_everything() -> None:
     assert md.endpoints_moved(old, metadata(token_endpoint=f"{ISSUER}/v2/token")) is None
     moved = metadata(revocation_endpoint="https://evil.example.com/revoke")
     assert md.endpoints_moved(old, moved) == "revocation_endpoint"
-    with pytest.raises(IssuerError, match=r"moved to evil\.example\.com") as caught:
+    with pytest.raises(IssuerError, match=r"moved to https://evil\.example\.com") as caught:
         md.refuse_moved(old, moved, "p")
     assert caught.value.hint == "if that is right, run 'brokerctl login p'"
 

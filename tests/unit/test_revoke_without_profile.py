@@ -70,6 +70,6 @@ def test_the_client_is_looked_for(tmp_path: Path, profiles: list[Profile], outco
     )
     profile = profile_for({one.name: one for one in profiles}, "old", KEY)
     assert (profile.name, profile.client_id) == ("old", "app")
-    said = link.revoke(profile, Secret("rt"), "refresh_token", time.monotonic() + 10)
+    said = link.revoke(profile, Secret("rt"), "refresh_token", time.monotonic() + 10, KEY)
     assert said.outcome == outcome
     assert ("profile is gone" in said.reason) == (outcome == "unknown")

@@ -10,7 +10,7 @@ import pytest
 from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys.making import new_keys, new_ring, without
-from brokerctl.model import GrantKey
+from brokerctl.model import GrantKey, TokenKey
 from brokerctl.store import archive
 from brokerctl.store.archive import backup, restore
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, QUEUE, SECRET, TOKEN
@@ -131,6 +131,17 @@ def test_gc_keeps_the_metadata_of_an_issuer_with_a_grant(store: FileStore) -> No
     store.put_sealed(METADATA, "b" * 64, data)
     assert gc(store, max(time.time(), NOW) + 100 * 86400).metadata == 0
     assert store.find_sealed(METADATA, "b" * 64) == data
+
+
+def test_gc_keeps_the_metadata_of_a_client_with_a_token(store: FileStore) -> None:
+    """A client has no grant; what its secret is bound to stays while it is at work."""
+    key = GrantKey(issuer="https://i.example", client_id="c", actor="client")
+    token = make_token("t9", issued_at=max(time.time(), NOW) + 100 * 86400)
+    with store.lock_grant(key, soon()) as locked:
+        locked.commit(Change(token_key=TokenKey(grant=key), token=token, profile="p"))
+    store.put_sealed(METADATA, "b" * 64, jsonlite.dumps({"issuer": key.issuer}).encode())
+    assert gc(store, token.issued_at).metadata == 0
+    assert store.find_sealed(METADATA, "b" * 64) is not None
 
 
 def test_gc_removes_the_locks_of_what_is_gone(store: FileStore) -> None:

@@ -60,6 +60,9 @@ class World:
     def keep_metadata(self, *_: object) -> None:
         """Pin nothing."""
 
+    def bind(self, *_: object) -> None:
+        """Note nothing."""
+
     def introspect(self, *_: object) -> None:
         """Say nothing."""
 

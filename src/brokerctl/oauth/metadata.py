@@ -215,16 +215,25 @@ def with_configured(metadata: Metadata, profile: Profile) -> Metadata:
     return metadata.replace(**chosen)
 
 
-def endpoints_moved(old: Metadata, new: Metadata) -> str | None:
-    """Return the name of the first endpoint whose origin changed, or None.
+def endpoints_of(metadata: Metadata) -> tuple[tuple[str, str], ...]:
+    """Return the endpoints that are there, by name, as a profile has its own."""
+    found = ((name, getattr(metadata, name)) for name in ENDPOINTS)
+    return tuple((name, url) for name, url in found if url)
+
+
+def with_endpoints(metadata: Metadata, own: Metadata) -> Metadata:
+    """Return the metadata with these endpoints, where there are any, in place of the issuer's."""
+    return metadata.replace(**dict(endpoints_of(own)))
+
+
+def endpoints_moved(old: Metadata, new: Metadata, names: tuple[str, ...] = ENDPOINTS) -> str | None:
+    """Return the name of the first of these endpoints whose origin changed, or None.
 
     Security: until a person logs in again, a moved endpoint is not sent a grant; nor is one that
     was not there before, unless it is where the issuer or another known endpoint is.
     """
-    known = {_origin(old.issuer)} | {
-        _origin(url) for name in ENDPOINTS if (url := getattr(old, name))
-    }
-    for name in ENDPOINTS:
+    known = {_origin(old.issuer)} | {_origin(url) for _, url in endpoints_of(old)}
+    for name in names:
         before, after = getattr(old, name), getattr(new, name)
         if after and _origin(after) not in ({_origin(before)} if before else known):
             return name
@@ -235,12 +244,14 @@ def _origin(url: str) -> str:
     return parse_url(url).origin
 
 
-def refuse_moved(old: Metadata, new: Metadata, profile: str) -> None:
-    """Raise IssuerError where an endpoint went to another origin since the last login."""
-    name = endpoints_moved(old, new)
+def refuse_moved(
+    old: Metadata, new: Metadata, profile: str, names: tuple[str, ...] = ENDPOINTS
+) -> None:
+    """Raise IssuerError where one of these went to another origin since the last login."""
+    name = endpoints_moved(old, new, names)
     if name is not None:
         raise IssuerError(
-            f"the {name} of {host_of(new.issuer)} moved to {host_of(getattr(new, name))}",
+            f"the {name} of {host_of(new.issuer)} moved to {_origin(getattr(new, name))}",
             hint=f"if that is right, run 'brokerctl login {profile}'",
         )
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, LockTimeoutError, StoreError
 from brokerctl.files import TEMPORARY
-from brokerctl.model import Value
+from brokerctl.model import Slot, Value
 from brokerctl.store import codec
 from brokerctl.store.disk import ASIDE
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, TOKEN, entry_key_id
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from brokerctl.files import Folder
-    from brokerctl.model import Slot
     from brokerctl.store.file import FileStore
 
 _LOCK_S = 22.0
@@ -200,8 +199,10 @@ def _remove_kind(store: FileStore, kind: int, before: float) -> int:
 
 
 def _remove_metadata(store: FileStore, before: float) -> int:
-    """Security: metadata pins where a refresh token may go, so it stays while a grant is there."""
-    issuers = {entry.value.key.issuer for entry in store.entries(GRANT) if entry.value is not None}
+    """Security: metadata pins where secrets may go, and stays while a grant or slot is there."""
+    held = [entry.value for kind in (GRANT, TOKEN) for entry in store.entries(kind)]
+    keys = [one.key.grant if isinstance(one, Slot) else one.key for one in held if one is not None]
+    issuers = {key.issuer for key in keys}
     kept = {entry.name for entry in store.entries(METADATA) if _issuer(entry.value) in issuers}
     folder = store.disk.child(PLACES[METADATA][0])
     return _remove_older(folder, [name for name in folder.names() if name not in kept], before)

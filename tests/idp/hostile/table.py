@@ -160,8 +160,8 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
                                           ={}),), 0, ""),
     ),
     PINNED: (
-        ("moved elsewhere", (metadata(token_endpoint="{trap}/token"),), 5, "moved to 127.0.0.1"),
-        ("moved inside", (metadata(token_endpoint="https://10.0.0.1/"),), 5, "moved to 10.0.0.1"),
+        ("moved elsewhere", (metadata(token_endpoint="{trap}/token"),), 5, "moved to http://127.0.0.1:"),
+        ("moved inside", (metadata(token_endpoint="https://10.0.0.1/"),), 5, "moved to https://10.0.0.1"),
         ("moved to the metadata service", (metadata(token_endpoint="https://169.254.169.254/"),),
          0, "", 2),
         ("revocation moved", (metadata(revocation_endpoint="{trap}/"),), 5,
