@@ -16,7 +16,8 @@ import os
 import subprocess
 import sys
 
-from keyring.backend import KeyringBackend
+from keyring.backend import KeyringBackend, get_all_keyring
+from keyring.backends.chainer import ChainerBackend
 from keyring.credentials import SimpleCredential
 from keyring.errors import PasswordDeleteError, PasswordSetError
 
@@ -25,7 +26,7 @@ WAIT_S = 60.0  # brokerctl's own limits, for an issuer and for a lock, are short
 
 
 class NotSetError(PasswordSetError, NotImplementedError):
-    """Nothing is kept here; as a NotImplementedError, it lets the library ask the next one."""
+    """Another back end may keep it: for a NotImplementedError the library asks the next one."""
 
 
 class NotDeletedError(PasswordDeleteError, NotImplementedError):
@@ -55,12 +56,14 @@ class Backend(KeyringBackend):
         return None if program is None else _ask(program, service, username)
 
     def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 - the interface
-        """Keep nothing."""
-        raise NotSetError("brokerctl keeps no passwords of others")
+        """Keep nothing, and say so if nobody else would: the library's chain ends in silence."""
+        kind = NotSetError if _has_other() else PasswordSetError
+        raise kind("brokerctl keeps no passwords of others")
 
     def delete_password(self, service: str, username: str) -> None:  # noqa: ARG002 - the interface
         """Have nothing to delete."""
-        raise NotDeletedError("brokerctl keeps no passwords of others")
+        kind = NotDeletedError if _has_other() else PasswordDeleteError
+        raise kind("brokerctl keeps no passwords of others")
 
 
 def is_place(service: str) -> bool:
@@ -76,6 +79,15 @@ def find_program(given: str | None) -> str | None:
     return path if os.path.isabs(path) and os.access(path, os.X_OK) else None
 
 
+def _has_other() -> bool:
+    """Say whether a back end that keeps passwords comes after this one."""
+    return any(
+        ring.priority > 0
+        for ring in get_all_keyring()
+        if not isinstance(ring, ChainerBackend) and not hasattr(type(ring), "brokerctl")
+    )
+
+
 def _ask(program: str, service: str, username: str | None) -> SimpleCredential | None:
     words = [program, "helper", "keyring", "--mode=creds", "--output=json", "get", "--", service]
     try:
@@ -89,6 +101,8 @@ def _ask(program: str, service: str, username: str | None) -> SimpleCredential |
         if done.returncode != 0:
             return None
         fields = json.loads(done.stdout)
-        return SimpleCredential(fields["username"], fields["password"])
+        user, password = fields["username"], fields["password"]
     except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
         return None  # pip would use no back end at all after an exception
+    is_text = isinstance(user, str) and isinstance(password, str)
+    return SimpleCredential(user, password) if is_text else None
