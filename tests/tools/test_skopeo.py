@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +15,16 @@ import pytest
 from tests.idp import main_job
 from tests.program import require_tool
 from tests.tools.registry import Registry, make_image
-from tests.tools.test_git import hosts, issuer
+from tests.tools.test_git import Desk, hosts, issuer, log_in, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
+    from tests.tools.git_server import GitServer
 
-__all__ = ["issuer"]  # the fixture
+__all__ = ["issuer", "server"]  # the fixtures
 
 
 @pytest.fixture
@@ -40,14 +43,14 @@ class Skopeo:
         self.skopeo = require_tool("skopeo")
         program.env.update({"BROKERCTL_KEEPER": "file", "SSL_CERT_FILE": registry.ca_file})
         self.image = make_image(program.home)
+        self.auth_file = os.path.join(program.home, ".config", "containers", "auth.json")
         if is_set_up:
             self.set_up(registry.name)
 
     def set_up(self, *names: str) -> None:
         """Write its configuration by hand."""
-        path = os.path.join(self.program.home, ".config", "containers", "auth.json")
-        os.makedirs(os.path.dirname(path))
-        with open(path, "w", encoding="utf-8") as file:
+        os.makedirs(os.path.dirname(self.auth_file))
+        with open(self.auth_file, "w", encoding="utf-8") as file:
             json.dump({"credHelpers": dict.fromkeys(names, "brokerctl")}, file)
 
     def __call__(self, *words: str, code: int = 0) -> str:
@@ -81,3 +84,139 @@ def test_push_inspect_and_pull(brokerctl: Program, issuer: DemoIssuer, registry:
     told = brokerctl("audit", "log", "--event", "token.handed_out", "--json").stdout.splitlines()
     assert len(told) >= 3
     assert all('"tool":"docker"' in line for line in told)
+
+
+def let_expire(program: Program, issuer: DemoIssuer) -> None:
+    """Leave the person with a grant and an expired token, and the issuer's counts at nought."""
+    issuer.change(access_ttl=1)
+    assert program("get", "person", "--fresh").returncode == 0
+    issuer.reset()
+    issuer.change(access_ttl=3600)
+    time.sleep(1.1)
+
+
+def test_an_expired_token_is_refreshed_once(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry
+) -> None:
+    """However many of skopeo's calls meet it."""
+    skopeo = Skopeo(brokerctl, registry)
+    log_in(brokerctl, issuer, hosts=hosts(registry.url))
+    place = f"docker://{registry.name}/team/shop:1"
+    let_expire(brokerctl, issuer)
+    skopeo("copy", skopeo.image, place)
+    skopeo("copy", place, f"docker://{registry.name}/team/other:1")
+    skopeo("list-tags", f"docker://{registry.name}/team/other")
+    assert issuer.counts()["grants"] == {"refresh_token": 1}
+
+
+def test_git_and_skopeo_meet_one_expired_token(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry, server: GitServer
+) -> None:
+    """Two tools at the same moment, one refresh: the other waits for it and takes what came."""
+    skopeo = Skopeo(brokerctl, registry)
+    url = server.make("shop.git")
+    git = Desk(brokerctl, server)
+    log_in(brokerctl, issuer, hosts=hosts(registry.url, server.url))
+    place = f"docker://{registry.name}/team/shop:1"
+    skopeo("copy", skopeo.image, place)
+    let_expire(brokerctl, issuer)
+    issuer.mode(token="slow:1000")  # so that each is asking while the other's refresh is under way
+    with ThreadPoolExecutor() as both:
+        done = [both.submit(git, "clone", "-q", url, "work"), both.submit(skopeo, "inspect", place)]
+        assert "team/shop" in done[1].result() + done[0].result()
+    assert issuer.counts()["grants"] == {"refresh_token": 1}
+    told = [json.loads(line) for line in git.records("token.handed_out")]
+    told = [one for one in told if one["fingerprint"] == told[-1]["fingerprint"]]
+    assert {one["requester"]["tool"] for one in told} == {"docker", "git"}
+
+
+def test_a_token_that_the_registry_refused(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry
+) -> None:
+    """Nobody tells the helper of it, so that it is served until `logout` says to forget it."""
+    skopeo = Skopeo(brokerctl, registry)
+    log_in(brokerctl, issuer, hosts=hosts(registry.url))
+    place = f"docker://{registry.name}/team/shop:1"
+    skopeo("copy", skopeo.image, place)
+    token = brokerctl("get", "person").stdout.strip()
+    issuer.post("/token/revocation", "cli", token=token)  # behind our back
+    assert "unauthorized" in skopeo("inspect", place, code=1)
+    said = skopeo("logout", "--authfile", skopeo.auth_file, registry.name)
+    assert "Removed login credentials" in said
+    assert '"reason":"its tool forgets it"' in brokerctl("audit", "log", "--json").stdout
+    assert "team/shop" in skopeo("inspect", place)
+    assert brokerctl("get", "person").stdout.strip() != token
+
+
+def test_a_revoked_grant_leaves_what_is_public(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry
+) -> None:
+    """Skopeo goes on as nobody: what is private fails in its own words, what to do is in ours."""
+    skopeo = Skopeo(brokerctl, registry)
+    log_in(brokerctl, issuer, hosts=hosts(registry.url))
+    for name in ("team/shop:1", "public/shop:1"):
+        skopeo("copy", skopeo.image, f"docker://{registry.name}/{name}")
+    assert brokerctl("revoke", "person").returncode == 0
+    registry.seen.clear()
+    said = skopeo("inspect", f"docker://{registry.name}/team/shop:1", code=1)
+    assert "denied: requested access" in said
+    assert "brokerctl: hint: run 'brokerctl login person'" in said
+    assert "public/shop" in skopeo("inspect", f"docker://{registry.name}/public/shop:1")
+    assert registry.users() == {None}
+
+
+def test_an_issuer_that_is_down_is_not_nobody(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry
+) -> None:
+    """Skopeo must not go on as if no helper had been asked: it stops, and says why."""
+    skopeo = Skopeo(brokerctl, registry)
+    main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
+    issuer.mode(token="503")
+    said = skopeo("inspect", f"docker://{registry.name}/public/shop:1", code=1)
+    assert "error getting credentials" in said
+    assert "brokerctl: " in said
+    assert registry.seen == []
+
+
+def test_another_registry_gets_nothing(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry
+) -> None:
+    """The helper is asked for a name that no profile has: nobody's, and no hand-out."""
+    skopeo = Skopeo(brokerctl, registry, is_set_up=False)
+    skopeo.set_up(registry.name, f"localhost:{registry.port}")
+    main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
+    place = f"docker://localhost:{registry.port}/team/shop:1"
+    assert "unauthorized" in skopeo("inspect", place, code=1)
+    assert registry.users() == {None}
+    assert "handed_out" not in brokerctl("audit", "log", "--json").stdout
+
+
+def test_a_foreign_password_is_not_kept(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry
+) -> None:
+    """`login` fails, since whoever is told that it succeeded relies on what was stored."""
+    skopeo = Skopeo(brokerctl, registry)
+    log_in(brokerctl, issuer, hosts=hosts(registry.url))
+    token = brokerctl("get", "person", "--fresh").stdout.strip()
+    older = token
+    assert brokerctl("get", "person", "--fresh").stdout.strip() != older
+    words = ("login", "--authfile", skopeo.auth_file, "-u", "alice", "-p", older, registry.name)
+    assert "keeps no credentials that another program made" in skopeo(*words, code=1)
+    said = skopeo("login", "--authfile", skopeo.auth_file, registry.name)
+    assert "Already logged in" in said
+
+
+@pytest.mark.parametrize("place", ["link", "a folder"])
+def test_the_script_through_a_link_and_from_a_folder_with_a_space(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry, place: str
+) -> None:
+    """As uv and pipx install it, and wherever somebody puts a link."""
+    folder = os.path.join(brokerctl.home, place)
+    os.mkdir(folder)
+    script = os.path.join(os.path.dirname(brokerctl.path), "docker-credential-brokerctl")
+    os.symlink(script, os.path.join(folder, "docker-credential-brokerctl"))
+    brokerctl.env["PATH"] = f"{folder}:/usr/bin:/bin"
+    skopeo = Skopeo(brokerctl, registry)
+    main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
+    skopeo("copy", skopeo.image, f"docker://{registry.name}/team/shop:1")
+    assert issuer.counts()["grants"] == {"client_credentials": 1}
