@@ -69,7 +69,7 @@ def variable(profile: Profile) -> str:
 
 
 def _netrc(profile: Profile, value: str) -> list[str]:
-    hosts = [host.split("://", 1)[1].split("/", 1)[0] for host in profile.hosts]
+    hosts = list(dict.fromkeys(_machine(host) for host in profile.hosts))
     if not hosts or any("*" in host for host in hosts):
         raise UsageError(
             f"'{profile.name}' names no exact hosts, so a netrc line can't be made",
@@ -82,3 +82,11 @@ def _netrc(profile: Profile, value: str) -> list[str]:
             hint=f"run 'brokerctl profile edit {profile.name} --set username=NAME'",
         )
     return [f"machine {host} login {login} password {value}" for host in hosts]
+
+
+def _machine(host: str) -> str:
+    """Return the name alone: netrc has no ports, and a line with one is nobody's (netrc(5))."""
+    authority = host.split("://", 1)[1].split("/", 1)[0]
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]

@@ -55,3 +55,10 @@ def test_a_netrc_line_has_the_words_that_were_meant(username: str) -> None:
     assert "--set username=" in str(refused.value.hint)
     plain = profile.replace(username="x-access-token")
     assert line("t", "netrc", plain) == "machine a.example login x-access-token password t\n"
+
+
+def test_a_netrc_line_has_no_port() -> None:
+    """The form has none, and who reads it looks for the name alone; once is enough."""
+    hosts = ("https://a.example:8443/team", "https://a.example", "http://127.0.0.1:8080")
+    said = line("t", "netrc", PROFILE.replace(hosts=(*hosts, "https://[::1]:8443")))
+    assert [row.split()[1] for row in said.splitlines()] == ["a.example", "127.0.0.1", "::1"]
