@@ -231,6 +231,16 @@ def test_an_answer_that_could_not_be_written(held: Program) -> None:
         assert error["error"]["name"] == "unexpected"
 
 
+@pytest.mark.parametrize("asked", ["--json", "--format json", "--format=json"])
+def test_a_slip_is_an_error_in_the_form_that_was_asked_for(program: Program, asked: str) -> None:
+    """What Typer finds wrong is one object on stderr too, however JSON was asked for."""
+    done = program("get", "ci", *asked.split(), "--no-such")
+    assert (done.returncode, done.stdout) == (2, "")
+    error = json.loads(done.stderr)
+    assert find_faults(SCHEMA, "error", error) == []
+    assert error["error"]["message"] == "no such option: --no-such"
+
+
 def test_the_json_of_a_command_that_is_run_is_not_ours(program: Program) -> None:
     """`exec` has no --json: an error before its command starts is for people."""
     done = program("exec", "--no-such", "--", "gh", "pr", "list", "--json", "title")

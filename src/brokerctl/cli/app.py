@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import re
 import sys
@@ -105,7 +106,7 @@ def run(words: list[str], umask: int | None = None) -> int:
     `umask` is the caller's own, for the child of `exec`.
     """
     called = next((word for word in words if not word.startswith("-")), None)
-    is_json = "--json" in words and called != "exec"  # there it is an option of the child's
+    is_json = called != "exec" and _asks_for_json(words)  # there they are the child's options
     replace_stdout()
     try:
         _refuse_later(called)
@@ -121,6 +122,11 @@ def run(words: list[str], umask: int | None = None) -> int:
         return wire.print_error(_usage(error), is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
         return wire.print_error(_ours(error, called), is_json=is_json)
+
+
+def _asks_for_json(words: list[str]) -> bool:
+    pairs = itertools.pairwise(words)
+    return not {"--json", "--format=json"}.isdisjoint(words) or ("--format", "json") in pairs
 
 
 def _ours(error: Exception, called: str | None) -> BrokerError:

@@ -84,6 +84,14 @@ def text_field(value: object) -> str:
     return text
 
 
+def _username(value: object) -> str:
+    """Return the name that goes with the token: a line of git's, a half of HTTP Basic's."""
+    text = text_field(value)
+    if ":" in text:
+        raise UsageError("can't hold ':', which ends a username (RFC 7617, section 2)")
+    return text
+
+
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise UsageError("must be a string")
@@ -236,7 +244,7 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "scopes": _list_of(_matching(_SCOPE, "one scope (RFC 6749, section 3.3)")),
     "resource": _list_of(_matching(_RESOURCE, "an absolute URI without a fragment")),
     "hosts": _list_of(parse_pattern),
-    "username": text_field,
+    "username": _username,
     "env": variable,
     "owner": text_field,
     "purpose": text_field,
