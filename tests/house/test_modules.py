@@ -150,16 +150,24 @@ def test_a_refusal(cold: Program, demo: DemoIssuer) -> None:
     assert_golden("denied", modules)
 
 
-def test_a_helper(brokerctl: Program, demo: DemoIssuer) -> None:
-    """Git's helper loads its protocol and the hosts beside what a warm `get` loads."""
+@pytest.mark.parametrize(
+    ("tool", "request_text", "part"),
+    [
+        ("docker", "git.example.com", '"Secret":'),
+        ("git", "protocol=https\nhost=git.example.com\n\n", "password="),
+    ],
+)
+def test_a_helper(
+    brokerctl: Program, demo: DemoIssuer, tool: str, request_text: str, part: str
+) -> None:
+    """A helper loads its protocol and the hosts beside what a warm `get` loads."""
     demo.reset()
     brokerctl.env["BROKERCTL_KEEPER"] = "file"
     main_job.service(brokerctl, demo, hosts='["https://git.example.com"]')
     assert brokerctl("get", "service").returncode == 0
-    request = "protocol=https\nhost=git.example.com\n\n"
-    modules, answer = loaded(brokerctl, "helper", "git", "get", stdin=request)
-    assert "password=" in answer
-    assert_golden("helper-git", modules)
+    modules, answer = loaded(brokerctl, "helper", tool, "get", stdin=request_text)
+    assert part in answer
+    assert_golden(f"helper-{tool}", modules)
 
 
 def test_exec_with_a_shared_token(service: Program) -> None:

@@ -118,6 +118,8 @@ def test_a_script_that_is_not_in_path_is_said(offline: Program) -> None:
     offline.env["PATH"] = "/usr/bin:/bin"
     said = offline("helper", "install", "docker", "--yes").stderr
     assert f"link {script} into a folder of PATH" in said.replace("\n", " ")
+    said = offline("helper", "list").stdout
+    assert "docker: docker-credential-brokerctl is not in PATH; run 'brokerctl helper" in said
     folder = os.path.join(offline.home, "bin")
     os.mkdir(folder)
     os.symlink(script, os.path.join(folder, "docker-credential-brokerctl"))
@@ -146,6 +148,16 @@ def test_what_is_not_understood_is_not_changed(offline: Program, data: bytes, sa
     assert f"{path}: " in done.stderr
     assert said in done.stderr
     assert read(path) == data
+
+
+def test_a_file_that_broke_since_is_no_end_of_a_list(offline: Program) -> None:
+    """The other tools are listed all the same."""
+    path = put(offline, "docker", b'{"credHelpers": {"reg.example.com": "brokerctl"},}')
+    done = offline("helper", "list")
+    assert done.returncode == 0
+    assert f"docker: {path}: it is not JSON: line 1" in done.stdout
+    assert "git: run 'brokerctl helper install git'" in done.stdout
+    assert offline("helper", "uninstall", "docker", "--yes").returncode == 2
 
 
 def test_what_docker_wrote_since_stays(offline: Program) -> None:

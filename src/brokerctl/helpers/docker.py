@@ -27,7 +27,6 @@ from brokerctl.helpers import (
     Wanted,
 )
 from brokerctl.secret import Secret
-from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +107,8 @@ class Docker(Helper):
         """Fail, but for a login that is needed: without one, what is public is still there."""
         if isinstance(error, LoginNeededError):
             return self.not_ours()
+        from brokerctl.text import safe  # noqa: PLC0415 - no hand-out refuses
+
         return _failure(f"brokerctl: {safe(error.message)}")
 
     def listing(self, usernames: Mapping[str, str]) -> Answer:

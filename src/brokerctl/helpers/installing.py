@@ -7,6 +7,7 @@ is touched, and the file as it was lies beside it until the part is taken out.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -108,26 +109,33 @@ def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
     """Return whether our part is in the tool's files, and whether what they name can be run."""
     _, setup = find_setup(tool)
     places = setup.places(environ)
-    texts = [(place, _read(os.path.realpath(place.path))) for place in places]
-    missing = [place for place, text in texts if text is None or setup.take(place, text) is None]
     path = os.path.realpath(places[0].path)
+    texts = [(place, _read(os.path.realpath(place.path))) for place in places]
+    try:
+        missing = [one for one, text in texts if text is None or setup.take(one, text) is None]
+    except UsageError as error:
+        return Installed(path, is_in=True, fault=error.message)
     if len(missing) == len(places):
         return Installed(path, is_in=False)
     if missing:
         return Installed(path, is_in=True, fault=f"{missing[0].path} is not there any more")
-    return Installed(
-        path, is_in=True, fault=_fault(setup.script, [text or "" for _, text in texts])
-    )
+    fault = _fault(setup.script, [text or "" for _, text in texts], environ)
+    return Installed(path, is_in=True, fault=fault)
 
 
-def _fault(script: str, texts: list[str]) -> str | None:
+def _fault(script: str, texts: list[str], environ: Mapping[str, str]) -> str | None:
     """Return why a program that a tool is told to run can't be; a bare name is sought in PATH."""
     own = os.path.join(os.path.dirname(sys.executable), script)
     if not os.access(own, os.X_OK):
         return f"{own} is not there"
-    if any(own in text for text in texts) or not any(f"/{script}" in text for text in texts):
+    if any(own in text for text in texts):
         return None
-    return "it runs the brokerctl of another installation"
+    if any(f"/{script}" in text for text in texts):
+        return "it runs the brokerctl of another installation"
+    # Whose script is brokerctl itself runs no program of ours, or has its path in another file.
+    if script == "brokerctl" or shutil.which(script, path=environ.get("PATH", os.defpath)):
+        return None
+    return f"{script} is not in PATH"
 
 
 def carry_out(planned: Planned) -> None:
