@@ -74,6 +74,8 @@ def plan_install(tool: str, profiles: Iterable[Profile], environ: Mapping[str, s
     changes = []
     for place in setup.places(environ):
         path = os.path.realpath(place.path)  # a link, as dotfiles often are, stays one
+        if os.path.exists(path) and not os.path.isfile(path):  # a variable says /dev/null
+            raise UsageError(f"{path} is not a file", hint="unset the variable that names it")
         before = _read(path)
         had = before is not None and setup.take(place, before) is not None
         after = setup.put(place, before or "", part)
