@@ -116,6 +116,16 @@ def test_a_revoked_grant(docker: Docker, registry: Registry) -> None:
     assert registry.users() == {None}
 
 
+def test_an_issuer_that_is_down(docker: Docker, issuer: DemoIssuer, registry: Registry) -> None:
+    """Docker keeps the error to itself and goes on as nobody; why is shown."""
+    let_expire(docker.program, issuer)
+    issuer.mode(token="503")
+    said = docker("manifest", "inspect", f"{registry.name}/public/shop:1")
+    assert '"schemaVersion": 2' in said
+    assert "brokerctl: error: " in said
+    assert registry.users() == {None}
+
+
 def test_another_registry_gets_nothing(docker: Docker, registry: Registry) -> None:
     """The helper is asked for a name that no profile has: nobody's, and no hand-out."""
     other = f"localhost:{registry.port}"
