@@ -160,6 +160,33 @@ def test_a_file_that_broke_since_is_no_end_of_a_list(offline: Program) -> None:
     assert offline("helper", "uninstall", "docker", "--yes").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ('{"auths": {"reg.example.com": {"auth": "eDp5"}}}', True),
+        ('{"auths": {"reg.example.com/team": {"auth": "eDp5"}}}', True),
+        ('{"credHelpers": {"reg.example.com": "pass"}}', True),
+        ('{"auths": {"reg.example.com.evil.example": {}}}', False),
+        ('{"auths": null}', False),
+        ("[1]", False),
+        ("{", False),
+    ],
+)
+def test_doctor_says_what_podman_believes_first(
+    offline: Program, text: str, *, is_told: bool
+) -> None:
+    """A login of its own lies in a file that is read before; what it holds is not shown."""
+    offline("helper", "install", "podman", "--yes")
+    offline.env["XDG_RUNTIME_DIR"] = os.path.join(offline.home, "run")
+    path = os.path.join(offline.home, "run", "containers", "auth.json")
+    os.makedirs(os.path.dirname(path))
+    write(path, text.encode())
+    said = offline("doctor", "--offline").stdout
+    told = f"podman: {path} has reg.example.com, and is read before"
+    assert (told.replace(" ", "") in "".join(said.split())) == is_told
+    assert "eDp5" not in said
+
+
 def test_what_docker_wrote_since_stays(offline: Program) -> None:
     """A login elsewhere writes the whole file anew."""
     path = put(offline, "docker", b'{"auths": {}}')

@@ -1,10 +1,11 @@
-"""Who answers a tool before brokerctl does: its variables, `~/.netrc`, another helper of git's.
+"""Who answers a tool before brokerctl does: its variables, another file, another helper of git's.
 
 Nothing of what is found is shown but its name: what it holds may be a secret.
 """
 
 from __future__ import annotations
 
+import json
 import netrc
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from brokerctl.config.hosts import covering, parse_pattern, parse_url, split_pattern
 from brokerctl.config.paths import home_folder
 from brokerctl.errors import UsageError
+from brokerctl.helpers.docker import server_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +24,6 @@ VARIABLES = {
     "aws": ("AWS_ACCESS_KEY_ID",),
     "docker": ("DOCKER_AUTH_CONFIG",),
     "goauth": ("GOAUTH",),
-    "podman": ("DOCKER_AUTH_CONFIG",),
     "terraform": ("TF_TOKEN_*",),
     "twine": ("TWINE_PASSWORD",),
     "uv": ("UV_INDEX_*_PASSWORD",),
@@ -41,6 +42,8 @@ def find_shadows(tool: str, hosts: Iterable[str], environ: Mapping[str, str]) ->
         known = {split_pattern(host).host for host in hosts}
         for machine in known.intersection(_machines(environ)):
             yield f"{tool}: ~/.netrc has {machine}, and is read before brokerctl is asked"
+    if tool == "podman":
+        yield from _registry_logins(hosts, environ)
     if tool == "git":
         entries = _git_helpers(environ)
         for host in hosts:
@@ -68,6 +71,24 @@ def _machines(environ: Mapping[str, str]) -> list[str]:
         return sorted(netrc.netrc(path).hosts)
     except (OSError, ValueError, netrc.NetrcParseError):
         return []
+
+
+def _registry_logins(hosts: Iterable[str], environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what a `login` of podman's own left in the file that it reads first."""
+    if environ.get("REGISTRY_AUTH_FILE"):
+        return
+    base = environ.get("XDG_RUNTIME_DIR")
+    folder = os.path.join(base, "containers") if base else f"/run/containers/{os.getuid()}"
+    path = os.path.join(folder, "auth.json")
+    try:
+        with open(path, "rb") as file:
+            found = json.load(file)
+        keys = [*found.get("auths", ()), *found.get("credHelpers", ())]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return
+    for name in filter(None, map(server_name, hosts)):
+        if any(key == name or key.startswith(f"{name}/") for key in keys):
+            yield f"podman: {path} has {name}, and is read before brokerctl is asked"
 
 
 def _git_helpers(environ: Mapping[str, str]) -> list[tuple[str, str]]:
