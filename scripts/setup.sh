@@ -130,6 +130,7 @@ case $what in
         install_clients
         install_node $node
         install_node $pnpm
+        scripts/build_git.sh || lacks "no git 2.47"
         ;;
     release)
         install_python requirements/dev.txt

@@ -20,3 +20,14 @@ def require_client(name: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(message)
     return pytest.skip(message)
+
+
+def require_newer_git() -> str:
+    """Return the git that scripts/build_git.sh makes; without it, fail in CI and skip elsewhere."""
+    path = os.path.join(ROOT, "build", "git-newer", "bin-wrappers", "git")
+    if os.path.exists(os.path.join(ROOT, "build", "git-newer", "built")):
+        return path
+    message = "there is no build/git-newer; `make setup` makes it where it can"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    return pytest.skip(message)

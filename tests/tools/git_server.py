@@ -16,13 +16,17 @@ from tests.program import require_tool
 if TYPE_CHECKING:
     from tests.idp.issuer import OidcProvider
 
-CHALLENGE = 'Basic realm="git"'
+BASIC, BEARER = 'Basic realm="git"', 'Bearer realm="git"'
 
 
 class GitServer:
-    """Serves the bare repositories of a folder; `seen` has each request's user, and its status."""
+    """Serves the bare repositories of a folder; `seen` has each request's user, and its status.
 
-    def __init__(self, folder: str, issuer: OidcProvider) -> None:
+    It takes what its challenge names and nothing else; the user of a bearer is `bearer`.
+    """
+
+    def __init__(self, folder: str, issuer: OidcProvider, challenge: str = BASIC) -> None:
+        self.challenge = challenge
         self.folder = folder
         self.issuer = issuer
         self.seen: list[tuple[str | None, int]] = []
@@ -90,8 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _user(self) -> tuple[str | None, str]:
         scheme, _, value = self.headers.get("Authorization", "").partition(" ")
-        if scheme != "Basic":
+        if scheme != self.git.challenge.partition(" ")[0]:
             return None, ""
+        if scheme == "Bearer":
+            return "bearer", value
         user, _, token = base64.b64decode(value).decode().partition(":")
         return user, token
 
@@ -100,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         if user is None or not self.git.is_live(token):
             self.git.seen.append((user, 401))
             self.send_response(401)
-            self.send_header("WWW-Authenticate", CHALLENGE)
+            self.send_header("WWW-Authenticate", self.git.challenge)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return

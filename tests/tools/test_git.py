@@ -41,22 +41,28 @@ def server(trace_dir: str, issuer: DemoIssuer) -> Iterator[GitServer]:
 class Desk:
     """A home with git, whose helper for one server is brokerctl."""
 
-    def __init__(self, program: Program, server: GitServer, helper: str = "brokerctl") -> None:
+    def __init__(
+        self,
+        program: Program,
+        server: GitServer,
+        helper: str = "brokerctl",
+        git: str | None = None,
+    ) -> None:
         self.program = program
-        self.git = require_tool("git")
+        self.git = git or require_tool("git")
         program.env["BROKERCTL_KEEPER"] = "file"
         with open(os.path.join(program.home, ".gitconfig"), "w", encoding="utf-8") as file:
             file.write(f'[credential "{server.url}"]\n\thelper =\n\thelper = {helper}\n')
             file.write(f"[http]\n\tsslCAInfo = {server.ca_file}\n")
 
-    def __call__(self, *words: str, code: int = 0) -> str:
+    def __call__(self, *words: str, code: int = 0, stdin: str = "", **more: str) -> str:
         """Run git, which has nobody to ask; return what it printed on both streams."""
-        variables = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+        variables = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", **more}
         done = subprocess.run(
             [self.git, *AUTHOR, *words],
             env={**self.program.environment(), **variables},
             cwd=self.program.home,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,

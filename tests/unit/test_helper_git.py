@@ -151,9 +151,12 @@ def test_capabilities() -> None:
     assert said == Answer(stdout=b"version 0\ncapability authtype\n")
 
 
-def test_a_refused_password_is_a_secret() -> None:
-    """Security: it is in no repr of the request."""
-    asked = wanted(HTTPS + f"username=a\npassword={TOKEN}\n".encode(), "erase")
+@pytest.mark.parametrize(
+    "lines", [f"username=a\npassword={TOKEN}\n", f"authtype=Bearer\ncredential={TOKEN}\n"]
+)
+def test_a_refused_password_is_a_secret(lines: str) -> None:
+    """Security: it is in no repr of the request, in whichever form it comes back."""
+    asked = wanted(HTTPS + lines.encode(), "erase")
     assert asked.action == "erase"
     assert asked.rejected is not None
     assert asked.rejected.reveal() == TOKEN

@@ -50,7 +50,8 @@ class Git(Helper):
         if scheme not in _SCHEMES or not host or not _NO_HOST.isdisjoint(host):
             return Answer()
         path = _escape(fields.get("path", ""))
-        password = fields.get("password")
+        # A bearer comes back as `credential` (git 2.46 and later).
+        password = fields.get("password") or fields.get("credential")
         return Wanted(
             action=operation,
             url=f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}",
