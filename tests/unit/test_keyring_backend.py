@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -47,6 +48,23 @@ def test_it_runs_the_installed_program(tmp_path: Path) -> None:
     assert (tmp_path / "stdin").read_bytes() == b""
     assert backend(tmp_path).get_password(URL, "-x") == "s3cret"
     assert words(tmp_path) == [*asked, "-x"]
+
+
+def test_what_is_typed_is_not_read(tmp_path: Path) -> None:
+    """The tool's own stdin, perhaps a person's terminal, is left alone."""
+    reader, writer = os.pipe()
+    os.write(writer, b"yes\n")
+    os.close(writer)
+    kept = os.dup(0)
+    try:
+        os.dup2(reader, 0)
+        assert backend(tmp_path).get_password(URL, "alice") == "s3cret"
+        assert os.read(0, 9) == b"yes\n"
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(reader)
+    assert (tmp_path / "stdin").read_bytes() == b""
 
 
 @pytest.mark.parametrize(
