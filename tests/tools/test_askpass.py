@@ -13,6 +13,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.program import BIN, require_tool
+from tests.tools.clients import require_newer_git
 from tests.tools.git_server import GitServer
 from tests.tools.test_git import hosts, issuer, log_in, server
 
@@ -28,8 +29,11 @@ SCRIPT = os.path.join(BIN, "brokerctl-askpass")
 class Desk:
     """A home with git, which has no helper and asks a program."""
 
-    def __init__(self, program: Program, server: GitServer, script: str = SCRIPT) -> None:
+    def __init__(
+        self, program: Program, server: GitServer, script: str = SCRIPT, git: str | None = None
+    ) -> None:
         self.program = program
+        self.git = git or require_tool("git")
         self.variables = {
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
@@ -41,7 +45,7 @@ class Desk:
     def __call__(self, *words: str, code: int = 0) -> str:
         """Run git; return what it printed on both streams."""
         done = subprocess.run(
-            [require_tool("git"), *words],
+            [self.git, *words],
             env={**self.program.environment(), **self.variables},
             cwd=self.program.home,
             stdin=subprocess.DEVNULL,
@@ -88,6 +92,18 @@ def test_a_user_in_the_url(brokerctl: Program, issuer: DemoIssuer, server: GitSe
         assert "could not read Password" in said
     assert {user for user, status in server.seen if status == 200} == {"robot"}
     assert len(git.records("token.handed_out")) - len(git.records("token.not_delivered")) == 1
+
+
+@pytest.mark.parametrize("age", ["older", "newer"])
+def test_a_user_that_has_to_be_escaped(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer, age: str
+) -> None:
+    """Git 2.47 escapes it in its question and git 2.39 does not: it is the same user."""
+    url = server.make("shop.git").replace("://", "://alice%40corp%2B1@")
+    git = Desk(brokerctl, server, git=require_newer_git() if age == "newer" else None)
+    main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"alice@corp+1"')
+    git("clone", "-q", url, "one")
+    assert {user for user, status in server.seen if status == 200} == {"alice@corp+1"}
 
 
 def test_an_expired_token_is_refreshed_once(

@@ -104,6 +104,29 @@ def test_terraform_s_other_place(brokerctl: Program, issuer: DemoIssuer, registr
     assert read(os.path.join(brokerctl.home, ".terraformrc")) is None
 
 
+@pytest.mark.parametrize("name", ["login", "block"])
+def test_what_terraform_believes_before_is_named(
+    brokerctl: Program, issuer: DemoIssuer, registry: Guarded, name: str
+) -> None:
+    """An old token wins over the helper: without the word of `install` nobody would see why."""
+    path, text = {
+        "login": (
+            ".terraform.d/credentials.tfrc.json",
+            f'{{"credentials": {{"x.example": {{}}, "{registry.host}": {{"token": "old"}}}}}}',
+        ),
+        "block": (".terraformrc", f'credentials "{registry.host}" {{\n  token = "old"\n}}\n'),
+    }[name]
+    path = os.path.join(brokerctl.home, path)
+    write(path, text.encode())
+    desk = Desk(brokerctl, registry)
+    main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
+    done = brokerctl("helper", "install", "terraform", "--yes")
+    assert f"note: {path} has a token for {registry.host}" in done.stderr
+    assert "old" not in done.stderr.replace(text, "")
+    desk.init("one", code=1)
+    assert {one.status for one in registry.seen if one.path.startswith("/v1/")} == {401}
+
+
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("place", [".terraformrc", ".terraform.d/corp.tfrc"])
 def test_another_helper_stays(offline: Program, name: str, place: str) -> None:

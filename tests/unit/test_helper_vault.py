@@ -6,7 +6,7 @@ import pytest
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
-from brokerctl.helpers.hcl import has_key
+from brokerctl.helpers.hcl import find_labels, has_key
 from brokerctl.helpers.setup_vault import VaultSetup
 from brokerctl.helpers.setups import Part, Place
 from brokerctl.helpers.vault import Vault
@@ -135,3 +135,20 @@ def test_where_its_configuration_is(environ: dict[str, str], path: str) -> None:
 def test_a_key_is_found_outside_comments_and_strings(text: str, has: bool) -> None:  # noqa: FBT001 - a column of the table
     """A comment is no setting, and a string no comment."""
     assert has_key(text, "key") is has
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ('key "a.example" {\n}\nkey b {}\n', {"a.example", "b"}),
+        ('# key "a"\nother "b" {}\na = "key"', set()),
+        ('{"key": {"a": {}, "b": {}}, "x": {}}', {"a", "b"}),
+        ('{"key": ["a"]}', set()),
+        ('{"key": ', set()),
+        ("{}", set()),
+        ("", set()),
+    ],
+)
+def test_the_labels_of_blocks(text: str, labels: set[str]) -> None:
+    """In HCL or in JSON; what is broken has none."""
+    assert find_labels(text, "key") == labels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 
 from brokerctl.errors import UsageError
@@ -25,3 +27,15 @@ def refuse_other(path: str, text: str, name: str, key: str) -> None:
 def has_key(text: str, key: str) -> bool:
     """Say whether a key is in a text, outside comments and strings; quoted it is one too."""
     return not {key, f'"{key}"'}.isdisjoint(_TOKENS.findall(text))
+
+
+def find_labels(text: str, key: str) -> set[str]:
+    """Return the labels of all blocks of a kind: `key "LABEL" {}`, or the keys below it in JSON."""
+    if text.lstrip().startswith("{"):
+        try:
+            found = json.loads(text)[key]
+        except (ValueError, KeyError, TypeError):
+            return set()
+        return set(found) if isinstance(found, dict) else set()
+    words = [word.strip('"') for word in _TOKENS.findall(text) if word[0] not in "#/"]
+    return {label for word, label in itertools.pairwise(words) if word == key}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import put_block, take_block
-from brokerctl.helpers.hcl import has_key, refuse_other
+from brokerctl.helpers.hcl import find_labels, has_key, refuse_other
 from brokerctl.helpers.scripts import put_script, take_script
 from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, Place, home_path
 
@@ -53,6 +54,14 @@ class TerraformSetup(BlockSetup):
             )
         return [f'{_KEY} "brokerctl" {{}}']
 
+    def advice(self, part: Part) -> str | None:
+        """Name what terraform believes before it asks: `terraform login` leaves such a file."""
+        hosts = {host.removeprefix("https://") for one in part.profiles for host in one.hosts}
+        for path, text in (*_files(self.path(part.environ)), *_beside(part.environ)):
+            for host in sorted(hosts & find_labels(text, "credentials")):
+                return f"{path} has a token for {host}, which terraform takes without asking us"
+        return None
+
     def take(self, place: Place, text: str) -> str | None:
         """Take the block out, or remove the script."""
         if place.mode == SCRIPT_MODE:
@@ -76,6 +85,11 @@ def _beside(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         return
     for name in sorted(os.listdir(folder)):
         if name.endswith((".tfrc", ".tfrc.json")):
-            path = os.path.join(folder, name)
-            with open(path, encoding="utf-8", errors="replace") as file:
-                yield path, file.read()
+            yield from _files(os.path.join(folder, name))
+
+
+def _files(*paths: str) -> Iterator[tuple[str, str]]:
+    """Yield what can be read, with its path."""
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            yield path, file.read()
