@@ -52,16 +52,20 @@ class Order:
         """Say whether a held token answers this request."""
         if token is None or (self.request.is_fresh and token.issued_at < self.started):
             return False
-        max_ttl_s, min_ttl_s = self.decision.max_ttl_s, self.request.min_ttl_s
-        if min_ttl_s is None:
-            min_ttl_s = self.profile.min_ttl_s
-        if min_ttl_s is None and self.request.requester.tool == "exec":
-            min_ttl_s = freshness.child_margin(token, max_ttl_s)
+        max_ttl_s, min_ttl_s = self.decision.max_ttl_s, self.min_ttl_s(token)
         if token.issued_at >= self.started:
             # Nothing fresher can be had: without this, each waiter that wants more than a token's
             # whole lifetime, or meets one that lives for a second, would send a request of its own.
             min_ttl_s = 0
         return freshness.is_fresh(token, now, max_ttl_s, min_ttl_s)
+
+    def min_ttl_s(self, token: Token) -> float | None:
+        """Return what a token must have left, as the request or the profile says; None: neither."""
+        if self.request.min_ttl_s is not None:
+            return self.request.min_ttl_s
+        if self.profile.min_ttl_s is None and self.request.requester.tool == "exec":
+            return freshness.child_margin(token, self.decision.max_ttl_s)
+        return self.profile.min_ttl_s
 
     def find_in(self, store: Store) -> Token | None:
         """Return what lies in the token's slot; a session's own never comes from there."""
@@ -131,6 +135,9 @@ class Broker:
             fingerprint=token.fingerprint,
             source=source,
             warning=_warning(order, token, now),
+            renew_at=freshness.renewal(
+                token, now, order.decision.max_ttl_s, order.min_ttl_s(token)
+            ),
         )
         self.log.append("token.handed_out", record_fields(order, token) | {"outcome": source})
         return answer

@@ -54,3 +54,14 @@ def is_fresh(token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float
         return False
     end = expiry(token, max_ttl_s)
     return end is None or end - now > margin(token, max_ttl_s, min_ttl_s)
+
+
+def renewal(
+    token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float | None
+) -> float | None:
+    """Return from when on it would not be served; its end if that is past, None if it has none."""
+    end = expiry(token, max_ttl_s)
+    if end is None:
+        return None
+    at = end - margin(token, max_ttl_s, min_ttl_s)
+    return at if at > now else end

@@ -113,6 +113,7 @@ class Profile(Value):
     send_resource: bool = True
     pkce_support: str = "required"  # required | assumed
     assertion_audience: str = "issuer"  # issuer | token_endpoint
+    insecure_ok: bool | None = None  # no certificate need be checked; None: it must
     preset: str | None = None
     endpoints: tuple[tuple[str, str], ...] = ()  # configured ones, by metadata name
 
@@ -145,6 +146,7 @@ class TokenRequest(Value):
     url: str | None = None  # where the token is to go, if that is known
 
 
+    is_insecure: bool = False  # the tool says that it would not check that server's certificate
 class Decision(Value):
     """What policy says of one request; scopes and max_ttl_s are what narrowing left."""
 
@@ -282,3 +284,4 @@ class AccessToken(Value):
     fingerprint: str
     source: str  # cache | refresh | issue
     warning: str | None = None
+    renew_at: float | None = None  # when who keeps it should ask again: the next is another then

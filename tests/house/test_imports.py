@@ -34,6 +34,7 @@ LIGHT = {
     "src/brokerctl/helpers/door.py",
     "src/brokerctl/helpers/askpass.py",
     "src/brokerctl/helpers/git.py",
+    "src/brokerctl/helpers/kubernetes.py",
     "src/brokerctl/helpers/pnpm.py",
     "src/brokerctl/helpers/terraform.py",
     "src/brokerctl/helpers/vault.py",

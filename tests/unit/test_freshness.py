@@ -56,3 +56,30 @@ def test_fresh(
 def test_only_live_tokens_are_served(status: str) -> None:
     """A token that was superseded or settled is never handed out, however young."""
     assert not freshness.is_fresh(token(3600, 0, status), NOW, None, None)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "age", "max_ttl", "min_ttl", "left"),
+    [
+        (3600, 0, None, None, 3540),
+        (100, 80, None, None, 10),
+        (3600, 0, 300, None, 270),
+        (3600, 0, None, 600, 3000),
+        (3600, 3550, None, None, 50),  # served while the issuer is down: up to its end
+        (60, 0, None, 600, 60),  # none lives as long as is asked for
+        (None, 0, None, None, None),
+    ],
+)
+def test_when_to_ask_again(
+    lifetime: float | None,
+    age: float,
+    max_ttl: float | None,
+    min_ttl: float | None,
+    left: float | None,
+) -> None:
+    """Just when the token would be served no more, so that there is another one then."""
+    found = freshness.renewal(token(lifetime, age), NOW, max_ttl, min_ttl)
+    assert found == (None if left is None else NOW + left)
+    if found is not None and left != lifetime and age < 3540:
+        assert freshness.is_fresh(token(lifetime, age), found - 0.1, max_ttl, min_ttl)
+        assert not freshness.is_fresh(token(lifetime, age), found, max_ttl, min_ttl)

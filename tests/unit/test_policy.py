@@ -57,6 +57,14 @@ def test_wider_is_denied(fields: dict[str, object]) -> None:
     assert decision.reason
 
 
+def test_a_certificate_that_is_not_checked_needs_the_profile_s_word() -> None:
+    """Security: the tool's own word, which may be from a file from elsewhere, is not enough."""
+    assert decide(PROFILE, request(is_insecure=True)).effect == "deny"
+    allowing = PROFILE.replace(insecure_ok=True)
+    assert decide(allowing, request(is_insecure=True)).effect != "deny"
+    assert decide(PROFILE.replace(insecure_ok=False), request(is_insecure=True)).effect == "deny"
+
+
 def test_a_resource_that_is_not_sent_narrows_nothing() -> None:
     """At an issuer that takes no resource, only the profile's own can be had."""
     profile = PROFILE.replace(resource=("https://a.example", "https://b.example"))

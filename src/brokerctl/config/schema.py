@@ -37,7 +37,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
     **dict.fromkeys(("scopes", "resource", "hosts"), _WORDS),
     **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "lifetime"), _DURATION),
-    **dict.fromkeys(("refresh_ends_previous", "send_resource"), _FLAG),
+    **dict.fromkeys(("refresh_ends_previous", "send_resource", "insecure_ok"), _FLAG),
 }
 _SETTINGS = {
     ("keys", "keeper"): _one_of(*fields.KEEPERS),

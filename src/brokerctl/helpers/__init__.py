@@ -23,6 +23,7 @@ HELPERS = {
     "git": "brokerctl.helpers.git:Git",
     "keyring": "brokerctl.helpers.keyring:Keyring",
     "pnpm": "brokerctl.helpers.pnpm:Pnpm",
+    "kubernetes": "brokerctl.helpers.kubernetes:Kubernetes",
     "terraform": "brokerctl.helpers.terraform:Terraform",
     "vault": "brokerctl.helpers.vault:Vault",
 }
@@ -50,6 +51,7 @@ class Wanted(Value):
     rejected: Secret | None = None  # of erase: what the server did not take
     offered: Secret | None = None  # of store: what is to be kept
     can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
+    is_insecure: bool = False  # the tool would not check the server's certificate
     form: str | None = None  # what the protocol has to remember for its answer
 
 

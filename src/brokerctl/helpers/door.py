@@ -108,7 +108,8 @@ def _answer(
     profile = _only(found, wanted)
     if wanted.action == NAME:
         return helper.naming(wanted, profile)
-    token = house.broker.get(wire.make_request(profile.name, environ, tool, wanted.url))
+    request = wire.make_request(profile.name, environ, tool, wanted.url)
+    token = house.broker.get(request.replace(is_insecure=wanted.is_insecure))
     return _deliver(house, token, helper, wanted, profile)
 
 

@@ -67,9 +67,12 @@ def find_broader(profile: Profile, decision: Decision, granted: tuple[str, ...])
 
 
 def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
-    """Deny a requester who is not the owner, and a server that is not the profile's."""
+    """Deny a requester who is not the owner, and a server that is not the profile's, or is any."""
     if request.url is not None and not _may_go_to(profile, request.url):
         return _deny("hosts of the profile", "the server that wants a token is not of its hosts")
+    if request.is_insecure and not profile.insecure_ok:
+        reason = "the server's certificate would not be checked, and insecure_ok is not true"
+        return _deny("insecure_ok of the profile", reason)
     if request.requester.uid != os.geteuid():
         return _deny("owner only", "the requester is another user")
     return None
