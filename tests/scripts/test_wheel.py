@@ -56,7 +56,8 @@ def test_wheel_holds_the_program_and_its_papers() -> None:
         [info] = {name.split("/")[0] for name in names if ".dist-info/" in name}
         about = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
     data = info.replace(".dist-info", ".data")
-    papers = {f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
+    parts = ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+    papers = {f"{info}/{name}" for name in parts}
     scripts = os.listdir(os.path.join(ROOT, "bin"))
     ours = {f"{data}/scripts/{name}" for name in scripts} | {
         f"{data}/data/{path}" for path in shared().values()
