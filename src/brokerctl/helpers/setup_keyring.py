@@ -1,7 +1,8 @@
 """Python's `keyring` library, for twine, poetry and whatever else imports it.
 
 Its own configuration can name a folder to import from, so that our back end is found in every
-environment without being installed there. The library's chain asks it beside the others.
+environment without being installed there. The chain that it names is the library's own, which
+asks ours beside the others.
 """
 
 from __future__ import annotations
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 
 _MODULE = "brokerctl_keyring"
 _MARK = "# brokerctl helper install keyring: this file\n"
-_TEXT = """{mark}from importlib.util import module_from_spec, spec_from_file_location
-
-from keyring.backends.chainer import ChainerBackend  # named in keyringrc.cfg
-
-__all__ = ["ChainerBackend"]
-try:
-    spec = spec_from_file_location("brokerctl_keyring_backend", {backend!r})
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.Backend.brokerctl = {program!r}
-except (ImportError, OSError):
-    pass  # brokerctl is gone: the other back ends are asked all the same
-"""
 
 
 class KeyringSetup:
@@ -55,8 +43,7 @@ class KeyringSetup:
         if place.path.endswith(".py"):
             if text and self.take(place, text) is None:
                 raise UsageError(f"{place.path} is there already", hint="move it away")
-            backend = os.path.join(os.path.dirname(brokerctl.__file__), "keyring_backend.py")
-            return _TEXT.format(mark=_MARK, backend=backend, program=part.script)
+            return f"{_MARK}{_read_backend()}\n\nBackend.brokerctl = {part.script!r}\n"
         folder = os.path.dirname(own_path(part.environ, "keyring", f"{_MODULE}.py"))
         keys = {"default-keyring": f"{_MODULE}.ChainerBackend", "keyring-path": folder}
         return put_keys(place.path, text, "keyring", "backend", keys)
@@ -72,3 +59,10 @@ class KeyringSetup:
         if part.environ.get("PYTHON_KEYRING_BACKEND"):
             return "PYTHON_KEYRING_BACKEND is set, and the library asks that back end alone"
         return None
+
+
+def _read_backend() -> str:
+    """Return our back end: a copy, since where Python keeps us changes with its version."""
+    path = os.path.join(os.path.dirname(brokerctl.__file__), "keyring_backend.py")
+    with open(path, encoding="utf-8") as file:
+        return file.read()
