@@ -122,6 +122,7 @@ def test_what_is_no_json_is_refused(data: str) -> None:
         ('{"credHelpers": {}} x', "more behind its end"),
         ('{"a": 1,}', "not JSON"),
         ("[]", "not JSON"),
+        ('{"a": ' + "[" * 100_000, "too deep"),
         ('\ufeff{"a": 1}', "not JSON"),
     ],
 )
@@ -137,6 +138,18 @@ def test_a_name_in_another_case_is_the_same_to_go() -> None:
     changed = put_members(text, SECTION, {"b"}, OURS)
     assert changed == '{"cred\\u0048elpers": {"a": "pass","b": "brokerctl"}, "x": {}}'
     assert put_members('{"CREDHELPERS": {}}', SECTION, {"b"}, OURS).count("HELPERS") == 1
+
+
+def test_what_a_person_wrote_as_we_would_stays_as_it_is() -> None:
+    """Nothing is moved about where nothing is to be done."""
+    text = '{"credHelpers": {"h": "brokerctl", "x": "pass"}, "auths": {}}'
+    assert put_members(text, SECTION, {"h"}, OURS) == text
+
+
+def test_what_was_put_behind_a_file_of_ours_stays() -> None:
+    """The file was made by us, and is another's by now."""
+    text = put_members("", SECTION, {"h"}, OURS).replace("}}", '}, "auths": {}}')
+    assert take_members(text, SECTION, OURS) == '{"auths": {}}\n'
 
 
 def test_what_somebody_put_between_ours_stays() -> None:

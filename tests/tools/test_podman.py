@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["issuer", "registry"]  # the fixtures
 
 
-def run(program: Program, tool: str, *words: str, code: int = 0) -> str:
+def run(program: Program, tool: str, *words: str, code: int = 0, stdin: str = "") -> str:
     """Run a tool with a storage of its own; return what it printed on both streams."""
     path = shutil.which(tool)
     if path is None or os.geteuid() != 0:
@@ -30,7 +30,7 @@ def run(program: Program, tool: str, *words: str, code: int = 0) -> str:
         [path, *storage, "--runroot", f"{program.home}/run", *words],
         env=program.environment({"XDG_RUNTIME_DIR": program.home}),
         cwd=program.home,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -74,8 +74,8 @@ def test_a_login_of_podman_s_own_is_asked_before(
     asked = ("podman", "login", "--get-login", registry.name)
     for words, user in (
         (("logout", registry.name), "oauth2\n"),
-        (("login", "-u", "alice", "-p", token, registry.name), "alice\n"),
+        (("login", "-u", "alice", "--password-stdin", registry.name), "alice\n"),
         (("logout", registry.name), "oauth2\n"),
     ):
-        run(brokerctl, "podman", *words)
+        run(brokerctl, "podman", *words, stdin=token)
         assert run(brokerctl, *asked) == user

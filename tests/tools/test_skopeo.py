@@ -53,13 +53,13 @@ class Skopeo:
         with open(self.auth_file, "w", encoding="utf-8") as file:
             json.dump({"credHelpers": dict.fromkeys(names, "brokerctl")}, file)
 
-    def __call__(self, *words: str, code: int = 0) -> str:
+    def __call__(self, *words: str, code: int = 0, stdin: str = "") -> str:
         """Run skopeo; return what it printed on both streams."""
         done = subprocess.run(
             [self.skopeo, "--insecure-policy", *words],
             env=self.program.environment({"XDG_RUNTIME_DIR": self.program.home}),
             cwd=self.program.home,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,
@@ -197,11 +197,11 @@ def test_a_foreign_password_is_not_kept(
     """`login` fails, since whoever is told that it succeeded relies on what was stored."""
     skopeo = Skopeo(brokerctl, registry)
     log_in(brokerctl, issuer, hosts=hosts(registry.url))
-    token = brokerctl("get", "person", "--fresh").stdout.strip()
-    older = token
+    older = brokerctl("get", "person", "--fresh").stdout.strip()
     assert brokerctl("get", "person", "--fresh").stdout.strip() != older
-    words = ("login", "--authfile", skopeo.auth_file, "-u", "alice", "-p", older, registry.name)
-    assert "keeps no credentials that another program made" in skopeo(*words, code=1)
+    words = ("login", "--authfile", skopeo.auth_file, "-u", "alice", "--password-stdin")
+    said = skopeo(*words, registry.name, code=1, stdin=older)
+    assert "keeps no credentials that another program made" in said
     said = skopeo("login", "--authfile", skopeo.auth_file, registry.name)
     assert "Already logged in" in said
 
