@@ -185,9 +185,12 @@ def test_path_is_said(offline: Program, tool: str) -> None:
     desk = Desk(offline, tool)
     assert f"looks for a 'keyring' in PATH: put {desk.folder} there" in desk.install().stderr
     assert "PATH" not in offline("helper", "install", tool).stderr
+    assert f"{tool}: asks brokerctl" in offline("doctor", "--offline").stdout
     client = os.path.dirname(require_client("keyring"))
     offline.env["PATH"] = f"{client}:{offline.env['PATH']}"
-    assert f"{desk.folder} there, before {client}" in offline("helper", "install", tool).stderr
+    fault = f"put {desk.folder} there, before {client}"
+    assert fault in offline("helper", "install", tool).stderr
+    assert fault in offline("doctor", "--offline").stdout
 
 
 @pytest.mark.parametrize("tool", ["uv", "pip"])
@@ -255,3 +258,22 @@ def test_what_is_no_file_is_never_replaced(offline: Program) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert f"{path} is not a file" in done.stderr
     assert not os.path.isfile(path)
+
+
+@pytest.mark.parametrize(
+    ("tool", "name"),
+    [
+        ("uv", "UV_INDEX_OURS_PASSWORD"),
+        ("uv", "UV_KEYRING_PROVIDER"),
+        ("pip", "PIP_KEYRING_PROVIDER"),
+        ("keyring", "TWINE_PASSWORD"),
+        ("keyring", "POETRY_HTTP_BASIC_OURS_PASSWORD"),
+        ("keyring", "PYTHON_KEYRING_BACKEND"),
+    ],
+)
+def test_doctor_names_what_is_believed_first(offline: Program, tool: str, name: str) -> None:
+    """A variable that somebody set once, and not what it holds."""
+    Desk(offline, tool).install()
+    said = offline("doctor", "--offline", env={name: "hunter2"}).stdout
+    assert f"{tool}: {name} is set" in said
+    assert "hunter2" not in said

@@ -56,10 +56,16 @@ class KeyringCommandSetup:
         return self.take_keys(text)
 
     def advice(self, part: Part) -> str | None:
-        """Say what PATH needs: the tools look for the command there and nowhere else."""
-        folder = os.path.dirname(own_path(part.environ, self.name, "keyring"))
-        found = shutil.which("keyring", path=part.environ.get("PATH", ""))
-        if found is not None and os.path.dirname(found) == folder:
-            return None
-        other = f", before {os.path.dirname(found)}" if found else ""
-        return f"{self.name} looks for a 'keyring' in PATH: put {folder} there{other}"
+        """Say what PATH needs."""
+        fault = find_fault(self.name, part.environ)
+        return f"{self.name} {fault}" if fault else None
+
+
+def find_fault(tool: str, environ: Mapping[str, str]) -> str | None:
+    """Return what PATH needs: tools look for the command there and nowhere else."""
+    folder = os.path.dirname(own_path(environ, tool, "keyring"))
+    found = shutil.which("keyring", path=environ.get("PATH", ""))
+    if found is not None and os.path.dirname(found) == folder:
+        return None
+    other = f", before {os.path.dirname(found)}" if found else ""
+    return f"looks for a 'keyring' in PATH: put {folder} there{other}"

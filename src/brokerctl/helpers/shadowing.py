@@ -15,6 +15,7 @@ from brokerctl.config.hosts import covering, parse_pattern, parse_url, split_pat
 from brokerctl.config.paths import home_folder
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import server_name
+from brokerctl.helpers.keyring_command import find_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +25,14 @@ VARIABLES = {
     "aws": ("AWS_ACCESS_KEY_ID",),
     "docker": ("DOCKER_AUTH_CONFIG",),
     "goauth": ("GOAUTH",),
+    "keyring": ("PYTHON_KEYRING_BACKEND", "TWINE_PASSWORD", "POETRY_HTTP_BASIC_*_PASSWORD"),
+    "pip": ("PIP_KEYRING_PROVIDER",),
     "terraform": ("TF_TOKEN_*",),
-    "twine": ("TWINE_PASSWORD",),
-    "uv": ("UV_INDEX_*_PASSWORD",),
+    "uv": ("UV_INDEX_*_PASSWORD", "UV_KEYRING_PROVIDER"),
     "vault": ("VAULT_TOKEN",),
 }
 NETRC = ("git", "pip", "uv")  # tools that read it first
+COMMAND = ("pip", "uv")  # tools that run a `keyring` which they look for in PATH
 _KEY = r"^credential\.(.*\.)?helper$"
 _WAIT_S = 5
 
@@ -44,6 +47,9 @@ def find_shadows(tool: str, hosts: Iterable[str], environ: Mapping[str, str]) ->
             yield f"{tool}: ~/.netrc has {machine}, and is read before brokerctl is asked"
     if tool == "podman":
         yield from _registry_logins(hosts, environ)
+    fault = find_fault(tool, environ) if tool in COMMAND else None
+    if fault:
+        yield f"{tool}: {fault}"
     if tool == "git":
         entries = _git_helpers(environ)
         for host in hosts:
