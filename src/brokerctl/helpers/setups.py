@@ -20,6 +20,7 @@ SETUPS = {
     "keyring": "brokerctl.helpers.setup_keyring:KeyringSetup",
     "pip": "brokerctl.helpers.setup_pip:PipSetup",
     "pnpm": "brokerctl.helpers.setup_pnpm:PnpmSetup",
+    "kubernetes": "brokerctl.helpers.setup_kubernetes:KubernetesSetup",
     "podman": "brokerctl.helpers.setup_docker:PodmanSetup",
     "terraform": "brokerctl.helpers.setup_terraform:TerraformSetup",
     "uv": "brokerctl.helpers.setup_uv:UvSetup",
@@ -32,6 +33,7 @@ ALIASES: dict[str, str] = {
     "skopeo": "podman",
     "twine": "keyring",
 }
+    "kubectl": "kubernetes",
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
 
 
