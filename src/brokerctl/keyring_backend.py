@@ -53,7 +53,7 @@ class Backend(KeyringBackend):
         if os.environ.get(SILENCE) or not is_place(service):
             return None
         program = find_program(self.brokerctl)
-        return None if program is None else _ask(program, service, username)
+        return None if program is None else ask(program, service, username)
 
     def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 - the interface
         """Keep nothing, and say so if nobody else would: the library's chain ends in silence."""
@@ -88,14 +88,17 @@ def _has_other() -> bool:
     )
 
 
-def _ask(program: str, service: str, username: str | None) -> SimpleCredential | None:
+def ask(
+    program: str, service: str, username: str | None, wait_s: float = WAIT_S
+) -> SimpleCredential | None:
+    """Run brokerctl for one credential; None if it has none, or does not end."""
     words = [program, "helper", "keyring", "--mode=creds", "--output=json", "get", "--", service]
     try:
         done = subprocess.run(
             words if username is None else [*words, username],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            timeout=WAIT_S,
+            timeout=wait_s,
             check=False,
         )
         if done.returncode != 0:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from keyring.errors import PasswordDeleteError, PasswordSetError
 
-from brokerctl.keyring_backend import SILENCE, Backend, find_program, is_place
+from brokerctl.keyring_backend import SILENCE, Backend, ask, find_program, is_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,16 @@ def test_a_program_that_does_not_run(tmp_path: Path) -> None:
     assert made.get_credential(URL, None) is None
     program.unlink()
     assert made.get_credential(URL, None) is None
+
+
+def test_a_program_that_does_not_end(tmp_path: Path) -> None:
+    """It is ended, whatever it has started, and the tool goes on."""
+    program = tmp_path / "brokerctl"
+    program.write_text("#!/bin/sh\nsleep 60 &\nexec sleep 60\n")
+    program.chmod(0o755)
+    begun = time.monotonic()
+    assert ask(str(program), URL, None, 0.3) is None
+    assert time.monotonic() - begun < 20
 
 
 def test_the_working_folder_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
