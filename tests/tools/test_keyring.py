@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.contracts.secret_service import SecretService
 from tests.tools.clients import require_client
 from tests.tools.index_server import WHEEL, Index
 from tests.tools.python_tools import Desk
@@ -84,6 +86,26 @@ def test_keyring_s_own_command(desk: Desk, issuer: DemoIssuer, index: Index) -> 
     assert not desk.run(keyring, "get", "mail", "alice", code=1)
     said = desk.run(keyring, "del", "mail", "alice", code=1)
     assert "brokerctl keeps no passwords of others" in said
+
+
+def test_a_desktop_s_keyring_stays_in_use(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
+    """What is not ours is kept there and found there, as before; ours is found first."""
+    keyring = require_client("keyring")
+    with SecretService() as service:
+        address = service.environ["DBUS_SESSION_BUS_ADDRESS"]
+        desk.program.env["DBUS_SESSION_BUS_ADDRESS"] = address
+        words = [keyring, "set", index.simple, "bob"]
+        env = desk.program.environment()
+        subprocess.run(words, env=env, input=b"hunter2", check=True)
+        desk.serve(issuer, index, username='"robot"')
+        assert desk.run(keyring, "get", index.simple, "bob") == "hunter2\n"
+        token = desk.run(keyring, "get", index.simple, "robot").strip()
+        assert issuer.use(token).status == 200
+        words = [keyring, "set", index.simple, "carol"]
+        subprocess.run(words, env=env, input=b"hunter3", check=True)
+        assert desk.run(keyring, "get", index.simple, "carol") == "hunter3\n"
+        desk.run(keyring, "del", index.simple, "carol")
+        assert not desk.run(keyring, "get", index.simple, "carol", code=1)
 
 
 def test_twine_uploads(desk: Desk, issuer: DemoIssuer, index: Index) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tools.clients import require_client
-from tests.tools.index_server import Index
+from tests.tools.index_server import WHEEL, Index
 from tests.tools.python_tools import Desk
 from tests.tools.test_git import issuer
 
@@ -58,12 +58,17 @@ def test_first_and_warm_use(desk: Desk, issuer: DemoIssuer, index: Index, user: 
 
 
 def test_an_index_that_is_always_asked_for(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
-    """Without a user in its URL, the user is the profile's."""
-    desk.serve(issuer, index, username='"robot"')
+    """Without a user in its URL the user is the answer's; the hint goes through here too."""
+    desk.log_in(issuer, index)
     with open(desk.target("uv.toml"), "w", encoding="utf-8") as file:
         file.write(f'[[index]]\nurl = "{index.simple}"\ndefault = true\nauthenticate = "always"\n')
-    desk.run(require_client("uv"), *CALL, "--target", desk.target("one"), "shop")
-    assert index.users() == {"robot"}
+    words = (require_client("uv"), *CALL, "--target", desk.target("one"), "shop")
+    desk.run(*words)
+    assert index.users() == {"oauth2"}
+    assert desk.program("revoke", "person").returncode == 0
+    said = desk.run(*words, "--reinstall", code=2)
+    assert "brokerctl: hint: run 'brokerctl login person'" in said
+    assert "Missing credentials" in said
 
 
 def test_an_expired_token_is_refreshed_once(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
@@ -89,7 +94,7 @@ def test_a_refused_token_is_uv_s_own_failure(desk: Desk, issuer: DemoIssuer, ind
 
 
 def test_a_revoked_grant_is_uv_s_own_failure(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
-    """The hint goes through where uv had a user to ask for."""
+    """The hint goes through, above uv's own words."""
     desk.log_in(issuer, index)
     assert desk.program("revoke", "person").returncode == 0
     said = install(desk, index.simple_of("oauth2"), code=1)
@@ -106,3 +111,15 @@ def test_another_index_or_user_gets_nothing(desk: Desk, issuer: DemoIssuer, inde
         assert not other.users()
     assert "brokerctl" not in said
     assert not desk.records("token")
+
+
+def test_publish(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
+    """To an upload endpoint, for the user that uv was given."""
+    desk.serve(issuer, index, username='"robot"')
+    path = desk.target(WHEEL)
+    with open(path, "wb") as file:
+        file.write(index.wheel)
+    words = ("publish", "--username", "__token__", "--publish-url", f"{index.url}/legacy/", path)
+    desk.run(require_client("uv"), *words)
+    assert [index.wheel in body for body in index.uploads] == [True]
+    assert index.users() == {"__token__"}
