@@ -63,14 +63,20 @@ class Desk:
         return self.program("audit", "log", "--event", event, "--json").stdout.splitlines()
 
 
-@pytest.mark.parametrize(("username", "seen"), [(None, "oauth2"), ('"robot"', "robot")])
+@pytest.mark.parametrize(
+    ("keys", "seen"),
+    [
+        ({}, "oauth2"),
+        ({"username": '"robot"'}, "robot"),
+        ({"subject": '"alice"'}, "oauth2"),
+    ],
+)
 def test_user_and_password(
-    brokerctl: Program, issuer: DemoIssuer, server: GitServer, username: str | None, seen: str
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer, keys: dict[str, str], seen: str
 ) -> None:
     """First use and warm use, one request to the issuer, a hand-out for each password alone."""
     url = server.make("shop.git")
     git = Desk(brokerctl, server)
-    keys = {"username": username} if username else {}
     main_job.service(brokerctl, issuer, hosts=hosts(server.url), **keys)
     git("clone", "-q", url, "one")
     git("clone", "-q", url, "two")

@@ -142,6 +142,21 @@ def test_another_helper_stays(offline: Program, name: str, place: str) -> None:
     assert read(plugin_of(offline)) is None
 
 
+def test_opentofu_s_own_file_is_written_where_there_is_one(offline: Program) -> None:
+    """It does not read terraform's then; its program's name is an alias."""
+    path = os.path.join(offline.home, ".tofurc")
+    write(path, b"disable_checkpoint = true\n")
+    assert offline("helper", "install", "tofu", "--yes").returncode == 0
+    for name in (".tofurc", ".terraformrc"):
+        assert b'credentials_helper "brokerctl" {}' in (
+            read(os.path.join(offline.home, name)) or b""
+        )
+    assert offline("helper", "uninstall", "tofu", "--yes").returncode == 0
+    assert read(path) == b"disable_checkpoint = true\n"
+    assert read(os.path.join(offline.home, ".terraformrc")) is None
+    assert read(plugin_of(offline)) is None
+
+
 def test_somebody_else_s_plug_in_stays(offline: Program) -> None:
     """A file of that name which `install` has not made is refused, by either command."""
     write(plugin_of(offline), b"#!/bin/sh\necho mine\n")

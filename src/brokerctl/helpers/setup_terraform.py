@@ -21,7 +21,7 @@ _KEY = "credentials_helper"
 
 
 class TerraformSetup(BlockSetup):
-    """`~/.terraformrc`, which OpenTofu reads too where there is no `~/.tofurc`."""
+    """`~/.terraformrc`, which OpenTofu reads too where there is no `~/.tofurc`; else both."""
 
     name = "terraform"
     script = "terraform-credentials-brokerctl"
@@ -29,7 +29,11 @@ class TerraformSetup(BlockSetup):
     def places(self, environ: Mapping[str, str]) -> list[Place]:
         """Return the configuration and the script in the plug-in folder."""
         plugin = home_path(environ, ".terraform.d", "plugins", self.script)
-        return [Place(self.path(environ)), Place(plugin, SCRIPT_MODE)]
+        found = [Place(self.path(environ)), Place(plugin, SCRIPT_MODE)]
+        other = home_path(environ, ".tofurc")
+        if not _given(environ) and os.path.exists(other):
+            found.append(Place(other))
+        return found
 
     def path(self, environ: Mapping[str, str]) -> str:
         """Return the file that terraform reads."""
@@ -75,7 +79,7 @@ def _given(environ: Mapping[str, str]) -> str | None:
 
 def _is_whole(host: str) -> bool:
     """Say whether terraform could ask for it: it names a host and a port, and speaks TLS."""
-    return host.startswith("https://") and "/" not in host.removeprefix("https://")
+    return "/" not in host.removeprefix("https://")
 
 
 def _beside(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ ALIASES: dict[str, str] = {
     "buildah": "podman",
     "poetry": "keyring",
     "skopeo": "podman",
+    "tofu": "terraform",
     "twine": "keyring",
 }
     "kubectl": "kubernetes",
