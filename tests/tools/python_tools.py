@@ -47,7 +47,8 @@ class Desk:
     @property
     def folder(self) -> str:
         """Where the command is, or the module."""
-        share = os.path.join(self.program.home, ".local", "share")
+        given = self.program.env.get("XDG_DATA_HOME")
+        share = given or os.path.join(self.program.home, ".local", "share")
         return os.path.join(share, "brokerctl", "helpers", self.tool)
 
     def run(self, *words: str, code: int = 0, **env: str) -> str:

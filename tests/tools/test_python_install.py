@@ -152,6 +152,26 @@ def test_installed_used_and_gone(
     assert again.stdout == f"{tool}: uninstalled already, {path}\n"
 
 
+@pytest.mark.parametrize("tool", PATHS)
+def test_from_a_folder_with_a_space(
+    brokerctl: Program, issuer: DemoIssuer, index: Index, tool: str
+) -> None:
+    """Whatever the folders are called, and through a link to the configuration."""
+    brokerctl.env["XDG_DATA_HOME"] = os.path.join(brokerctl.home, "it's 100% my data")
+    path, target = path_of(brokerctl, tool), os.path.join(brokerctl.home, "dotfiles", "a file")
+    write(target, b"")
+    os.makedirs(os.path.dirname(path))
+    os.symlink(target, path)
+    desk = Desk(brokerctl, tool)
+    desk.serve(issuer, index)
+    assert os.path.islink(path)
+    use(desk, index)
+    assert issuer.counts()["grants"] == {"client_credentials": 1}
+    assert brokerctl("helper", "uninstall", tool, "--yes").returncode == 0
+    assert os.path.islink(path)
+    assert read(target) == b""
+
+
 @pytest.mark.parametrize(("tool", "data", "said"), REFUSED)
 def test_what_is_somebody_s_choice_stays(
     offline: Program, tool: str, data: bytes, said: str
