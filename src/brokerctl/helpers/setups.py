@@ -18,9 +18,9 @@ SETUPS = {
     "docker": "brokerctl.helpers.setup_docker:DockerSetup",
     "git": "brokerctl.helpers.setup_git:GitSetup",
     "keyring": "brokerctl.helpers.setup_keyring:KeyringSetup",
+    "kubernetes": "brokerctl.helpers.setup_kubernetes:KubernetesSetup",
     "pip": "brokerctl.helpers.setup_pip:PipSetup",
     "pnpm": "brokerctl.helpers.setup_pnpm:PnpmSetup",
-    "kubernetes": "brokerctl.helpers.setup_kubernetes:KubernetesSetup",
     "podman": "brokerctl.helpers.setup_docker:PodmanSetup",
     "terraform": "brokerctl.helpers.setup_terraform:TerraformSetup",
     "uv": "brokerctl.helpers.setup_uv:UvSetup",
@@ -29,12 +29,12 @@ SETUPS = {
 # A program's own name, where that is another one.
 ALIASES: dict[str, str] = {
     "buildah": "podman",
+    "kubectl": "kubernetes",
     "poetry": "keyring",
     "skopeo": "podman",
     "tofu": "terraform",
     "twine": "keyring",
 }
-    "kubectl": "kubernetes",
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
 
 
