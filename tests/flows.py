@@ -89,6 +89,41 @@ def issued(**changes: object) -> HttpResponse:
     return answer({"access_token": "at-1", "token_type": "Bearer", "expires_in": 60} | changes)
 
 
+STS_WORDS = {
+    "AccessKeyId": "ASIAEXAMPLEEXAMPLE00",
+    "SecretAccessKey": "wJalr/XUtnFEMI+K7MDENG-example-of-aws",
+    "SessionToken": "FQoGZXIvYXdzEBYaD-example-of-a-session/+=",
+}
+STS_ENDS = "1970-01-12T14:46:40Z"  # an hour after NOW
+STS_VALUE = (
+    f'{{"AccessKeyId":"{STS_WORDS["AccessKeyId"]}","Expiration":"{STS_ENDS}",'
+    f'"SecretAccessKey":"{STS_WORDS["SecretAccessKey"]}",'
+    f'"SessionToken":"{STS_WORDS["SessionToken"]}","Version":1}}'
+)
+
+
+def sts_answer(**changes: str) -> HttpResponse:
+    """Return what STS answers; `changes` are of the credentials' elements."""
+    held = {**STS_WORDS, "Expiration": STS_ENDS} | changes
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in held.items())
+    name = "AssumeRoleWithWebIdentity"
+    text = (
+        f'<{name}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><{name}Result>'
+        f"<Credentials>{inner}</Credentials></{name}Result></{name}Response>"
+    )
+    return answer(text.encode())
+
+
+def sts_error(code: str, message: str = "said by STS", status: int = 400) -> HttpResponse:
+    """Return an error of STS."""
+    text = (
+        '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>'
+        f"<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+        "<RequestId>r-1</RequestId></ErrorResponse>"
+    )
+    return answer(text.encode(), status)
+
+
 def form_of(request: HttpRequest) -> dict[str, list[str]]:
     """Return what a request's body says."""
     assert request.body is not None

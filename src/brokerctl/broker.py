@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Redeem = Callable[["Order", LockedGrant], Token]
 
-NO_PERSON = ("client_credentials",)  # flows that need no login first
+NO_PERSON = ("client_credentials", "aws_web_identity")  # flows that need no login first
 
 
 class Order:
@@ -63,8 +63,11 @@ class Order:
         """Return what a token must have left, as the request or the profile says; None: neither."""
         if self.request.min_ttl_s is not None:
             return self.request.min_ttl_s
-        if self.profile.min_ttl_s is None and self.request.requester.tool == "exec":
+        tool = self.request.requester.tool
+        if self.profile.min_ttl_s is None and tool == "exec":
             return freshness.child_margin(token, self.decision.max_ttl_s)
+        if self.profile.min_ttl_s is None and tool == "aws" and self.profile.subject_token:
+            return freshness.sdk_margin(token, self.decision.max_ttl_s)
         return self.profile.min_ttl_s
 
     def find_in(self, store: Store) -> Token | None:
@@ -179,8 +182,15 @@ def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
         actor="client" if profile.flow in NO_PERSON else None,
         scopes=profile.scopes,
         resource=profile.resource,
+        details=_source_of(profile),
         extra=profile.extra,
     )
+
+
+def _source_of(profile: Profile) -> str | None:
+    """Return whose token is exchanged, if one is: who a token stands for is part of its name."""
+    source = profile.subject_token
+    return None if source is None else f"{source.kind} {source.target[0]}"
 
 
 def _refuse_broader(order: Order, token: Token) -> None:

@@ -16,6 +16,8 @@ MARGIN_SHARE = 0.1
 LEAST_MARGIN_S = 1.0
 CHILD_MARGIN_S = 300.0
 CHILD_SHARE = 0.5
+SDK_MARGIN_S = 900.0
+SDK_SHARE = 0.5
 CLOCK_BACK_S = 300.0  # a clock further than this behind `issued_at` makes a token stale
 
 
@@ -46,6 +48,12 @@ def child_margin(token: Token, max_ttl_s: float | None) -> float | None:
     """Return what a child by environment needs left, as it can't ask again: min(5 min, 50 %)."""
     end = expiry(token, max_ttl_s)
     return None if end is None else min(CHILD_MARGIN_S, CHILD_SHARE * (end - token.issued_at))
+
+
+def sdk_margin(token: Token, max_ttl_s: float | None) -> float | None:
+    """Return what AWS's SDKs need left, else they ask at every use: min(15 min, 50 %)."""
+    end = expiry(token, max_ttl_s)
+    return None if end is None else min(SDK_MARGIN_S, SDK_SHARE * (end - token.issued_at))
 
 
 def is_fresh(token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float | None) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.secret import Secret
     from brokerctl.store.contract import Store
+    from brokerctl.subjects import Get
 
     class Sender(Protocol):
         """Sends one request before a deadline of the monotonic clock."""
@@ -62,6 +63,7 @@ class IssuerLink:
         self._hidden = hidden
         self._senders: dict[str, Sender] = {}
         self._learned: dict[str, bytes] = {}  # metadata of a login that has not succeeded yet
+        self.get: Get | None = None  # the broker's, for a flow that exchanges another's token
         self._logging_in: set[str] = set()  # profiles whose endpoints a person has just asked for
 
     def sender(self, profile: Profile) -> Sender:
@@ -273,7 +275,7 @@ def shown(name: str, error: OAuthError) -> IssuerError:
     text = f"the issuer of '{name}' answered {safe_code(error.error)}"
     if error.description:
         text += f": {safe_code(error.description)}"
-    return IssuerError(text, hint=_hint(error, name))
+    return IssuerError(text, hint=error.hint or _hint(error, name))
 
 
 def _hint(error: OAuthError, name: str) -> str | None:

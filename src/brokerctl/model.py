@@ -6,6 +6,7 @@ seconds; lists are tuples. Scopes, resources and audiences are RFC 6749, 8707 an
 
 from __future__ import annotations
 
+NOT_BEARER = "N_A"  # the type of what is no bearer token (RFC 8693, section 2.2.1)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self, dataclass_transform
@@ -88,11 +89,12 @@ class Profile(Value):
 
     name: str
     issuer: str
-    flow: str  # code | device | client_credentials
+    flow: str  # as oauth.grants.FLOWS names it
     client_id: str
     client_auth: str = "none"  # RFC 8414's token_endpoint_auth_method names
     client_secret: Reference | None = None
     client_key: Reference | None = None
+    subject_token: Reference | None = None  # what is exchanged: { profile = … } or { file = … }
     scopes: tuple[str, ...] = ()  # sorted, unique
     resource: tuple[str, ...] = ()  # RFC 8707, sorted
     extra: str | None = None  # further parameters, canonical JSON (RFC 8785)
@@ -144,9 +146,9 @@ class TokenRequest(Value):
     is_own: bool = False  # a session's own token: never from the cache, never put there
     purpose: str | None = None
     url: str | None = None  # where the token is to go, if that is known
-
-
     is_insecure: bool = False  # the tool says that it would not check that server's certificate
+
+
 class Decision(Value):
     """What policy says of one request; scopes and max_ttl_s are what narrowing left."""
 

@@ -31,6 +31,7 @@ from brokerctl.oauth.message import should_retry
 from brokerctl.store import slots
 from brokerctl.store.backoff import next_failure
 from brokerctl.store.values import Change
+from brokerctl.subjects import with_subject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Redeemer:
             is_refresh=refresh_token is not None,
             key=order.grant_key,
         )
+        context = with_subject(context, order, self.link.environ, self.link.get)
         locked.intend(self._intent(grant, refresh_token))
         steps = (
             refresh(context, refresh_token, grant.scopes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.freshness import timestamp
+from brokerctl.model import NOT_BEARER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
 _PLAIN = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="  # RFC 6750, 2.1
 )
+_BEARER_FORMATS = ("header", "netrc", "curl")
 FORMATS = ("token", "header", "json", "env", "netrc", "curl")
 
 
 def render(answer: AccessToken, profile: Profile, form: str, now: float) -> bytes:
     """Return the line for stdout. Security: this is where a token becomes text."""
     value = answer.value.reveal()
+    if form in _BEARER_FORMATS and answer.token_type == NOT_BEARER:
+        what = f"what '{profile.name}' gets is no bearer token"
+        raise UsageError(what, hint="use --format token")
     if form == "token":
         text = value
     elif form == "json":

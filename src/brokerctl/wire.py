@@ -95,7 +95,9 @@ class House:
         profiles = self.plan.profiles.values()
         found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
         hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
-        return IssuerLink(self.environ, self.store, self.ring, Http, hidden)
+        link = IssuerLink(self.environ, self.store, self.ring, Http, hidden)
+        link.get = self.broker.get
+        return link
 
 
 def open_house(environ: Mapping[str, str], *, may_pass: bool = False) -> House:

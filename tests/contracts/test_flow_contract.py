@@ -12,7 +12,19 @@ from brokerctl.errors import BrokerError, IssuerError, OAuthError
 from brokerctl.oauth.grants import FLOWS, find_flow
 from brokerctl.oauth.steps import Listen, ShowUserCode, Visit
 from brokerctl.secret import Secret
-from tests.flows import ISSUER, answer, context, form_of, issued, metadata, play, profile
+from tests.flows import (
+    ISSUER,
+    STS_VALUE,
+    answer,
+    context,
+    form_of,
+    issued,
+    metadata,
+    play,
+    profile,
+    sts_answer,
+    sts_error,
+)
 
 if TYPE_CHECKING:
     from brokerctl.oauth.client_auth import FlowContext
@@ -31,6 +43,7 @@ class FlowContract:
 
     name: ClassVar[str]
     before: ClassVar[tuple[HttpResponse, ...]] = ()
+    code: ClassVar[str] = "unauthorized_client"
 
     def context(self, **fields: object) -> FlowContext:
         """Return a context of this flow with a secret and all that can be sent."""
@@ -44,36 +57,44 @@ class FlowContract:
         }
         return context(profile(**chosen), secret=SECRET)
 
+    def issued(self, **changes: object) -> HttpResponse:
+        """Return an answer with a token."""
+        return issued(**changes)
+
+    def refused(self, code: str) -> HttpResponse:
+        """Return an answer that says no."""
+        return answer({"error": code}, 400)
+
     def run(self, ctx: FlowContext, last: HttpResponse | BaseException) -> Played:
         """Run the flow on its canned answers and a last one."""
         return play(find_flow(self.name).obtain(ctx), *self.before, last, callback=_visit)
 
     def test_it_gives_a_token(self) -> None:
         """The answer holds what the issuer sent, and the scopes asked for where it says nothing."""
-        got = self.run(self.context(), issued()).value
+        got = self.run(self.context(), self.issued()).value
         assert (got.access_token, got.expires_in) == (Secret("at-1"), 60)
         assert got.scopes == ("a", "b")
 
     def test_it_needs_a_person_or_not(self) -> None:
         """`needs_person` is true exactly where a step is for one."""
-        steps = self.run(self.context(), issued())
+        steps = self.run(self.context(), self.issued())
         is_for_person = bool(steps.of(Listen) + steps.of(Visit) + steps.of(ShowUserCode))
         assert find_flow(self.name).needs_person is is_for_person
 
     def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
         """Each resource by itself (RFC 8707, 2.2), to every endpoint that is posted to."""
-        for request in self.run(self.context(), issued()).requests:
+        for request in self.run(self.context(), self.issued()).requests:
             assert form_of(request)["resource"] == ["https://r1", "https://r2"]
             assert form_of(request)["tenant"] == ["t1"]
 
     def test_it_keeps_resource_back_where_the_issuer_refuses_it(self) -> None:
         """`send_resource = false`."""
-        for request in self.run(self.context(send_resource=False), issued()).requests:
+        for request in self.run(self.context(send_resource=False), self.issued()).requests:
             assert "resource" not in form_of(request)
 
     def test_it_authenticates_each_request(self) -> None:
         """The client's own authentication goes to the issuer's endpoints and nowhere else."""
-        played = self.run(self.context(), issued())
+        played = self.run(self.context(), self.issued())
         assert played.requests
         for request in played.requests:
             assert form_of(request)["client_secret"] == [SECRET]
@@ -82,14 +103,14 @@ class FlowContract:
 
     def test_it_shows_no_secret(self) -> None:
         """Nothing that is printed of steps and answer holds a secret."""
-        played = self.run(self.context(), issued(refresh_token="rt-1"))
+        played = self.run(self.context(), self.issued(refresh_token="rt-1"))
         shown = repr(played.steps) + repr(played.value)
         for secret in (SECRET, "at-1", "rt-1", "c-1", "dc-1"):
             assert secret not in shown
 
     def test_it_asks_for_nobody_elses_password(self) -> None:
         """No flow sends a user name and password or takes a token from a front channel."""
-        played = self.run(self.context(), issued())
+        played = self.run(self.context(), self.issued())
         for request in played.requests:
             assert not {"username", "password", "access_token"} & set(form_of(request))
         for step in played.of(Visit):
@@ -99,8 +120,8 @@ class FlowContract:
     def test_an_issuers_no_is_an_oauth_error(self) -> None:
         """A code of the issuer's is passed on."""
         with pytest.raises(OAuthError) as caught:
-            self.run(self.context(), answer({"error": "unauthorized_client"}, 400))
-        assert caught.value.error == "unauthorized_client"
+            self.run(self.context(), self.refused(self.code))
+        assert caught.value.error == self.code
 
     def test_a_broken_answer_is_an_issuer_error(self) -> None:
         """HTML with 200 ends the flow with exit 5."""
@@ -118,6 +139,54 @@ class TestClientCredentials(FlowContract):
     """RFC 6749, 4.4."""
 
     name = "client_credentials"
+
+
+class TestAwsWebIdentity(FlowContract):
+    """AssumeRoleWithWebIdentity: no client says who it is, the web identity does."""
+
+    name = "aws_web_identity"
+    code = "AccessDenied"
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context with a web identity, and as the configuration compiles it."""
+        chosen: dict[str, object] = {"flow": self.name, "extra": '{"RoleSessionName":"ci"}'}
+        ctx = context(profile(**chosen | fields), secret=SECRET)
+        identity = Secret("web.identity.token")
+        return ctx.replace(credentials=ctx.credentials.replace(subject_token=identity))
+
+    def issued(self, **changes: object) -> HttpResponse:
+        """Return what STS answers."""
+        return sts_answer(**{name: str(value) for name, value in changes.items()})
+
+    def refused(self, code: str) -> HttpResponse:
+        """Return an error of STS."""
+        return sts_error(code)
+
+    def test_it_gives_a_token(self) -> None:
+        """Three words and when they end are the value of one token, which is no bearer token."""
+        got = self.run(self.context(), self.issued()).value
+        assert got.access_token == Secret(STS_VALUE)
+        assert (got.token_type, got.expires_in, got.scopes) == ("N_A", 3600, ())
+        assert got.refresh_token is None
+
+    def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
+        """What the profile's table says is sent, and nothing of OAuth's."""
+        for request in self.run(self.context(), self.issued()).requests:
+            assert form_of(request) == {
+                "Action": ["AssumeRoleWithWebIdentity"],
+                "Version": ["2011-06-15"],
+                "RoleArn": ["cli"],
+                "RoleSessionName": ["ci"],
+                "WebIdentityToken": ["web.identity.token"],
+            }
+
+    def test_it_authenticates_each_request(self) -> None:
+        """The web identity goes to the endpoint and nowhere else; no other secret goes along."""
+        played = self.run(self.context(), self.issued())
+        for request in played.requests:
+            assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
+            assert SECRET not in str(form_of(request))
+        assert "web.identity" not in repr(played.steps)
 
 
 class TestCode(FlowContract):

@@ -114,8 +114,6 @@ def test_the_error_says_where_and_what(text: str, message: str, hint: str | None
                 "dpop",
                 "par",
                 "identity",
-                "exchange",
-                "aws",
                 "actor",
             ]
         ),

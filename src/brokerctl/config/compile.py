@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.config import fields, paths
+from brokerctl.config import aws, fields, paths
 from brokerctl.config.plan import Plan
 from brokerctl.config.presets import get_preset
 from brokerctl.config.project import narrow
@@ -56,10 +56,20 @@ def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
             raise places[name].error(("profile", name), f"profile '{name}': issuer is missing")
         _apply_preset(name, settings)
     profiles = {name: _build(name, settings, environ) for name, settings in found.items()}
+    _check_sources(profiles, found)
     plan = Plan(profiles=profiles, **general)
     if project is not None:
         plan = narrow(plan, project, found)
     return Compiled(plan=plan, settings=found)
+
+
+def _check_sources(
+    profiles: Mapping[str, Profile], found: Mapping[str, dict[str, Setting]]
+) -> None:
+    for name, profile in profiles.items():
+        wrong = aws.find_wrong_source(profiles, profile)
+        if wrong:
+            raise _error(name, found[name], "exchange", wrong)
 
 
 def _read_profiles(source: Source) -> dict[str, dict[str, Setting]]:
@@ -124,13 +134,17 @@ def _error(
 
 def _build(name: str, settings: dict[str, Setting], environ: Mapping[str, str]) -> Profile:
     values = {key: setting.value for key, setting in settings.items()}
+    problem = aws.find_problem(values)
+    if problem:
+        raise _error(name, settings, *problem)
+    values = aws.expand(values)
     for key in ("issuer", "flow", "client_id"):
         if key not in values:
             raise _error(name, settings, key, f"{key} is missing")
     values.setdefault("client_auth", _implied_auth(values))
-    problem = _auth_problem(values)
-    if problem:
-        raise _error(name, settings, "client_auth", problem)
+    wrong_auth = _auth_problem(values)
+    if wrong_auth:
+        raise _error(name, settings, "client_auth", wrong_auth)
     if "ca_file" in values:
         values["ca_file"] = paths.expand_home(values["ca_file"], environ)
     endpoints = tuple(sorted((key, values.pop(key)) for key in fields.ENDPOINTS if key in values))

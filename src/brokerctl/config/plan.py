@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _VERSION = 1
-_REFERENCES = ("client_secret", "client_key")
+_REFERENCES = ("client_secret", "client_key", "subject_token")
 
 
 class Plan(Value):

@@ -25,6 +25,21 @@ def _one_of(*words: str) -> dict[str, Any]:
     return {"enum": list(words)}
 
 
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+_SUBJECT = {
+    "type": "object",
+    "properties": dict.fromkeys(("profile", "file"), _TEXT),
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+_AWS = {
+    **dict.fromkeys(("role", "session", "endpoint", "policy"), _TEXT),
+    "duration": {"type": ["integer", "string"]},
+}
 _PROFILE: dict[str, dict[str, Any]] = {
     fields.PRESET: _one_of(*PRESETS),
     "flow": _one_of(*fields.FLOWS),
@@ -34,6 +49,8 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "pkce_support": _one_of("required", "assumed"),
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     "extra": {"type": "object", "additionalProperties": _TEXT},
+    "aws": _closed(_AWS),
+    "exchange": _closed({"subject": _SUBJECT}),
     **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
     **dict.fromkeys(("scopes", "resource", "hosts"), _WORDS),
     **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "lifetime"), _DURATION),
@@ -60,7 +77,3 @@ def make_schema() -> dict[str, Any]:
     }
     title = "brokerctl's configuration"
     return {"$schema": URI, "title": title, **_closed({"profile": profiles, **groups})}
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "additionalProperties": False}

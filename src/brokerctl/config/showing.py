@@ -83,11 +83,13 @@ def _shown(key: str, value: Any, setting: Setting | None) -> Shown:  # noqa: ANN
 
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - what TOML holds
+    if key == "exchange":
+        return {"subject": {value.kind: value.target[0]}}
     if isinstance(value, Reference):
         is_command = value.kind == "command"
         return {value.kind: list(value.target) if is_command else value.target[0]}
     if key in _DURATIONS:
         return render_duration(value)
-    if key == "extra":
+    if key in {"aws", "extra"}:
         return jsonlite.loads(value.encode()) if value else {}
     return list(value) if isinstance(value, tuple) else value

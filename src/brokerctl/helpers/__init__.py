@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
+    "aws": "brokerctl.helpers.aws:Aws",
     "docker": "brokerctl.helpers.docker:Docker",
     "git": "brokerctl.helpers.git:Git",
     "keyring": "brokerctl.helpers.keyring:Keyring",
@@ -67,6 +68,7 @@ class Helper:
     """One tool's protocol; nothing here reads, writes or waits. The defaults are the usual ones."""
 
     stdin = NOTHING
+    takes_bearer = True  # False: what it wants is of another kind
     is_silent = False  # True: nothing may be written to stderr, the answer says it all
 
     if TYPE_CHECKING:

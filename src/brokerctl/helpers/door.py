@@ -25,6 +25,7 @@ from brokerctl.helpers import (
     Answer,
     MalformedError,
 )
+from brokerctl.model import NOT_BEARER
 from brokerctl.system import os, signals
 
 TYPE_CHECKING = False
@@ -141,6 +142,7 @@ def _deliver(
 ) -> Answer:
     """Write a credential in full, or record that it was not delivered."""
     try:
+        _refuse_kind(helper, token)
         answer = helper.credential(wanted, token, profile)
         wire.write_fully(_STDOUT, answer.stdout)
     except OSError as error:
@@ -150,6 +152,16 @@ def _deliver(
         house.broker.not_delivered(token)
         raise
     return answer.replace(stdout=b"")
+
+
+def _refuse_kind(helper: Helper, token: AccessToken) -> None:
+    """Raise UsageError for a token that is not of the kind that the tool takes."""
+    if helper.takes_bearer == (token.token_type == NOT_BEARER):
+        what = "a bearer token" if helper.takes_bearer else "a role's credentials"
+        raise UsageError(
+            f"the tool takes {what}, and '{token.profile}' gets something else",
+            hint=f"name another profile: 'brokerctl profile show {token.profile}'",
+        )
 
 
 def _find_profiles(wanted: Wanted, profiles: Mapping[str, Profile]) -> list[Profile]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 SETUPS = {
+    "aws": "brokerctl.helpers.setup_aws:AwsSetup",
     "docker": "brokerctl.helpers.setup_docker:DockerSetup",
     "git": "brokerctl.helpers.setup_git:GitSetup",
     "keyring": "brokerctl.helpers.setup_keyring:KeyringSetup",
@@ -28,6 +29,8 @@ SETUPS = {
 }
 # A program's own name, where that is another one.
 ALIASES: dict[str, str] = {
+    "awscli": "aws",
+    "boto3": "aws",
     "buildah": "podman",
     "kubectl": "kubernetes",
     "poetry": "keyring",

@@ -36,6 +36,7 @@ class ClientCredentials(Value):
 
     secret: Secret | None = None
     key_pem: Secret | None = None
+    subject_token: Secret | None = None  # of a flow that exchanges one (RFC 8693's word)
 
 
 class FlowContext(Value):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from brokerctl.model import Profile
+    from brokerctl.secret import Secret
     from brokerctl.session import Ask
 
 # Security: what opens our store never reaches a child: BROKERCTL_KEY, BROKERCTL_KEY_FILE, ….
@@ -25,6 +26,10 @@ _KEPT = frozenset(
     ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 )
 _KEPT_START = "LC_"
+# What AWS's tools read, in the order of triple.WORDS, and what some of them prefer to it.
+AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_AWS_OTHERS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN")
+_AWS_FLOW = "aws_web_identity"
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
 _OTHER = _FIRST | frozenset("0123456789")
 
@@ -54,10 +59,30 @@ def plan_variables(ask: Ask, profiles: Mapping[str, Profile], default: str | Non
         variables = tuple(variable for variable, of in ask.env if of == name)
         files = tuple(variable for variable, of in ask.files if of == name)
         if not variables and not files:
-            variables = (default_variable(profile),)
+            variables = default_variables(profile)
         wanted.append(Wanted(profile=profile, variables=variables, files=files))
     _check_names(wanted)
     return wanted
+
+
+def default_variables(profile: Profile) -> tuple[str, ...]:
+    """Return the variables of a profile that no option names: those of AWS's words are three."""
+    if profile.flow == _AWS_FLOW and not profile.env:
+        return AWS_VARIABLES
+    return (default_variable(profile),)
+
+
+def put_token(environ: dict[str, str], wanted: Wanted, value: Secret) -> None:
+    """Put a token into its variables; the profile that AWS's tools were to use gives way to it."""
+    if wanted.variables != AWS_VARIABLES:
+        environ.update((variable, value.reveal()) for variable in wanted.variables)
+        return
+    from brokerctl import triple  # noqa: PLC0415 - all others have one word
+
+    words = triple.words_of(value)
+    environ.update(zip(AWS_VARIABLES, (words[name] for name in triple.WORDS), strict=True))
+    for name in _AWS_OTHERS:
+        environ.pop(name, None)
 
 
 def default_variable(profile: Profile) -> str:

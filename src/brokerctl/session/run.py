@@ -11,7 +11,7 @@ memory where tokens are shared, 20 MB where HTTP was needed to get them.
 from __future__ import annotations
 
 from brokerctl.errors import BrokerError, UsageError
-from brokerctl.model import TokenRequest, Value
+from brokerctl.model import NOT_BEARER, TokenRequest, Value
 from brokerctl.session import child, environment, signals
 from brokerctl.session.supervise import Supervisor
 from brokerctl.system import os
@@ -190,7 +190,7 @@ def _block_and_fill(
         files: dict[str, Secret] = {}
         for one in prepared.wanted:
             value = tokens[one.profile.name].value
-            environ.update((variable, value.reveal()) for variable in one.variables)
+            environment.put_token(environ, one, value)
             files.update((variable, value) for variable in one.files)
         if prepared.ends is not None:
             environ |= prepared.ends.fill(files, _last_end(tokens.values()))
@@ -238,8 +238,20 @@ def _start(
         return Supervisor(child.start(path, words, environ, mask), waited)
     from brokerctl.session import masked  # noqa: PLC0415 - else not a byte is copied
 
-    secrets = [token.value.reveal() for token in tokens.values()]
+    secrets = _secrets(tokens.values())
     return masked.start(path, words, environ, mask, waited, secrets, tools.say)
+
+
+def _secrets(tokens: Iterable[AccessToken]) -> list[str]:
+    """Return what is masked: each token, and the words that one of AWS's is made of."""
+    found = []
+    for token in tokens:
+        found.append(token.value.reveal())
+        if token.token_type == NOT_BEARER:
+            from brokerctl import triple  # noqa: PLC0415 - all others have one word
+
+            found += triple.words_of(token.value).values()
+    return found
 
 
 def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FLOWS", "ClientCredentials", "FlowContext", "find_flow"]
 
 FLOWS = {
+    "aws_web_identity": "brokerctl.oauth.grants.aws_web_identity:AwsWebIdentity",
     "client_credentials": "brokerctl.oauth.grants.client_credentials:ClientCredentialsFlow",
     "code": "brokerctl.oauth.grants.code:Code",
     "device": "brokerctl.oauth.grants.device:Device",

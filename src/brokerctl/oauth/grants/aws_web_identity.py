@@ -1,0 +1,144 @@
+"""AWS's AssumeRoleWithWebIdentity: a role's temporary credentials for somebody's token.
+
+A form POST without a signature, answered in XML. Security: of an error nothing but its code is
+repeated, and XML with a declaration of its own (`<!`), where entities come from, is not parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from xml.etree import ElementTree as ET
+
+from brokerctl import triple
+from brokerctl.errors import IssuerError, OAuthError, UsageError
+from brokerctl.freshness import timestamp
+from brokerctl.model import NOT_BEARER
+from brokerctl.oauth import parameters
+from brokerctl.oauth.grants import get_endpoint, send_twice
+from brokerctl.oauth.message import FORM, host_of, post_form
+from brokerctl.oauth.tokens import OK, SERVER_ERROR, TokenAnswer, parse_lifetime
+from brokerctl.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.oauth.client_auth import FlowContext
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.oauth.steps import Steps
+
+_ACTION, _VERSION = "AssumeRoleWithWebIdentity", "2011-06-15"
+_MAX_BYTES = 1 << 20
+_CODE = re.compile(r"[A-Za-z]{1,60}(?:\.[A-Za-z]{1,60})?", re.ASCII)
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z")
+# Without a quotation mark or a backslash: each word looks in JSON as it is.
+_WORD = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{4,32768}")
+_AGAIN = "its web identity is not what STS takes now; have a newer one"
+_HINTS = {
+    "AccessDenied": "see whether the role's trust policy has this issuer, audience and subject",
+    "ExpiredTokenException": _AGAIN,
+    "ExpiredToken": _AGAIN,
+    "IDPRejectedClaim": _AGAIN,
+    "InvalidIdentityToken": "see whether the identity provider is known to the role's account",
+    "MalformedPolicyDocument": "look at 'policy' in the profile's aws",
+    "PackedPolicyTooLarge": "shorten 'policy' in the profile's aws",
+    "RegionDisabledException": "use another 'endpoint' in the profile's aws",
+    "ValidationError": "look at the profile's aws: the role may not allow that duration",
+}
+
+
+class AwsWebIdentity:
+    """Exchanges another profile's token, or a file's, for a role's credentials."""
+
+    needs_person = False
+
+    def obtain(self, ctx: FlowContext) -> Steps:
+        """Yield the request; the three words come back as the value of one token."""
+        url = get_endpoint(ctx, "token_endpoint")
+        identity = ctx.credentials.subject_token
+        if not identity:
+            raise UsageError(f"'{ctx.profile.name}' has no web identity to be exchanged")
+        fields: list[tuple[str, str | Secret]] = [
+            ("Action", _ACTION),
+            ("Version", _VERSION),
+            ("RoleArn", ctx.profile.client_id),
+            *parameters.extra(ctx.profile),  # noqa: S610 - ours, and there is no SQL here
+            ("WebIdentityToken", identity),
+        ]
+        response = yield from send_twice(lambda: _request(url, fields))
+        return parse_answer(response, host_of(url))
+
+
+def _request(url: str, fields: list[tuple[str, str | Secret]]) -> HttpRequest:
+    # XML is what AWS documents; for JSON the times would have another form.
+    return post_form(url, fields).replace(headers=(FORM, ("accept", "text/xml")))
+
+
+def parse_answer(response: HttpResponse, host: str) -> TokenAnswer:
+    """Return the credentials of an answer; OAuthError for STS's refusal, else IssuerError."""
+    found = _parse(response.body)
+    if response.status != OK:
+        raise _refusal(found, response, host)
+    if found is None:
+        raise IssuerError(f"{host} did not answer in XML that can be read")
+    path = (f"{_ACTION}Response", f"{_ACTION}Result", "Credentials")
+    words = {name: _only(found, *path, name) for name in triple.WORDS}
+    ends_at = _seconds(_only(found, *path, "Expiration"))
+    if ends_at is None or not all(_WORD.fullmatch(word or "") for word in words.values()):
+        raise IssuerError(f"{host} answered without usable credentials")
+    held = {name: word or "" for name, word in words.items()}
+    value = triple.render(held, timestamp(ends_at))
+    return TokenAnswer(
+        access_token=Secret(value),
+        token_type=NOT_BEARER,
+        expires_in=parse_lifetime(max(0, ends_at - response.sent_at)),
+        scopes=(),
+        sent_at=response.sent_at,
+    )
+
+
+def _refusal(found: ET.Element | None, response: HttpResponse, host: str) -> IssuerError:
+    code = None if found is None else _only(found, "ErrorResponse", "Error", "Code")
+    if response.status >= SERVER_ERROR or code is None or not _CODE.fullmatch(code):
+        return IssuerError(f"{host} answered {response.status}")
+    if response.hide_sent(code) != code:
+        return IssuerError(f"{host} answered {response.status} with an unreadable error")
+    error = OAuthError(code, status=response.status)
+    error.hint = _HINTS.get(code)
+    return error
+
+
+def _parse(body: bytes) -> ET.Element | None:
+    """Return the root of a body in UTF-8 without any declaration of a type or an entity."""
+    if len(body) > _MAX_BYTES:
+        return None
+    try:
+        text = body.decode("utf-8")
+        if "<!" in text:
+            return None
+        return ET.fromstring(text)  # noqa: S314 - see the line above
+    except (ValueError, ET.ParseError):
+        return None
+
+
+def _only(root: ET.Element, first: str, *path: str) -> str | None:
+    """Return the text at a path of names; None where it is missing or there twice."""
+    found = [root] if _name(root) == first else []
+    for name in path:
+        found = [child for element in found for child in element if _name(child) == name]
+    return found[0].text if len(found) == 1 else None
+
+
+def _name(element: ET.Element) -> str:
+    """Return a name without its namespace, which tells nothing that the path does not."""
+    return str(element.tag).rpartition("}")[2]
+
+
+def _seconds(text: str | None) -> int | None:
+    """Return the seconds since the epoch of a time in UTC; parts of a second are left out."""
+    found = _TIME.fullmatch(text or "")
+    if not found:
+        return None
+    try:
+        return int(datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None

@@ -1,0 +1,161 @@
+"""moto's STS and S3 on loopback, behind a door that lets in who has a live token of the issuer's.
+
+moto itself believes any web identity; the door asks the issuer. What a role's credentials are good
+for is moto's to say: `sts get-caller-identity` names the role that they were issued for.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import parse_qs
+
+from tests.flows import sts_error
+from tests.tools.clients import require_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.idp.issuer import OidcProvider
+
+_START_S = 60.0
+_HOP = {"connection", "transfer-encoding", "content-length", "server", "date"}
+
+
+class Assumed(NamedTuple):
+    """One request for a role's credentials, and whether they were given."""
+
+    role: str
+    session: str
+    duration: str | None
+    policy: str | None
+    is_given: bool
+
+
+class Sts:
+    """`with Sts(issuer) as sts: … sts.url …`; `assumed` has each exchange.
+
+    `lifetime_s`: how long credentials live, in place of what was asked for; `code`: STS's error.
+    """
+
+    def __init__(self, issuer: OidcProvider) -> None:
+        self.issuer = issuer
+        self.assumed: list[Assumed] = []
+        self.lifetime_s: float | None = None
+        self.code: str | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        words = [require_client("moto_server"), "-H", "127.0.0.1", "-p", str(self._port)]
+        self.s3 = f"http://127.0.0.1:{self._port}"  # a body in chunks goes there directly
+        self._moto = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        door = self
+
+        class Handler(_Handler):
+            sts = door
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def __enter__(self) -> Self:
+        """Start to serve, once moto listens."""
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        ends = time.monotonic() + _START_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self._port), 1).close()
+            except OSError:
+                assert time.monotonic() < ends, "moto did not start"
+                time.sleep(0.1)
+            else:
+                return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._moto.terminate()
+        self._moto.wait()
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Reply:
+        """Answer one request: moto's answer, but for a web identity that is not alive."""
+        form = parse_qs(body.decode("utf-8", "replace")) if method == "POST" else {}
+        if form.get("Action") != ["AssumeRoleWithWebIdentity"]:
+            return self._ask_moto(method, path, headers, body)
+        token = form.get("WebIdentityToken", [""])[0]
+        is_given = self.code is None and self.issuer.use(token).status == 200
+        said = {name: values[0] for name, values in form.items()}
+        self.assumed.append(
+            Assumed(
+                said["RoleArn"],
+                said["RoleSessionName"],
+                said.get("DurationSeconds"),
+                said.get("Policy"),
+                is_given,
+            )
+        )
+        if not is_given:
+            # STS repeats nothing of the token; one that did would find that we don't either.
+            refused = sts_error(self.code or "ExpiredTokenException", f"token {token}")
+            return 400, [("Content-Type", "text/xml")], refused.body
+        status, given, data = self._ask_moto(method, path, headers, body)
+        if self.lifetime_s is not None:
+            ends = datetime.now(UTC) + timedelta(seconds=self.lifetime_s)
+            text = f"<Expiration>{ends:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+            data = re.sub(rb"<Expiration>[^<]*</Expiration>", text.encode(), data)
+        return status, given, data
+
+    def _ask_moto(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Reply:
+        url = f"http://127.0.0.1:{self._port}{path}"
+        request = urllib.request.Request(url, body or None, headers, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            answer = opener.open(request, timeout=30)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            kept = [item for item in answer.headers.items() if item[0].lower() not in _HOP]
+            return answer.status, kept, answer.read()
+
+
+if TYPE_CHECKING:
+    _Reply = tuple[int, list[tuple[str, str]], bytes]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Hands each request to the door."""
+
+    sts: Sts
+    protocol_version = "HTTP/1.0"
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status, headers, data = self.sts.answer(
+            self.command, self.path, dict(self.headers.items()), body
+        )
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Serve every method alike; the handler looks for `do_GET` and its kind."""
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
