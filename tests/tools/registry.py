@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tests.idp.issuer import OidcProvider
 
 SERVICE, ISSUER = "the test registry", "the test realm"
-START_S = 20.0
+START_S, PORTS = 20.0, 3
 CONFIG = """
 version: 0.1
 log: {{ level: error, accesslog: {{ disabled: true }} }}
@@ -85,19 +85,26 @@ class Registry:
         self._realm = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._realm.socket = context.wrap_socket(self._realm.socket, server_side=True)
         self._context = ssl.create_default_context(cafile=tls.ca_file)
-        self.port = _free_port()
-        self.name = f"127.0.0.1:{self.port}"
-        self.url = f"https://{self.name}"
+        self.port, self.name, self.url = 0, "", ""
 
     def __enter__(self) -> Self:
         """Start both and wait until the registry listens."""
         threading.Thread(target=self._realm.serve_forever, daemon=True).start()
+        for _ in range(PORTS):
+            if self._start(_free_port()):
+                return self
+        raise RuntimeError("the registry did not start")
+
+    def _start(self, port: int) -> bool:
+        """Start the registry and wait until it listens; False where another has the port."""
+        self.port, self.name = port, f"127.0.0.1:{port}"
+        self.url = f"https://{self.name}"
         path = os.path.join(self.folder, "registry.yml")
         with open(path, "w", encoding="utf-8") as file:
             file.write(
                 CONFIG.format(
                     folder=self.folder,
-                    port=self.port,
+                    port=port,
                     server=self._server_file,
                     realm=f"https://127.0.0.1:{self._realm.server_port}",
                     service=SERVICE,
@@ -110,10 +117,11 @@ class Registry:
             )
         end = time.monotonic() + START_S
         while self.status("/v2/") != 401:
-            assert self._process.poll() is None, "the registry did not start"
+            if self._process.poll() is not None:
+                return False
             assert time.monotonic() < end, "the registry does not listen"
             time.sleep(0.05)
-        return self
+        return True
 
     def __exit__(self, *_: object) -> None:
         """Stop both."""

@@ -46,6 +46,7 @@ def put(program: Program, tool: str, data: bytes | None) -> str:
     return path
 
 
+@pytest.mark.slow("seven runs of the program, and a push")
 @pytest.mark.parametrize("name", CONFIGS)
 def test_installed_used_and_gone(
     brokerctl: Program, issuer: DemoIssuer, registry: Registry, name: str

@@ -41,6 +41,7 @@ def run(program: Program, tool: str, *words: str, code: int = 0, stdin: str = ""
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow("each makes a storage for images")
 @pytest.mark.parametrize("tool", ["podman", "buildah"])
 def test_pull_push_and_a_revoked_grant(
     brokerctl: Program, issuer: DemoIssuer, registry: Registry, tool: str

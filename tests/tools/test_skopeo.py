@@ -109,6 +109,7 @@ def test_an_expired_token_is_refreshed_once(
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
 
+@pytest.mark.slow("the issuer answers slowly, so that both are waiting")
 def test_git_and_skopeo_meet_one_expired_token(
     brokerctl: Program, issuer: DemoIssuer, registry: Registry, server: GitServer
 ) -> None:
