@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
@@ -124,3 +126,19 @@ def test_nobody_is_answered_for_another() -> None:
     asked = wanted(PASSWORD.format("oauth2@git.example.com"))
     with pytest.raises(UsageError, match="not the user that the URL names"):
         Askpass().credential(asked, ANSWER, PROFILE.replace(username="robot"))
+
+
+@given(user=st.text(), host=st.sampled_from(["ours.example", "evil.example:8443", "[::1]"]))
+def test_no_user_makes_another_host(user: str, host: str) -> None:
+    """Security: whatever a URL has before its host, as git writes it: the host is that one."""
+    with contextlib.suppress(MalformedError):
+        assert wanted(PASSWORD.format(f"{user}@{host}")).url == f"https://{host}"
+
+
+@given(prompt=st.text(alphabet="Pasword fUn'htp:/@%?# \\\0\n.\x7f") | st.text())
+def test_any_prompt_is_a_request_or_none(prompt: str) -> None:
+    """Whoever asks."""
+    for text in (prompt, PASSWORD.format(prompt)):
+        with contextlib.suppress(MalformedError):
+            said = Askpass().read([text], b"", {})
+            assert said == Answer(exit_code=1) or isinstance(said, Wanted)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from brokerctl import jsonlite
+from brokerctl.config.hosts import parse_url
+from brokerctl.errors import UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.terraform import Terraform
 from brokerctl.secret import Secret
@@ -76,3 +82,14 @@ def test_the_answer_is_json_whatever_the_token_is() -> None:
 def test_what_is_wrong_is_exit_code_1() -> None:
     """Terraform takes the reason from stderr."""
     assert Terraform().malformed() == Answer(exit_code=1)
+
+
+@given(host=st.text() | st.text(alphabet="ours.exampl:8/?#@%\\ "))
+def test_a_host_is_all_that_was_said(host: str) -> None:
+    """Security: what is compared is the whole word, or it is nobody's."""
+    asked = Terraform().read(["get", host], b"", {})
+    if isinstance(asked, Wanted):
+        with contextlib.suppress(UsageError):
+            url = parse_url(asked.url or "")
+            assert (url.path, url.query) == ("", None)
+            assert url.origin.removeprefix("https://") in {host.lower(), host[:-4].lower()}
