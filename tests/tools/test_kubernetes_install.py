@@ -119,7 +119,7 @@ def test_installed_used_and_gone(desk: Desk, issuer: DemoIssuer, name: str) -> N
 
 @pytest.mark.parametrize("name", ["none", "usual", "null"])
 def test_once_kubectl_has_written_the_file(desk: Desk, issuer: DemoIssuer, name: str) -> None:
-    """It drops all comments, ours too: the user is found by its name, and nothing else is harmed."""
+    """It drops all comments, ours too: the user is found by name, and nothing else is harmed."""
     write(desk.path, CONFIGS[name])
     log_in(desk, issuer)
     assert desk.program("helper", "install", "kubernetes", "--yes").returncode == 0

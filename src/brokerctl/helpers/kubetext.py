@@ -59,7 +59,7 @@ def put_user(text: str, user: list[str]) -> str:
         made = _block([*(_HEAD if is_blank else ()), f"{_KEY}:", *user])
         return "\n".join([*rows, *made] if rows[-1] else [*rows[:-1], *made, ""])
     value = _value(rows[at])
-    if value in _NOTHING:
+    if value in _NOTHING and all(_is_blank(rows[one]) for one in _section(rows, at)):
         block = _block([f"{_KEY}:", *user], _INSTEAD + rows[at])
         return "\n".join([*rows[:at], *block, *rows[at + 1 :]])
     if value:
@@ -138,12 +138,12 @@ def _find_key(rows: list[str]) -> int | None:
     found: list[int] = []
     is_begun = False
     for at, row in enumerate(rows):
-        if _is_blank(row) or row[0] in " \t" or (row.rstrip() == "---" and not is_begun):
+        if _is_blank(row) or (row.rstrip() == "---" and not is_begun):
             continue
         key, colon, rest = row.partition(":")
         name = key.strip("\"'")
-        if _is_item(row) and is_begun:
-            continue
+        if is_begun and (row[0] in " \t" or _is_item(row)):
+            continue  # it belongs to the key above
         if not colon or not name or not _KEY_CHARS.issuperset(name) or rest[:1].strip():
             raise ValueError(f"line {at + 1} is not in the block style that kubectl writes")
         is_begun = True
