@@ -141,7 +141,7 @@ def find_problem(values: Mapping[str, Any]) -> tuple[str, str] | None:
     if foreign is not None:
         return foreign, f"{foreign} does not go with the flow {FLOW}"
     if "max_ttl" in values:
-        return "max_ttl", f"the flow {FLOW} has 'duration' in aws for that, which STS keeps to"
+        return "max_ttl", f"max_ttl does not go with the flow {FLOW}: use 'duration' in aws"
     return None
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 _FLOW = "aws_web_identity"
+_WORDS = 2  # "profile" and its name
 
 
 class AwsSetup(BlockSetup):
@@ -41,8 +42,7 @@ class AwsSetup(BlockSetup):
         lines, names = self.lines(part), [profile.name for profile in _chosen(part)]
         found = _sections(place.path, base)
         for name in names:
-            taken = found & {f"profile {name}", f'profile "{name}"', f"profile '{name}'"}
-            if taken or (name == "default" and "default" in found):
+            if name in _names(found):
                 raise UsageError(
                     f"{place.path} has a section for '{name}' already",
                     hint="take it out first, or name the profile otherwise",
@@ -89,6 +89,19 @@ def _chosen(part: Part) -> list[Profile]:
         (profile for profile in part.profiles if profile.flow == _FLOW),
         key=lambda profile: profile.name,
     )
+
+
+def _names(sections: set[str]) -> set[str]:
+    """Return whose sections these are; AWS's tools read a name as a shell's words."""
+    found = {"default"} & sections
+    for section in sections:
+        try:
+            words = shlex.split(section)
+        except ValueError:
+            continue  # an open quote: AWS's tools pass over it too
+        if section.startswith("profile") and len(words) == _WORDS:
+            found.add(words[1])
+    return found
 
 
 def _sections(path: str, text: str) -> set[str]:
