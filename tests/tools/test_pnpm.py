@@ -26,6 +26,7 @@ CONFIGS = {
     "empty": b"",
     "usual": b"; mine\nsave-exact=true\n# a proxy\nfetch-retries=0\n",
     "without an end": b"fund=false\r\nsave-exact=true",
+    "a token already": b"//HOST/:_authToken=old\n",
     "odd bytes": b"# caf\xe9\n//other.example/:_authToken=x\n",
 }
 
@@ -113,6 +114,7 @@ def test_a_private_package(program: Program, issuer: DemoIssuer, registry: Guard
     assert done.stdout.count('"tool":"pnpm"') == len(done.stdout.splitlines()) > 0
 
 
+@pytest.mark.slow("a token has to expire, and pnpm to start")
 def test_an_expired_token_is_refreshed_once(
     program: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
@@ -168,6 +170,29 @@ def test_another_registry_gets_nothing(
         assert {one.scheme for one in other.seen} == {""}
 
 
+def test_a_failure_stops_pnpm_for_other_registries_too(
+    program: Program, issuer: DemoIssuer, registry: Guarded, trace_dir: str
+) -> None:
+    """A limit that the page names: it asks its helpers before it knows whom it needs."""
+    log_in(program, issuer, registry)
+    set_up(program)
+    assert program("revoke", "person").returncode == 0
+    folder = tempfile.mkdtemp(prefix="npm-", dir=trace_dir)
+    with Guarded(folder, issuer) as other:
+        said = add(program, other, "one", code=1)
+        assert "Exit code 3" in said
+        assert not other.seen
+
+
+def test_a_scheme_is_no_part_of_a_line(
+    program: Program, issuer: DemoIssuer, registry: Guarded
+) -> None:
+    """A limit that the page names: the token goes to the same name in the clear as well."""
+    main_job.service(program, issuer, hosts=hosts(registry.url.replace("http:", "https:")))
+    set_up(program)
+    add(program, registry, "one")
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_installed_used_and_gone(
     program: Program, issuer: DemoIssuer, registry: Guarded, name: str
@@ -175,6 +200,7 @@ def test_installed_used_and_gone(
     """The real pnpm finds it, and afterwards the file is byte for byte as before."""
     before, path = CONFIGS[name], os.path.join(program.home, ".npmrc")
     if before is not None:
+        before = before.replace(b"HOST", registry.host.encode())
         with open(path, "wb") as file:
             file.write(before)
     main_job.service(program, issuer, hosts=hosts(registry.url))
