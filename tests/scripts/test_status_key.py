@@ -54,6 +54,7 @@ def test_locked_is_an_answer_and_an_error(locked: Program) -> None:
         "profiles": [],
         "strays": [],
         "revocations_queued_for": None,
+        "kept": None,
         "key": {"keeper": "passphrase", "locked": True, "cached": False},
     }
     assert json.loads(done.stderr)["error"]["name"] == "locked"

@@ -48,6 +48,8 @@ def refused(user: str, **layers: str) -> UsageError:
         ("profile = 3\n", "1:1: profile must be a table", None),
         ("[profile]\nx = 3\n", "2:1: x must be a table", None),
         ("[keys]\nkeeper = 'magic'\n", "2:1: keeper: must be one of keyring,", None),
+        ("[helpers]\nkeep = true\n", "2:1: keep: must be a list of strings", None),
+        ("[helpers]\nkeep = ['docker']\n", "2:1: keep: must be one of git", None),
         ("[audit]\nrotate = 5\n", "2:1: rotate: must be a string", None),
         ("[profile.'Ä']\n", "1:1: Ä: 'Ä' can't be a name", None),
         ("[profile.x]\nflow = 'code'\n", "1:1: profile 'x': issuer is missing", None),
@@ -101,7 +103,6 @@ def test_the_error_says_where_and_what(text: str, message: str, hint: str | None
     [
         "[policy]\ndefault = 'deny'\n",
         "[[policy.rule]]\nname = 'x'\n",
-        "[helpers]\nkeep = true\n",
         "[approve]\n",
         "[store]\n",
         "[audit]\ncheckpoint = 'x'\n",

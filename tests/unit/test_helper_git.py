@@ -56,9 +56,9 @@ def test_what_is_no_web_request_is_answered_with_nothing(name: str) -> None:
     assert Git().read(["get"], NOTHING[name], {}) == Answer()
 
 
-@pytest.mark.parametrize("operation", ["store", "fill", "approve", "", "GET"])
+@pytest.mark.parametrize("operation", ["fill", "approve", "", "GET"])
 def test_other_operations_do_nothing(operation: str) -> None:
-    """What git stores is another helper's business, and new operations are to be ignored."""
+    """New operations are to be ignored."""
     assert Git().read([operation], HTTPS + b"username=a\npassword=b\n", {}) == Answer()
 
 

@@ -13,7 +13,7 @@ from brokerctl.keys.making import new_keys, new_ring, without
 from brokerctl.model import GrantKey, TokenKey
 from brokerctl.store import archive
 from brokerctl.store.archive import backup, restore
-from brokerctl.store.envelope import GRANT, METADATA, PLAN, QUEUE, SECRET, TOKEN
+from brokerctl.store.envelope import GRANT, KEPT, METADATA, PLAN, QUEUE, SECRET, TOKEN
 from brokerctl.store.maintenance import check, gc, reseal
 from brokerctl.store.names import plain_name
 from brokerctl.store.values import Change
@@ -161,7 +161,7 @@ def test_gc_removes_the_locks_of_what_is_gone(store: FileStore) -> None:
 def test_a_backup_comes_back_under_another_ring(store: FileStore, tmp_path: Path) -> None:
     """Another machine has other keys: names, seals and fingerprints are made anew."""
     data, made = backup(store, KEY, KDF, ("client", "another"))
-    assert (made.counts, made.damaged) == ({GRANT: 1, TOKEN: 1, QUEUE: 1, SECRET: 1}, ())
+    assert (made.counts, made.damaged) == ({GRANT: 1, TOKEN: 1, QUEUE: 1, SECRET: 1, KEPT: 0}, ())
     ring = new_ring()
     other = open_store(str(tmp_path / "other"), ring=ring)
     report = restore(other, data, _derive)

@@ -19,6 +19,7 @@ from brokerctl.session.leftovers import Session
 from brokerctl.store.envelope import (
     GRANT,
     INTENT,
+    KEPT,
     METADATA,
     OUTCOME,
     PLAN,
@@ -27,7 +28,7 @@ from brokerctl.store.envelope import (
     SESSION,
     TOKEN,
 )
-from brokerctl.store.values import Queue
+from brokerctl.store.values import Kept, Queue
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept")
 WRAPPING_KEY = bytes(range(100, 132))
@@ -145,6 +146,19 @@ VALUES: dict[int, Any] = {
                 reason="issuer.example answered 503",
             ),
         ),
+    ),
+    KEPT: Kept(
+        tool="git",
+        protocol="https",
+        host="git.example.com",
+        port=8443,
+        path="/team/shop%20%C3%A9.git",
+        username="alice é",
+        secret=Secret("hunter2, é"),
+        kept_at=NOW,
+        expires_at=NOW + 60,
+        refresh_token=Secret("refresh-of-another"),
+        ends_at=NOW + 30,
     ),
 }
 # The names that these entries had, computed once: another hash would lose every grant.

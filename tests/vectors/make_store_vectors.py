@@ -16,7 +16,7 @@ from brokerctl.store.envelope import HEADER_BYTES, KIND_NAMES, MAGIC
 KEYS = {1: bytes(range(32)), 2: bytes(range(32, 64))}
 CURRENT = 2
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "store")
-GRANT, TOKEN, INTENT, OUTCOME, QUEUE = 1, 2, 3, 7, 9
+GRANT, TOKEN, INTENT, OUTCOME, QUEUE, KEPT = 1, 2, 3, 7, 9, 10
 G, T = "6" * 64, "7" * 64
 KEY = b'{"issuer":"https://i.example","client_id":"c","scopes":["a"]}'
 TIMES = b'"issued_at":1,"expires_at":2'
@@ -31,6 +31,8 @@ PAYLOADS = {
     b'"exit_code":5,"name":"issuer","message":"m"}',
     QUEUE: b'{"key":%b,"profile":"p","items":[{"value":"v","fingerprint":"f",'
     b'"token_type_hint":"access_token","since":1,"expires_at":null}]}' % KEY,
+    KEPT: b'{"tool":"git","protocol":"https","host":"a.example","port":443,"path":"",'
+    b'"username":"u","secret":"s","kept_at":1}',
 }
 PAYLOAD_FAULTS = {
     "empty": b"",

@@ -16,6 +16,7 @@ from brokerctl.keys.session import KeyState, find_state_here
 from brokerctl.model import Grant, Profile, Slot
 from brokerctl.paint import is_wanted, paint
 from brokerctl.store.envelope import QUEUE, TOKEN
+from brokerctl.store.kept import count_kept
 from brokerctl.strays import find_strays
 from brokerctl.text import safe
 
@@ -52,7 +53,9 @@ def status(
     rows = [_row(house, profile, slots, now) for _, profile in sorted(house.plan.profiles.items())]
     queued = sum(1 for entry in house.store.entries(QUEUE) if entry.value is not None)
     strays = [_stray(grant) for grant in find_strays(house.store, house.plan.profiles)]
-    _print(rows, queued, find_state_here(os.environ, is_open=True), strays, json=json)
+    kept = count_kept(house.store, now)
+    key = find_state_here(os.environ, is_open=True)
+    _print(rows, queued, key, strays, kept, json=json)
     return 0
 
 
@@ -61,16 +64,18 @@ def _print(
     queued: int | None,
     key: KeyState | None,
     strays: Sequence[dict[str, object]] = (),
+    kept: int | None = None,
     *,
     json: bool,
 ) -> None:
-    """Print what is known; `queued` is None where the store can't be read without the key."""
+    """Print what is known; `queued` and `kept` are None where the store needs the key."""
     if json:
         body = {
             "schema": 1,
             "profiles": rows,
             "strays": list(strays),
             "revocations_queued_for": queued,
+            "kept": kept,
             "key": key.as_json() if key else None,
         }
         typer.echo(jsonlite.dumps(body))
@@ -85,6 +90,8 @@ def _print(
         typer.echo("no profiles yet: run 'brokerctl profile add NAME'")
     if queued:
         typer.echo("some revocations are queued: each 'brokerctl status' tries again")
+    if kept:
+        typer.echo(f"kept for other tools: {kept} credential{'s' if kept != 1 else ''}")
     if key:
         typer.echo(f"key: {key}")
 

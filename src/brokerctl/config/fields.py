@@ -270,6 +270,7 @@ PROFILE: dict[str, Callable[[object], object]] = {
 SETTINGS: dict[str, dict[str, Callable[[object], object]]] = {
     "keys": {"keeper": _one_of(*KEEPERS), "unlock_for": duration},
     "audit": {"rotate": _size},
+    "helpers": {"keep": _list_of(_one_of("git"))},  # of docker and cargo nothing is kept yet
 }
 PROJECT = ("scopes", "max_ttl", "purpose", "env")
 
@@ -280,7 +281,7 @@ LATER_PROFILE = _words(
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )
 LATER_SETTINGS = {"audit": frozenset({"accept", "checkpoint"})}
-LATER_TOP = frozenset({"policy", "helpers", "approve", "store"})
+LATER_TOP = frozenset({"policy", "approve", "store"})
 
 # The configuration's word to the field of model.Profile, where they differ.
 FIELD_NAMES = {
@@ -295,4 +296,5 @@ SETTING_NAMES = {
     ("keys", "keeper"): "keeper",
     ("keys", "unlock_for"): "unlock_for_s",
     ("audit", "rotate"): "rotate_bytes",
+    ("helpers", "keep"): "keep",
 }

@@ -21,6 +21,7 @@ class Plan(Value):
     keeper: str | None = None  # keys.keeper: what is made at first use
     unlock_for_s: int | None = None  # keys.unlock_for
     rotate_bytes: int | None = None  # audit.rotate
+    keep: tuple[str, ...] = ()  # helpers.keep: tools whose own credentials are kept
     default_profile: str | None = None  # a trusted project's choice
     # A trusted project's narrowing, by profile. It is no part of the profile's own scopes, because
     # those name the grant: a narrowed project uses the grant that its user already has.
@@ -47,6 +48,7 @@ def parse_plan(data: bytes) -> Plan | None:
         if not isinstance(body, dict) or body.pop("v", None) != _VERSION:
             return None
         profiles = [_parse_profile(fields) for fields in body.pop("profiles")]
+        body["keep"] = tuple(body.get("keep", ()))
         narrowed = {name: tuple(scopes) for name, scopes in body.pop("narrowed_scopes").items()}
         return Plan(
             profiles={profile.name: profile for profile in profiles},

@@ -51,6 +51,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "extra": {"type": "object", "additionalProperties": _TEXT},
     "aws": _closed(_AWS),
     "exchange": _closed({"subject": _SUBJECT}),
+    "google": _closed(dict.fromkeys(("pool", "service_account"), _TEXT)),
     **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
     **dict.fromkeys(("scopes", "resource", "hosts"), _WORDS),
     **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "lifetime"), _DURATION),
@@ -59,6 +60,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
 _SETTINGS = {
     ("keys", "keeper"): _one_of(*fields.KEEPERS),
     ("keys", "unlock_for"): _DURATION,
+    ("helpers", "keep"): {"type": "array", "items": _one_of("git")},
     ("audit", "rotate"): {"type": "string", "pattern": "^[1-9][0-9]{0,3}[KMG]iB$"},
 }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
     from brokerctl.secret import Secret
+    from brokerctl.store.values import Kept
 
 HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
@@ -31,7 +32,7 @@ HELPERS = {
 # What is asked: a credential; that a rejected one be used no more; that none be used; all hosts;
 # whose it would be, which hands nothing out.
 GET, ERASE, FORGET, LIST, NAME = "get", "erase", "forget", "list", "name"
-STORE = "store"  # that a secret be kept: nothing is, and what is ours need not be
+STORE = "store"  # that a secret be kept: what is ours need not be
 # How a tool's request comes on stdin: not at all, up to an empty line, up to the end, or many of
 # them, a line each, to be answered one by one.
 NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
@@ -39,6 +40,14 @@ NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
 
 class MalformedError(ValueError):
     """A request that no honest tool sends; its text says why, and holds nothing of the request."""
+
+
+class Terms(Value):
+    """What a tool says of a credential of its own that it wants kept."""
+
+    expires_at: float | None = None
+    refresh_token: Secret | None = None  # for the tool's own use
+    lifetime_s: int | None = None  # how long it may be kept
 
 
 class Wanted(Value):
@@ -51,6 +60,7 @@ class Wanted(Value):
     username: str | None = None
     rejected: Secret | None = None  # of erase: what the server did not take
     offered: Secret | None = None  # of store: what is to be kept
+    terms: Terms = Terms()  # of store too
     can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
     is_insecure: bool = False  # the tool would not check the server's certificate
     form: str | None = None  # what the protocol has to remember for its answer
@@ -99,6 +109,10 @@ class Helper:
 
     def not_kept(self) -> Answer:
         """Refuse to store what is not ours."""
+        raise NotImplementedError
+
+    def kept(self, one: Kept) -> Answer:
+        """Render a credential of the tool's own, which `[helpers] keep` had us keep."""
         raise NotImplementedError
 
     def refusal(self, error: BrokerError) -> Answer:

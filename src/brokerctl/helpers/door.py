@@ -16,6 +16,7 @@ from brokerctl.helpers import (
     BLOCK,
     ERASE,
     FORGET,
+    GET,
     HELPERS,
     LINES,
     LIST,
@@ -103,9 +104,9 @@ def _answer(
         found = _find_profiles(wanted, house.plan.profiles)
     if wanted.action in {ERASE, FORGET, STORE}:
         requests = [wire.make_request(profile.name, environ, tool) for profile in found]
-        return _keep(house, helper, wanted, requests)
+        return _keep(house, helper, tool, wanted, requests)
     if not found:
-        return helper.not_ours()
+        return _find_kept(house, helper, tool, wanted) or helper.not_ours()
     profile = _only(found, wanted)
     if wanted.action == NAME:
         return helper.naming(wanted, profile)
@@ -123,8 +124,17 @@ def _only(found: list[Profile], wanted: Wanted) -> Profile:
     return found[0]
 
 
-def _keep(house: House, helper: Helper, wanted: Wanted, requests: list[TokenRequest]) -> Answer:
+def _keep(
+    house: House, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
+) -> Answer:
     """Answer that a tool has no use for a token any more, or has one that is to be kept."""
+    if tool in house.plan.keep:
+        from brokerctl.helpers.keeping import drop, keep  # noqa: PLC0415 - nothing is, by default
+
+        if wanted.action != STORE:
+            drop(house, tool, wanted)
+        elif not requests:  # a profile's host is the profile's
+            return Answer() if keep(house, tool, wanted) else helper.not_kept()
     if wanted.action == STORE:
         from brokerctl.helpers.holding import is_current  # noqa: PLC0415 - no hand-out stores
 
@@ -135,6 +145,15 @@ def _keep(house: House, helper: Helper, wanted: Wanted, requests: list[TokenRequ
     for request in requests:
         reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
     return Answer()
+
+
+def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+    """Answer with a credential of the tool's own; None where there is none, as by default."""
+    if tool not in house.plan.keep or wanted.action != GET:
+        return None
+    from brokerctl.helpers.keeping import hand_out  # noqa: PLC0415 - nothing is, by default
+
+    return hand_out(house, helper, tool, wanted)
 
 
 def _deliver(

@@ -7,7 +7,7 @@ CVE-2020-11008, CVE-2024-52006). `wwwauth[]` decides in which form a token is se
 
 from __future__ import annotations
 
-from brokerctl.helpers import BLOCK, ERASE, GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import BLOCK, ERASE, GET, STORE, Answer, Helper, MalformedError, Wanted
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
+    from brokerctl.store.values import Kept
 
 _LINE_BYTES = 65535  # git's own limit, the newline included
 _CAPABILITIES = b"version 0\ncapability authtype\n"
@@ -39,22 +40,27 @@ class Git(Helper):
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that git says is on stdin
     ) -> Wanted | Answer:
-        """Read what git asks; what it stores is not kept, and unknown operations are nothing."""
+        """Read what git asks; unknown operations are nothing."""
         operation = words[-1] if words else ""
         if operation == "capability":
             return Answer(stdout=_CAPABILITIES)
-        if operation not in {GET, ERASE}:
+        if operation not in {GET, ERASE, STORE}:
             return Answer()
         fields, lists = parse_request(stdin)
         scheme, host = fields.get("protocol", ""), fields.get("host", "")
         if scheme not in _SCHEMES or not host or not _NO_HOST.isdisjoint(host):
             return Answer()
         path = _escape(fields.get("path", ""))
+        url = f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}"
+        if operation == STORE:
+            from brokerctl.helpers.git_store import read_offer  # noqa: PLC0415 - not to hand out
+
+            return read_offer(words, url, fields)
         # A bearer comes back as `credential` (git 2.46 and later).
         password = fields.get("password") or fields.get("credential")
         return Wanted(
             action=operation,
-            url=f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}",
+            url=url,
             username=fields.get("username"),
             rejected=Secret(password) if password else None,
             can_bearer="authtype" in lists.get("capability[]", ()) and _wants_bearer(lists),
@@ -76,6 +82,19 @@ class Git(Helper):
         if answer.expires_at is not None:
             lines.append(f"password_expiry_utc={int(answer.expires_at)}")
         return Answer(stdout="".join(f"{line}\n" for line in lines).encode())
+
+    def kept(self, one: Kept) -> Answer:
+        """Render what git gave us, as it gave it."""
+        lines = [f"username={one.username}", f"password={one.secret.reveal()}"]
+        if one.expires_at is not None:
+            lines.append(f"password_expiry_utc={int(one.expires_at)}")
+        if one.refresh_token is not None:
+            lines.append(f"oauth_refresh_token={one.refresh_token.reveal()}")
+        return Answer(stdout="".join(f"{line}\n" for line in lines).encode())
+
+    def not_kept(self) -> Answer:
+        """Let another helper keep it."""
+        return Answer()
 
     def refusal(self, error: BrokerError) -> Answer:  # noqa: ARG002 - git reads no reasons
         """Stop git from asking for a password, which would be the wrong thing to type."""

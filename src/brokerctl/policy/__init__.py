@@ -12,7 +12,7 @@ from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.model import Profile, TokenRequest
+    from brokerctl.model import Profile, Requester, TokenRequest
 
 LAYER = "built-in"
 
@@ -55,6 +55,13 @@ def decide(
     )
 
 
+def decide_kept(requester: Requester) -> Decision:
+    """Return allow or deny for a tool's own credential, which has no profile: it is the owner's."""
+    return _deny_others(requester) or Decision(
+        effect="allow", rule="helpers.keep", layer=LAYER, reason="where it was stored for"
+    )
+
+
 def find_broader(profile: Profile, decision: Decision, granted: tuple[str, ...]) -> str | None:
     """Return a scope of the profile that was narrowed away and granted all the same.
 
@@ -73,7 +80,11 @@ def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
     if request.is_insecure and not profile.insecure_ok:
         reason = "the server's certificate would not be checked, and insecure_ok is not true"
         return _deny("insecure_ok of the profile", reason)
-    if request.requester.uid != os.geteuid():
+    return _deny_others(request.requester)
+
+
+def _deny_others(requester: Requester) -> Decision | None:
+    if requester.uid != os.geteuid():
         return _deny("owner only", "the requester is another user")
     return None
 

@@ -20,7 +20,8 @@ from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, StoreError
 from brokerctl.model import Grant, Slot, Value
 from brokerctl.store import codec, slots
-from brokerctl.store.envelope import GRANT, KIND_NAMES, QUEUE, SECRET, TOKEN
+from brokerctl.store.envelope import GRANT, KEPT, KIND_NAMES, QUEUE, SECRET, TOKEN
+from brokerctl.store.kept import put_back as put_kept_back
 from brokerctl.store.names import grant_name, is_name, plain_name, token_name
 from brokerctl.store.values import Damage, Queue
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = "brokerctl backup"
 VERSION = 1
-_KINDS = (GRANT, TOKEN, QUEUE, SECRET)
+_KINDS = (GRANT, TOKEN, QUEUE, SECRET, KEPT)
 _PIECE_BYTES = 64 * 1024
 _EXTRA_BYTES = bindings.crypto_secretstream_xchacha20poly1305_ABYTES
 _STREAM_HEADER_BYTES = bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTES
@@ -228,6 +229,8 @@ def _put_back(store: FileStore, path: str, payload: bytes, about: dict[str, Any]
     if kind not in _KINDS:
         raise DamagedError(f"{path!a} is of no kind that a backup holds")
     value = codec.parse(kind, payload)
+    if kind == KEPT:
+        return put_kept_back(store, value)
     key = value.key.grant if kind == TOKEN else value.key
     with store.lock_grant(key, time.monotonic() + _WAIT_S) as locked:
         if kind == GRANT:

@@ -22,8 +22,8 @@ from brokerctl.store.current import (
     texts,
     value_of,
 )
-from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
-from brokerctl.store.values import Queue
+from brokerctl.store.envelope import GRANT, INTENT, KEPT, OUTCOME, QUEUE, TOKEN
+from brokerctl.store.values import Kept, Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +114,26 @@ _queued = value_of(
     },
 )
 _queue = value_of(Queue, {"key": _grant_key, "profile": as_text, "items": many(_queued)})
-_PARSERS = {GRANT: _grant, TOKEN: _slot, INTENT: _intent, OUTCOME: _failure, QUEUE: _queue}
+_kept = value_of(
+    Kept,
+    {
+        **dict.fromkeys(("tool", "protocol", "host", "path", "username"), as_text),
+        "port": as_count,
+        "secret": as_secret,
+        "kept_at": as_number,
+        "expires_at": maybe(as_number),
+        "refresh_token": maybe(as_secret),
+        "ends_at": maybe(as_number),
+    },
+)
+_PARSERS = {
+    GRANT: _grant,
+    TOKEN: _slot,
+    INTENT: _intent,
+    OUTCOME: _failure,
+    QUEUE: _queue,
+    KEPT: _kept,
+}
 
 
 def render(value: Value) -> bytes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """Return the key of this id, or raise DamagedError."""
 
 
-GRANT, TOKEN, INTENT, PLAN, SECRET, METADATA, OUTCOME, SESSION, QUEUE = range(1, 10)
+GRANT, TOKEN, INTENT, PLAN, SECRET, METADATA, OUTCOME, SESSION, QUEUE, KEPT = range(1, 11)
 KIND_NAMES = {
     GRANT: "grant",
     TOKEN: "token",
@@ -35,6 +35,7 @@ KIND_NAMES = {
     OUTCOME: "outcome",
     SESSION: "session",
     QUEUE: "queue",
+    KEPT: "kept",
 }
 
 MAGIC = b"BKR1"

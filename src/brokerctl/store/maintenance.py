@@ -15,6 +15,7 @@ from brokerctl.model import Slot, Value
 from brokerctl.store import codec
 from brokerctl.store.disk import ASIDE
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, TOKEN, entry_key_id
+from brokerctl.store.kept import remove_over
 from brokerctl.store.locks import FileLock, find_mark
 from brokerctl.store.names import is_name
 from brokerctl.store.reading import LOCKS, PLACES
@@ -65,6 +66,7 @@ class GcReport(Value):
     plans: int
     metadata: int
     slots: int
+    kept: int
     aside: int
     locks: int
 
@@ -158,6 +160,7 @@ def gc(store: FileStore, now: float) -> GcReport:
         plans=_remove_kind(store, PLAN, now - PLAN_S),
         metadata=_remove_metadata(store, now - METADATA_S),
         slots=_remove_slots(store, now),
+        kept=remove_over(store, now),
         aside=_remove_aside(store, now),
         locks=_remove_locks(store),
     )

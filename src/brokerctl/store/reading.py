@@ -10,6 +10,7 @@ from brokerctl.files import refused
 from brokerctl.store.envelope import (
     GRANT,
     INTENT,
+    KEPT,
     METADATA,
     OUTCOME,
     PLAN,
@@ -52,6 +53,7 @@ PLACES = {
     SECRET: ("secrets", ""),
     METADATA: ("metadata", ""),
     SESSION: ("sessions", ""),
+    KEPT: ("kept", ""),
 }
 LOCKS = "locks"
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.model import Grant, GrantKey, Queued, Token, TokenKey
+    from brokerctl.secret import Secret
 
 
 class Change(Value):
@@ -32,6 +33,29 @@ class Queue(Value):
     items: tuple[Queued, ...] = ()
 
 
+class Kept(Value):
+    """A credential that a tool made elsewhere and gave us to keep, with where it may go back to."""
+
+    tool: str
+    protocol: str
+    host: str  # in lower case
+    port: int
+    path: str  # "" or from its slash, as a URL has it
+    username: str
+    secret: Secret
+    kept_at: float
+    expires_at: float | None = None  # the tool's word
+    refresh_token: Secret | None = None  # for the tool's own use
+    ends_at: float | None = None  # when we forget it, as the tool asked
+
+    def is_over(self, now: float) -> bool:
+        """Say whether it is of no use: a refresh token is, when what it renews has ended."""
+        if self.ends_at is not None and self.ends_at <= now:
+            return True
+        has_ended = self.expires_at is not None and self.expires_at <= now
+        return has_ended and self.refresh_token is None
+
+
 class Damage(Value):
     """One entry that could not be opened: its kind and name, why, and where it lies now."""
 
@@ -44,7 +68,7 @@ class Damage(Value):
 class Entry(Value):
     """One entry as `entries` yields it: a value, or the reason why there is none.
 
-    The value is a Grant, Slot, Intent, Failure or Queue, and bytes for the sealed blobs.
+    The value is a Grant, Slot, Intent, Failure, Queue or Kept, and bytes for the sealed blobs.
     """
 
     kind: int

@@ -1,0 +1,47 @@
+"""What git says of a credential that it wants kept, in `store` and on its helper's command line."""
+
+from __future__ import annotations
+
+from brokerctl.helpers import STORE, Answer, MalformedError, Terms, Wanted
+from brokerctl.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TIMEOUT = "--timeout"  # as that of git-credential-cache(1)
+_TRUE = ("1", "true", "yes", "on")
+_DIGITS = frozenset("0123456789")
+_MAX_DIGITS = 12
+
+
+def read_offer(words: list[str], url: str, fields: Mapping[str, str]) -> Wanted | Answer:
+    """Read a credential; nothing to do for one without a password or that is not to be saved."""
+    username, password = fields.get("username"), fields.get("password")
+    if username is None or password is None or fields.get("ephemeral") in _TRUE:
+        return Answer()
+    expiry, refresh = fields.get("password_expiry_utc", ""), fields.get("oauth_refresh_token")
+    terms = Terms(
+        expires_at=float(expiry) if _is_count(expiry) and int(expiry) else None,
+        refresh_token=Secret(refresh) if refresh else None,
+        lifetime_s=_find_timeout(words[:-1]),
+    )
+    return Wanted(action=STORE, url=url, username=username, offered=Secret(password), terms=terms)
+
+
+def _find_timeout(words: list[str]) -> int | None:
+    """Return the seconds of the last `--timeout=SECONDS`, or of the word after `--timeout`."""
+    found = None
+    for at, word in enumerate(words):
+        name, sign, value = word.partition("=")
+        if name == _TIMEOUT:
+            found = value if sign else "".join(words[at + 1 : at + 2])
+    if found is None:
+        return None
+    if not _is_count(found) or not int(found):
+        raise MalformedError("--timeout is not a number of seconds")
+    return int(found)
+
+
+def _is_count(text: str) -> bool:
+    return 0 < len(text) <= _MAX_DIGITS and _DIGITS.issuperset(text)

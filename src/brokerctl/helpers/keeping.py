@@ -1,0 +1,166 @@
+"""Credentials of a tool's own, kept in our store where `[helpers] keep` says so.
+
+Security: one goes back to the very protocol, host, port, path and user that it was stored for,
+to its owner alone, and not without a record. Whatever belongs to a profile is never among them.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl import freshness, policy, wire
+from brokerctl.broker import shown_requester
+from brokerctl.config.hosts import split_pattern
+from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
+from brokerctl.store import kept as store_kept
+from brokerctl.store.values import Kept
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from brokerctl.config.hosts import Url
+    from brokerctl.helpers import Answer, Helper, Wanted
+    from brokerctl.secret import Secret
+    from brokerctl.wire import House
+
+_STDOUT = 1
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+def keep(house: House, tool: str, wanted: Wanted) -> bool:
+    """Keep what a tool offers, over what its place had; False where it can't be kept."""
+    url = _place(wanted)
+    if url is None or wanted.username is None or wanted.offered is None or not house.is_kept:
+        return False
+    now, terms = time.time(), wanted.terms
+    one = Kept(
+        tool=tool,
+        protocol=url.scheme,
+        host=url.host,
+        port=url.port,
+        path=url.path,
+        username=wanted.username,
+        secret=wanted.offered,
+        kept_at=now,
+        expires_at=terms.expires_at,
+        refresh_token=terms.refresh_token,
+        ends_at=None if terms.lifetime_s is None else now + terms.lifetime_s,
+    )
+    if one.is_over(now):
+        return False
+    _decide(house, tool, one)
+    try:
+        store_kept.put(house.store, one, lambda here: _is_news(house, one, here))
+    except StoreError:
+        _record(house, "credential.not_kept", one, outcome="failed")
+        raise
+    return True
+
+
+def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+    """Answer with what was kept for this very place, the newest first; None if nothing was."""
+    now = time.time()
+    for name, one in _matching(house, tool, wanted):
+        if one.is_over(now):
+            gone = store_kept.drop(house.store, name, lambda found: found.is_over(now))
+            if gone is not None:
+                _record(house, "credential.dropped", gone, reason="its time is over")
+            continue
+        _decide(house, tool, one)
+        _record(house, "credential.handed_out", one)
+        try:
+            answer = helper.kept(one)
+            wire.write_fully(_STDOUT, answer.stdout)
+        except OSError as error:
+            _record(house, "credential.not_delivered", one, outcome="failed")
+            raise BrokerError("the credential could not be written to stdout") from error
+        return answer.replace(stdout=b"")
+    return None
+
+
+def drop(house: House, tool: str, wanted: Wanted) -> None:
+    """Drop what a tool has no use for any more: of a password that it names, that one alone."""
+    refused = wanted.rejected
+
+    def is_meant(one: Kept) -> bool:
+        if refused is None:
+            return True
+        return _fingerprint(house, refused) == _fingerprint(house, one.secret)
+
+    for name, _ in _matching(house, tool, wanted, any_path=True):
+        gone = store_kept.drop(house.store, name, is_meant)
+        if gone is not None:
+            reason = "a server refused it" if refused is not None else "its tool forgets it"
+            _record(house, "credential.dropped", gone, reason=reason)
+
+
+def _matching(
+    house: House, tool: str, wanted: Wanted, *, any_path: bool = False
+) -> list[tuple[str, Kept]]:
+    """Return what was stored for this place; `any_path`: for any path where none is named."""
+    url = _place(wanted)
+    if url is None:
+        return []
+    return [
+        (name, one)
+        for name, one in store_kept.all_kept(house.store)
+        if (one.tool, one.protocol, one.host, one.port) == (tool, url.scheme, url.host, url.port)
+        and (one.path == url.path or (any_path and not url.path))
+        and wanted.username in {None, one.username}
+    ]
+
+
+def _place(wanted: Wanted) -> Url | None:
+    """Return where a credential belongs; None for a spelling that could be read in two ways."""
+    try:
+        url = split_pattern(wanted.url or "")
+    except UsageError:
+        return None
+    return None if url.host.startswith("*") or url.query is not None else url
+
+
+def _is_news(house: House, one: Kept, here: Kept | None) -> bool:
+    """Record what is about to be kept; git stores what it was given after every use of it."""
+    if here is not None and here.replace(kept_at=one.kept_at) == one:
+        return False
+    _record(house, "credential.kept", one)
+    return True
+
+
+def _decide(house: House, tool: str, one: Kept) -> None:
+    decision = policy.decide_kept(wire.make_request("", house.environ, tool).requester)
+    if decision.effect == "deny":
+        _record(house, "credential.denied", one, outcome="denied", reason=decision.reason)
+        raise DeniedError(f"what {tool} had us keep: {decision.reason}", rule=decision.rule)
+
+
+def _record(house: House, event: str, one: Kept, **more: str) -> None:
+    """Append a record. Security: no secret is in it, and what is refused leaves no credential."""
+    request = wire.make_request("", house.environ, one.tool)
+    decision = policy.decide_kept(request.requester)
+    port = "" if one.port == _DEFAULT_PORTS[one.protocol] else f":{one.port}"
+    fields: dict[str, Any] = {
+        "url": f"{one.protocol}://{one.host}{port}{one.path}",
+        "username": one.username,
+        "fingerprint": _fingerprint(house, one.secret),
+        "expires_at": _time(one.expires_at),
+        "kept_until": _time(one.ends_at),
+        "requester": shown_requester(request.requester),
+        "decision": {
+            "effect": decision.effect,
+            "rule": decision.rule,
+            "layer": decision.layer,
+            "reason": decision.reason,
+        },
+        "purpose": request.purpose or one.tool,
+    }
+    house.log.append(event, fields | more)
+
+
+def _fingerprint(house: House, secret: Secret) -> str:
+    return house.ring.fingerprint(secret.reveal())
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else freshness.timestamp(at)

@@ -1,0 +1,92 @@
+"""Credentials that other tools made and gave us to keep: one sealed entry each, no grant.
+
+Security: an entry is found by where it was stored for, never by what is asked for alone; whoever
+asks names protocol, host, port and path, all of them, and the user if it has one.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from brokerctl.errors import DamagedError
+from brokerctl.store import codec
+from brokerctl.store.envelope import KEPT
+from brokerctl.store.locks import FileLock
+from brokerctl.store.names import plain_name
+from brokerctl.store.reading import LOCKS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from brokerctl.store.file import FileStore
+    from brokerctl.store.values import Kept
+
+_LOCK_S = 22.0
+
+
+def kept_name(store: FileStore, one: Kept) -> str:
+    """Return the name of an entry: every input that decides to whom it goes back."""
+    place = (one.tool, one.protocol, one.host, str(one.port), one.path, one.username)
+    return plain_name(store.ring.name_key, "kept", *place)
+
+
+def all_kept(store: FileStore) -> list[tuple[str, Kept]]:
+    """Return what opens, the newest first."""
+    found = [(one.name, one.value) for one in store.entries(KEPT) if one.value is not None]
+    return sorted(found, key=lambda item: item[1].kept_at, reverse=True)
+
+
+def count_kept(store: FileStore, now: float) -> int:
+    """Return how many are kept and still of use."""
+    return sum(not one.is_over(now) for _, one in all_kept(store))
+
+
+def put(store: FileStore, one: Kept, before: Callable[[Kept | None], bool]) -> bool:
+    """Keep one durably, over what its place had; `before` sees that first, and may say no."""
+    name = kept_name(store, one)
+    with _locked(store, name):
+        if not before(_find(store, name)):
+            return False
+        store.put_sealed(KEPT, name, codec.render(one))
+    return True
+
+
+def drop(store: FileStore, name: str, is_meant: Callable[[Kept], bool]) -> Kept | None:
+    """Remove one durably if it still is what is meant, and return it."""
+    with _locked(store, name):
+        found = _find(store, name)
+        if found is None or not is_meant(found):
+            return None
+        return found if store.drop_sealed(KEPT, name) else None
+
+
+def put_back(store: FileStore, one: Kept) -> bool:
+    """Put one of a backup back; False where its place has one, which is newer."""
+    return put(store, one, lambda here: here is None)
+
+
+def remove_over(store: FileStore, now: float) -> int:
+    """Remove those whose time is over, and return how many."""
+    names = [name for name, one in all_kept(store) if one.is_over(now)]
+    return sum(drop(store, name, lambda one: one.is_over(now)) is not None for name in names)
+
+
+def _find(store: FileStore, name: str) -> Kept | None:
+    try:
+        found: Kept | None = store.read_value(KEPT, name)
+    except DamagedError:
+        return None  # it is replaced; until then `store check` tells of it
+    return found
+
+
+@contextmanager
+def _locked(store: FileStore, name: str) -> Iterator[None]:
+    """Take the entry's lock, which `rekey` takes too while it seals the entry anew."""
+    disk = store.disk
+    lock = FileLock(disk.child(LOCKS), name, disk.system)
+    lock.acquire(disk.system.monotonic() + _LOCK_S, store.clock())
+    try:
+        yield
+    finally:
+        lock.release()
