@@ -9,7 +9,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.model import Token
+    from brokerctl.model import AccessToken, Token
 
 MARGIN_S = 60.0
 MARGIN_SHARE = 0.1
@@ -73,3 +73,14 @@ def renewal(
         return None
     at = end - margin(token, max_ttl_s, min_ttl_s)
     return at if at > now else end
+
+
+def reuse_until(answer: AccessToken) -> int | None:
+    """Return until when a tool may keep a token, in whole seconds; None: for as long as it runs.
+
+    Not a moment before the broker would give another, as the tool would ask in vain.
+    """
+    if answer.expires_at is None:
+        return None
+    at = answer.expires_at if answer.renew_at is None else answer.renew_at
+    return min(-int(-at // 1), int(answer.expires_at))

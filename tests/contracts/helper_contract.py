@@ -43,6 +43,7 @@ class HelperContract:
     refusal_code: ClassVar[int | None]  # None: that of the error
     environ: ClassVar[dict[str, str]] = {}
     token: ClassVar[str] = TOKEN
+    profile: ClassVar[Profile] = PROFILE
 
     @pytest.fixture
     def helper(self) -> Helper:
@@ -62,7 +63,7 @@ class HelperContract:
         wanted = helper.read(self.words, self.request, self.environ)
         assert isinstance(wanted, Wanted)
         token = ANSWER.replace(value=Secret(self.token))
-        answer = helper.credential(wanted, token, PROFILE)
+        answer = helper.credential(wanted, token, self.profile)
         assert answer.exit_code == 0
         assert answer.stdout.count(self.token.encode()) == 1
         assert answer.note is None

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
     "aws": "brokerctl.helpers.aws:Aws",
+    "bazel": "brokerctl.helpers.bazel:Bazel",
     "docker": "brokerctl.helpers.docker:Docker",
     "git": "brokerctl.helpers.git:Git",
+    "goauth": "brokerctl.helpers.goauth:Goauth",
     "keyring": "brokerctl.helpers.keyring:Keyring",
     "pnpm": "brokerctl.helpers.pnpm:Pnpm",
     "kubernetes": "brokerctl.helpers.kubernetes:Kubernetes",
@@ -98,6 +100,10 @@ class Helper:
     def greeting(self) -> bytes:
         """Return what is said before the first line of many."""
         return b""
+
+    def is_for(self, wanted: Wanted, profile: Profile) -> bool:  # noqa: ARG002 - of most, the URL says it all
+        """Say whether a profile that was found is one for this request after all."""
+        return True
 
     def malformed(self) -> Answer:
         """Answer what was no request."""

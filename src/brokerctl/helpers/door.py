@@ -102,6 +102,7 @@ def _answer(
     if not found and wanted.otherwise is not None:
         wanted = wanted.replace(url=wanted.otherwise)
         found = _find_profiles(wanted, house.plan.profiles)
+    found = [profile for profile in found if helper.is_for(wanted, profile)]
     if wanted.action in {ERASE, FORGET, STORE}:
         requests = [wire.make_request(profile.name, environ, tool) for profile in found]
         return _keep(house, helper, tool, wanted, requests)

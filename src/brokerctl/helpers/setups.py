@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 SETUPS = {
     "aws": "brokerctl.helpers.setup_aws:AwsSetup",
+    "bazel": "brokerctl.helpers.setup_bazel:BazelSetup",
     "docker": "brokerctl.helpers.setup_docker:DockerSetup",
     "git": "brokerctl.helpers.setup_git:GitSetup",
+    "goauth": "brokerctl.helpers.setup_goauth:GoauthSetup",
     "keyring": "brokerctl.helpers.setup_keyring:KeyringSetup",
     "kubernetes": "brokerctl.helpers.setup_kubernetes:KubernetesSetup",
     "pip": "brokerctl.helpers.setup_pip:PipSetup",
@@ -32,6 +34,7 @@ ALIASES: dict[str, str] = {
     "awscli": "aws",
     "boto3": "aws",
     "buildah": "podman",
+    "go": "goauth",
     "kubectl": "kubernetes",
     "poetry": "keyring",
     "skopeo": "podman",

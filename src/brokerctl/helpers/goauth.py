@@ -1,0 +1,94 @@
+"""Go's GOAUTH protocol (`go help goauth`), Go 1.24 and later.
+
+Go asks without a URL at its start, and again with one after an answer of 4xx. The answer is for
+URL prefixes, which Go keeps for as long as it runs.
+
+Security: whatever a module's path or a redirect names is asked for. So the prefixes are the
+profile's own hosts, never what was asked, but for the host that stands where a host has `*`.
+"""
+
+from __future__ import annotations
+
+from brokerctl.config.hosts import covering, covers, parse_url, split_pattern
+from brokerctl.errors import UsageError
+from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import AccessToken, Profile
+
+_OPTIONS = ("--profile", "-p")
+_HTTPS = "https://"  # all that Go asks for, on loopback as well
+
+
+class Goauth(Helper):
+    """`brokerctl helper goauth [--profile NAME] [URL]`; exit codes are brokerctl's own.
+
+    On stdin is the answer that the server gave: it decides nothing, and is not read.
+    """
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,  # noqa: ARG002 - see above
+        environ: Mapping[str, str],  # noqa: ARG002 - all that Go says is in the words
+    ) -> Wanted | Answer:
+        """Read the URL; without one nothing is asked for, unless a profile is named."""
+        profile, rest = _split_words(words)
+        if not rest:
+            return Answer() if profile is None else Wanted(action=GET, profile=profile)
+        if len(rest) > 1:
+            raise MalformedError("it is not [--profile NAME] [URL]")
+        if not rest[0].startswith(_HTTPS):
+            return Answer()
+        return Wanted(action=GET, url=rest[0], profile=profile)
+
+    def is_for(self, wanted: Wanted, profile: Profile) -> bool:
+        """Leave out a profile that was named for other hosts than this one."""
+        try:
+            return wanted.url is None or covers(profile, wanted.url)
+        except UsageError:
+            return False  # a spelling that no host has
+
+    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+        """Render the prefixes and the header; both empty lines have to be there."""
+        found = [prefix for host in profile.hosts if (prefix := _prefix(host, wanted.url))]
+        if not found:
+            raise UsageError(
+                f"'{profile.name}' has no https host that go could ask for",
+                hint="write one into its hosts",
+            )
+        lines = [*sorted(set(found)), "", f"Authorization: Bearer {answer.value.reveal()}", "", ""]
+        return Answer(stdout="\n".join(lines).encode())
+
+    def malformed(self) -> Answer:
+        """Fail; Go says so with -x."""
+        return Answer(exit_code=UsageError.exit_code)
+
+
+def _split_words(words: list[str]) -> tuple[str | None, list[str]]:
+    """Return the profile that the words name, if they do, and the rest."""
+    if not words or not words[0].startswith("-"):
+        return None, words
+    option, equals, name = words[0].partition("=")
+    if equals and option == _OPTIONS[0]:
+        return name, words[1:]
+    if words[0] in _OPTIONS and words[1:]:
+        return words[1], words[2:]
+    raise MalformedError("its options are not '--profile NAME'")
+
+
+def _prefix(pattern: str, asked: str | None) -> str | None:
+    """Return one of a profile's hosts as a prefix; None if Go can't ask for it."""
+    if not pattern.startswith(_HTTPS):
+        return None
+    if not pattern.startswith(f"{_HTTPS}*."):
+        return pattern
+    if asked is None:
+        return None
+    url = parse_url(asked)
+    if covering(url, pattern) is None:
+        return None
+    return url.origin + split_pattern(pattern).path

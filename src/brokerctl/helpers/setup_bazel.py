@@ -1,0 +1,50 @@
+"""Bazel's own configuration: a line for each host, with brokerctl as its helper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokerctl.config.hosts import split_pattern
+from brokerctl.errors import UsageError
+from brokerctl.helpers.setups import BlockSetup, home_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Part
+
+_PLAIN = frozenset("/._-+@:,")  # beside letters and digits: what .bazelrc takes as it is
+_SPECIAL = frozenset("\"'\\%\n")  # `%workspace%` is replaced, also in a path
+
+
+class BazelSetup(BlockSetup):
+    """`~/.bazelrc`, which Bazel reads after the workspace's own."""
+
+    name = "bazel"
+    script = "brokerctl-bazel"
+
+    def path(self, environ: Mapping[str, str]) -> str:
+        """Return the user's file."""
+        return home_path(environ, ".bazelrc")
+
+    def lines(self, part: Part) -> list[str]:
+        """Return a line for each host; Bazel's patterns have neither port nor path."""
+        parsed = [split_pattern(host) for profile in part.profiles for host in profile.hosts]
+        hosts = {one.host for one in parsed if not one.path and not one.host.startswith("[")}
+        if not hosts:
+            raise UsageError(
+                "no profile has a host without a path, so bazel has nothing to ask for"
+            )
+        if not _SPECIAL.isdisjoint(part.script):
+            raise UsageError(
+                f"bazel can't run {part.script}: it takes no quotes and no '%'",
+                hint="install brokerctl in a folder with a plain name",
+            )
+        options = [f"--credential_helper={host}={part.script}" for host in sorted(hosts)]
+        return [f"common {_word(option)}" for option in options]
+
+
+def _word(option: str) -> str:
+    """Return an option as one word of .bazelrc, which splits like a shell."""
+    is_plain = all(char.isalnum() or char in _PLAIN or char in "=*" for char in option)
+    return option if is_plain else f'"{option}"'
