@@ -98,6 +98,7 @@ class Profile(Value):
     scopes: tuple[str, ...] = ()  # sorted, unique
     resource: tuple[str, ...] = ()  # RFC 8707, sorted
     extra: str | None = None  # further parameters, canonical JSON (RFC 8785)
+    google: tuple[str, ...] = ()  # the provider of a pool, and a service account
     hosts: tuple[str, ...] = ()  # canonical URLs
     username: str | None = None
     env: str | None = None

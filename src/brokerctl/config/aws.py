@@ -35,7 +35,7 @@ _FOREIGN = frozenset(
     (
         *("preset", "issuer", "client_id", "client_auth", "client_secret", "client_key"),
         *("scopes", "resource", "send_resource", "extra", "hosts", "username", "lifetime"),
-        *("refresh_ends_previous", "pkce_support", "assertion_audience", "insecure_ok"),
+        *("refresh_ends_previous", "pkce_support", "assertion_audience", "insecure_ok", "google"),
         *("authorization_endpoint", "device_authorization_endpoint", "token_endpoint"),
         *("revocation_endpoint", "introspection_endpoint", "jwks_uri"),
     )
@@ -125,6 +125,9 @@ def _source(value: object) -> Reference:
     if kind == "file" and (not target.startswith(("/", "~/")) or not target.isprintable()):
         raise UsageError("the subject's file must be an absolute path or start with ~/")
     return Reference(kind=kind, target=(target,))
+
+
+WORDS = {"aws": table, "exchange": exchange}
 
 
 def find_problem(values: Mapping[str, Any]) -> tuple[str, str] | None:

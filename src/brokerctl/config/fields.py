@@ -9,7 +9,7 @@ import re
 
 import rfc8785
 
-from brokerctl.config import aws
+from brokerctl.config import aws, google
 from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint, parse_issuer, parse_pattern
 from brokerctl.errors import UsageError
@@ -242,8 +242,8 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "client_auth": _client_auth,
     "client_secret": reference,
     "client_key": reference,
-    "aws": aws.table,
-    "exchange": aws.exchange,
+    **aws.WORDS,
+    "google": google.table,
     "scopes": _list_of(_matching(_SCOPE, "one scope (RFC 6749, section 3.3)")),
     "resource": _list_of(_matching(_RESOURCE, "an absolute URI without a fragment")),
     "hosts": _list_of(parse_pattern),
@@ -277,7 +277,7 @@ PROJECT = ("scopes", "max_ttl", "purpose", "env")
 # Named by the design and not built yet: refused by name, never accepted and ignored.
 LATER_PROFILE = _words(
     "client_cert audience details dpop par identity identity_audience actor"
-    " github_app google azure allow_broader registration_endpoint"
+    " github_app azure allow_broader registration_endpoint"
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )
 LATER_SETTINGS = {"audit": frozenset({"accept", "checkpoint"})}

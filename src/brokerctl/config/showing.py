@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from brokerctl import jsonlite
-from brokerctl.config import fields
+from brokerctl.config import fields, google
 from brokerctl.config.duration import render_duration
 from brokerctl.config.edit import render_value
 from brokerctl.config.positions import locate
@@ -90,6 +90,8 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - what TOML holds
         return {value.kind: list(value.target) if is_command else value.target[0]}
     if key in _DURATIONS:
         return render_duration(value)
+    if key == "google":
+        return google.shown(value)
     if key in {"aws", "extra"}:
         return jsonlite.loads(value.encode()) if value else {}
     return list(value) if isinstance(value, tuple) else value

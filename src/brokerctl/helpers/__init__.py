@@ -23,6 +23,7 @@ HELPERS = {
     "aws": "brokerctl.helpers.aws:Aws",
     "bazel": "brokerctl.helpers.bazel:Bazel",
     "docker": "brokerctl.helpers.docker:Docker",
+    "gcp": "brokerctl.helpers.gcp:Gcp",
     "git": "brokerctl.helpers.git:Git",
     "goauth": "brokerctl.helpers.goauth:Goauth",
     "keyring": "brokerctl.helpers.keyring:Keyring",
@@ -73,6 +74,7 @@ class Answer(Value):
 
     stdout: bytes = b""
     exit_code: int = 0
+    file: str | None = None  # where the tool wants the same bytes kept
     note: str | None = None  # one line for a person, on stderr
 
 
@@ -96,6 +98,9 @@ class Helper:
     def stdin_for(self, words: list[str]) -> str:  # noqa: ARG002 - of most, all are alike
         """Return how the request of one operation comes on stdin."""
         return self.stdin
+
+    def check(self, wanted: Wanted, profile: Profile) -> None:
+        """Raise UsageError for what is not the profile's, before a token is asked for."""
 
     def greeting(self) -> bytes:
         """Return what is said before the first line of many."""

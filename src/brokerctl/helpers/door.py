@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.wire import House
 
-_STDIN, _STDOUT = 0, 1
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 _REQUEST_BYTES = 1 << 20
 _WAIT_S = 20.0
 _POLL_S = 0.005  # where stdin was made not to block
@@ -50,11 +50,20 @@ def run_words(
     if not words or words[0] not in HELPERS:
         return None
     helper = load(words[0])
+    if helper.is_silent:
+        _close_stderr()
     if helper.stdin == LINES:
         from brokerctl.helpers.talking import talk  # noqa: PLC0415 - few protocols do
 
         return talk(helper, lambda line: answer_to(helper, words, line, environ))
     return _write(answer_to(helper, words, None, environ))
+
+
+def _close_stderr() -> None:
+    """Have nothing of ours, and nothing of a library's, beside an answer that says it all."""
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
 
 
 def load(tool: str) -> Helper:
@@ -111,6 +120,7 @@ def _answer(
     profile = _only(found, wanted)
     if wanted.action == NAME:
         return helper.naming(wanted, profile)
+    helper.check(wanted, profile)
     request = wire.make_request(profile.name, environ, tool, wanted.url)
     token = house.broker.get(request.replace(is_insecure=wanted.is_insecure))
     return _deliver(house, token, helper, wanted, profile)
@@ -164,6 +174,10 @@ def _deliver(
     try:
         _refuse_kind(helper, token)
         answer = helper.credential(wanted, token, profile)
+        if answer.file:
+            from brokerctl.helpers.leaving import leave  # noqa: PLC0415 - one tool wants a file
+
+            leave(answer.file, answer.stdout)
         wire.write_fully(_STDOUT, answer.stdout)
     except OSError as error:
         house.broker.not_delivered(token)

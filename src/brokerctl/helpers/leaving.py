@@ -1,0 +1,42 @@
+"""A file in which a tool wants an answer kept: its owner's alone, and whole at any moment."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from brokerctl.config.replacing import replace_file
+from brokerctl.errors import UsageError
+
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def leave(path: str, data: bytes) -> None:
+    """Write the file; UsageError where somebody else could put another in its place.
+
+    Security: the tool believes what it finds there, so whoever can write to the folder would
+    choose its credential. A sticky folder does not help: the file could be there before ours.
+    """
+    folder = os.path.dirname(path)
+    if not os.path.isabs(path):
+        raise UsageError(f"the output file {path} is no absolute path")
+    try:
+        found = os.stat(folder)
+        if found.st_uid not in {0, os.geteuid()} or found.st_mode & _OTHERS:
+            raise UsageError(f"others can write to {folder}, where the output file would be")
+        _refuse_other(path)
+        replace_file(path, data)
+        os.chmod(path, 0o600)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"can't write the output file {path}: {reason}") from error
+
+
+def _refuse_other(path: str) -> None:
+    """Raise UsageError for what is no file of ours: a link could lead anywhere."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        raise UsageError(f"the output file {path} is no regular file of yours")

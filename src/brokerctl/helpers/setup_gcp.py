@@ -1,0 +1,70 @@
+"""Google's credential file, one of our own: which pool takes a profile's token, and what to run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from brokerctl.errors import UsageError
+from brokerctl.helpers.setups import PRIVATE_MODE, Place, own_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Part
+
+_STS = "https://sts.googleapis.com/v1/token"
+_IMPERSONATE = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
+_TIMEOUT_MS = 60000  # what one holder of a grant's lock may take, and who waits for it
+_SAYS = " helper gcp --profile "
+
+
+class GcpSetup:
+    """`gcp.json` among our own files; a variable tells Google's libraries of it."""
+
+    name = "gcp"
+    script = "brokerctl"
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the one file."""
+        return [Place(own_path(environ, "gcp.json"), PRIVATE_MODE)]
+
+    def put(self, place: Place, text: str, part: Part) -> str:
+        """Write the whole file; one that is there and not ours stays."""
+        if text and self.take(place, text) is None:
+            raise UsageError(f"{place.path} is another's file", hint="move it away first")
+        profile = part.one_profile()
+        if not profile.google:
+            raise UsageError(
+                f"'{profile.name}' names no pool of Google's",
+                hint="add google = { pool = … } to the profile",
+            )
+        pool, *account = profile.google
+        command = shlex.join([part.script, "helper", "gcp", "--profile", profile.name])
+        body: dict[str, object] = {
+            "type": "external_account",
+            "audience": pool,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": _STS,
+        }
+        if account:
+            url = f"{_IMPERSONATE}/{account[0]}:generateAccessToken"
+            body["service_account_impersonation_url"] = url
+        run = {"command": command, "timeout_millis": _TIMEOUT_MS}
+        body["credential_source"] = {"executable": run}
+        return json.dumps(body, indent=2) + "\n"
+
+    def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - there is one place
+        """Take all of it out; None where it is not ours."""
+        try:
+            command = json.loads(text)["credential_source"]["executable"]["command"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return "" if isinstance(command, str) and _SAYS in command else None
+
+    def advice(self, part: Part) -> str | None:
+        """Name the two variables that Google's libraries read."""
+        path = shlex.quote(own_path(part.environ, "gcp.json"))
+        both = f"GOOGLE_APPLICATION_CREDENTIALS={path} GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1"
+        return f"set {both}"
