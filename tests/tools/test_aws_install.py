@@ -138,6 +138,18 @@ def test_keys_that_go_before_are_named(offline: Program) -> None:
     assert "has keys of deploy, which go before: take them out" in done.stderr
 
 
+def test_a_profile_by_a_command(offline: Program) -> None:
+    """The whole way without an editor; what is missing is named, and nothing is asked."""
+    words = ("profile", "add", "new", "--flow", "aws_web_identity")
+    assert "aws is missing" in offline(*words).stderr
+    aws = f'aws={{ role = "{ROLE}", duration = "30m" }}'
+    done = offline(*words, "--set", aws, "--set", 'exchange={ subject = { profile = "login" } }')
+    assert done.returncode == 0, done.stderr
+    assert "next: run 'brokerctl get new'" in done.stdout + done.stderr
+    shown = offline("profile", "show", "new").stdout
+    assert 'exchange = { subject = { profile = "login" } }  # user' in shown
+
+
 def test_the_file_may_be_elsewhere(offline: Program) -> None:
     """Where AWS_CONFIG_FILE says, and nowhere else."""
     path = os.path.join(offline.home, "a folder", "aws.ini")

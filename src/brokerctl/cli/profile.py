@@ -79,6 +79,7 @@ def add(
       brokerctl profile add ci --issuer https://login.example.com --client-id ci \\
         --flow client_credentials --client-secret env:CI_SECRET
     """
+    from brokerctl.broker import NO_PERSON
     from brokerctl.config.adding import parse_setting, parse_settings
 
     values: dict[str, Any] = {
@@ -92,7 +93,7 @@ def add(
         values["scopes"] = scope
     values |= parse_settings(settings or ())
     add_with_questions(name, preset=preset, given=values)
-    is_person = values.get("flow") != "client_credentials"
+    is_person = values.get("flow") not in NO_PERSON
     _note(f"next: run 'brokerctl {'login' if is_person else 'get'} {name}'")
 
 

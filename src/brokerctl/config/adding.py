@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.config import fields
+from brokerctl.config import aws, fields
 from brokerctl.config.login_url import parse_reference
 from brokerctl.config.presets import PRESETS, get_preset
 from brokerctl.errors import UsageError
@@ -37,8 +37,11 @@ def complete(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Return a profile's TOML values; without `ask` a missing one is a UsageError."""
-    preset = get_preset(preset_name)
     values = dict(given)
+    if given.get("flow") == aws.FLOW:
+        # It has neither issuer nor client; what is missing, or too much, its own checks say.
+        return values if preset_name == "generic" else {"preset": preset_name, **values}
+    preset = get_preset(preset_name)
     missing = [key for key in preset.questions if key not in values]
     if ask is None:
         _refuse_missing(name, [key for key in missing if key not in _OPTIONAL])
