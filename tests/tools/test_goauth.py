@@ -73,6 +73,7 @@ def test_a_named_profile_is_asked_before_the_first_request(
     assert issuer.counts()["grants"] == {"client_credentials": 1}
 
 
+@pytest.mark.slow("a token's whole life, and three runs of go")
 def test_an_expired_token_is_refreshed_once(
     brokerctl: Program, issuer: DemoIssuer, proxy: Guarded
 ) -> None:
