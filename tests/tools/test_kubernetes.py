@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +44,7 @@ users:
       interactiveMode: {mode}
       provideClusterInfo: {tells}
 """
+STAMP = "expirationTimestamp"
 NAMED = ("helper", "kubernetes", "--profile", "person")
 
 
@@ -157,6 +160,17 @@ def test_first_use_and_warm_use(
     assert all(f'"url":"{desk.server.url}"' in line for line in handed_out)
 
 
+def test_the_time_to_ask_again_is_before_the_end(desk: Desk, issuer: DemoIssuer) -> None:
+    """By what the profile wants a token to have left: a minute, if it says nothing."""
+    for keys, left in ({}, 60), ({"min_ttl": '"10m"'}, 600):
+        log_in(desk, issuer, **keys)
+        answer = json.loads(desk.program(*NAMED).stdout)["status"]
+        token = json.loads(desk.program("get", "person", "--json").stdout)
+        assert answer["token"] == token["access_token"]
+        said, end = (dt.datetime.fromisoformat(at) for at in (answer[STAMP], token["expires_at"]))
+        assert left - 1 <= (end - said).total_seconds() <= left
+
+
 def test_a_profile_without_a_person(desk: Desk, issuer: DemoIssuer) -> None:
     """A client's own token is got at first use, once."""
     main_job.service(desk.program, issuer, hosts=hosts(desk.server.url))
@@ -166,7 +180,7 @@ def test_a_profile_without_a_person(desk: Desk, issuer: DemoIssuer) -> None:
 
 
 def test_an_expired_token_is_refreshed_once(desk: Desk, issuer: DemoIssuer) -> None:
-    """However many of kubectl's calls meet it."""
+    """However many of kubectl's calls meet it, at once and one after the other."""
     log_in(desk, issuer)
     desk.write()
     issuer.change(access_ttl=1)
@@ -174,8 +188,9 @@ def test_an_expired_token_is_refreshed_once(desk: Desk, issuer: DemoIssuer) -> N
     issuer.reset()
     issuer.change(access_ttl=3600)
     time.sleep(1.1)
-    for _ in range(3):
-        desk.names()
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(desk.names) for _ in range(4)]
+    assert {one.result() for one in found} == {desk.names()}
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
 
