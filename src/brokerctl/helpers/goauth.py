@@ -4,7 +4,8 @@ Go asks without a URL at its start, and again with one after an answer of 4xx. T
 URL prefixes, which Go keeps for as long as it runs.
 
 Security: whatever a module's path or a redirect names is asked for. So the prefixes are the
-profile's own hosts, never what was asked, but for the host that stands where a host has `*`.
+profile's own hosts, never what was asked, but for the host that stands where a host has `*`. Of a
+host that GOINSECURE may mean Go does not check the certificate, and says so in our environment.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Profile
 
 _OPTIONS = ("--profile", "-p")
+_INSECURE = "GOINSECURE"
+_PORT = 443
 _HTTPS = "https://"  # all that Go asks for, on loopback as well
 
 
@@ -33,17 +36,19 @@ class Goauth(Helper):
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - see above
-        environ: Mapping[str, str],  # noqa: ARG002 - all that Go says is in the words
+        environ: Mapping[str, str],
     ) -> Wanted | Answer:
         """Read the URL; without one nothing is asked for, unless a profile is named."""
         profile, rest = _split_words(words)
+        globs = environ.get(_INSECURE) or None
         if not rest:
-            return Answer() if profile is None else Wanted(action=GET, profile=profile)
+            return Answer() if profile is None else Wanted(action=GET, profile=profile, form=globs)
         if len(rest) > 1:
             raise MalformedError("it is not [--profile NAME] [URL]")
         if not rest[0].startswith(_HTTPS):
             return Answer()
-        return Wanted(action=GET, url=rest[0], profile=profile)
+        is_insecure = is_unchecked(rest[0], globs)
+        return Wanted(action=GET, url=rest[0], profile=profile, is_insecure=is_insecure, form=globs)
 
     def is_for(self, wanted: Wanted, profile: Profile) -> bool:
         """Leave out a profile that was named for other hosts than this one."""
@@ -55,10 +60,12 @@ class Goauth(Helper):
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the prefixes and the header; both empty lines have to be there."""
         found = [prefix for host in profile.hosts if (prefix := _prefix(host, wanted.url))]
+        if not profile.insecure_ok:
+            found = [prefix for prefix in found if not is_unchecked(prefix, wanted.form)]
         if not found:
             raise UsageError(
-                f"'{profile.name}' has no https host that go could ask for",
-                hint="write one into its hosts",
+                f"'{profile.name}' has no https host that go could ask for and would check",
+                hint="write one into its hosts, or take it out of GOINSECURE",
             )
         lines = [*sorted(set(found)), "", f"Authorization: Bearer {answer.value.reveal()}", "", ""]
         return Answer(stdout="\n".join(lines).encode())
@@ -92,3 +99,23 @@ def _prefix(pattern: str, asked: str | None) -> str | None:
     if covering(url, pattern) is None:
         return None
     return url.origin + split_pattern(pattern).path
+
+
+def is_unchecked(url: str, globs: str | None) -> bool:
+    """Say whether Go may ask for this without checking the certificate: GOINSECURE's globs.
+
+    They are for module paths, whose first part is the host, without a port. More is taken to be
+    meant than is: what stands behind the host is not looked at, nor what stands in brackets.
+    """
+    if not globs:
+        return False
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - hardly anybody sets it
+
+    try:
+        asked = parse_url(url)
+    except UsageError:
+        return False  # a spelling that no host has
+    hosts = [glob.partition("/")[0].lower() for glob in globs.split(",")]
+    return asked.port == _PORT and any(
+        "[" in host or "\\" in host or fnmatchcase(asked.host, host) for host in hosts
+    )

@@ -1,7 +1,8 @@
 """Go's own environment file: `brokerctl helper goauth` before whatever GOAUTH says already.
 
 Of two lines for one variable the last counts, and `go env -w` deletes the other. So the line that
-is there becomes a comment of our part, and a line again when the part is taken out.
+is there becomes a comment of our part, and a line again when the part is taken out. What a person
+has `go env -w` write into our line meanwhile is newer than the comment, and stays.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _OFF = "off"
 _USUAL = "netrc"  # what Go does where GOAUTH is not set
 _US = "helper goauth"
 _BEGIN = f"# brokerctl helper install {_NAME}: begin"
+_END = f"# brokerctl helper install {_NAME}: end"
 _WAS = "# was: "
 _WAS_LAST = "# was, without the end of a line: "
 
@@ -73,17 +75,38 @@ class GoauthSetup:
         rows = text.split("\n")
         at = next(at for at, row in enumerate(rows) if row.startswith(_BEGIN))
         head = "".join(f"{row}\n" for row in rows[:at])
-        tail = rest.removeprefix(head)
-        for mark, end in ((_WAS, "\n"), (_WAS_LAST, "\n" if tail else "")):
-            if rows[at + 1].startswith(mark + _KEY):
-                return head + rows[at + 1].removeprefix(mark) + end + tail
-        return rest
+        tail = rest[len(head) :]  # nothing, where the end of the line before goes as well
+        was, end = _was(rows[at + 1], tail)
+        line = _left(rows[at + 1 : rows.index(_END, at)], was)
+        if line == was:
+            return rest if was is None else head + was + end + tail
+        return head + tail if line is None else f"{head}{line}\n{tail}"
 
     def advice(self, part: Part) -> str | None:
         """Name the variable that go believes before its file."""
         if part.environ.get("GOAUTH"):
             return "GOAUTH is set in the environment, and go takes that instead of its file"
         return None
+
+
+def _was(row: str, tail: str) -> tuple[str | None, str]:
+    """Return the line that a comment of ours remembers, if there was one, and its end."""
+    for mark, end in ((_WAS, "\n"), (_WAS_LAST, "\n" if tail else "")):
+        if row.startswith(mark + _KEY):
+            return row.removeprefix(mark), end
+    return None, ""
+
+
+def _left(rows: list[str], was: str | None) -> str | None:
+    """Return what is to stand instead of our part: the line that was, unless ours was changed."""
+    line = next((row for row in rows if row.startswith(_KEY)), None)
+    if line is None:
+        return None
+    commands = line.removeprefix(_KEY).split(";")
+    others = ";".join(one for one in commands if _US not in one).strip()
+    if others == ((was or "").removeprefix(_KEY).strip() or _USUAL):
+        return was
+    return f"{_KEY}{others}" if others else None
 
 
 def _split(text: str) -> tuple[str, str | None, str | None]:
