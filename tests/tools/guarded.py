@@ -81,7 +81,7 @@ class Guarded:
 
     def put_module(self, name: str) -> str:
         """Serve a Terraform module and return its source."""
-        archive = _archive({"main.tf": b'output "said" {\n  value = "yes"\n}\n'})
+        archive = make_archive({"main.tf": b'output "said" {\n  value = "yes"\n}\n'})
         source, path = f"/v1/modules/{name}", f"/archives/{name.replace('/', '-')}.tar.gz"
         self.free |= {"/.well-known/terraform.json", path}  # terraform sends an archive no token
         self.put_json("/.well-known/terraform.json", {"modules.v1": "/v1/modules/"})
@@ -98,7 +98,7 @@ class Guarded:
             "package/package.json": json.dumps(about).encode(),
             "package/index.js": b"module.exports = 'yes'\n",
         }
-        archive, path = _archive(files), f"/{name}/-/{name}-1.0.0.tgz"
+        archive, path = make_archive(files), f"/{name}/-/{name}-1.0.0.tgz"
         digest = base64.b64encode(hashlib.sha512(archive).digest()).decode()
         dist = {"tarball": f"{self.url}{path}", "integrity": f"sha512-{digest}"}
         versions = {"1.0.0": {**about, "dist": dist}}
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
 
 
-def _archive(files: Mapping[str, bytes]) -> bytes:
+def make_archive(files: Mapping[str, bytes]) -> bytes:
     """Return a compressed archive of these files."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as archive:

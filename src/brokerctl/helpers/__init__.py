@@ -22,13 +22,14 @@ HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
     "aws": "brokerctl.helpers.aws:Aws",
     "bazel": "brokerctl.helpers.bazel:Bazel",
+    "cargo": "brokerctl.helpers.cargo:Cargo",
     "docker": "brokerctl.helpers.docker:Docker",
     "gcp": "brokerctl.helpers.gcp:Gcp",
     "git": "brokerctl.helpers.git:Git",
     "goauth": "brokerctl.helpers.goauth:Goauth",
     "keyring": "brokerctl.helpers.keyring:Keyring",
-    "pnpm": "brokerctl.helpers.pnpm:Pnpm",
     "kubernetes": "brokerctl.helpers.kubernetes:Kubernetes",
+    "pnpm": "brokerctl.helpers.pnpm:Pnpm",
     "terraform": "brokerctl.helpers.terraform:Terraform",
     "vault": "brokerctl.helpers.vault:Vault",
 }
@@ -64,8 +65,8 @@ class Wanted(Value):
     rejected: Secret | None = None  # of erase: what the server did not take
     offered: Secret | None = None  # of store: what is to be kept
     terms: Terms = Terms()  # of store too
-    can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
     is_insecure: bool = False  # the tool would not check the server's certificate
+    can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
     form: str | None = None  # what the protocol has to remember for its answer
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SETUPS = {
     "aws": "brokerctl.helpers.setup_aws:AwsSetup",
     "bazel": "brokerctl.helpers.setup_bazel:BazelSetup",
+    "cargo": "brokerctl.helpers.setup_cargo:CargoSetup",
     "docker": "brokerctl.helpers.setup_docker:DockerSetup",
     "gcp": "brokerctl.helpers.setup_gcp:GcpSetup",
     "git": "brokerctl.helpers.setup_git:GitSetup",

@@ -1,0 +1,161 @@
+"""cargo's protocol: what is a request, and what is answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from brokerctl.errors import DeniedError, LoginNeededError, UsageError
+from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers.cargo import Cargo
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+
+INDEX = "https://crates.example.com/index/"
+ASKED: dict[str, Any] = {
+    "v": 1,
+    "registry": {"index-url": f"sparse+{INDEX}", "name": "corp"},
+    "kind": "get",
+    "operation": "read",
+    "args": [],
+}
+
+
+def read(**changes: object) -> Wanted | Answer:
+    """Return what a request with these changes is."""
+    data = {key: value for key, value in {**ASKED, **changes}.items() if value is not ...}
+    return Cargo().read(["--cargo-plugin"], json.dumps(data).encode(), {})
+
+
+def said(answer: object) -> Any:  # noqa: ANN401 - JSON
+    """Return an answer's one line."""
+    assert isinstance(answer, Answer)
+    assert answer.stdout.endswith(b"\n")
+    assert answer.stdout.count(b"\n") == 1
+    return json.loads(answer.stdout)
+
+
+def test_the_greeting() -> None:
+    """The provider speaks first."""
+    assert Cargo().greeting() == b'{"v":[1]}\n'
+
+
+@pytest.mark.parametrize("operation", ["read", "publish", "yank", "unyank", "owners"])
+def test_every_operation_gets_the_same_token(operation: str) -> None:
+    """What a token may do is the profile's scopes, not cargo's word for it."""
+    asked = read(operation=operation, name="demo", vers="1.0.0", cksum="00")
+    assert asked == Wanted(action="get", url=INDEX)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"v": 2}, "operation-not-supported"),
+        ({"v": ...}, "operation-not-supported"),
+        ({"kind": "logout"}, "operation-not-supported"),
+        ({"kind": "later"}, "operation-not-supported"),
+        ({"operation": "later"}, "operation-not-supported"),
+        ({"kind": "login", "token": "s3cret"}, "other"),
+        ({"registry": {"index-url": "ssh://git@crates.example.com/x"}}, "url-not-supported"),
+        ({"registry": {"index-url": "file:///x"}}, "url-not-supported"),
+    ],
+)
+def test_what_is_not_supported(changes: dict[str, Any], kind: str) -> None:
+    """It has cargo's own words, and what was sent is not in them."""
+    answer = read(**changes)
+    assert said(answer)["Err"]["kind"] == kind
+    assert b"s3cret" not in (answer.stdout if isinstance(answer, Answer) else b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'"get"',
+        b"{",
+        b'{"v":1,"v":1}',
+        b'{"v":NaN}',
+        b"\xff",
+        b"{}{}",
+        b'{"v":1,"kind":"get","operation":"read"}',
+        b'{"v":1,"kind":"get","operation":"read","registry":"https://crates.example.com"}',
+        b'{"v":1,"kind":"get","operation":"read","registry":{"index-url":7}}',
+        b'{"v":1,"kind":"get","operation":["read"],"registry":{"index-url":"https://x"}}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_cargo_never_sends_is_no_request(data: bytes) -> None:
+    """Of two readings of one request, none is taken."""
+    try:
+        found = Cargo().read(["--cargo-plugin"], data, {})
+    except MalformedError:
+        return
+    assert said(found)["Err"]["kind"] == "operation-not-supported"
+
+
+def test_args_decide_nothing() -> None:
+    """Security: a cloned repository's configuration can hand on any."""
+    hostile = ["--profile", "admin", "https://evil.example", "\n"]
+    assert read(args=hostile) == read()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "is_index"),
+    [
+        (("https://crates.example.com/index",), True),
+        (("https://x.example", "https://crates.example.com/index"), True),
+        (("https://crates.example.com",), False),
+        (("https://*.example.com/index",), False),
+        (("https://crates.example.com/index/deeper",), False),
+        ((), False),
+    ],
+)
+def test_an_index_is_one_of_the_hosts_itself(hosts: tuple[str, ...], *, is_index: bool) -> None:
+    """Security: it names the servers that cargo sends the token to."""
+    asked = read()
+    assert isinstance(asked, Wanted)
+    profile = PROFILE.replace(hosts=hosts)
+    if is_index:
+        Cargo().check(asked, profile)
+        return
+    with pytest.raises(UsageError, match="is not among the hosts of 'forge'"):
+        Cargo().check(asked, profile)
+
+
+def test_an_index_with_a_query_is_none() -> None:
+    """Security: it could be another one at the same path."""
+    with pytest.raises(UsageError):
+        Cargo().check(
+            Wanted(action="get", url="https://crates.example.com/index?x"),
+            PROFILE.replace(hosts=("https://crates.example.com/index",)),
+        )
+
+
+def test_a_token_with_and_without_an_end() -> None:
+    """Seconds since 1970; without an end it is for this run of cargo."""
+    asked = read()
+    assert isinstance(asked, Wanted)
+    found = said(Cargo().credential(asked, ANSWER, PROFILE))["Ok"]
+    assert found == {
+        "kind": "get",
+        "token": f"Bearer {TOKEN}",
+        "cache": "expires",
+        "expiration": 1795476591,
+        "operation_independent": True,
+    }
+    found = said(Cargo().credential(asked, ANSWER.replace(expires_at=None), PROFILE))["Ok"]
+    assert found["cache"] == "session"
+    assert "expiration" not in found
+
+
+def test_refusals_say_why_and_what_to_do() -> None:
+    """Both are shown by cargo, so they are escaped."""
+    error = said(Cargo().refusal(LoginNeededError("no grant\x1b", hint="run 'x'")))["Err"]
+    assert error["kind"] == "other"
+    assert "no grant\\x1b" in error["message"]
+    assert error["caused-by"] == ["run 'x'"]
+    assert said(Cargo().refusal(DeniedError("no")))["Err"]["caused-by"] == []
+    assert said(Cargo().not_ours()) == {"Err": {"kind": "not-found"}}
