@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl.cli import options, suggest
-from brokerctl.errors import UsageError, not_in_this_version
+from brokerctl.errors import UsageError
 from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ _Tool = Annotated[
         metavar="TOOL", help="The tool, as `helper list` names it.", autocompletion=suggest.tools
     ),
 ]
-LATER = ("import",)
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nobody.")]
 
@@ -34,8 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command("install")(install)
     group.command("uninstall")(uninstall)
     group.command("list")(show)
-    for name in LATER:
-        group.command(name, hidden=True, context_settings=_REST)(_later)
+    group.command("import")(import_)
     for name in HELPERS:
         group.command(name, hidden=True, add_help_option=False, context_settings=_REST)(_speak)
     group.callback()(_top)
@@ -49,10 +47,6 @@ def _top() -> None:
       brokerctl helper install git
       brokerctl helper list
     """
-
-
-def _later(context: typer.Context) -> None:
-    raise not_in_this_version(f"'helper {context.info_name}'")
 
 
 def _speak(context: typer.Context) -> None:
@@ -96,6 +90,27 @@ def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> Non
     from brokerctl.helpers.installing import plan_uninstall
 
     _change(plan_uninstall(tool, os.environ), "uninstalled", yes=yes, json=json)
+
+
+def import_(
+    what: Annotated[str, typer.Argument(metavar="git|netrc", help="Whose files.")],
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Cut what is kept out of .netrc, too.")
+    ] = False,
+    yes: _Yes = False,
+) -> None:
+    """Move plain passwords into the store.
+
+    `[helpers] keep` must have git. From its credential files they are removed once they are kept,
+    from .netrc, which other programs read, only with --remove. What would be done is shown first.
+
+    \b
+      brokerctl helper import git
+      brokerctl helper import netrc --yes
+    """
+    from brokerctl.cli.helper_import import run
+
+    run(what, is_cut=remove or what != "netrc", yes=yes)
 
 
 def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:

@@ -50,7 +50,7 @@ class Git(Helper):
         scheme, host = fields.get("protocol", ""), fields.get("host", "")
         if scheme not in _SCHEMES or not host or not _NO_HOST.isdisjoint(host):
             return Answer()
-        path = _escape(fields.get("path", ""))
+        path = escape_path(fields.get("path", ""))
         url = f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}"
         if operation == STORE:
             from brokerctl.helpers.git_store import read_offer  # noqa: PLC0415 - not to hand out
@@ -131,7 +131,7 @@ def _text(line: bytes) -> str:
         raise MalformedError("a line is not UTF-8") from error
 
 
-def _escape(path: str) -> str:
+def escape_path(path: str) -> str:
     """Return a path as a URL has it (RFC 3986, section 3.3): git has unescaped it."""
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in path.encode())
 

@@ -58,6 +58,13 @@ def keep(house: House, tool: str, wanted: Wanted) -> bool:
     return True
 
 
+def find_here(house: House, tool: str, wanted: Wanted) -> Kept | None:
+    """Return what is kept for this very place and user; UsageError where none can be."""
+    if _place(wanted) is None:
+        raise UsageError("its host or path is not spelled in the plain way")
+    return next((one for _, one in _matching(house, tool, wanted)), None)
+
+
 def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
     """Answer with what was kept for this very place, the newest first; None if nothing was."""
     now = time.time()

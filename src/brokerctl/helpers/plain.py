@@ -1,0 +1,127 @@
+"""Credentials that lie in plain text in other tools' files: read, and cut out again. Pure bytes."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from brokerctl.helpers import STORE, Wanted
+from brokerctl.helpers.git import escape_path
+from brokerctl.secret import Secret
+
+_SCHEMES = ("https", "http")
+_MORE_THAN_A_HOST = frozenset("/?#@")
+_CONTROL = frozenset("\n\r\0")
+_NETRC_WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|(\S+)', re.DOTALL)
+_MACRO_END = re.compile(rb"\n[ \t]*\n")
+_REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
+
+
+class Found(NamedTuple):
+    """One credential in a file: where it stands, and what is to be kept, or why it can't be."""
+
+    start: int
+    end: int
+    shown: str  # for people: no password is in it
+    wanted: Wanted | None = None
+    why: str = ""
+
+
+def read_git_credentials(data: bytes) -> list[Found]:
+    """Read the lines of git-credential-store(1); whatever else is in the file is named too."""
+    found, start = [], 0
+    for line in re.split(rb"(?<=\n)", data):
+        end = start + len(line)
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        if text:
+            found.append(_read_url(text, start, end))
+        start = end
+    return found
+
+
+def _read_url(line: bytes, start: int, end: int) -> Found:
+    left = Found(start, end, "a line", why="it is not a URL with a user and a password")
+    try:
+        scheme, mark, rest = line.decode().partition("://")
+        stop = re.search(r"[/?#]|$", rest)
+        authority = rest[: stop.start() if stop else None]
+        user, at, host = authority.partition("@")
+        name, colon, password = user.partition(":")
+        if not (mark and at and colon):
+            return left
+        name, password, host = (unquote(one, errors="strict") for one in (name, password, host))
+        path = unquote(rest[len(authority) :].strip("/"), errors="strict")
+    except UnicodeDecodeError:
+        return left
+    return _found(start, end, scheme, name, password, host, path)
+
+
+def _found(
+    start: int, end: int, scheme: str, name: str, password: str, host: str, path: str
+) -> Found:
+    if any(not _CONTROL.isdisjoint(part) for part in (name, password, host, path)):
+        return Found(start, end, "a line", why="it holds the end of a line")
+    url = f"{scheme}://{host}/{escape_path(path)}" if path else f"{scheme}://{host}"
+    shown = url.replace("://", f"://{quote(name)}@", 1)
+    if scheme not in _SCHEMES or not host or not _MORE_THAN_A_HOST.isdisjoint(host):
+        return Found(start, end, shown, why="it is not of a host of the web")
+    wanted = Wanted(action=STORE, url=url, username=name, offered=Secret(password))
+    return Found(start, end, shown, wanted)
+
+
+def read_netrc(data: bytes) -> list[Found]:
+    """Read the machines of a .netrc, each with its user and password; they are https hosts."""
+    words = list(_netrc_words(data))
+    starts = [at for at, (word, _, _) in enumerate(words) if word in {b"machine", b"default"}]
+    found = []
+    for first, last in zip(starts, [*starts[1:], len(words)], strict=False):  # none: one end more
+        entry = words[first:last]
+        rest = _REST_OF_LINE.match(data, entry[-1][2])
+        end = rest.end() if rest else entry[-1][2]
+        found.append(_read_machine([word for word, _, _ in entry], entry[0][1], end))
+    return found
+
+
+def _netrc_words(data: bytes) -> list[tuple[bytes, int, int]]:
+    """Return words with where they stand; comments and macros are none."""
+    words, at = [], 0
+    while match := _NETRC_WORD.search(data, at):
+        at = match.end()
+        word = match[2] if match[1] is None else re.sub(rb"\\(.)", rb"\1", match[1])
+        if match[2] is not None and word.startswith(b"#") and _begins_a_line(data, match.start()):
+            at = (data.find(b"\n", at) + 1) or len(data)
+        elif word == b"macdef":
+            stop = _MACRO_END.search(data, at)
+            at = stop.end() if stop else len(data)
+        else:
+            words.append((word, match.start(), at))
+    return words
+
+
+def _begins_a_line(data: bytes, at: int) -> bool:
+    return not data[data.rfind(b"\n", 0, at) + 1 : at].strip()
+
+
+def _read_machine(words: list[bytes], start: int, end: int) -> Found:
+    try:
+        texts = [word.decode() for word in words]
+    except UnicodeDecodeError:
+        return Found(start, end, "a machine", why="it is not UTF-8")
+    if texts[0] == "default":
+        return Found(start, end, "default", why="it is for any host")
+    host = "".join(texts[1:2])
+    keys, values = texts[2::2], texts[3::2]
+    fields = dict(zip(keys, values, strict=False))
+    if len(keys) != len(values) or len(fields) != len(keys):
+        return Found(start, end, f"machine {host}", why="its words are not pairs")
+    if not {"login", "password"} <= fields.keys() or fields.keys() - {"login", "password"}:
+        return Found(start, end, f"machine {host}", why="it is not a login and a password alone")
+    return _found(start, end, "https", fields["login"], fields["password"], host, "")
+
+
+def cut_out(data: bytes, found: list[Found]) -> bytes:
+    """Return a file without these."""
+    for one in sorted(found, reverse=True):
+        data = data[: one.start] + data[one.end :]
+    return data
