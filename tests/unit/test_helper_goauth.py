@@ -72,6 +72,7 @@ def test_other_words_are_no_request(words: list[str]) -> None:
             ["https://b.example:8443", "https://go.example.com"],
         ),
         (["https://*.example.com", "https://go.example.com"], URL, ["https://go.example.com"]),
+        (["https://*.b.example/x", "https://go.example.com/y"], URL, ["https://go.example.com/y"]),
     ],
 )
 def test_prefixes_are_the_profile_s(
