@@ -117,11 +117,9 @@ def test_an_expired_token_is_refreshed_once(program: Program, issuer: DemoIssuer
     ],
 )
 def test_another_host_gets_nothing(program: Program, uri: str) -> None:
-    """It is an error, as the specification wants it, with one line that says so."""
-    said = ask(program, uri)
-    assert (said.returncode, said.stdout) == (2, "")
-    assert said.stderr.startswith("brokerctl: note: the URI is in no profile's hosts")
-    assert len(said.stderr.splitlines()) == 1
+    """No header and no error: Bazel's patterns take in more than ours, and some of it is public."""
+    assert ask(program, uri) == (0, "{}\n", "")
+    assert not program("audit", "log", "--event", "token.handed_out").stdout
 
 
 def test_grpc_is_the_same_host(program: Program) -> None:

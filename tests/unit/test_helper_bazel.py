@@ -96,12 +96,24 @@ def test_a_line_for_each_host() -> None:
         "https://b.example.com",
         "https://*.a.example.com",
         "https://c.example.com/team",
+        "http://127.0.0.1:8080",
         "https://[::1]:8443",
+        "https://localhost:8443",
     )
-    assert BazelSetup().lines(part(*hosts)) == [
+    ours = part(*hosts)
+    said = "bazel has no pattern for https://[::1]:8443 and https://localhost:8443, so not for that"
+    assert BazelSetup().advice(ours) == said
+    assert BazelSetup().lines(ours) == [
         "common --credential_helper=*.a.example.com=/opt/b/brokerctl-bazel",
+        "common --credential_helper=127.0.0.1=/opt/b/brokerctl-bazel",
         "common --credential_helper=b.example.com=/opt/b/brokerctl-bazel",
+        "common --credential_helper=c.example.com=/opt/b/brokerctl-bazel",
     ]
+
+
+def test_what_has_a_pattern_needs_no_word() -> None:
+    """`install` says nothing then."""
+    assert BazelSetup().advice(part("https://a.example")) is None
 
 
 def test_a_path_with_a_space_is_in_quotes() -> None:
@@ -117,7 +129,9 @@ def test_a_path_that_bazel_would_read_otherwise(script: str) -> None:
         BazelSetup().lines(part("https://a.example", script=script))
 
 
-@pytest.mark.parametrize("hosts", [(), ("https://a.example/team",), ("https://[::1]",)])
+@pytest.mark.parametrize(
+    "hosts", [(), ("https://localhost:8443",), ("https://[::1]",), ("https://cache",)]
+)
 def test_nothing_to_ask_for(hosts: tuple[str, ...]) -> None:
     """Said, before anything is written."""
     with pytest.raises(UsageError, match="nothing to ask for"):

@@ -30,11 +30,9 @@ class BazelSetup(BlockSetup):
     def lines(self, part: Part) -> list[str]:
         """Return a line for each host; Bazel's patterns have neither port nor path."""
         parsed = [split_pattern(host) for profile in part.profiles for host in profile.hosts]
-        hosts = {one.host for one in parsed if not one.path and not one.host.startswith("[")}
+        hosts = {one.host for one in parsed if _has_pattern(one.host)}
         if not hosts:
-            raise UsageError(
-                "no profile has a host without a path, so bazel has nothing to ask for"
-            )
+            raise UsageError("no profile has a host with a dot, so bazel has nothing to ask for")
         if not _SPECIAL.isdisjoint(part.script):
             raise UsageError(
                 f"bazel can't run {part.script}: it takes no quotes and no '%'",
@@ -42,6 +40,19 @@ class BazelSetup(BlockSetup):
             )
         options = [f"--credential_helper={host}={part.script}" for host in sorted(hosts)]
         return [f"common {_word(option)}" for option in options]
+
+    def advice(self, part: Part) -> str | None:
+        """Name the hosts that there is no line for."""
+        hosts = sorted(host for profile in part.profiles for host in profile.hosts)
+        left_out = [host for host in hosts if not _has_pattern(split_pattern(host).host)]
+        if not left_out:
+            return None
+        return f"bazel has no pattern for {' and '.join(left_out)}, so not for that"
+
+
+def _has_pattern(host: str) -> bool:
+    """Say whether Bazel has a pattern for a host; one without a dot is an error at every start."""
+    return "." in host and not host.startswith("[")
 
 
 def _word(option: str) -> str:
