@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import pytest
 
 from brokerctl import triple
+from brokerctl.broker import Order
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.aws import Aws
+from brokerctl.model import Decision, Reference, Requester, Token, TokenRequest
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE
 from tests.flows import STS_VALUE, STS_WORDS
@@ -38,6 +42,43 @@ def test_the_answer_is_what_every_sdk_reads() -> None:
     said = json.loads(Aws().credential(WANTED, answer, PROFILE).stdout)
     assert said == {**STS_WORDS, "Version": 1, "Expiration": "2026-11-23T23:29:51Z"}
     assert type(said["Version"]) is int
+
+
+@pytest.mark.parametrize(
+    ("life_s", "left_s", "served"),
+    [
+        (3600, 901, True),
+        (3600, 899, False),
+        (43200, 899, False),
+        (900, 451, True),
+        (900, 449, False),
+    ],
+)
+def test_what_an_sdk_would_ask_for_again_is_not_served(
+    life_s: int, left_s: int, served: tuple[str, ...]
+) -> None:
+    """Fifteen minutes, or half of a short life, must be left; `get` and a profile's own say less."""
+    now = time.time()
+    token = Token(
+        value=Secret(STS_VALUE),
+        fingerprint="0" * 32,
+        token_type="N_A",
+        scopes=(),
+        issued_at=now + left_s - life_s,
+        expires_at=now + left_s,
+    )
+    assert served == tuple(tool for tool in ("get", "aws") if order(tool).serves(token, now))
+    assert order("aws", min_ttl_s=60).serves(token, now)
+    assert order("aws", subject_token=None).serves(token, now)  # the web identity itself
+
+
+def order(tool: str, **changes: object) -> Order:
+    """Return a request of a tool for a role's credentials."""
+    source = Reference(kind="file", target=("/run/token",))
+    fields: dict[str, Any] = {"flow": "aws_web_identity", "subject_token": source, **changes}
+    asked = TokenRequest(profile="forge", requester=Requester(uid=0, pid=1, tool=tool))
+    said = Decision(effect="allow", rule="x", layer="x", reason="x")
+    return Order(PROFILE.replace(**fields), asked, said)
 
 
 def test_a_value_and_its_three_words() -> None:

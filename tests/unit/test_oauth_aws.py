@@ -76,7 +76,7 @@ def test_an_error_is_its_code() -> None:
     assert "trust policy" in (error.hint or "")
 
 
-@pytest.mark.parametrize("code", ["", "a b", "x" * 200, "a\x1b[2J", "web.identity.token"])
+@pytest.mark.parametrize("code", ["", "a b", "x" * 200, "a\x1b[2J", "web.identity", "a.b.c"])
 def test_a_code_that_is_none(code: str) -> None:
     """Nor is what only looks like one, nor one that repeats the web identity."""
     sent = sts_error(code).replace(secrets=(Secret("web.identity.token"), Secret("web.identity")))
