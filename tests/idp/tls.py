@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LOOPBACK = [
     x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.87")),  # whose port 443 is hardly anybody's
     x509.IPAddress(ipaddress.ip_address("::1")),
     x509.DNSName("localhost"),
 ]

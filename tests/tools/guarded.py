@@ -40,7 +40,14 @@ class Reply(NamedTuple):
 class Guarded:
     """Serves `pages`; those of `free` to everybody. `seen` has each request."""
 
-    def __init__(self, folder: str, issuer: OidcProvider, *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str,
+        issuer: OidcProvider,
+        *,
+        tls: bool = False,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.issuer = issuer
         self.pages: dict[str, Reply] = {}
         self.free: set[str] = set()
@@ -50,7 +57,7 @@ class Guarded:
         class Handler(_Handler):
             guarded = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(address, Handler)
         self.ca_file = ""
         if tls:
             files = make_tls(folder)
@@ -58,7 +65,7 @@ class Guarded:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(files.server_file)
             self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.host = f"127.0.0.1:{self._http.server_port}"
+        self.host = f"{address[0]}:{self._http.server_port}"
         self.url = f"http{'s' if tls else ''}://{self.host}"
 
     def __enter__(self) -> Self:
