@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.tools.go_module import GoDesk, put_module
+from tests.tools.go_module import COMMAND, GoDesk, put_module
 from tests.tools.guarded import Guarded, Reply
 from tests.tools.test_goauth import issuer, proxy
 
@@ -99,3 +99,36 @@ def test_a_server_that_is_asked_by_a_module_s_path(
         desk.download("one", module=f"{CHECKED}/team")
         assert server.statuses("Bearer") == {200}
         assert len(desk.records("token.handed_out")) == 1
+
+
+def test_a_password_in_netrc_goes_first(
+    brokerctl: Program, issuer: DemoIssuer, proxy: Guarded
+) -> None:
+    """Go reads it without being refused anything; we are asked where it does not do."""
+    main_job.service(brokerctl, issuer, hosts=f'["{proxy.url}"]')
+    desk = GoDesk(brokerctl, proxy, f"{COMMAND};netrc")
+    token = brokerctl("get", "service").stdout.strip()
+    for name, password, schemes in (("one", token, {"Basic"}), ("two", "old", {"Basic", "Bearer"})):
+        with open(os.path.join(brokerctl.home, ".netrc"), "w", encoding="utf-8") as file:
+            file.write(f"machine {proxy.host} login alice password {password}\n")
+        proxy.seen.clear()
+        desk.download(name)
+        assert {one.scheme for one in proxy.seen} == schemes
+
+
+def test_a_redirect_to_another_port_takes_the_token_along(
+    brokerctl: Program, issuer: DemoIssuer, trace_dir: str, proxy: Guarded
+) -> None:
+    """As the page says: this is go's own, and what the profile's host answers decides it."""
+    main_job.service(brokerctl, issuer, hosts=f'["{proxy.url}"]')
+    desk = GoDesk(brokerctl, proxy)
+    with Guarded(tempfile.mkdtemp(dir=trace_dir), issuer, tls=True) as other:
+        put_module(other)
+        for path in proxy.pages:
+            proxy.pages[path] = Reply(headers={"Location": other.url + path}, status=302)
+        both = os.path.join(brokerctl.home, "both.pem")
+        with open(both, "w", encoding="utf-8") as file:
+            file.write(read(proxy.ca_file) + read(other.ca_file))
+        desk.variables["SSL_CERT_FILE"] = both
+        desk.download("one")
+        assert other.statuses("Bearer") == {200}

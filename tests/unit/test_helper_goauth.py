@@ -103,6 +103,21 @@ def test_a_named_profile_is_for_its_own_hosts(url: str | None, is_its: bool) -> 
 
 
 @pytest.mark.parametrize(
+    ("hosts", "is_now"),
+    [
+        (["https://*.example.com"], False),
+        (["https://*.example.com", "http://127.0.0.1:80"], False),
+        (["https://*.example.com", "https://go.example.com"], True),
+        (["http://127.0.0.1:80"], True),  # which is an error, said once
+    ],
+)
+def test_hosts_that_are_not_known_yet_cost_no_token(hosts: list[str], *, is_now: bool) -> None:
+    """Each start of go asks without a URL, and there would be no prefix to answer with."""
+    profile = PROFILE.replace(hosts=tuple(hosts))
+    assert Goauth().is_for(Wanted(action="get", profile="p"), profile) is is_now
+
+
+@pytest.mark.parametrize(
     ("before", "line"),
     [
         ("", f"{OURS}netrc"),

@@ -52,8 +52,11 @@ class Goauth(Helper):
 
     def is_for(self, wanted: Wanted, profile: Profile) -> bool:
         """Leave out a profile that was named for other hosts than this one."""
+        if wanted.url is None:  # what stands for a `*` comes with the next call
+            hosts = [host for host in profile.hosts if host.startswith(_HTTPS)]
+            return not hosts or any(_prefix(host, None) for host in hosts)
         try:
-            return wanted.url is None or covers(profile, wanted.url)
+            return covers(profile, wanted.url)
         except UsageError:
             return False  # a spelling that no host has
 
