@@ -182,3 +182,11 @@ def test_killed_in_between(home: Program, call: str) -> None:
         killed += 1
     assert killed
     assert home("store", "check").returncode == 0
+
+
+def test_the_first_line_is_answered_first(home: Program) -> None:
+    """As git's own helper does where no user is named."""
+    lines = [f"https://{user}:pw-of-{user}@many.example.com\n" for user in ("zoe", "amy", "mia")]
+    write(home, "dotfiles-credentials", "".join(lines))
+    assert home("helper", "import", "git", "--yes").returncode == 0
+    assert git(home, "get", "", "https many.example.com").stdout.startswith("username=zoe\n")

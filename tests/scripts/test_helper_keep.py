@@ -246,3 +246,14 @@ def test_many_at_once(keeping: Program) -> None:
     for name in names:
         assert git(keeping, "get", f"username={name}\n").stdout.startswith(f"username={name}\n")
     assert len(records(keeping, "credential.kept")) == len(names)
+
+
+def test_the_same_at_once(keeping: Program) -> None:
+    """Who looks whether it is news holds the entry's lock: one record, however many store it."""
+    keeping("status")
+    threads = [threading.Thread(target=git, args=(keeping, "store", SECRET)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(records(keeping, "credential.kept")) == 1
