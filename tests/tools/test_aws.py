@@ -206,6 +206,7 @@ def test_a_web_identity_from_a_file(desk: Desk, issuer: DemoIssuer, sts: Sts) ->
     assert [one.is_given for one in sts.assumed] == [True, True]
     os.chmod(path, 0o644)
     assert "is open to others" in desk.who("pod", code=1)
+    os.unlink(path)
 
 
 def test_a_token_that_sts_refuses(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
