@@ -114,9 +114,9 @@ class Profile(Value):
     revoke_at_exit: str = "access"  # access | none
     refresh_ends_previous: bool | None = None  # None: unknown
     send_resource: bool = True
+    insecure_ok: bool | None = None  # no certificate need be checked; None: it must
     pkce_support: str = "required"  # required | assumed
     assertion_audience: str = "issuer"  # issuer | token_endpoint
-    insecure_ok: bool | None = None  # no certificate need be checked; None: it must
     preset: str | None = None
     endpoints: tuple[tuple[str, str], ...] = ()  # configured ones, by metadata name
 

@@ -10,6 +10,7 @@ import pytest
 from brokerctl.errors import DeniedError, LoginNeededError, UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.cargo import Cargo
+from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 INDEX = "https://crates.example.com/index/"
@@ -28,7 +29,7 @@ def read(**changes: object) -> Wanted | Answer:
     return Cargo().read(["--cargo-plugin"], json.dumps(data).encode(), {})
 
 
-def said(answer: object) -> Any:  # noqa: ANN401 - JSON
+def said(answer: object) -> Any:  # noqa: ANN401 - JSON has any type
     """Return an answer's one line."""
     assert isinstance(answer, Answer)
     assert answer.stdout.endswith(b"\n")
@@ -45,7 +46,7 @@ def test_the_greeting() -> None:
 def test_every_operation_gets_the_same_token(operation: str) -> None:
     """What a token may do is the profile's scopes, not cargo's word for it."""
     asked = read(operation=operation, name="demo", vers="1.0.0", cksum="00")
-    assert asked == Wanted(action="get", url=INDEX)
+    assert asked == Wanted(action="get", url=INDEX, username="")
 
 
 @pytest.mark.parametrize(
@@ -53,10 +54,8 @@ def test_every_operation_gets_the_same_token(operation: str) -> None:
     [
         ({"v": 2}, "operation-not-supported"),
         ({"v": ...}, "operation-not-supported"),
-        ({"kind": "logout"}, "operation-not-supported"),
         ({"kind": "later"}, "operation-not-supported"),
         ({"operation": "later"}, "operation-not-supported"),
-        ({"kind": "login", "token": "s3cret"}, "other"),
         ({"registry": {"index-url": "ssh://git@crates.example.com/x"}}, "url-not-supported"),
         ({"registry": {"index-url": "file:///x"}}, "url-not-supported"),
     ],
@@ -66,6 +65,17 @@ def test_what_is_not_supported(changes: dict[str, Any], kind: str) -> None:
     answer = read(**changes)
     assert said(answer)["Err"]["kind"] == kind
     assert b"s3cret" not in (answer.stdout if isinstance(answer, Answer) else b"")
+
+
+def test_what_is_to_be_kept_and_forgotten() -> None:
+    """A token is a secret, in no repr of the request; without one there is nothing to keep."""
+    asked = read(kind="login", token="s3cret")
+    assert isinstance(asked, Wanted)
+    assert (asked.action, asked.url) == ("store", INDEX)
+    assert asked.offered == Secret("s3cret")
+    assert "s3cret" not in repr(asked)
+    assert read(kind="login") == Wanted(action="store", url=INDEX, username="")
+    assert read(kind="logout") == Wanted(action="forget", url=INDEX, username="")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +94,7 @@ def test_what_is_not_supported(changes: dict[str, Any], kind: str) -> None:
         b'{"v":1,"kind":"get","operation":"read","registry":"https://crates.example.com"}',
         b'{"v":1,"kind":"get","operation":"read","registry":{"index-url":7}}',
         b'{"v":1,"kind":"get","operation":["read"],"registry":{"index-url":"https://x"}}',
+        b'{"v":1,"kind":"login","token":7,"registry":{"index-url":"https://x"}}',
         b"[" * 100_000,
     ],
 )
@@ -121,8 +132,11 @@ def test_an_index_is_one_of_the_hosts_itself(hosts: tuple[str, ...], *, is_index
     if is_index:
         Cargo().check(asked, profile)
         return
-    with pytest.raises(UsageError, match="is not among the hosts of 'forge'"):
+    with pytest.raises(UsageError, match="is not among the hosts of 'forge'") as raised:
         Cargo().check(asked, profile)
+    passed_on = Cargo().refusal(raised.value)
+    assert said(passed_on) == {"Err": {"kind": "not-found"}}
+    assert "write it into them" in (passed_on.note or "")
 
 
 def test_an_index_with_a_query_is_none() -> None:

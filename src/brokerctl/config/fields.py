@@ -262,15 +262,15 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "revoke_at_exit": _one_of("access", "none"),
     "refresh_ends_previous": _flag,
     "send_resource": _flag,
+    "insecure_ok": _flag,
     "pkce_support": _one_of("required", "assumed"),
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     **dict.fromkeys(ENDPOINTS, lambda value: parse_endpoint(_string(value))),
-    "insecure_ok": _flag,
 }
 SETTINGS: dict[str, dict[str, Callable[[object], object]]] = {
     "keys": {"keeper": _one_of(*KEEPERS), "unlock_for": duration},
     "audit": {"rotate": _size},
-    "helpers": {"keep": _list_of(_one_of("git"))},  # of docker and cargo nothing is kept yet
+    "helpers": {"keep": _list_of(_one_of("git", "docker", "cargo"))},
 }
 PROJECT = ("scopes", "max_ttl", "purpose", "env")
 

@@ -60,7 +60,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
 _SETTINGS = {
     ("keys", "keeper"): _one_of(*fields.KEEPERS),
     ("keys", "unlock_for"): _DURATION,
-    ("helpers", "keep"): {"type": "array", "items": _one_of("git")},
+    ("helpers", "keep"): {"type": "array", "items": _one_of("git", "docker", "cargo")},
     ("audit", "rotate"): {"type": "string", "pattern": "^[1-9][0-9]{0,3}[KMG]iB$"},
 }
 

@@ -65,6 +65,7 @@ class Wanted(Value):
     rejected: Secret | None = None  # of erase: what the server did not take
     offered: Secret | None = None  # of store: what is to be kept
     terms: Terms = Terms()  # of store too
+    is_foreign: bool = False  # no profile's, wherever it is: the tool's own
     is_insecure: bool = False  # the tool would not check the server's certificate
     can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
     form: str | None = None  # what the protocol has to remember for its answer
@@ -84,6 +85,7 @@ class Helper:
 
     stdin = NOTHING
     takes_bearer = True  # False: what it wants is of another kind
+    names_user = True  # False: what is asked for has no user, whatever is stored has
     is_silent = False  # True: nothing may be written to stderr, the answer says it all
 
     if TYPE_CHECKING:
@@ -119,9 +121,17 @@ class Helper:
         """Let the tool ask somebody else."""
         return Answer()
 
-    def not_kept(self) -> Answer:
-        """Refuse to store what is not ours."""
+    def not_kept(self, *, is_ours: bool) -> Answer:
+        """Refuse to store a secret; `is_ours`: its place is a profile's."""
         raise NotImplementedError
+
+    def stored(self) -> Answer:
+        """Say that a secret is kept, or is ours and need not be."""
+        return Answer()
+
+    def forgotten(self, *, is_ours: bool) -> Answer:  # noqa: ARG002 - as `not_kept`
+        """Say that a token is used no more; not `is_ours`: there was none of this place."""
+        return Answer()
 
     def kept(self, one: Kept) -> Answer:
         """Render a credential of the tool's own, which `[helpers] keep` had us keep."""

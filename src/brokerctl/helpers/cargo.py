@@ -14,7 +14,17 @@ from __future__ import annotations
 from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_url
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, LINES, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import (
+    FORGET,
+    GET,
+    LINES,
+    STORE,
+    Answer,
+    Helper,
+    MalformedError,
+    Wanted,
+)
+from brokerctl.secret import Secret
 from brokerctl.text import safe
 
 TYPE_CHECKING = False
@@ -24,11 +34,17 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
+    from brokerctl.store.values import Kept
 
 _VERSION = 1
 _OPERATIONS = ("read", "publish", "yank", "unyank", "owners")
+_KINDS = {GET: GET, "login": STORE, "logout": FORGET}
 _SPARSE = "sparse+"
 _LOGIN = "cargo keeps no token here: log in with 'brokerctl login'"
+
+
+class _NotTheIndexError(UsageError):
+    """An index that lies below one of a profile's hosts and is none of them."""
 
 
 class Cargo(Helper):
@@ -36,6 +52,7 @@ class Cargo(Helper):
 
     stdin = LINES
     is_silent = True
+    names_user = False
 
     def greeting(self) -> bytes:
         """Say which versions are spoken."""
@@ -52,9 +69,7 @@ class Cargo(Helper):
         if request.get("v") != _VERSION:
             return _error("operation-not-supported")
         kind = request.get("kind")
-        if kind == "login":
-            return _error("other", _LOGIN)
-        if kind != GET or request.get("operation") not in _OPERATIONS:
+        if kind not in _KINDS or (kind == GET and request.get("operation") not in _OPERATIONS):
             return _error("operation-not-supported")
         registry = request.get("registry")
         index = registry.get("index-url") if isinstance(registry, dict) else None
@@ -63,14 +78,18 @@ class Cargo(Helper):
         url = index.removeprefix(_SPARSE)
         if not url.startswith(("https://", "http://")):
             return _error("url-not-supported")
-        return Wanted(action=GET, url=url)
+        token = request.get("token")
+        if token is not None and not isinstance(token, str):
+            raise MalformedError("its token is none")
+        offered = Secret(token) if token and kind == "login" else None
+        return Wanted(action=_KINDS[kind], url=url, username="", offered=offered)
 
     def check(self, wanted: Wanted, profile: Profile) -> None:
         """Refuse an index that is below one of the profile's hosts and none of them."""
         url = parse_url(wanted.url or "")
         index = url.origin + url.path.rstrip("/")
         if url.query is not None or index not in profile.hosts:
-            raise UsageError(
+            raise _NotTheIndexError(
                 f"the index {index} is not among the hosts of '{profile.name}' as it stands",
                 hint="if it is yours, write it into them, path and all",
             )
@@ -96,12 +115,34 @@ class Cargo(Helper):
         """Let cargo ask its next provider."""
         return _error("not-found")
 
+    def kept(self, one: Kept) -> Answer:
+        """Render what `cargo login` gave us, as it gave it."""
+        said = {"token": one.secret.reveal(), "cache": "session", "operation_independent": True}
+        return Answer(stdout=_line({"Ok": {"kind": "get", **said}}))
+
+    def stored(self) -> Answer:
+        """Say that it is kept."""
+        return Answer(stdout=_line({"Ok": {"kind": "login"}}))
+
+    def not_kept(self, *, is_ours: bool) -> Answer:
+        """Say what to do instead; what is not ours is the next provider's."""
+        return _error("other", _LOGIN) if is_ours else self.not_ours()
+
+    def forgotten(self, *, is_ours: bool) -> Answer:
+        """Say that it is gone; what was never ours is the next provider's."""
+        return Answer(stdout=_line({"Ok": {"kind": "logout"}})) if is_ours else self.not_ours()
+
     def malformed(self) -> Answer:
         """Fail: cargo sends nothing of the kind."""
         return _error("other", "not a request of cargo")
 
     def refusal(self, error: BrokerError) -> Answer:
-        """Say why, and what to do about it; cargo shows both."""
+        """Say why, and what to do about it; cargo shows both, and asks nobody else.
+
+        An index that is no host of ours itself may be another provider's.
+        """
+        if isinstance(error, _NotTheIndexError):
+            return self.not_ours().replace(note=f"{error.message}; {error.hint}")
         return _error("other", error.message, error.hint or error.usual_hint)
 
 

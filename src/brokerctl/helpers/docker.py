@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
+    from brokerctl.store.values import Kept
 
 HUB = "https://index.docker.io/v1/"  # docker's name for its own registry, wherever it is a key
 HUB_NAMES = ("docker.io", "index.docker.io")  # as podman and skopeo call it, and as it is found
@@ -54,6 +55,8 @@ _OWN_KEYS = ("/v1/access-token", "/v1/refresh-token")  # where docker keeps its 
 
 class Docker(Helper):
     """`docker-credential-brokerctl get|store|erase|list|version`; exit code 0 or 1."""
+
+    names_user = False
 
     def stdin_for(self, words: list[str]) -> str:
         """Return that `list` and `version`, which people type too, wait for nothing."""
@@ -99,7 +102,12 @@ class Docker(Helper):
         """Let the tool go on without a credential."""
         return _failure(_NOT_FOUND)
 
-    def not_kept(self) -> Answer:
+    def kept(self, one: Kept) -> Answer:
+        """Render what docker gave us, an identity token too."""
+        credential = {"Username": one.username, "Secret": one.secret.reveal()}
+        return Answer(stdout=jsonlite.dumps(credential).encode() + b"\n")
+
+    def not_kept(self, *, is_ours: bool) -> Answer:  # noqa: ARG002 - both would mislead
         """Fail: who was told that a password is stored would rely on it."""
         return _failure(_NOT_KEPT, note=_NOT_NEEDED)
 
@@ -120,7 +128,7 @@ class Docker(Helper):
 def server_name(pattern: str) -> str | None:
     """Return how docker calls one of a profile's hosts; None where it has no name for it."""
     host, _, path = pattern.partition("://")[2].partition("/")
-    if host == HUB_NAMES[1] and path in {"", "v1"}:
+    if host == HUB_NAMES[1] and path in {"", "v1", "v1/"}:
         return HUB
     if path or host.startswith("*.") or host in HUB_NAMES:
         return None  # only servers are named, one at a time, and Hub by the name above
@@ -154,21 +162,23 @@ def _read_offer(data: bytes) -> Wanted | Answer:
     address, username, secret = texts
     if not username:
         return _failure(_NO_USERNAME)
-    return _wanted(STORE, _read_address(address.encode()), Secret(secret))
+    found = _wanted(STORE, _read_address(address.encode()))
+    if isinstance(found, Answer):
+        return found
+    return found.replace(username=username, offered=Secret(secret))
 
 
-def _wanted(action: str, address: str, offered: Secret | None = None) -> Wanted | Answer:
+def _wanted(action: str, address: str) -> Wanted | Answer:
     """Return the request: an address without a scheme means https, on loopback http as well."""
     if not address:
         return _failure(_NO_SERVER)
     url, other = address if "://" in address else f"https://{address}", None
+    is_own = address.endswith(_OWN_KEYS)  # of docker's login to Hub, which no profile has
     if address in HUB_NAMES:
         url = HUB
-    elif address.endswith(_OWN_KEYS):
-        url = ""  # nobody's
-    elif url != address and _is_on_loopback(url):
+    elif not is_own and url != address and _is_on_loopback(url):
         other = f"http://{address}"
-    return Wanted(action=action, url=url, otherwise=other, offered=offered, form=address)
+    return Wanted(action=action, url=url, otherwise=other, form=address, is_foreign=is_own)
 
 
 def _is_on_loopback(url: str) -> bool:

@@ -106,11 +106,11 @@ def _answer(
     if wanted.action == LIST:
         from brokerctl.helpers.holding import find_usernames  # noqa: PLC0415 - no hand-out lists
 
-        return helper.listing(find_usernames(house))
-    found = _find_profiles(wanted, house.plan.profiles)
+        return helper.listing(find_usernames(house, tool))
+    found = _find_profiles(helper, wanted, house.plan.profiles)
     if not found and wanted.otherwise is not None:
         wanted = wanted.replace(url=wanted.otherwise)
-        found = _find_profiles(wanted, house.plan.profiles)
+        found = _find_profiles(helper, wanted, house.plan.profiles)
     found = [profile for profile in found if helper.is_for(wanted, profile)]
     if wanted.action in {ERASE, FORGET, STORE}:
         requests = [wire.make_request(profile.name, environ, tool) for profile in found]
@@ -139,23 +139,25 @@ def _keep(
     house: House, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
 ) -> Answer:
     """Answer that a tool has no use for a token any more, or has one that is to be kept."""
+    dropped = 0
     if tool in house.plan.keep:
         from brokerctl.helpers.keeping import drop, keep  # noqa: PLC0415 - nothing is, by default
 
         if wanted.action != STORE:
-            drop(house, tool, wanted)
-        elif not requests:  # a profile's host is the profile's
-            return Answer() if keep(house, tool, wanted) else helper.not_kept()
+            dropped = drop(house, tool, wanted)
+        elif not requests and keep(house, tool, wanted):  # a profile's host is the profile's
+            return helper.stored()
+    is_ours = bool(requests)
     if wanted.action == STORE:
         from brokerctl.helpers.holding import is_current  # noqa: PLC0415 - no hand-out stores
 
-        is_own = any(is_current(house, request, wanted.offered) for request in requests)
-        return Answer() if is_own else helper.not_kept()
+        is_known = any(is_current(house, request, wanted.offered) for request in requests)
+        return helper.stored() if is_known else helper.not_kept(is_ours=is_ours)
     from brokerctl.helpers.rejected import reject  # noqa: PLC0415 - no hand-out rejects
 
     for request in requests:
         reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
-    return Answer()
+    return helper.forgotten(is_ours=is_ours or dropped > 0)
 
 
 def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
@@ -198,11 +200,15 @@ def _refuse_kind(helper: Helper, token: AccessToken) -> None:
         )
 
 
-def _find_profiles(wanted: Wanted, profiles: Mapping[str, Profile]) -> list[Profile]:
+def _find_profiles(
+    helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]
+) -> list[Profile]:
     """Return who the URL and its user belong to; of what is refused, whoever it could be."""
+    if wanted.is_foreign:
+        return []
     if wanted.profile is not None:
         return [find_profile(profiles, wanted.profile)]
-    username = None if wanted.action == ERASE else wanted.username
+    username = wanted.username if helper.names_user and wanted.action != ERASE else None
     try:
         return find_profiles(wanted.url or "", profiles.values(), username)
     except UsageError:

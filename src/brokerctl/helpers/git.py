@@ -92,7 +92,7 @@ class Git(Helper):
             lines.append(f"oauth_refresh_token={one.refresh_token.reveal()}")
         return Answer(stdout="".join(f"{line}\n" for line in lines).encode())
 
-    def not_kept(self) -> Answer:
+    def not_kept(self, *, is_ours: bool) -> Answer:  # noqa: ARG002 - git hears neither
         """Let another helper keep it."""
         return Answer()
 

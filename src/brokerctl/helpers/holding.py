@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 USERNAME = "oauth2"  # where a profile names none: any does where a token is the password
 
 
-def find_usernames(house: House) -> dict[str, str]:
-    """Return host to username, for every profile that could be served without a person."""
+def find_usernames(house: House, tool: str) -> dict[str, str]:
+    """Return host to username, for every profile that could be served without a person.
+
+    And for what the tool itself had us keep, where `[helpers] keep` says so.
+    """
     found: dict[str, str] = {}
     for _, profile in sorted(house.plan.profiles.items()):
         if profile.hosts and _is_held(house, profile):
             for host in profile.hosts:
                 found.setdefault(host, profile.username or USERNAME)
+    if tool in house.plan.keep:
+        from brokerctl.helpers.keeping import find_places  # noqa: PLC0415 - nothing is, by default
+
+        for place, username in find_places(house, tool):
+            found.setdefault(place, username)
     return found
 
 

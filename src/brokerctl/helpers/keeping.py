@@ -65,6 +65,13 @@ def find_here(house: House, tool: str, wanted: Wanted) -> Kept | None:
     return next((one for _, one in _matching(house, tool, wanted)), None)
 
 
+def find_places(house: House, tool: str) -> list[tuple[str, str]]:
+    """Return where what is kept for a tool belongs, as a URL, and its user; the newest first."""
+    now = time.time()
+    held = (one for _, one in store_kept.all_kept(house.store) if one.tool == tool)
+    return [(_url_of(one), one.username) for one in held if not one.is_over(now)]
+
+
 def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
     """Answer with what was kept for this very place, the newest first; None if nothing was."""
     now = time.time()
@@ -86,9 +93,12 @@ def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer 
     return None
 
 
-def drop(house: House, tool: str, wanted: Wanted) -> None:
-    """Drop what a tool has no use for any more: of a password that it names, that one alone."""
-    refused = wanted.rejected
+def drop(house: House, tool: str, wanted: Wanted) -> int:
+    """Drop what a tool has no use for any more: of a password that it names, that one alone.
+
+    Return how many were dropped.
+    """
+    refused, dropped = wanted.rejected, 0
 
     def is_meant(one: Kept) -> bool:
         if refused is None:
@@ -100,6 +110,8 @@ def drop(house: House, tool: str, wanted: Wanted) -> None:
         if gone is not None:
             reason = "a server refused it" if refused is not None else "its tool forgets it"
             _record(house, "credential.dropped", gone, reason=reason)
+            dropped += 1
+    return dropped
 
 
 def _matching(
@@ -146,9 +158,8 @@ def _record(house: House, event: str, one: Kept, **more: str) -> None:
     """Append a record. Security: no secret is in it, and what is refused leaves no credential."""
     request = wire.make_request("", house.environ, one.tool)
     decision = policy.decide_kept(request.requester)
-    port = "" if one.port == _DEFAULT_PORTS[one.protocol] else f":{one.port}"
     fields: dict[str, Any] = {
-        "url": f"{one.protocol}://{one.host}{port}{one.path}",
+        "url": _url_of(one),
         "username": one.username,
         "fingerprint": _fingerprint(house, one.secret),
         "expires_at": _time(one.expires_at),
@@ -163,6 +174,11 @@ def _record(house: House, event: str, one: Kept, **more: str) -> None:
         "purpose": request.purpose or one.tool,
     }
     house.log.append(event, fields | more)
+
+
+def _url_of(one: Kept) -> str:
+    port = "" if one.port == _DEFAULT_PORTS[one.protocol] else f":{one.port}"
+    return f"{one.protocol}://{one.host}{port}{one.path}"
 
 
 def _fingerprint(house: House, secret: Secret) -> str:
