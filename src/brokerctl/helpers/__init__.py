@@ -86,6 +86,7 @@ class Helper:
     stdin = NOTHING
     takes_bearer = True  # False: what it wants is of another kind
     names_user = True  # False: what is asked for has no user, whatever is stored has
+    tells_errors = False  # True: the tool shows what its answer says of an error
     is_silent = False  # True: nothing may be written to stderr, the answer says it all
 
     if TYPE_CHECKING:

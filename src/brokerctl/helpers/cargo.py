@@ -51,7 +51,7 @@ class Cargo(Helper):
     """`cargo-credential-brokerctl --cargo-plugin`; the exit code says nothing."""
 
     stdin = LINES
-    is_silent = True
+    tells_errors = True
     names_user = False
 
     def greeting(self) -> bytes:

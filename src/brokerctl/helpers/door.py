@@ -82,7 +82,7 @@ def answer_to(
         request = _read_request(helper.stdin_for(words[1:])) if data is None else data
         return _answer(helper, words[0], helper.read(words[1:], request, environ), environ)
     except MalformedError as error:
-        if not helper.is_silent:
+        if not helper.tells_errors:
             wire.note(f"not a request of {words[0]}: {error}")
         return helper.malformed()
     except BrokerError as error:
@@ -92,7 +92,7 @@ def answer_to(
 
 
 def _refuse(helper: Helper, error: BrokerError) -> Answer:
-    if not helper.is_silent:
+    if not helper.tells_errors:
         wire.print_error(error)
     return helper.refusal(error)
 

@@ -34,6 +34,7 @@ class Gcp(Helper):
     """`brokerctl helper gcp --profile P`; whatever happens, exit code 0 and one line of JSON."""
 
     is_silent = True
+    tells_errors = True
 
     def read(
         self,
