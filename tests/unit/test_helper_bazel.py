@@ -130,7 +130,14 @@ def test_a_path_that_bazel_would_read_otherwise(script: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "hosts", [(), ("https://localhost:8443",), ("https://[::1]",), ("https://cache",)]
+    "hosts",
+    [
+        (),
+        ("https://localhost:8443",),
+        ("https://[::1]",),
+        ("https://[::ffff:192.0.2.1]",),
+        ("https://cache",),
+    ],
 )
 def test_nothing_to_ask_for(hosts: tuple[str, ...]) -> None:
     """Said, before anything is written."""
