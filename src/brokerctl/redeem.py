@@ -99,7 +99,7 @@ class Redeemer:
             is_refresh=refresh_token is not None,
             key=order.grant_key,
         )
-        context = with_subject(context, order, self.link.environ, self.link.get)
+        context = with_subject(context, order, self.link)
         locked.intend(self._intent(grant, refresh_token))
         steps = (
             refresh(context, refresh_token, grant.scopes)

@@ -11,9 +11,10 @@ from brokerctl.model import TokenRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from brokerctl.broker import Order
+    from brokerctl.issuing import IssuerLink
     from brokerctl.model import AccessToken
     from brokerctl.oauth.client_auth import FlowContext
     from brokerctl.secret import Secret
@@ -21,28 +22,26 @@ if TYPE_CHECKING:
     Get = Callable[[TokenRequest], AccessToken]
 
 
-def with_subject(
-    context: FlowContext, order: Order, environ: Mapping[str, str], get: Get | None
-) -> FlowContext:
+def with_subject(context: FlowContext, order: Order, link: IssuerLink) -> FlowContext:
     """Return the context of a flow with the token that it exchanges, if it exchanges one."""
     if order.profile.subject_token is None:
         return context
-    found = _find(order, environ, get)
+    found = _find(order, link)
     return context.replace(credentials=context.credentials.replace(subject_token=found))
 
 
-def _find(order: Order, environ: Mapping[str, str], get: Get | None) -> Secret:
+def _find(order: Order, link: IssuerLink) -> Secret:
     source, name = order.profile.subject_token, order.profile.name
     assert source is not None  # noqa: S101 - the caller has looked
     if source.kind == "file":
         from brokerctl.config.references import resolve  # noqa: PLC0415 - most have no file
 
         try:
-            return resolve(source, environ, lambda _: None)
+            return resolve(source, link.environ, lambda _: None)
         except UsageError as error:
             hint = error.hint or f"run 'brokerctl profile show {name}'"
             raise UsageError(f"'{name}': {error.message}", hint=hint) from None
-    if get is None:
+    if link.get is None:
         raise UsageError(f"'{name}' has nobody to ask for the token of '{source.target[0]}'")
     # A request like any other: a decision and a record of its own, for the same requester.
     asked = TokenRequest(
@@ -50,4 +49,4 @@ def _find(order: Order, environ: Mapping[str, str], get: Get | None) -> Secret:
         requester=order.request.requester,
         purpose=order.request.purpose,
     )
-    return get(asked).value
+    return link.get(asked).value
