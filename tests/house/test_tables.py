@@ -96,6 +96,7 @@ def test_scripts_are_one_text() -> None:
             words = re.findall(r'helper (\w+) "', text)
             told[name] = words[0]
             assert text.replace(f'helper {words[0]} "', "") == one_text()
+    assert set(told.values()) <= set(HELPERS)
     listed = tomllib.loads(read("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert listed["shared-scripts"] == {f"bin/{name}": name for name in os.listdir("bin")}
 
@@ -120,6 +121,7 @@ def test_every_entry_has_its_paper() -> None:
             assert read(f"man/brokerctl-{name}.1").startswith('.\\"')
         elif room.table == "HELPERS":
             assert read(f"docs/helpers/{name}.md").startswith("# ")
+            assert f"(helpers/{name}.md)" in read("docs/index.md")
         elif room.table != "STORES":
             assert f"`{name}`" in configuration, name
 
