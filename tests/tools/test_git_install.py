@@ -137,6 +137,25 @@ def test_a_path_makes_git_say_its_path(offline: Program) -> None:
         assert done.stdout == said
 
 
+def test_a_path_is_no_more_than_a_path(offline: Program) -> None:
+    """Security: no host of a profile puts a line of its own into git's configuration."""
+    offline.config(
+        '[profile.odd]\nissuer = "https://issuer.example"\nclient_id = "app"\nflow = "code"\n'
+        "hosts = ['https://git.example.com/x\"]helper=!touch${IFS}owned;y']\n"
+    )
+    assert offline("helper", "install", "git", "--yes").returncode == 0
+    done = subprocess.run(
+        ["git", "config", "--global", "--get-regexp", r"\.helper$"],
+        env={**offline.environment(), **GIT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    values = [line.partition(".helper")[2].strip() for line in done.stdout.splitlines()]
+    assert (done.returncode, values[0]) == (0, "")
+    assert [value.rpartition("/")[2] for value in values[1:]] == ["git-credential-brokerctl"]
+
+
 def test_git_s_other_place(offline: Program) -> None:
     """Where ~/.config/git/config is the only one, git writes there, and so do we."""
     other = os.path.join(offline.home, ".config", "git", "config")

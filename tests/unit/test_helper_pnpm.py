@@ -51,6 +51,20 @@ def test_a_line_for_each_registry() -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["a:tokenHelper=/tmp/x;", "${HOME}", "a;b", 'a"b'])
+def test_a_path_names_no_program(path: str) -> None:
+    """Security: pnpm would run what stands behind the first `=` of a line."""
+    with pytest.raises(UsageError, match="no plain character"):
+        PnpmSetup().lines(part("https://npm.example.com", f"https://x.example/{path}"))
+
+
+@pytest.mark.parametrize("folder", ["data", "./data", ""])
+def test_the_script_s_path_is_absolute(folder: str) -> None:
+    """Security: a relative one would be looked up in whatever repository pnpm is run in."""
+    lines = PnpmSetup().lines(part("https://npm.example.com", XDG_DATA_HOME=folder))
+    assert lines == [f"//npm.example.com/:tokenHelper={SCRIPT}"]
+
+
 @pytest.mark.parametrize("hosts", [(), ("https://*.example.com",)])
 def test_no_exact_host_is_no_registry(hosts: tuple[str, ...]) -> None:
     """There is no line that could stand for many."""

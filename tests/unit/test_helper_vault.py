@@ -43,6 +43,24 @@ def test_two_addresses_are_none() -> None:
         Vault().read(["get"], b"", {**ADDRESS, "BAO_ADDR": "https://bao.example.com"})
 
 
+@pytest.mark.parametrize("name", ["VAULT_AGENT_ADDR", "BAO_AGENT_ADDR"])
+def test_the_agent_is_the_server_that_gets_the_token(name: str) -> None:
+    """Security: the program sends it there, whatever server the other variable names."""
+    agent = {name: "https://agent.example.com"}
+    assert Vault().read(["get"], b"", agent) == Wanted(action="get", url=agent[name])
+    with pytest.raises(MalformedError, match="two servers"):
+        Vault().read(["get"], b"", {**ADDRESS, **agent})
+
+
+@pytest.mark.parametrize("name", ["VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY"])
+def test_an_unchecked_certificate_is_told_to_policy(name: str) -> None:
+    """Security: only a profile that says `insecure_ok` gets a token then."""
+    for value, is_insecure in (("true", True), ("1", True), ("yes?", True), ("0", False)):
+        asked = Vault().read(["get"], b"", {**ADDRESS, name: value})
+        assert isinstance(asked, Wanted)
+        assert asked.is_insecure is is_insecure, value
+
+
 def test_openbao_s_address_does() -> None:
     """Alone it is as good."""
     asked = Vault().read(["get"], b"", {"BAO_ADDR": "https://bao.example.com"})

@@ -38,6 +38,16 @@ def locked_folder(folder: str, wait_s: float = WAIT_S) -> Iterator[None]:
         os.close(fd)
 
 
+def read_regular(path: str) -> bytes:
+    """Return a file's bytes, none for what is no regular file; OSError if it can't be read.
+
+    A FIFO or a device would be waited for, or never end.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        return file.read() if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+
+
 def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Put a file of these bytes at `path`, which must be no link; `mode` is for a new one."""
     folder = os.path.dirname(path)

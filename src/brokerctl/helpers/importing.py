@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.hosts import find_profiles
 from brokerctl.config.paths import home_folder
-from brokerctl.config.replacing import sync_folder
+from brokerctl.config.replacing import read_regular, sync_folder
 from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.files import write_all
 from brokerctl.helpers.keeping import find_here, keep
@@ -158,8 +158,7 @@ def _replace(path: str, data: bytes, fd: int) -> None:
 
 def _read(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:

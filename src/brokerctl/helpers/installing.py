@@ -11,7 +11,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.config.replacing import locked_folder, replace_file, sync_folder
+from brokerctl.config.replacing import locked_folder, read_regular, replace_file, sync_folder
 from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
@@ -182,8 +182,7 @@ def find_script(name: str) -> str:
 def _read(path: str) -> str | None:
     """Return a file's text, whatever its bytes are; UsageError if it can't be read."""
     try:
-        with open(path, "rb") as file:
-            return file.read().decode("utf-8", "surrogateescape")
+        return read_regular(path).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
     except OSError as error:

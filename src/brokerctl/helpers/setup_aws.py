@@ -7,6 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
+from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import put_block, take_block
 from brokerctl.helpers.setups import PRIVATE_MODE, BlockSetup, Place, home_path
@@ -74,8 +75,7 @@ class AwsSetup(BlockSetup):
         given = part.environ.get("AWS_SHARED_CREDENTIALS_FILE")
         path = given or home_path(part.environ, ".aws", "credentials")
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                found = _sections(path, file.read())
+            found = _sections(path, read_regular(path).decode("utf-8", "surrogateescape"))
         except (OSError, UsageError):
             return None
         names = [profile.name for profile in _chosen(part) if profile.name in found]

@@ -9,6 +9,7 @@ import os
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import has_block, put_block, take_block
 from brokerctl.helpers.setups import Place, home_path
@@ -65,8 +66,7 @@ class CargoSetup:
         """Name what cargo believes before any provider is asked."""
         path = self.places(part.environ)[0].path
         try:
-            with open(path, "rb") as file:
-                registries = tomllib.load(file).get("registries", {})
+            registries = tomllib.loads(read_regular(path).decode()).get("registries", {})
         except (OSError, ValueError):
             return None
         own = sorted(

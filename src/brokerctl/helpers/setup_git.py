@@ -41,7 +41,8 @@ class GitSetup(BlockSetup):
         helper = _quoted(script if _is_plain(script) else f"!{shlex.quote(script)}")
         lines = []
         for host in hosts:
-            lines += [f'[credential "{host}"]', "\thelper =", f"\thelper = {helper}"]
+            section = host.replace('"', '\\"')  # security: else a path could go on as a helper
+            lines += [f'[credential "{section}"]', "\thelper =", f"\thelper = {helper}"]
             if parse_url(host.replace("*.", "any.", 1)).path:
                 lines.append("\tuseHttpPath = true")  # else git does not say which path it wants
         return lines

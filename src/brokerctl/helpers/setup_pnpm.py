@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers.setups import Part
 
+# What `.npmrc` takes as it is. Security: a `=` in a path would name a program of its own.
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/@+,[]")
 _VARIABLES = ("npm_config_userconfig", "NPM_CONFIG_USERCONFIG")
 
 
@@ -54,6 +56,12 @@ class PnpmSetup(BlockSetup):
             raise UsageError(
                 f"'{profile.name}' names no exact hosts, so pnpm has no registry to ask for",
                 hint=f"run 'brokerctl profile edit {profile.name} --set hosts=https://HOST'",
+            )
+        odd = next((host for host in hosts if not _PLAIN.issuperset(host)), None)
+        if odd is not None:
+            raise UsageError(
+                f"pnpm has no name for {odd}: its path holds what is no plain character",
+                hint="give the registry a profile with another host",
             )
         path = _script_path(part.environ)
         if shlex.quote(path) != path or "%" in path:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import put_block, take_block
 from brokerctl.helpers.hcl import find_labels, has_key, refuse_other
@@ -95,5 +96,5 @@ def _beside(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def _files(*paths: str) -> Iterator[tuple[str, str]]:
     """Yield what can be read, with its path."""
     for path in paths:
-        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-            yield path, file.read()
+        with contextlib.suppress(OSError):
+            yield path, read_regular(path).decode("utf-8", "replace")

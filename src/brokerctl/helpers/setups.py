@@ -132,5 +132,7 @@ def home_path(environ: Mapping[str, str], *parts: str) -> str:
 
 def own_path(environ: Mapping[str, str], *parts: str) -> str:
     """Return a path in the folder where brokerctl puts what a tool has to run or read."""
-    base = environ.get("XDG_DATA_HOME") or home_path(environ, ".local", "share")
+    base = environ.get("XDG_DATA_HOME", "")
+    if not base.startswith("/"):  # security: tools run what is there, in whatever folder they are
+        base = home_path(environ, ".local", "share")
     return os.path.join(base, "brokerctl", "helpers", *parts)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import netrc
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 from brokerctl.config.hosts import covering, parse_pattern, parse_url, split_pattern
 from brokerctl.config.paths import home_folder
+from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import server_name
 from brokerctl.helpers.keyring_command import find_fault
@@ -73,6 +75,8 @@ def _is_like(name: str, pattern: str) -> bool:
 def _machines(environ: Mapping[str, str]) -> list[str]:
     home = home_folder(environ)
     path = environ.get("NETRC") or os.path.join(home or "/", ".netrc")
+    if not os.path.isfile(path):
+        return []
     try:
         return sorted(netrc.netrc(path).hosts)
     except (OSError, ValueError, netrc.NetrcParseError):
@@ -87,8 +91,7 @@ def _registry_logins(hosts: Iterable[str], environ: Mapping[str, str]) -> Iterat
     folder = os.path.join(base, "containers") if base else f"/run/containers/{os.getuid()}"
     path = os.path.join(folder, "auth.json")
     try:
-        with open(path, "rb") as file:
-            found = json.load(file)
+        found = json.loads(read_regular(path))
         keys = [*found.get("auths", ()), *found.get("credHelpers", ())]
     except (OSError, ValueError, AttributeError, TypeError):
         return
@@ -99,7 +102,12 @@ def _registry_logins(hosts: Iterable[str], environ: Mapping[str, str]) -> Iterat
 
 def _git_helpers(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return git's helpers in its own order, as (URL or "", value)."""
-    words = ["git", "config", "--null", "--get-regexp", _KEY]
+    # Security: never a `git` of the working folder, which may be anybody's repository.
+    folders = [one for one in environ.get("PATH", os.defpath).split(":") if os.path.isabs(one)]
+    git = shutil.which("git", path=":".join(folders)) if folders else None
+    if git is None:
+        return []
+    words = [git, "config", "--null", "--get-regexp", _KEY]
     try:
         done = subprocess.run(
             words,
@@ -126,7 +134,7 @@ def _git_shadows(entries: list[tuple[str, str]], host: str) -> Iterator[str]:
             asked = [*asked, value] if value else []
     first = asked[0] if asked else None
     if first is None or not _is_ours(first):
-        name = f"asks '{first.split(maxsplit=1)[0]}' first" if first else "does not ask brokerctl"
+        name = f"asks '{_name(first)}' first" if first else "does not ask brokerctl"
         yield f"git: {name} for {host}"
 
 
@@ -138,4 +146,9 @@ def _is_for(section: str, host: str) -> bool:
 
 
 def _is_ours(value: str) -> bool:
-    return value.split(maxsplit=1)[0] == "brokerctl" or "git-credential-brokerctl" in value
+    return _name(value) == "brokerctl" or "git-credential-brokerctl" in value
+
+
+def _name(value: str) -> str:
+    """Return what is run, without its arguments and without a variable's value before it."""
+    return " ".join(value.split()[:1]).partition("=")[0]

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile
 
-_ADDRESSES = ("VAULT_ADDR", "BAO_ADDR")
+# The last two go before the others: the server that is asked, and sent the token, is an agent.
+_ADDRESSES = ("VAULT_ADDR", "BAO_ADDR", "VAULT_AGENT_ADDR", "BAO_AGENT_ADDR")
+_UNCHECKED = ("VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY")
+_FALSE = frozenset(("", "0", "f", "F", "false", "False", "FALSE"))
 _STORE = "'login' is not needed: brokerctl keeps no token that another program made"
 
 
@@ -34,11 +37,12 @@ class Vault(Helper):
             raise MalformedError("it is not get, store or erase")
         addresses = {environ[name] for name in _ADDRESSES if environ.get(name)}
         if len(addresses) > 1:  # Vault reads one of them, OpenBao both: either may be asking
-            raise MalformedError("VAULT_ADDR and BAO_ADDR name two servers")
+            raise MalformedError("its variables name two servers")
         if not addresses:
             return Answer()
         action = GET if words == [GET] else FORGET
-        return Wanted(action=action, url=addresses.pop())
+        is_insecure = any(environ.get(name, "") not in _FALSE for name in _UNCHECKED)
+        return Wanted(action=action, url=addresses.pop(), is_insecure=is_insecure)
 
     def credential(
         self,

@@ -1,0 +1,79 @@
+"""What lies around a set-up: pipes in place of files, a `git` in the folder, odd helpers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.program import require_tool
+
+if TYPE_CHECKING:
+    from tests.program import Program
+
+PROFILE = """
+[profile.forge]
+issuer = "https://issuer.example"
+client_id = "app"
+flow = "code"
+hosts = ["https://git.example.com"]
+"""
+WAIT_S = 30.0
+FILES = (".npmrc", ".gitconfig", ".netrc", ".aws/credentials", ".cargo/config.toml", ".vault")
+
+
+@pytest.fixture
+def installed(brokerctl: Program) -> Program:
+    """Return a program with a profile, and git set up for it."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(PROFILE)
+    assert brokerctl("helper", "install", "git", "--yes").returncode == 0
+    return brokerctl
+
+
+@pytest.mark.parametrize(
+    "words", [("helper", "list"), ("doctor", "--offline"), ("helper", "uninstall", "pnpm", "--yes")]
+)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(
+    installed: Program, words: tuple[str, ...]
+) -> None:
+    """Nobody writes into it, so that whoever opens it to read would wait for ever."""
+    for name in FILES:
+        path = os.path.join(installed.home, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not os.path.exists(path):
+            os.mkfifo(path)
+    done = installed(*words, timeout_s=WAIT_S)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_git_in_the_working_folder_is_not_run(installed: Program) -> None:
+    """Security: with a `.` in PATH, doctor in a cloned repository runs none of its files."""
+    folder = os.path.join(installed.home, "clone")
+    os.mkdir(folder)
+    path = os.path.join(folder, "git")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o755), "w") as file:
+        file.write("#!/bin/sh\ntouch owned\n")
+    for first in (".", "", "bin/.."):
+        search = f"{first}:{installed.environment()['PATH']}"
+        assert installed("doctor", "--offline", cwd=folder, env={"PATH": search}).returncode == 0
+    assert os.listdir(folder) == ["git"]
+
+
+@pytest.mark.parametrize(
+    ("helper", "said"), [('" "', "git: asks '' first"), ("!TOKEN=hunter2 f", "asks '!TOKEN' first")]
+)
+def test_a_repository_s_odd_helper_is_named_without_its_values(
+    installed: Program, helper: str, said: str
+) -> None:
+    """Doctor has no traceback for a helper of white space, and shows no variable's value."""
+    git = require_tool("git")
+    folder = os.path.join(installed.home, "clone")
+    subprocess.run([git, "init", "-q", folder], env=installed.environment(), check=True)
+    with open(os.path.join(folder, ".git", "config"), "a", encoding="utf-8") as file:
+        file.write(f"[credential]\n\thelper =\n\thelper = {helper}\n")
+    done = installed("doctor", "--offline", cwd=folder)
+    assert said in done.stdout, done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
