@@ -113,8 +113,7 @@ def test_the_user_is_the_asked_the_profile_s_or_any() -> None:
         ((URL, ""), (URL, None)),
         (("https://alice@pypi.example.com/x", "alice"), ("https://pypi.example.com/x", "alice")),
         (("https://__token__@pypi.example.com/x", ""), ("https://pypi.example.com/x", None)),
-        (("pypi.example.com", "alice"), ("https://pypi.example.com", "alice")),
-        (("alice@pypi.example.com:8443", ""), ("https://pypi.example.com:8443", "alice")),
+        (("alice@127.0.0.1:8080", ""), ("http://127.0.0.1:8080", "alice")),
         (("127.0.0.1:8080", "a"), ("http://127.0.0.1:8080", "a")),
         (("[::1]:8080", "a"), ("http://[::1]:8080", "a")),
         (("localhost", "a"), ("http://localhost", "a")),
@@ -123,8 +122,14 @@ def test_the_user_is_the_asked_the_profile_s_or_any() -> None:
 def test_a_service_is_a_url_or_a_host(
     words: tuple[str, str], expected: tuple[str | None, str | None]
 ) -> None:
-    """A name that stands for a token is no account; a host means https, or http on loopback."""
+    """A name that stands for a token is no account; a host on loopback means http."""
     assert wanted("get", *words) == expected
+
+
+@pytest.mark.parametrize("service", ["pypi.example.com", "alice@pypi.example.com:8443", "[::2]:1"])
+def test_a_host_alone_is_nobody_s(service: str) -> None:
+    """Security: pip and uv ask for it after a URL in plain http, and send there what they get."""
+    assert Keyring().read(["get", service, "alice"], b"", {}) == NOTHING
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@
     keyring get SERVICE --mode creds
     keyring --mode=creds --output=json get SERVICE [USERNAME]
 
-A service is the URL of an index, or its `host[:port]`. Nothing is kept here: `set` and `del` are
-refused.
+A service is the URL of an index, or the `host[:port]` of one on loopback. Nothing is kept here:
+`set` and `del` are refused.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ class Keyring(Helper):
 def find_url(service: str) -> str | None:
     """Return the URL that a service means; None where it is a name, of no host.
 
-    A host alone is asked for where the URL was not known: https, or http on loopback, where an
-    index for trials is.
+    A host alone means http on loopback, where an index for trials is, and is nobody's elsewhere.
+    Security: pip and uv ask for it after a URL that got no answer, so also after one of plain http,
+    where a project of somebody else's may have the index of the host that is ours.
     """
     if "://" in service:
         return service
@@ -116,7 +117,7 @@ def find_url(service: str) -> str | None:
         return None
     if url.path or url.query is not None:
         return None
-    return f"{'http' if is_loopback(url.host) else 'https'}://{service}"
+    return f"http://{service}" if is_loopback(url.host) else None
 
 
 def _split_user(url: str | None) -> tuple[str | None, str | None]:
