@@ -55,6 +55,8 @@ def test_every_operation_gets_the_same_token(operation: str) -> None:
         ({"v": 2}, "operation-not-supported"),
         ({"v": ...}, "operation-not-supported"),
         ({"kind": "later"}, "operation-not-supported"),
+        ({"kind": ["get"]}, "operation-not-supported"),
+        ({"kind": {"get": 1}}, "operation-not-supported"),
         ({"operation": "later"}, "operation-not-supported"),
         ({"registry": {"index-url": "ssh://git@crates.example.com/x"}}, "url-not-supported"),
         ({"registry": {"index-url": "file:///x"}}, "url-not-supported"),
@@ -137,6 +139,17 @@ def test_an_index_is_one_of_the_hosts_itself(hosts: tuple[str, ...], *, is_index
     passed_on = Cargo().refusal(raised.value)
     assert said(passed_on) == {"Err": {"kind": "not-found"}}
     assert "write it into them" in (passed_on.note or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_its"),
+    [(INDEX, True), (f"{INDEX}evil/", False), (f"{INDEX}?x", False), (f"{INDEX}/", True)],
+)
+def test_a_logout_is_for_an_index_that_is_a_host_itself(url: str, *, is_its: bool) -> None:
+    """Security: what a project's configuration names below it ends no token of ours."""
+    asked = read(kind="logout", registry={"index-url": f"sparse+{url}"})
+    assert isinstance(asked, Wanted)
+    assert Cargo().is_for(asked, PROFILE.replace(hosts=(INDEX.rstrip("/"),))) is is_its
 
 
 def test_an_index_with_a_query_is_none() -> None:

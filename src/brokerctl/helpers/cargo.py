@@ -68,7 +68,7 @@ class Cargo(Helper):
         request = _read_object(stdin)
         if request.get("v") != _VERSION:
             return _error("operation-not-supported")
-        kind = request.get("kind")
+        kind = str(request.get("kind"))
         if kind not in _KINDS or (kind == GET and request.get("operation") not in _OPERATIONS):
             return _error("operation-not-supported")
         registry = request.get("registry")
@@ -86,13 +86,16 @@ class Cargo(Helper):
 
     def check(self, wanted: Wanted, profile: Profile) -> None:
         """Refuse an index that is below one of the profile's hosts and none of them."""
-        url = parse_url(wanted.url or "")
-        index = url.origin + url.path.rstrip("/")
-        if url.query is not None or index not in profile.hosts:
+        index = _index_of(wanted)
+        if index not in profile.hosts:
             raise _NotTheIndexError(
                 f"the index {index} is not among the hosts of '{profile.name}' as it stands",
                 hint="if it is yours, write it into them, path and all",
             )
+
+    def is_for(self, wanted: Wanted, profile: Profile) -> bool:
+        """Have a logout of an index that is no host itself be another provider's."""
+        return wanted.action != FORGET or _index_of(wanted) in profile.hosts
 
     def credential(
         self,
@@ -144,6 +147,13 @@ class Cargo(Helper):
         if isinstance(error, _NotTheIndexError):
             return self.not_ours().replace(note=f"{error.message}; {error.hint}")
         return _error("other", error.message, error.hint or error.usual_hint)
+
+
+def _index_of(wanted: Wanted) -> str:
+    """Return an index as a profile's hosts would have it: one with a query is none of them."""
+    url = parse_url(wanted.url or "")
+    query = "" if url.query is None else f"?{url.query}"
+    return url.origin + url.path.rstrip("/") + query
 
 
 def _read_object(data: bytes) -> dict[str, Any]:
