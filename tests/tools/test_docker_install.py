@@ -157,7 +157,7 @@ def test_a_file_that_broke_since_is_no_end_of_a_list(offline: Program) -> None:
     done = offline("helper", "list")
     assert done.returncode == 0
     assert f"docker: {path}: it is not JSON: line 1" in done.stdout
-    assert "git: run 'brokerctl helper install git'" in done.stdout
+    assert "git: not installed; run 'brokerctl helper install git'" in done.stdout
     assert offline("helper", "uninstall", "docker", "--yes").returncode == 2
 
 

@@ -29,7 +29,14 @@ def check(house: House) -> Iterator[Finding]:
             continue
         shadows = [*find_shadows(tool, hosts, house.environ)]
         for line in shadows:
-            hint = "remove it, or take brokerctl out with 'brokerctl helper uninstall'"
-            yield Finding(what=line, state=WARNING, hint=hint)
+            yield Finding(what=line, state=WARNING, hint=_way_on(tool, line))
         if not shadows:
             yield Finding(what=f"{tool}: asks brokerctl, by {one.path}")
+
+
+def _way_on(tool: str, line: str) -> str:
+    if "does not ask brokerctl" in line:  # a host that a profile has had only since, mostly
+        return f"run 'brokerctl helper install {tool}'; or an empty 'helper =' below it is to go"
+    if "in PATH" in line:
+        return f"or take brokerctl out with 'brokerctl helper uninstall {tool}'"
+    return f"remove it, or take brokerctl out with 'brokerctl helper uninstall {tool}'"

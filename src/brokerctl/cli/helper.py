@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _Tool = Annotated[
     str,
     typer.Argument(
-        metavar="TOOL", help="The tool, as `helper list` names it.", autocompletion=suggest.tools
+        metavar="TOOL",
+        help="The tool: a name of `helper list`, or a program's own.",
+        autocompletion=suggest.tools,
     ),
 ]
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -126,7 +128,7 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
             raise UsageError("there is nobody to ask", hint="say --yes")
         paths = " and ".join(one.path for one in planned.changes if one.is_change)
         if not yes and not confirm(f"change {paths}?"):
-            raise UsageError("stopped: nothing was changed")
+            raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
         carry_out(planned)
     if planned.advice and not json:
         wire.note(planned.advice)
@@ -139,18 +141,27 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
 
 
 def _diff(planned: Planned) -> list[str]:
+    """Return the change as git shows it: a file that is not there is /dev/null."""
     return [
         line.rstrip("\n").replace("\t", "    ")
         for one in planned.changes
         for line in difflib.unified_diff(
-            (one.before or "").split("\n"), (one.after or "").split("\n"), one.path, one.path, n=1
+            _lines(one.before),
+            _lines(one.after),
+            "/dev/null" if one.before is None else one.path,
+            "/dev/null" if one.after is None else one.path,
+            n=1,
         )
     ]
 
 
+def _lines(text: str | None) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def show(
     for_url: Annotated[
-        str | None, typer.Option("--for", metavar="URL", help="And whose token it would be.")
+        str | None, typer.Option("--for", metavar="URL", help="And whose profile a URL belongs to.")
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -163,6 +174,7 @@ def show(
     from brokerctl import jsonlite
     from brokerctl.helpers.installing import find_installed
     from brokerctl.helpers.setups import SETUPS
+    from brokerctl.text import safe
 
     found = {tool: find_installed(tool, os.environ) for tool in SETUPS}
     profile = None if for_url is None else _profile_for(for_url)
@@ -174,7 +186,9 @@ def show(
         typer.echo(jsonlite.dumps({"schema": 1, "helpers": helpers, "profile": profile}))
         return
     for tool, one in found.items():
-        typer.echo(f"{tool}: {_state(tool, one, profile)}")
+        typer.echo(f"{tool}: {_state(tool, one)}")
+    if for_url is not None:
+        typer.echo(f"{safe(for_url)}: belongs to '{profile}'")
 
 
 def _profile_for(url: str) -> str:
@@ -185,12 +199,11 @@ def _profile_for(url: str) -> str:
     return match_profile(url, wire.open_house(os.environ).plan.profiles)
 
 
-def _state(tool: str, one: Installed, profile: str | None) -> str:
+def _state(tool: str, one: Installed) -> str:
     from brokerctl.text import safe
 
     if not one.is_in:
-        return f"run 'brokerctl helper install {tool}'"
+        return f"not installed; run 'brokerctl helper install {tool}'"
     if one.fault:
         return f"{safe(one.fault)}; run 'brokerctl helper install {tool}'"
-    answers = f", would answer for '{profile}'" if profile else ""
-    return f"installed, {safe(one.path)}{answers}"
+    return f"installed, {safe(one.path)}"

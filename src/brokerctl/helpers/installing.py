@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.replacing import locked_folder, read_regular, replace_file, sync_folder
-from brokerctl.errors import UsageError, not_in_this_version
+from brokerctl.errors import UsageError
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def find_setup(tool: str) -> tuple[str, Setup]:
     """Return a tool's own name and how it is set up; an unknown one is refused."""
     tool = ALIASES.get(tool, tool)
     if tool not in SETUPS:
-        raise not_in_this_version(f"helper '{tool}'")
+        raise UsageError(
+            f"no tool '{tool}' that can be set up", hint="run 'brokerctl helper list' for all"
+        )
     module, _, name = SETUPS[tool].partition(":")
     found: Setup = getattr(__import__(module, fromlist=(name,)), name)()
     return tool, found
