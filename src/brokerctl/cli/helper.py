@@ -19,7 +19,7 @@ _Tool = Annotated[
     str,
     typer.Argument(
         metavar="TOOL",
-        help="The tool: a name of `helper list`, or a program's own.",
+        help="The tool, by its name in `helper list` or its own.",
         autocompletion=suggest.tools,
     ),
 ]
