@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from brokerctl.config.hosts import find_profiles
 from brokerctl.config.paths import home_folder
 from brokerctl.config.replacing import read_regular, sync_folder
-from brokerctl.errors import UsageError, not_in_this_version
+from brokerctl.errors import UsageError
 from brokerctl.files import write_all
 from brokerctl.helpers.keeping import find_here, keep
 from brokerctl.helpers.plain import Found, cut_out, read_git_credentials, read_netrc
@@ -40,7 +40,8 @@ class Source(NamedTuple):
 def plan_import(house: House, tool: str) -> list[Source]:
     """Read the files of a tool; nothing is changed. UsageError where nothing would be kept."""
     if tool not in SOURCES:
-        raise not_in_this_version(f"'helper import {tool}'")
+        names = " or ".join(SOURCES)
+        raise UsageError(f"'helper import {tool}' is not in this version", hint=f"say {names}")
     if _KEPT_FOR not in house.plan.keep:
         raise UsageError(
             f"nothing is kept for {_KEPT_FOR}",

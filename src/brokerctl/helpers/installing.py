@@ -62,7 +62,7 @@ def find_setup(tool: str) -> tuple[str, Setup]:
     tool = ALIASES.get(tool, tool)
     if tool not in SETUPS:
         raise UsageError(
-            f"no tool '{tool}' that can be set up", hint="run 'brokerctl helper list' for all"
+            f"helper '{tool}' is not in this version", hint="run 'brokerctl helper list' for all"
         )
     module, _, name = SETUPS[tool].partition(":")
     found: Setup = getattr(__import__(module, fromlist=(name,)), name)()
