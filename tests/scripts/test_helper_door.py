@@ -201,3 +201,18 @@ def test_a_request_that_does_not_end(
     os.close(theirs)
     assert done.stdout == read
     assert time.monotonic() - begun < 10
+
+
+def test_a_git_that_checks_no_certificate_gets_no_token(two: Program) -> None:
+    """Security: whoever is in between would have it; the profile can say that it may."""
+    asked = ASK.format(host="git.example.com", more="username=alice-work\n")
+    insecure = {"GIT_SSL_NO_VERIFY": "1"}
+    done = two("helper", "git", "get", stdin=asked, env=insecure)
+    assert done.stdout == "quit=1\n"
+    assert "certificate" in done.stderr
+    assert '"token.denied"' in two("audit", "log", "--json").stdout
+    two.config(
+        TWO.replace('username = "alice-work"', 'username = "alice-work"\ninsecure_ok = true')
+    )
+    done = two("helper", "git", "get", stdin=asked, env=insecure)
+    assert "no grant for 'work'" in done.stderr

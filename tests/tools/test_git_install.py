@@ -180,3 +180,38 @@ def test_wrong_words(offline: Program, words: tuple[str, ...], said: str) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert read(path_of(offline)) is None
+
+
+def test_git_s_own_lock_is_held(offline: Program) -> None:
+    """Git and we change one file, and no line of either is lost: who comes second is told."""
+    path = path_of(offline)
+    write(path, b"[user]\n")
+    write(f"{path}.lock", b"")
+    done = offline("helper", "install", "git", "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is being changed by its tool" in done.stderr
+    assert read(path) == b"[user]\n"
+    os.unlink(f"{path}.lock")
+    assert offline("helper", "install", "git", "--yes").returncode == 0
+    assert not os.path.exists(f"{path}.lock")
+
+
+def test_no_line_of_git_s_is_lost(offline: Program) -> None:
+    """Git adds lines all the while; each that it said was written is there at the end."""
+    words = ["git", "config", "--global", "--add"]
+    env = {**offline.environment(), **GIT}
+    written = 0
+    for turn in range(6):
+        with offline.start("helper", "un" * (turn % 2) + "install", "git", "--yes") as ours:
+            for _ in range(12):
+                done = subprocess.run([*words, "x.y", str(written)], env=env, check=False)
+                written += done.returncode == 0
+            ours.communicate(timeout=60)
+    listed = subprocess.run(
+        ["git", "config", "--global", "--get-all", "x.y"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [int(line) for line in listed.stdout.splitlines()] == [*range(written)]

@@ -120,8 +120,12 @@ class Docker(Helper):
         return _failure(f"brokerctl: {safe(error.message)}")
 
     def listing(self, usernames: Mapping[str, str]) -> Answer:
-        """Render the servers that can be named, each with its user."""
-        found = {name: user for host, user in usernames.items() if (name := server_name(host))}
+        """Render the servers that can be named, each with its user; the first of a name counts."""
+        found: dict[str, str] = {}
+        for host, user in usernames.items():
+            name = server_name(host)
+            if name is not None:
+                found.setdefault(name, user)
         return Answer(stdout=jsonlite.dumps(found, sort=True).encode() + b"\n")
 
 

@@ -38,7 +38,7 @@ class Git(Helper):
         self,
         words: list[str],
         stdin: bytes,
-        environ: Mapping[str, str],  # noqa: ARG002 - all that git says is on stdin
+        environ: Mapping[str, str],
     ) -> Wanted | Answer:
         """Read what git asks; unknown operations are nothing."""
         operation = words[-1] if words else ""
@@ -63,6 +63,7 @@ class Git(Helper):
             url=url,
             username=fields.get("username"),
             rejected=Secret(password) if password else None,
+            is_insecure="GIT_SSL_NO_VERIFY" in environ,  # set at all is set (git(1), Git Network)
             can_bearer="authtype" in lists.get("capability[]", ()) and _wants_bearer(lists),
         )
 

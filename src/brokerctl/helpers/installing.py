@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.replacing import locked_folder, read_regular, replace_file, sync_folder
@@ -16,7 +17,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from brokerctl.helpers.setups import Place, Setup
     from brokerctl.model import Profile
@@ -31,7 +32,7 @@ class Change(NamedTuple):
     before: str | None
     after: str | None
     has_ours: tuple[bool, bool]  # whether our part is in it before and after
-    mode: int  # of a file that is made
+    place: Place
 
     @property
     def is_change(self) -> bool:
@@ -81,7 +82,7 @@ def plan_install(tool: str, profiles: Iterable[Profile], environ: Mapping[str, s
         before = _read(path)
         had = before is not None and setup.take(place, before) is not None
         after = setup.put(place, before or "", part)
-        changes.append(Change(path, before, after, (had, True), place.mode))
+        changes.append(Change(path, before, after, (had, True), place))
     return Planned(tool, tuple(changes), setup.advice(part))
 
 
@@ -96,9 +97,9 @@ def _taken_out(setup: Setup, place: Place) -> Change:
     before = _read(path)
     after = None if before is None else setup.take(place, before)
     if after is None:
-        return Change(path, before, before, (False, False), place.mode)
+        return Change(path, before, before, (False, False), place)
     is_ours = not after and not os.path.exists(path + BACKUP)
-    return Change(path, before, None if is_ours else after, (True, False), place.mode)
+    return Change(path, before, None if is_ours else after, (True, False), place)
 
 
 class Installed(NamedTuple):
@@ -150,13 +151,31 @@ def carry_out(planned: Planned) -> None:
         path, folder = change.path, os.path.dirname(change.path)
         try:
             os.makedirs(folder, exist_ok=True)
-            with locked_folder(folder):
+            with locked_folder(folder), _locked_as_its_tool_does(path, change.place.lock):
                 if _read(path) != change.before:
                     raise UsageError(f"{path} has changed meanwhile", hint="try again")
                 _write(change)
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
             raise UsageError(f"can't change {path}: {reason}") from error
+
+
+@contextmanager
+def _locked_as_its_tool_does(path: str, suffix: str | None) -> Iterator[None]:
+    """Hold the lock that the tool takes for its own changes, if it takes one: else one is lost."""
+    if suffix is None:
+        yield
+        return
+    lock = path + suffix
+    try:
+        os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        hint = f"try again; if nothing is running that changes it, remove {lock} first"
+        raise UsageError(f"{path} is being changed by its tool", hint=hint) from None
+    try:
+        yield
+    finally:
+        os.unlink(lock)
 
 
 def _write(change: Change) -> None:
@@ -168,7 +187,7 @@ def _write(change: Change) -> None:
     had, has = change.has_ours
     if has and not had and change.before is not None:
         replace_file(backup, _encoded(change.before), os.stat(path).st_mode & 0o777)
-    replace_file(path, _encoded(change.after), change.mode)
+    replace_file(path, _encoded(change.after), change.place.mode)
     if not has and _read(backup) == change.after:
         os.unlink(backup)  # the file is as it was: nothing is to be kept
 

@@ -21,6 +21,7 @@ class GitSetup(BlockSetup):
 
     name = "git"
     script = "git-credential-brokerctl"
+    lock = ".lock"
 
     def path(self, environ: Mapping[str, str]) -> str:
         """Return the global file that git reads last."""

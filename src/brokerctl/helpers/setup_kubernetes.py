@@ -31,7 +31,7 @@ class KubernetesSetup:
         """Return the one file, which may hold other users' keys and tokens."""
         given = [path for path in environ.get("KUBECONFIG", "").split(os.pathsep) if path]
         path = os.path.abspath(given[0]) if given else home_path(environ, ".kube", "config")
-        return [Place(path, PRIVATE_MODE)]
+        return [Place(path, PRIVATE_MODE, ".lock")]
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Put our user in; a file that can't be edited as text is left as it is."""

@@ -52,6 +52,7 @@ class Place(NamedTuple):
 
     path: str
     mode: int = TEXT_MODE
+    lock: str | None = None  # what the tool itself puts behind the path of its lock
 
 
 class Part(NamedTuple):
@@ -96,6 +97,7 @@ class BlockSetup:
 
     name: str
     script = "brokerctl"
+    lock: str | None = None
 
     if TYPE_CHECKING:
 
@@ -107,7 +109,7 @@ class BlockSetup:
 
     def places(self, environ: Mapping[str, str]) -> list[Place]:
         """Return the one file."""
-        return [Place(self.path(environ))]
+        return [Place(self.path(environ), lock=self.lock)]
 
     def put(self, place: Place, text: str, part: Part) -> str:  # noqa: ARG002 - there is one place
         """Put our lines where they were, else at the end."""
