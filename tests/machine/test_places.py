@@ -61,6 +61,14 @@ def _beside(machine: Machine, kind: str, suffix: str) -> str:
     return path
 
 
+def _metadata(machine: Machine) -> list[str]:
+    """Return a grant's note of its profile's own endpoints, and what the issuer says, by size."""
+    folder = machine.path("metadata")
+    found = sorted((os.path.join(folder, name) for name in os.listdir(folder)), key=os.path.getsize)
+    assert len(found) == 2
+    return found
+
+
 def _warm_plan(machine: Machine) -> str:
     shutil.rmtree(machine.path("plans"))
     answers(machine("get", "person"))
@@ -84,7 +92,8 @@ PLACES = {
     "outcome": Place(lambda m: _beside(m, "grants", ".outcome"), (0,), FRESH, FEW, is_told=True),
     "queue": Place(lambda m: _beside(m, "grants", ".queue"), (0,), ("status",), FEW),
     "plan": Place(_warm_plan, (0,)),
-    "metadata": Place(lambda m: m.entry("metadata"), (0,), FRESH, FEW),
+    "metadata": Place(lambda m: _metadata(m)[-1], (0,), FRESH, FEW),
+    "endpoints": Place(lambda m: _metadata(m)[0], (0,), FRESH, FEW),
 }
 
 

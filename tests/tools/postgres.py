@@ -81,7 +81,9 @@ class Postgres:
         self._programs = find_programs()
         self._user = "postgres" if os.getuid() == 0 else None
         self.radius = Radius(issuer)
-        self._folder = tempfile.mkdtemp(prefix="pg-")
+        self._folder = tempfile.mkdtemp(
+            prefix="pg-", dir="/tmp"
+        )  # its user can't enter a private one
         if self._user:
             shutil.chown(self._folder, self._user)
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -13,11 +13,20 @@ from tests.tools.test_git import hosts, issuer, log_in
 from tests.tools.test_skopeo import Skopeo, registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
     from tests.tools.registry import Registry
 
 __all__ = ["issuer", "registry"]  # the fixtures
+
+
+@pytest.fixture(autouse=True)
+def _no_runroot_stays(brokerctl: Program) -> Iterator[None]:
+    """Remove what podman wants at a path of at most 50 characters, which a test's home is not."""
+    yield
+    shutil.rmtree(f"/tmp/pm-{os.path.basename(brokerctl.home)[-8:]}", ignore_errors=True)
 
 
 def run(program: Program, tool: str, *words: str, code: int = 0, stdin: str = "") -> str:
@@ -26,8 +35,9 @@ def run(program: Program, tool: str, *words: str, code: int = 0, stdin: str = ""
     if path is None or os.geteuid() != 0:
         pytest.skip(f"{tool} is not here, or only root can unpack images")
     storage = ["--storage-driver", "vfs", "--root", f"{program.home}/images"]
+    runroot = os.path.join("/tmp", f"pm-{os.path.basename(program.home)[-8:]}")
     done = subprocess.run(
-        [path, *storage, "--runroot", f"{program.home}/run", *words],
+        [path, *storage, "--runroot", runroot, *words],
         env=program.environment({"XDG_RUNTIME_DIR": program.home}),
         cwd=program.home,
         input=stdin,

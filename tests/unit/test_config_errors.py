@@ -49,7 +49,7 @@ def refused(user: str, **layers: str) -> UsageError:
         ("[profile]\nx = 3\n", "2:1: x must be a table", None),
         ("[keys]\nkeeper = 'magic'\n", "2:1: keeper: must be one of keyring,", None),
         ("[helpers]\nkeep = true\n", "2:1: keep: must be a list of strings", None),
-        ("[helpers]\nkeep = ['docker']\n", "2:1: keep: must be one of git", None),
+        ("[helpers]\nkeep = ['npm']\n", "2:1: keep: must be one of git, docker", None),
         ("[audit]\nrotate = 5\n", "2:1: rotate: must be a string", None),
         ("[profile.'Ä']\n", "1:1: Ä: 'Ä' can't be a name", None),
         ("[profile.x]\nflow = 'code'\n", "1:1: profile 'x': issuer is missing", None),
