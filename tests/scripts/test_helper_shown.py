@@ -66,3 +66,19 @@ def test_a_host_that_came_after_the_set_up(offline: Program) -> None:
     assert "does not ask brokerctl for https://new.example.com" in said
     assert "run 'brokerctl helper install git'" in said
     assert "remove it" not in said
+
+
+def test_a_long_file_of_our_own_is_told_by_its_length(brokerctl: Program) -> None:
+    """The two lines that matter stay on the screen, in and out."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(
+        '[profile.p]\nissuer = "https://issuer.example"\nclient_id = "app"\nflow = "code"\n'
+        'hosts = ["https://index.example.com"]\n'
+    )
+    for word, sign in (("install", "+"), ("uninstall", "-")):
+        done = brokerctl("helper", word, "keyring", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert f"{sign}(" in done.stderr
+        assert "lines of brokerctl's own)" in done.stderr
+        assert f"{sign}default-keyring" in done.stderr
+        assert len(done.stderr.splitlines()) < 25

@@ -13,7 +13,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.installing import Installed, Planned
+    from brokerctl.helpers.installing import Change, Installed, Planned
 
 _Tool = Annotated[
     str,
@@ -23,6 +23,7 @@ _Tool = Annotated[
         autocompletion=suggest.tools,
     ),
 ]
+_LONG = 40  # lines of a file that is made or removed
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nobody.")]
 
@@ -141,18 +142,21 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
 
 
 def _diff(planned: Planned) -> list[str]:
-    """Return the change as git shows it: a file that is not there is /dev/null."""
-    return [
+    """Return the changes as git shows them: a file that is not there is /dev/null."""
+    return [line for one in planned.changes for line in _shown(one)]
+
+
+def _shown(one: Change) -> list[str]:
+    """Return one change; of a long file that is all ours, how long it is."""
+    names = ["/dev/null" if text is None else one.path for text in (one.before, one.after)]
+    lines = [
         line.rstrip("\n").replace("\t", "    ")
-        for one in planned.changes
-        for line in difflib.unified_diff(
-            _lines(one.before),
-            _lines(one.after),
-            "/dev/null" if one.before is None else one.path,
-            "/dev/null" if one.after is None else one.path,
-            n=1,
-        )
+        for line in difflib.unified_diff(_lines(one.before), _lines(one.after), *names, n=1)
     ]
+    if None in {one.before, one.after} and len(lines) > _LONG:
+        sign = "+" if one.before is None else "-"
+        return [*lines[:2], f"{sign}({len(lines) - 3} lines of brokerctl's own)"]
+    return lines
 
 
 def _lines(text: str | None) -> list[str]:
