@@ -148,10 +148,10 @@ def _diff(planned: Planned) -> list[str]:
 
 def _shown(one: Change) -> list[str]:
     """Return one change; of a long file that is all ours, how long it is."""
-    names = ["/dev/null" if text is None else one.path for text in (one.before, one.after)]
+    before, after = ("/dev/null" if text is None else one.path for text in (one.before, one.after))
     lines = [
         line.rstrip("\n").replace("\t", "    ")
-        for line in difflib.unified_diff(_lines(one.before), _lines(one.after), *names, n=1)
+        for line in difflib.unified_diff(_lines(one.before), _lines(one.after), before, after, n=1)
     ]
     if None in {one.before, one.after} and len(lines) > _LONG:
         sign = "+" if one.before is None else "-"
