@@ -15,10 +15,12 @@ import sys
 import tempfile
 from typing import NamedTuple
 
+from brokerctl.helpers import HELPERS
 from tests.canary.needles import Known, needles, parse_known
 
 SECRETS = "secrets"  # the issuers' own notes, not searched
 KINDS = ("client_secret", "refresh_token", "code_verifier", "device_code", "access_token")
+_SCRIPT = re.compile(r"'?/[^\n']*/(brokerctl-(bazel|vault)|(vault-)?helper|keyring)'?( get)?")
 _RUN = re.compile(r"run-\d+\.(args|stdout|stderr)")
 _HIT = re.compile(rb"([^\0]*)\0([^\n]*)\n")
 _SHOWN = 20
@@ -69,9 +71,9 @@ def _grep(folder: str, patterns: list[bytes]) -> list[tuple[bytes, bytes]]:
 def is_allowed(folder: str, path: str, kind: str) -> bool:
     """Say whether a secret of that kind may be in that file.
 
-    An access token is where it was asked for: on stdout of `get` and of what `exec` runs, and in
-    what a test's own child wrote. A client's secret is where the test put it for brokerctl to find.
-    Neither may be in what brokerctl keeps, nor any other kind anywhere.
+    An access token is where it was asked for: on stdout of `get`, of a helper and of what `exec`
+    runs, and in what a test's own child wrote. A client's secret is where the test put it for
+    brokerctl to find. Neither may be in what brokerctl keeps, nor any other kind anywhere.
     """
     if kind not in {"access_token", "client_secret"} or "/state/" in f"/{path}":
         return False
@@ -85,7 +87,11 @@ def is_allowed(folder: str, path: str, kind: str) -> bool:
 
 def _asked_for_a_token(path: str) -> bool:
     with open(f"{path.removesuffix('stdout')}args", encoding="utf-8") as file:
-        return file.read().split("\0")[0] in {"get", "exec"}
+        first, *rest = file.read().split("\0")
+    if first == "helper":
+        return rest[0] in HELPERS
+    # The scripts that have no words of ours, by their names, by a link's, or in a line for a shell.
+    return first in {"get", "exec"} or bool(_SCRIPT.fullmatch(first))
 
 
 def main(words: list[str]) -> int:

@@ -74,6 +74,12 @@ def test_nothing_leaked_is_fine(folder: Path) -> None:
     [
         ("get\0ci", "stdout", 0),
         ("exec\0-p\0ci\0--\0env", "stdout", 0),
+        ("helper\0goauth\0https://x.example", "stdout", 0),
+        ("helper\0list", "stdout", 1),
+        ("/venv/bin/brokerctl-bazel\0https://x.example", "stdout", 0),
+        ("'/a folder/vault-helper'\0get", "stdout", 0),
+        ("/venv/bin/keyring\0get\0x", "stderr", 1),
+        ("/usr/bin/git\0clone", "stdout", 1),
         ("get\0ci", "stderr", 1),
         ("status", "stdout", 1),
         (f"get\0{ACCESS}", "args", 1),

@@ -20,4 +20,4 @@ class TestAws(HelperContract):
     request = b""
     url = None
     refusal_code = None
-    token = triple.render(STS_WORDS, timestamp(ANSWER.expires_at))
+    token = triple.render(STS_WORDS, timestamp(ANSWER.expires_at or 0))
