@@ -90,6 +90,10 @@ def _asked_for_a_token(path: str) -> bool:
         first, *rest = file.read().split("\0")
     if first == "helper":
         return rest[0] in HELPERS
+    if first == "git":
+        return rest == ["credential", "fill"]  # which prints what a helper answered
+    if first == "keyring":
+        return rest[0] == "get"  # the library's command prints what its back end answered
     # The scripts that have no words of ours, by their names, by a link's, or in a line for a shell.
     return first in {"get", "exec"} or bool(_SCRIPT.fullmatch(first))
 
