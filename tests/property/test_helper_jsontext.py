@@ -124,6 +124,8 @@ def test_what_is_no_json_is_refused(data: str) -> None:
         ("[]", "not JSON"),
         ('{"a": ' + "[" * 100_000, "too deep"),
         ('\ufeff{"a": 1}', "not JSON"),
+        ('{"a": NaN}', "NaN is no value"),
+        ('{"a": [-Infinity]}', "Infinity is no value"),
     ],
 )
 def test_what_can_t_be_changed_is_said(text: str, said: str) -> None:

@@ -117,6 +117,25 @@ def test_the_other_file_and_an_empty_rest(home: Program) -> None:
     assert password(home, "dave") == "pw-of-dave"
 
 
+def test_who_is_answered_without_a_user_is_the_first_of_the_first_file(home: Program) -> None:
+    """As git had it before."""
+    write(home, ".config/git/credentials", "https://dave:pw-of-dave@git.example.com\n")
+    assert home("helper", "import", "git", "--yes").returncode == 0
+    assert "username=alice\n" in git(home, "get").stdout
+
+
+@pytest.mark.parametrize("host", ["git.example.com", "GIT.example.com", "git.example.com:443"])
+def test_of_two_files_the_first_one_s_password_is_kept(home: Program, host: str) -> None:
+    """Git asks the first file first; the other's password, which differs, stays where it is."""
+    line = f"https://alice:of-long-ago@{host}\n"
+    other = write(home, ".config/git/credentials", line)
+    done = home("helper", "import", "git", "--yes")
+    assert "another password stands before it" in done.stderr
+    assert password(home, "alice") == "hunter2"
+    with open(other, encoding="utf-8") as file:
+        assert file.read() == line
+
+
 def test_git_s_lock_is_respected(home: Program) -> None:
     """While git writes the file nothing is cut out of it; what was kept stays."""
     lock = write(home, "dotfiles-credentials.lock", "")

@@ -28,7 +28,7 @@ def run(what: str, *, is_cut: bool, yes: bool) -> None:
         raise UsageError("there is nobody to ask", hint="say --yes")
     if moving and not yes and not confirm("do this?"):
         raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
-    for source in moving:
+    for source in reversed(moving):  # the newest is answered first, as the first file was
         carry_out(house, source, is_cut=is_cut)
         removed = f", and removed from {safe(source.path, 1000)}" if is_cut else ""
         typer.echo(f"{what}: {len(source.moving)} kept{removed}")

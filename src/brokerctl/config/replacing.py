@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from brokerctl.errors import LockTimeoutError
+from brokerctl.errors import LockTimeoutError, UsageError
 from brokerctl.files import write_all
 
 if TYPE_CHECKING:
@@ -36,6 +36,24 @@ def locked_folder(folder: str, wait_s: float = WAIT_S) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextmanager
+def locked_as_its_tool_does(path: str, suffix: str | None) -> Iterator[None]:
+    """Hold the lock that the tool takes for its own changes, if it takes one: else one is lost."""
+    if suffix is None:
+        yield
+        return
+    lock = path + suffix
+    try:
+        os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        hint = f"try again; if nothing is running that changes it, remove {lock} first"
+        raise UsageError(f"{path} is being changed by its tool", hint=hint) from None
+    try:
+        yield
+    finally:
+        os.unlink(lock)
 
 
 def read_regular(path: str) -> bytes:

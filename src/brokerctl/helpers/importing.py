@@ -6,21 +6,22 @@ A crash in between leaves a credential in both places; none is ever in neither.
 from __future__ import annotations
 
 import os
-import stat
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.hosts import find_profiles
 from brokerctl.config.paths import home_folder
-from brokerctl.config.replacing import read_regular, sync_folder
+from brokerctl.config.replacing import (
+    locked_as_its_tool_does,
+    read_regular,
+    replace_file,
+    sync_folder,
+)
 from brokerctl.errors import UsageError
-from brokerctl.files import write_all
-from brokerctl.helpers.keeping import find_here, keep
+from brokerctl.helpers.keeping import find_here, keep, place_of
 from brokerctl.helpers.plain import Found, cut_out, read_git_credentials, read_netrc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from brokerctl.helpers import Wanted
     from brokerctl.wire import House
 
 SOURCES = ("git", "netrc")
@@ -48,11 +49,12 @@ def plan_import(house: House, tool: str) -> list[Source]:
             hint=f"write 'keep = [\"{_KEPT_FOR}\"]' below '[helpers]' in config.toml",
         )
     read = read_netrc if tool == "netrc" else read_git_credentials
-    sources = []
-    for path in map(os.path.realpath, _paths(house, tool)):
+    sources: list[Source] = []
+    for path in dict.fromkeys(map(os.path.realpath, _paths(house, tool))):
         data = _read(path)
         if data:
-            sources.append(_sorted(house, path, data, read(data)))
+            before = [one for source in sources for one in source.moving]
+            sources.append(_sorted(house, path, data, read(data), before))
     return sources
 
 
@@ -66,11 +68,13 @@ def _paths(house: House, tool: str) -> list[str]:
     return [os.path.join(home, ".git-credentials"), os.path.join(base, "git", "credentials")]
 
 
-def _sorted(house: House, path: str, data: bytes, found: list[Found]) -> Source:
+def _sorted(
+    house: House, path: str, data: bytes, found: list[Found], before: list[Found]
+) -> Source:
     moving: list[Found] = []
     left: list[Found] = []
     for one in found:
-        why = one.why or _why_not(house, one, moving)
+        why = one.why or _why_not(house, one, [*before, *moving])
         if why:
             left.append(one._replace(why=why))
         else:
@@ -94,12 +98,16 @@ def _why_not(house: House, one: Found, before: list[Found]) -> str:
             return "its host is a profile's"
     except UsageError:
         pass  # plain http: no profile's
-    for earlier in before:  # the first line is what git uses
-        other = earlier.wanted
-        if other and (other.url, other.username) == (wanted.url, wanted.username):
-            same = other.offered == wanted.offered
-            return "" if same else "another password stands before it"
+    # The first line of the first file is what git uses.
+    others = [other for earlier in before if (other := earlier.wanted) and _is_alike(other, wanted)]
+    if others and others[0].offered != wanted.offered:
+        return "another password stands before it"
     return ""
+
+
+def _is_alike(one: Wanted, other: Wanted) -> bool:
+    """Say whether two would be kept in one place, however it is spelled."""
+    return one.username == other.username and place_of(one) == place_of(other)
 
 
 def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
@@ -110,13 +118,13 @@ def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
     if not is_cut or not source.moving:
         return
     try:
-        with _locked(source.path) as fd:
+        with locked_as_its_tool_does(source.path, _LOCK):
             if _read(source.path) != source.data:
                 raise UsageError(
                     f"{source.path} has changed meanwhile; what was kept stays kept",
                     hint="run it again",
                 )
-            _replace(source.path, cut_out(source.data, source.moving), fd)
+            _replace(source.path, cut_out(source.data, source.moving))
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(
@@ -124,37 +132,12 @@ def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
         ) from error
 
 
-@contextmanager
-def _locked(path: str) -> Iterator[int]:
-    """Hold the file's lock as git does: the new text is written into it, and renamed."""
-    lock = path + _LOCK
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fd = os.open(lock, flags, 0o600)
-    except FileExistsError:
-        raise UsageError(
-            f"{path} is being changed; what was kept stays kept",
-            hint=f"run it again; if nothing of git is running, remove {lock} first",
-        ) from None
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-        try:
-            os.unlink(lock)
-        except FileNotFoundError:
-            pass  # renamed
-
-
-def _replace(path: str, data: bytes, fd: int) -> None:
+def _replace(path: str, data: bytes) -> None:
     if data.strip():
-        os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode))
-        write_all(fd, data)
-        os.fsync(fd)
-        os.rename(path + _LOCK, path)
+        replace_file(path, data)
     else:
         os.unlink(path)
-    sync_folder(os.path.dirname(path))
+        sync_folder(os.path.dirname(path))
 
 
 def _read(path: str) -> bytes | None:

@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.config.replacing import locked_folder, read_regular, replace_file, sync_folder
+from brokerctl.config.replacing import (
+    locked_as_its_tool_does,
+    locked_folder,
+    read_regular,
+    replace_file,
+    sync_folder,
+)
 from brokerctl.errors import UsageError
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from brokerctl.helpers.setups import Place, Setup
     from brokerctl.model import Profile
@@ -151,31 +156,13 @@ def carry_out(planned: Planned) -> None:
         path, folder = change.path, os.path.dirname(change.path)
         try:
             os.makedirs(folder, exist_ok=True)
-            with locked_folder(folder), _locked_as_its_tool_does(path, change.place.lock):
+            with locked_folder(folder), locked_as_its_tool_does(path, change.place.lock):
                 if _read(path) != change.before:
                     raise UsageError(f"{path} has changed meanwhile", hint="try again")
                 _write(change)
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
             raise UsageError(f"can't change {path}: {reason}") from error
-
-
-@contextmanager
-def _locked_as_its_tool_does(path: str, suffix: str | None) -> Iterator[None]:
-    """Hold the lock that the tool takes for its own changes, if it takes one: else one is lost."""
-    if suffix is None:
-        yield
-        return
-    lock = path + suffix
-    try:
-        os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        hint = f"try again; if nothing is running that changes it, remove {lock} first"
-        raise UsageError(f"{path} is being changed by its tool", hint=hint) from None
-    try:
-        yield
-    finally:
-        os.unlink(lock)
 
 
 def _write(change: Change) -> None:

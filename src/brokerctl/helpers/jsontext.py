@@ -10,7 +10,7 @@ around them is spaced says what was there before, which a plain parser and rende
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -171,11 +171,18 @@ def _read_object(text: str, at: int) -> tuple[list[Member], int]:
 
 def _read_value(text: str, at: int) -> tuple[Any, int]:
     try:
-        return json.JSONDecoder().raw_decode(text, at)
+        return _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: line {error.lineno}") from error
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it is not JSON: {name} is no value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)  # Python's own takes NaN
 
 
 def _skip(text: str, at: int) -> int:

@@ -30,7 +30,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 def keep(house: House, tool: str, wanted: Wanted) -> bool:
     """Keep what a tool offers, over what its place had; False where it can't be kept."""
-    url = _place(wanted)
+    url = place_of(wanted)
     if url is None or wanted.username is None or wanted.offered is None or not house.is_kept:
         return False
     now, terms = time.time(), wanted.terms
@@ -60,7 +60,7 @@ def keep(house: House, tool: str, wanted: Wanted) -> bool:
 
 def find_here(house: House, tool: str, wanted: Wanted) -> Kept | None:
     """Return what is kept for this very place and user; UsageError where none can be."""
-    if _place(wanted) is None:
+    if place_of(wanted) is None:
         raise UsageError("its host or path is not spelled in the plain way")
     return next((one for _, one in _matching(house, tool, wanted)), None)
 
@@ -118,7 +118,7 @@ def _matching(
     house: House, tool: str, wanted: Wanted, *, any_path: bool = False
 ) -> list[tuple[str, Kept]]:
     """Return what was stored for this place; `any_path`: for any path where none is named."""
-    url = _place(wanted)
+    url = place_of(wanted)
     if url is None:
         return []
     return [
@@ -130,7 +130,7 @@ def _matching(
     ]
 
 
-def _place(wanted: Wanted) -> Url | None:
+def place_of(wanted: Wanted) -> Url | None:
     """Return where a credential belongs; None for a spelling that could be read in two ways."""
     try:
         url = split_pattern(wanted.url or "")
