@@ -96,13 +96,12 @@ class Broker:
         Raises the class of the exit code: DeniedError, LoginNeededError, IssuerError, StoreError,
         AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
         """
-        profile = find_profile(self.plan.profiles, request.profile)
-        decision = policy.decide(profile, request, self.plan.narrowed_scopes.get(profile.name))
-        order = Order(profile, request, decision)
+        order = make_order(self.plan, request)
+        decision, name = order.decision, order.profile.name
         if decision.effect == "deny":
             error = DeniedError(
-                f"'{profile.name}': {decision.reason}",
-                hint=f"run 'brokerctl profile show {profile.name}'",
+                f"'{name}': {decision.reason}",
+                hint=f"run 'brokerctl profile show {name}'",
                 rule=decision.rule,
             )
             self._record_refusal(order, error)
@@ -157,6 +156,13 @@ class Broker:
             "token.not_delivered",
             {"profile": answer.profile, "fingerprint": answer.fingerprint, "outcome": "failed"},
         )
+
+
+def make_order(plan: Plan, request: TokenRequest) -> Order:
+    """Decide a request; UsageError for a profile that there is none of."""
+    profile = find_profile(plan.profiles, request.profile)
+    decision = policy.decide(profile, request, plan.narrowed_scopes.get(profile.name))
+    return Order(profile, request, decision)
 
 
 def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:

@@ -33,6 +33,7 @@ HELPERS = {
     "terraform": "brokerctl.helpers.terraform:Terraform",
     "vault": "brokerctl.helpers.vault:Vault",
 }
+USERNAME = "oauth2"  # where a profile names none: any does with a token; GitLab wants this one
 # What is asked: a credential; that a rejected one be used no more; that none be used; all hosts;
 # whose it would be, which hands nothing out.
 GET, ERASE, FORGET, LIST, NAME = "get", "erase", "forget", "list", "name"

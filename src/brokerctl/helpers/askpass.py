@@ -8,7 +8,7 @@ they put there. So it is taken only in git's own two forms, for a URL with neith
 from __future__ import annotations
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, NAME, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, NAME, USERNAME, Answer, Helper, MalformedError, Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ _FORMS = (("Username for '", NAME), ("Password for '", GET))
 _END = "': "
 _SCHEMES = ("https://", "http://")
 _NO_AUTHORITY = frozenset("/?#\\")
-_USERNAME = "oauth2"  # what the git helper says too, where the profile names no user
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -48,17 +47,17 @@ class Askpass(Helper):
         if action == NAME and separator:
             raise MalformedError("a user is asked for where there is one")
         username = _unescape(user) if separator else None
-        is_any = username == _USERNAME  # our own answer to the prompt before
+        is_any = username == USERNAME  # our own answer to the prompt before
         return Wanted(
             action=action,
             url=f"{scheme}{host}",
             username=None if is_any else username,
-            form=_USERNAME if is_any else None,
+            form=USERNAME if is_any else None,
         )
 
     def naming(self, wanted: Wanted, profile: Profile) -> Answer:  # noqa: ARG002 - all is known
         """Say which user the profile is; for the password git puts it into its prompt."""
-        return _line(profile.username or _USERNAME)
+        return _line(profile.username or USERNAME)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password."""

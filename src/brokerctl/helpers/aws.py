@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from brokerctl import triple
 from brokerctl.freshness import timestamp
-from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, Answer, Helper, Wanted
+from brokerctl.helpers.words import read_profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.model import AccessToken, Profile
-
-_OPTIONS = ("--profile", "-p")
-_WORDS = 2
 
 
 class Aws(Helper):
@@ -31,9 +29,7 @@ class Aws(Helper):
         environ: Mapping[str, str],  # noqa: ARG002 - nothing is said here
     ) -> Wanted | Answer:
         """Read the profile's name."""
-        if len(words) != _WORDS or words[0] not in _OPTIONS or not words[1]:
-            raise MalformedError("it is not --profile NAME")
-        return Wanted(action=GET, profile=words[1])
+        return Wanted(action=GET, profile=read_profile(words))
 
     def credential(
         self,

@@ -21,6 +21,7 @@ from brokerctl.helpers import (
     LIST,
     NOTHING,
     STORE,
+    USERNAME,
     Answer,
     Helper,
     MalformedError,
@@ -47,7 +48,6 @@ _NOT_NEEDED = (
     "a login of the tool is not needed: 'brokerctl login' is, once, for a registry's profile"
 )
 _VERSION = f"docker-credential-brokerctl (brokerctl) v{__version__}\n".encode()
-_USERNAME = "oauth2"  # any does where a token is the password
 _IDENTITY = "<token>"
 _FIELDS = ("ServerURL", "Username", "Secret")
 _OWN_KEYS = ("/v1/access-token", "/v1/refresh-token")  # where docker keeps its own login to Hub
@@ -81,7 +81,7 @@ class Docker(Helper):
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password of the profile's user."""
-        username = profile.username or _USERNAME
+        username = profile.username or USERNAME
         if username == _IDENTITY or ":" in username:
             raise UsageError(
                 f"the username of '{profile.name}' can't be one at a registry",

@@ -122,7 +122,9 @@ def _answer(
         return helper.naming(wanted, profile)
     helper.check(wanted, profile)
     request = wire.make_request(profile.name, environ, tool, wanted.url)
-    token = house.broker.get(request.replace(is_insecure=wanted.is_insecure))
+    if wanted.is_insecure:
+        request = request.replace(is_insecure=True)
+    token = house.broker.get(request)
     return _deliver(house, token, helper, wanted, profile)
 
 
@@ -184,7 +186,7 @@ def _deliver(
     except OSError as error:
         house.broker.not_delivered(token)
         raise BrokerError("the credential could not be written to stdout") from error
-    except Exception:
+    except Exception:  # whatever it was: the record says that the token went nowhere
         house.broker.not_delivered(token)
         raise
     return answer.replace(stdout=b"")

@@ -12,6 +12,7 @@ from binascii import a2b_base64
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.words import read_profile
 from brokerctl.text import safe
 
 TYPE_CHECKING = False
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile
 
-_OPTIONS = ("--profile", "-p")
-_WORDS = 2
 _PREFIX = "GOOGLE_EXTERNAL_ACCOUNT_"
 _TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token")
 _CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
@@ -43,8 +42,7 @@ class Gcp(Helper):
         environ: Mapping[str, str],
     ) -> Wanted | Answer:
         """Read the profile's name, and from the environment for whom the token is to be."""
-        if len(words) != _WORDS or words[0] not in _OPTIONS or not words[1]:
-            raise MalformedError("it is not --profile NAME")
+        name = read_profile(words)
         if environ.get(f"{_PREFIX}ALLOW_EXECUTABLES") != "1":
             return _failed("denied", f"{_PREFIX}ALLOW_EXECUTABLES is not 1")
         if environ.get(f"{_PREFIX}REVOKE") == "1":
@@ -57,7 +55,7 @@ class Gcp(Helper):
         if _SEPARATOR in audience:
             raise MalformedError("the audience is more than a line")
         # Whether somebody is there does not matter: a helper never asks (_INTERACTIVE).
-        return Wanted(action=GET, profile=words[1], form=_SEPARATOR.join((kind, audience, path)))
+        return Wanted(action=GET, profile=name, form=_SEPARATOR.join((kind, audience, path)))
 
     def check(self, wanted: Wanted, profile: Profile) -> None:
         """Raise UsageError for a provider that is not the profile's own.

@@ -7,7 +7,17 @@ CVE-2020-11008, CVE-2024-52006). `wwwauth[]` decides in which form a token is se
 
 from __future__ import annotations
 
-from brokerctl.helpers import BLOCK, ERASE, GET, STORE, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import (
+    BLOCK,
+    ERASE,
+    GET,
+    STORE,
+    USERNAME,
+    Answer,
+    Helper,
+    MalformedError,
+    Wanted,
+)
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -20,7 +30,6 @@ if TYPE_CHECKING:
 
 _LINE_BYTES = 65535  # git's own limit, the newline included
 _CAPABILITIES = b"version 0\ncapability authtype\n"
-_USERNAME = "oauth2"  # any does where a token is the password; GitLab wants this one
 _NO_PROMPT = b"quit=1\n"
 _SCHEMES = ("https", "http")
 _NO_HOST = frozenset("/?#")  # git unescapes: `https://ours%2f@evil/` has a host that is a path too
@@ -78,7 +87,7 @@ class Git(Helper):
                 "ephemeral=1",
             ]
         else:
-            username = wanted.username or profile.username or _USERNAME
+            username = wanted.username or profile.username or USERNAME
             lines = [f"username={username}", f"password={token}"]
         if answer.expires_at is not None:
             lines.append(f"password_expiry_utc={int(answer.expires_at)}")

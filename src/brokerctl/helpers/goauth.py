@@ -13,6 +13,7 @@ from __future__ import annotations
 from brokerctl.config.hosts import covering, covers, parse_url, split_pattern
 from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.words import split_profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile
 
-_OPTIONS = ("--profile", "-p")
 _INSECURE = "GOINSECURE"
 _PORT = 443
 _HTTPS = "https://"  # all that Go asks for, on loopback as well
@@ -39,7 +39,7 @@ class Goauth(Helper):
         environ: Mapping[str, str],
     ) -> Wanted | Answer:
         """Read the URL; without one nothing is asked for, unless a profile is named."""
-        profile, rest = _split_words(words)
+        profile, rest = split_profile(words)
         globs = environ.get(_INSECURE) or None
         if not rest:
             return Answer() if profile is None else Wanted(action=GET, profile=profile, form=globs)
@@ -76,18 +76,6 @@ class Goauth(Helper):
     def malformed(self) -> Answer:
         """Fail; Go says so with -x."""
         return Answer(exit_code=UsageError.exit_code)
-
-
-def _split_words(words: list[str]) -> tuple[str | None, list[str]]:
-    """Return the profile that the words name, if they do, and the rest."""
-    if not words or not words[0].startswith("-"):
-        return None, words
-    option, equals, name = words[0].partition("=")
-    if equals and option == _OPTIONS[0]:
-        return name, words[1:]
-    if words[0] in _OPTIONS and words[1:]:
-        return words[1], words[2:]
-    raise MalformedError("its options are not '--profile NAME'")
 
 
 def _prefix(pattern: str, asked: str | None) -> str | None:

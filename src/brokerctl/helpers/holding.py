@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import policy
-from brokerctl.broker import NO_PERSON, Order, grant_key
+from brokerctl.broker import NO_PERSON, grant_key, make_order
+from brokerctl.helpers import USERNAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.model import Profile, TokenRequest
     from brokerctl.secret import Secret
     from brokerctl.wire import House
-
-USERNAME = "oauth2"  # where a profile names none: any does where a token is the password
 
 
 def find_usernames(house: House, tool: str) -> dict[str, str]:
@@ -36,9 +34,7 @@ def find_usernames(house: House, tool: str) -> dict[str, str]:
 
 def is_current(house: House, request: TokenRequest, secret: Secret | None) -> bool:
     """Say whether a secret is the token that this request would be answered with from the store."""
-    profile = house.plan.profiles[request.profile]
-    decision = policy.decide(profile, request, house.plan.narrowed_scopes.get(profile.name))
-    held = house.store.find_token(Order(profile, request, decision).token_key, time.time(), 0)
+    held = house.store.find_token(make_order(house.plan, request).token_key, time.time(), 0)
     if held is None or secret is None:
         return False
     return house.ring.fingerprint(secret.reveal()) == held.fingerprint

@@ -14,7 +14,7 @@ from brokerctl import __version__, jsonlite
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.config.paths import NO_KEYRING
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, USERNAME, Answer, Helper, MalformedError, Wanted
 from brokerctl.model import Value
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
 
-_USERNAME = "oauth2"
 # Users that say "the password is a token" and name nobody: GitLab's, and PyPI's.
 _NOBODY = ("oauth2", "__token__", "")
 _OPTIONS = {"--mode": ("password", "creds"), "--output": ("plain", "json")}
@@ -81,7 +80,7 @@ class Keyring(Helper):
         mode, output, asked = (wanted.form or "").split(" ", 2)
         fields = {"password": answer.value.reveal()}
         if mode == "creds":
-            fields = {"username": asked or profile.username or _USERNAME, **fields}
+            fields = {"username": asked or profile.username or USERNAME, **fields}
         if output == "json":
             return Answer(stdout=jsonlite.dumps(fields).encode() + b"\n")
         return Answer(stdout="".join(f"{value}\n" for value in fields.values()).encode())

@@ -14,6 +14,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.freshness import timestamp
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.words import read_profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ VARIABLE = "KUBERNETES_EXEC_INFO"
 V1 = "client.authentication.k8s.io/v1"
 _VERSIONS = (V1, "client.authentication.k8s.io/v1beta1")
 _KIND = "ExecCredential"
-_OPTIONS = ("--profile", "-p")
-_PAIR = 2
 _NOBODY = (
     "the cluster's server is in no profile's hosts; 'brokerctl profile show --for URL' says why"
 )
@@ -45,7 +44,7 @@ class Kubernetes(Helper):
         environ: Mapping[str, str],
     ) -> Wanted | Answer:
         """Read the variable; without it, as older and other clients start us, v1 is spoken."""
-        named = _read_words(words)
+        named = read_profile(words) if words else None
         text = environ.get(VARIABLE)
         version, cluster = (V1, None) if text is None else _read_info(text)
         if cluster is None:
@@ -82,18 +81,6 @@ class Kubernetes(Helper):
     def malformed(self) -> Answer:
         """Fail."""
         return Answer(exit_code=UsageError.exit_code)
-
-
-def _read_words(words: list[str]) -> str | None:
-    """Return the profile that the arguments name, if they do."""
-    if not words:
-        return None
-    option, equals, name = words[0].partition("=")
-    if equals and option == _OPTIONS[0] and len(words) == 1:
-        return name
-    if words[0] in _OPTIONS and len(words) == _PAIR:
-        return words[1]
-    raise MalformedError("its arguments are not '--profile NAME'")
 
 
 def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:

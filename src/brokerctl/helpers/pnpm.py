@@ -6,16 +6,14 @@ token goes is what the user's own `.npmrc` says.
 
 from __future__ import annotations
 
-from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, Answer, Helper, Wanted
+from brokerctl.helpers.words import read_profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.model import AccessToken, Profile
-
-_OPTIONS = ("--profile", "-p")
-_WORDS = 2
 
 
 class Pnpm(Helper):
@@ -28,9 +26,7 @@ class Pnpm(Helper):
         environ: Mapping[str, str],  # noqa: ARG002 - nor does it say anything here
     ) -> Wanted | Answer:
         """Read the profile's name."""
-        if len(words) != _WORDS or words[0] not in _OPTIONS or not words[1]:
-            raise MalformedError("it is not --profile NAME")
-        return Wanted(action=GET, profile=words[1])
+        return Wanted(action=GET, profile=read_profile(words))
 
     def credential(
         self,

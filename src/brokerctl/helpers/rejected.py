@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import policy
-from brokerctl.broker import Order, record_fields
+from brokerctl.broker import make_order, record_fields
 from brokerctl.store.slots import SUPERSEDED
 
 TYPE_CHECKING = False
@@ -29,9 +28,7 @@ def reject(
     """
     if secret is None and not is_any:
         return False
-    profile = house.plan.profiles[request.profile]
-    decision = policy.decide(profile, request, house.plan.narrowed_scopes.get(profile.name))
-    order = Order(profile, request, decision)
+    order = make_order(house.plan, request)
     held = house.store.find_token(order.token_key, time.time(), 0)
     if held is None:
         return False

@@ -13,6 +13,7 @@ from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import has_block, put_block, take_block
 from brokerctl.helpers.setups import Place, home_path
+from brokerctl.helpers.tomltext import parse_toml
 from brokerctl.jsonlite import quote
 
 if TYPE_CHECKING:
@@ -43,18 +44,18 @@ class CargoSetup:
             raise UsageError("no profile has hosts, so cargo has nothing to ask for")
         base = take_block(text, _NAME)
         base = text if base is None else base
-        before = _parse(place.path, base)
+        before = parse_toml(place.path, base)
         _refuse_other(place.path, before)
         program = [part.script] if _is_one_word(part.script) else [_ALIAS]
         wanted = {**before, _TABLE: {**before.get(_TABLE, {}), _KEY: ["cargo:token", *program]}}
-        tables = [f"[{_ALIASES}]", f"{_ALIAS} = [{_quoted(part.script)}]"]
+        tables = [f"[{_ALIASES}]", f"{_ALIAS} = [{quote(part.script)}]"]
         if program == [_ALIAS]:  # cargo would take a name with spaces apart
             wanted[_ALIASES] = {_ALIAS: [part.script]}
-        line = f"{_KEY} = [{', '.join(_quoted(one) for one in wanted[_TABLE][_KEY])}]"
+        line = f"{_KEY} = [{', '.join(quote(one) for one in wanted[_TABLE][_KEY])}]"
         more = tables if program == [_ALIAS] else []
         for candidate in _candidates(base, line, more, has_table=_TABLE in before):
-            if _parse(place.path, candidate) == wanted:
-                is_same = has_block(text, _NAME) and _parse(place.path, text) == wanted
+            if parse_toml(place.path, candidate) == wanted:
+                is_same = has_block(text, _NAME) and parse_toml(place.path, text) == wanted
                 return text if is_same else candidate
         raise UsageError(f"can't change [{_TABLE}] of {place.path}", hint=f"write '{line}' into it")
 
@@ -104,15 +105,3 @@ def _candidates(base: str, line: str, more: list[str], *, has_table: bool) -> li
 
 def _is_one_word(path: str) -> bool:
     return path.split() == [path]
-
-
-def _quoted(text: str) -> str:
-    """Return a TOML string (TOML 1.0, String): what JSON writes, but for a solidus."""
-    return quote(text)
-
-
-def _parse(path: str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}", hint="mend it first") from None

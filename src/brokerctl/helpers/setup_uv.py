@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import has_block, put_block, take_block
 from brokerctl.helpers.keyring_command import KeyringCommandSetup
 from brokerctl.helpers.setups import home_path
+from brokerctl.helpers.tomltext import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,25 +34,18 @@ class UvSetup(KeyringCommandSetup):
         """Name the provider in the first line: what stands behind a table belongs to that."""
         base = self.take_keys(text)
         base = text if base is None else base
-        found = _parse(path, base)
+        found = parse_toml(path, base)
         given = found.get(_KEY)
         if given not in {None, _VALUE}:
             raise UsageError(f"{path} has another '{_KEY}'", hint=f"take that '{_KEY}' out first")
         lines = [] if given else [f'{_KEY} = "{_VALUE}"']
         after = put_block("", self.name, lines) + base
         wanted = {**found, _KEY: _VALUE}
-        if _parse(path, after) != wanted:
+        if parse_toml(path, after) != wanted:
             raise UsageError(f"can't change {path}", hint=f"write '{_KEY} = \"{_VALUE}\"' into it")
-        is_same = has_block(text, self.name) and _parse(path, text) == wanted
+        is_same = has_block(text, self.name) and parse_toml(path, text) == wanted
         return text if is_same else after
 
     def take_keys(self, text: str) -> str | None:
         """Take it out."""
         return take_block(text, self.name)
-
-
-def _parse(path: str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is not TOML: {error}", hint="mend it first") from None
