@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import os
-import ssl
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Self
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
 
-from tests.idp.tls import make_tls
 from tests.program import require_tool
+from tests.tools.serving import Serving
 
 if TYPE_CHECKING:
     from tests.idp.issuer import OidcProvider
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 BASIC, BEARER = 'Basic realm="git"', 'Bearer realm="git"'
 
 
-class GitServer:
+class GitServer(Serving):
     """Serves the bare repositories of a folder; `seen` has each request's user, and its status.
 
     It takes what its challenge names and nothing else; the user of a bearer is `bearer`.
@@ -30,28 +28,12 @@ class GitServer:
         self.folder = folder
         self.issuer = issuer
         self.seen: list[tuple[str | None, int]] = []
-        tls = make_tls(folder)
-        self.ca_file = tls.ca_file
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.server_file)
         server = self
 
         class Handler(_Handler):
             git = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.url = f"https://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> Self:
-        """Start to serve."""
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._http.shutdown()
-        self._http.server_close()
+        self.listen(Handler, folder)
 
     def make(self, name: str) -> str:
         """Make an empty bare repository and return its URL."""

@@ -6,13 +6,11 @@ import base64
 import hashlib
 import io
 import json
-import ssl
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, NamedTuple
 
-from tests.idp.tls import make_tls
+from tests.tools.serving import Serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +35,7 @@ class Reply(NamedTuple):
     status: int = 200
 
 
-class Guarded:
+class Guarded(Serving):
     """Serves `pages`; those of `free` to everybody. `seen` has each request."""
 
     def __init__(
@@ -57,26 +55,7 @@ class Guarded:
         class Handler(_Handler):
             guarded = server
 
-        self._http = ThreadingHTTPServer(address, Handler)
-        self.ca_file = ""
-        if tls:
-            files = make_tls(folder)
-            self.ca_file = files.ca_file
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(files.server_file)
-            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.host = f"{address[0]}:{self._http.server_port}"
-        self.url = f"http{'s' if tls else ''}://{self.host}"
-
-    def __enter__(self) -> Self:
-        """Start to serve."""
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._http.shutdown()
-        self._http.server_close()
+        self.listen(Handler, folder if tls else None, address)
 
     def statuses(self, scheme: str) -> set[int]:
         """Return what requests with this way to authenticate got."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.tools.serving import Serving
 
 if TYPE_CHECKING:
     from tests.idp.issuer import OidcProvider
@@ -24,7 +25,7 @@ class Seen(NamedTuple):
     status: int
 
 
-class Index:
+class Index(Serving):
     """Serves one wheel, `shop`; `seen` has each request, `uploads` each body that was taken."""
 
     def __init__(self, issuer: OidcProvider) -> None:
@@ -38,20 +39,8 @@ class Index:
             pass
 
         Handler.index = index
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._http.server_port}"
-        self.url = f"http://{self.host}"
+        self.listen(Handler)
         self.simple = f"{self.url}/simple/"
-
-    def __enter__(self) -> Self:
-        """Start to serve."""
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._http.shutdown()
-        self._http.server_close()
 
     def simple_of(self, user: str) -> str:
         """Return the index's URL with a user in it."""

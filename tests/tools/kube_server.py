@@ -6,12 +6,10 @@ Whoever sends a bearer token that the issuer's introspection calls active is let
 from __future__ import annotations
 
 import json
-import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.idp.tls import make_tls
+from tests.tools.serving import Serving
 
 if TYPE_CHECKING:
     from tests.idp.issuer import OidcProvider
@@ -51,34 +49,18 @@ class Seen(NamedTuple):
     status: int
 
 
-class KubeServer:
+class KubeServer(Serving):
     """A running API server; `seen` has each request."""
 
     def __init__(self, folder: str, issuer: OidcProvider) -> None:
         self.issuer = issuer
         self.seen: list[Seen] = []
-        tls = make_tls(folder)
-        self.ca_file = tls.ca_file
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.server_file)
         server = self
 
         class Handler(_Handler):
             kube = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
-        self.url = f"https://127.0.0.1:{self._http.server_port}"
-
-    def __enter__(self) -> Self:
-        """Start to serve."""
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._http.shutdown()
-        self._http.server_close()
+        self.listen(Handler, folder)
 
     def tokens(self, status: int = 200) -> set[str | None]:
         """Return what requests that were answered so came with."""

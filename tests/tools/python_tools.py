@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.idp import main_job
-from tests.tools.test_git import hosts, log_in
+from tests.tools.room import hosts
+from tests.tools.test_git import log_in
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer

@@ -15,13 +15,14 @@ from tests.idp import main_job
 from tests.program import BIN, require_tool
 from tests.tools.clients import require_newer_git
 from tests.tools.git_server import GitServer
-from tests.tools.test_git import hosts, issuer, log_in, server
+from tests.tools.room import hosts
+from tests.tools.test_git import log_in, server
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
-__all__ = ["issuer", "server"]  # the fixtures
+__all__ = ["server"]  # the fixtures
 
 SCRIPT = os.path.join(BIN, "brokerctl-askpass")
 

@@ -16,7 +16,6 @@ from tests.idp import main_job
 from tests.program import PROGRAM
 from tests.tools.clients import require_client
 from tests.tools.sts_server import Sts
-from tests.tools.test_git import issuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
-__all__ = ["issuer"]  # the fixture
 ROLE = "arn:aws:iam::123456789012:role/deploy"
 WHO = ("sts", "get-caller-identity", "--query", "Arn", "--output", "text")
 BOTO = """

@@ -9,7 +9,8 @@ import pytest
 
 from tests.idp import main_job
 from tests.program import BIN
-from tests.tools.test_aws import ROLE, issuer, sts
+from tests.tools.room import read, write
+from tests.tools.test_aws import ROLE, sts
 from tests.tools.test_aws import Desk as UsedDesk
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.program import Program
     from tests.tools.sts_server import Sts
 
-__all__ = ["issuer", "sts"]  # the fixtures
+__all__ = ["sts"]  # the fixtures
 CONFIGS = {
     "none": None,
     "empty": b"",
@@ -26,23 +27,6 @@ CONFIGS = {
     "odd words": "[profile caf\xe9]\nregion = x\n[services y]\n".encode(),
 }
 TAKEN = ("[profile deploy]", "[profile 'deploy']", '[profile "deploy"]', "[profile \t deploy]")
-
-
-def read(path: str) -> bytes | None:
-    """Return a file's bytes; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def write(path: str, data: bytes | None) -> None:
-    """Write a file, if there is to be one."""
-    if data is not None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
 
 
 @pytest.fixture

@@ -6,19 +6,16 @@ import json
 import os
 import shlex
 import subprocess
-import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import BIN, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 SCRIPT = os.path.join(BIN, "brokerctl-bazel")
@@ -30,14 +27,6 @@ FILES = {
     "without an end": b"try-import %workspace%/user.bazelrc",
     "odd bytes": b"build --x=caf\xe9\r\n\n\n",
 }
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture

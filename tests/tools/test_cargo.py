@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import BIN
 from tests.tools.guarded import Guarded, Reply, make_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 SCRIPT = os.path.join(BIN, "cargo-credential-brokerctl")
@@ -35,14 +35,6 @@ def find_cargo() -> str:
     said = subprocess.run([found, "-V"], capture_output=True, text=True, check=False).stdout
     minor = said.split()[1].split(".")[1] if said else "0"
     return found if int(minor) >= 74 else pytest.skip(f"too old to ask a provider: {said}")
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from brokerctl.helpers.setup_cargo import CargoSetup
 from brokerctl.helpers.setups import Part, Place
 from brokerctl.model import Profile
 from tests.idp import main_job
-from tests.tools.test_cargo import SCRIPT, Desk, index, issuer, registry
+from tests.tools.room import read
+from tests.tools.test_cargo import SCRIPT, Desk, index, registry
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
     from tests.tools.guarded import Guarded
 
-__all__ = ["issuer", "registry"]  # the fixtures
+__all__ = ["registry"]  # the fixtures
 
 CONFIGS = {
     "none": None,
@@ -47,15 +48,6 @@ PROFILE = Profile(
 def path_of(program: Program) -> str:
     """Return where cargo's own configuration is."""
     return os.path.join(program.home, ".cargo", "config.toml")
-
-
-def read(path: str) -> bytes | None:
-    """Return a file's bytes; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
 
 
 def write(program: Program, data: bytes | None) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from brokerctl.helpers.docker import HUB
 from tests.idp import main_job
-from tests.tools.test_git import hosts, issuer, log_in
+from tests.tools.room import hosts
+from tests.tools.test_git import log_in
 from tests.tools.test_skopeo import Skopeo, let_expire, registry
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.program import Program
     from tests.tools.registry import Registry
 
-__all__ = ["issuer", "registry"]  # the fixtures
+__all__ = ["registry"]  # the fixtures
 
 
 class Docker:

@@ -10,8 +10,7 @@ import pytest
 
 from brokerctl.helpers.docker import HUB
 from tests.idp import main_job
-from tests.tools.test_git import hosts, issuer
-from tests.tools.test_git_install import read, write
+from tests.tools.room import hosts, read, write
 from tests.tools.test_skopeo import Skopeo, registry
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from tests.program import Program
     from tests.tools.registry import Registry
 
-__all__ = ["issuer", "registry"]  # the fixtures
+__all__ = ["registry"]  # the fixtures
 
 CONFIGS = {
     "none": None,

@@ -10,24 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import require_tool
 from tests.tools.git_server import GitServer
+from tests.tools.room import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.com")
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture
@@ -76,11 +69,6 @@ class Desk:
         """Return the log's lines of one event."""
         done = self.program("audit", "log", "--event", event, "--json")
         return done.stdout.splitlines()
-
-
-def hosts(*urls: str) -> str:
-    """Return a profile's hosts as TOML."""
-    return f"[{', '.join(f'{chr(34)}{url}{chr(34)}' for url in urls)}]"
 
 
 def log_in(program: Program, issuer: DemoIssuer, **keys: str) -> None:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.tools.test_git import hosts, issuer, server
+from tests.tools.room import hosts, read
+from tests.tools.test_git import server
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
     from tests.tools.git_server import GitServer
 
-__all__ = ["issuer", "server"]  # the fixtures
+__all__ = ["server"]  # the fixtures
 
 CONFIGS = {
     "none": None,
@@ -31,15 +32,6 @@ GIT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
 def path_of(program: Program) -> str:
     """Return where git's own configuration is."""
     return os.path.join(program.home, ".gitconfig")
-
-
-def read(path: str) -> bytes | None:
-    """Return a file's bytes; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
 
 
 def write(path: str, data: bytes | None) -> None:

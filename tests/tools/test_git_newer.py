@@ -11,18 +11,16 @@ import pytest
 
 from brokerctl import jsonlite
 from tests.idp import main_job
-from tests.tools import test_git
 from tests.tools.clients import require_newer_git
 from tests.tools.git_server import BASIC, BEARER, GitServer
-from tests.tools.test_git import Desk, hosts, log_in
+from tests.tools.room import hosts
+from tests.tools.test_git import Desk, log_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
-
-issuer = test_git.issuer  # the fixture
 
 
 @pytest.fixture

@@ -10,22 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.tools.go_module import COMMAND, GoDesk, put_module
 from tests.tools.guarded import Guarded
+from tests.tools.room import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture
@@ -35,11 +28,6 @@ def proxy(trace_dir: str, issuer: DemoIssuer) -> Iterator[Guarded]:
     with Guarded(folder, issuer, tls=True) as running:
         put_module(running)
         yield running
-
-
-def hosts(*urls: str) -> str:
-    """Return a profile's hosts as TOML."""
-    return f"[{', '.join(f'{chr(34)}{url}{chr(34)}' for url in urls)}]"
 
 
 def log_in(program: Program, issuer: DemoIssuer, proxy: Guarded) -> None:

@@ -9,14 +9,15 @@ import pytest
 
 from tests.idp import main_job
 from tests.tools.go_module import GoDesk
-from tests.tools.test_goauth import hosts, issuer, proxy
+from tests.tools.room import hosts, read
+from tests.tools.test_goauth import proxy
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
     from tests.tools.guarded import Guarded
 
-__all__ = ["issuer", "proxy"]  # the fixtures
+__all__ = ["proxy"]  # the fixtures
 
 FILES = {
     "none": None,
@@ -26,15 +27,6 @@ FILES = {
     "a line of its own": b"# odd \xc3\xa9\nGOPRIVATE=x.example\nGOAUTH=netrc\n\nGOBIN=/tmp\r\n",
     "a last line of its own": b"GOAUTH=old\nGOPRIVATE=x.example\nGOAUTH=netrc",
 }
-
-
-def read(path: str) -> bytes | None:
-    """Return a file's bytes; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
 
 
 def write(program: Program, data: bytes | None) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tests.idp import main_job
 from tests.tools.go_module import COMMAND, GoDesk, put_module
 from tests.tools.guarded import Guarded, Reply
-from tests.tools.test_goauth import issuer, proxy
+from tests.tools.test_goauth import proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
-__all__ = ["issuer", "proxy"]  # the fixtures
+__all__ = ["proxy"]  # the fixtures
 
 # A module's path has no port, so that 443 is needed: each test has an address of its own.
 CHECKED, UNCHECKED = "127.0.0.87", "127.0.0.88"  # the certificate is for the first

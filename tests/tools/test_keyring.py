@@ -14,15 +14,11 @@ from tests.contracts.secret_service import SecretService
 from tests.tools.clients import require_client
 from tests.tools.index_server import WHEEL, Index
 from tests.tools.python_tools import Desk
-from tests.tools.test_git import issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
-__all__ = ["issuer"]  # the fixture
 PROJECT = """
 [project]
 name = "till"
@@ -38,13 +34,6 @@ priority = "primary"
 [tool.poetry]
 package-mode = false
 """
-
-
-@pytest.fixture
-def index(issuer: DemoIssuer) -> Iterator[Index]:
-    """Return an index that takes the issuer's tokens."""
-    with Index(issuer) as running:
-        yield running
 
 
 @pytest.fixture

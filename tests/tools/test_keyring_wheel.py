@@ -12,17 +12,15 @@ import pytest
 from tests import wheel
 from tests.contracts.secret_service import SecretService
 from tests.idp import main_job
-from tests.tools.index_server import Index
 from tests.tools.python_tools import Desk, hosts_of
-from tests.tools.test_git import issuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
+    from tests.tools.index_server import Index
 
-__all__ = ["issuer"]  # the fixture
 pytestmark = pytest.mark.slow("fills a new environment, where the sources have changed")
 STORE = """
 import sys
@@ -34,13 +32,6 @@ import secretstorage
 found = secretstorage.search_items(secretstorage.dbus_init(), {"service": "brokerctl"})
 print(len(list(found)))
 """
-
-
-@pytest.fixture
-def index(issuer: DemoIssuer) -> Iterator[Index]:
-    """Return an index that takes the issuer's tokens."""
-    with Index(issuer) as running:
-        yield running
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import PROGRAM
 from tests.tools.kube_server import KubeServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 CONFIG = """\
@@ -51,14 +51,6 @@ NAMED = ("helper", "kubernetes", "--profile", "person")
 def find_kubectl() -> str:
     """Return its path; no usable one is in Debian, PyPI or npm, so elsewhere this is skipped."""
     return shutil.which("kubectl") or pytest.skip("no kubectl on this machine")
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture

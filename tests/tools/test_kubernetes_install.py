@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.tools.test_kubernetes import Desk, desk, hosts, issuer, log_in, server
+from tests.tools.room import hosts, read, write
+from tests.tools.test_kubernetes import Desk, desk, log_in, server
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
-__all__ = ["desk", "issuer", "server"]  # the fixtures
+__all__ = ["desk", "server"]  # the fixtures
 
 USUAL = """\
 # mine
@@ -55,23 +56,6 @@ client_id = "app"
 flow = "code"
 hosts = {hosts}
 """
-
-
-def read(path: str) -> bytes | None:
-    """Return a file's bytes; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def write(path: str, data: bytes | None) -> None:
-    """Write a file, if there is to be one."""
-    if data is not None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
 
 
 def use(desk: Desk) -> str:

@@ -13,14 +13,15 @@ import pytest
 
 from tests.idp import main_job
 from tests.tools.clients import require_client
-from tests.tools.test_kubernetes import NAMED, Desk, desk, hosts, issuer, log_in, server
+from tests.tools.room import hosts
+from tests.tools.test_kubernetes import NAMED, Desk, desk, log_in, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.idp.issuer import DemoIssuer
 
-__all__ = ["desk", "issuer", "server"]  # the fixtures
+__all__ = ["desk", "server"]  # the fixtures
 
 TTL_S = 4
 # One request for each line on stdin, and a line for each answer.

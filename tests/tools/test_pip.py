@@ -11,24 +11,13 @@ import pytest
 from tests.tools.clients import require_client
 from tests.tools.index_server import Index
 from tests.tools.python_tools import Desk
-from tests.tools.test_git import issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
-__all__ = ["issuer"]  # the fixture
 CALL = ("-m", "pip", "install", "--no-cache-dir", "--no-deps", "--disable-pip-version-check")
 both = pytest.mark.parametrize("python", ["ours", "client"])
-
-
-@pytest.fixture
-def index(issuer: DemoIssuer) -> Iterator[Index]:
-    """Return an index that takes the issuer's tokens."""
-    with Index(issuer) as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import ROOT, require_tool
 from tests.tools.guarded import Guarded
+from tests.tools.room import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 PNPM = os.path.join(ROOT, "tests", "tools", "pnpm", "node_modules", ".bin", "pnpm")
@@ -29,14 +30,6 @@ CONFIGS = {
     "a token already": b"//HOST/:_authToken=old\n",
     "odd bytes": b"# caf\xe9\n//other.example/:_authToken=x\n",
 }
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture
@@ -53,11 +46,6 @@ def program(brokerctl: Program) -> Program:
     """Return a program whose keys are in a file."""
     brokerctl.env["BROKERCTL_KEEPER"] = "file"
     return brokerctl
-
-
-def hosts(*urls: str) -> str:
-    """Return a profile's hosts as TOML."""
-    return f"[{', '.join(f'{chr(34)}{url}{chr(34)}' for url in urls)}]"
 
 
 def log_in(program: Program, issuer: DemoIssuer, registry: Guarded) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools.test_git import hosts, issuer, log_in
+from tests.tools.room import hosts
+from tests.tools.test_git import log_in
 from tests.tools.test_skopeo import Skopeo, registry
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.program import Program
     from tests.tools.registry import Registry
 
-__all__ = ["issuer", "registry"]  # the fixtures
+__all__ = ["registry"]  # the fixtures
 
 
 @pytest.fixture(autouse=True)

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tools.clients import require_client
-from tests.tools.index_server import Index
 from tests.tools.python_tools import Desk
-from tests.tools.test_git import issuer
+from tests.tools.room import read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
+    from tests.tools.index_server import Index
 
-__all__ = ["issuer"]  # the fixture
 PATHS = {
     "uv": "uv/uv.toml",
     "pip": "pip/pip.conf",
@@ -68,13 +65,6 @@ REFUSED = [
 
 
 @pytest.fixture
-def index(issuer: DemoIssuer) -> Iterator[Index]:
-    """Return an index that takes the issuer's tokens."""
-    with Index(issuer) as running:
-        yield running
-
-
-@pytest.fixture
 def offline(brokerctl: Program) -> Program:
     """Return a program with one profile that has hosts."""
     brokerctl.env["BROKERCTL_KEEPER"] = "file"
@@ -88,23 +78,6 @@ def offline(brokerctl: Program) -> Program:
 def path_of(program: Program, tool: str) -> str:
     """Return where a tool's own configuration is."""
     return os.path.join(program.home, ".config", PATHS[tool])
-
-
-def read(path: str) -> bytes | None:
-    """Return a file's bytes; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def write(path: str, data: bytes | None) -> None:
-    """Write a file, if there is to be one."""
-    if data is not None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
 
 
 def says(tool: str, path: str) -> dict[str, object]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import Result, require_tool
 from tests.tools.guarded import Guarded, Reply
 from tests.tools.postgres import Postgres
@@ -19,6 +18,7 @@ from tests.tools.postgres import Postgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 PARENT = b"""<project>
@@ -50,14 +50,6 @@ configurations {{ lib }}
 dependencies {{ lib 'com.example:lib:1.0' }}
 task fetch {{ doLast {{ configurations.lib.each {{ println it.name }} }} }}
 """
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture

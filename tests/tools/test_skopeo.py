@@ -15,7 +15,8 @@ import pytest
 from tests.idp import main_job
 from tests.program import require_tool
 from tests.tools.registry import Registry, make_image
-from tests.tools.test_git import Desk, hosts, issuer, log_in, server
+from tests.tools.room import hosts
+from tests.tools.test_git import Desk, log_in, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.program import Program
     from tests.tools.git_server import GitServer
 
-__all__ = ["issuer", "server"]  # the fixtures
+__all__ = ["server"]  # the fixtures
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import BIN
 from tests.tools.guarded import Guarded
+from tests.tools.room import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 SCRIPT = "terraform-credentials-brokerctl"
@@ -27,14 +28,6 @@ SCRIPT = "terraform-credentials-brokerctl"
 def find_terraform() -> str:
     """Return its path; it can't be had from Debian, PyPI or npm, so elsewhere this is skipped."""
     return shutil.which("terraform") or pytest.skip("no terraform on this machine")
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture
@@ -95,11 +88,6 @@ class Desk:
 def own_script() -> str:
     """Return the script that the development installation has."""
     return os.path.join(BIN, SCRIPT)
-
-
-def hosts(*urls: str) -> str:
-    """Return a profile's hosts as TOML."""
-    return f"[{', '.join(f'{chr(34)}{url}{chr(34)}' for url in urls)}]"
 
 
 def log_in(program: Program, issuer: DemoIssuer, registry: Guarded) -> None:

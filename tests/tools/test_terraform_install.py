@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.tools.test_terraform import SCRIPT, Desk, hosts, issuer, registry
+from tests.tools.room import hosts, read, write
+from tests.tools.test_terraform import SCRIPT, Desk, registry
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
     from tests.tools.guarded import Guarded
 
-__all__ = ["issuer", "registry"]  # the fixtures
+__all__ = ["registry"]  # the fixtures
 
 CONFIGS = {
     "none": None,
@@ -42,23 +43,6 @@ def offline(brokerctl: Program) -> Program:
         'hosts = ["https://registry.example.com"]\n'
     )
     return brokerctl
-
-
-def read(path: str) -> bytes | None:
-    """Return a file's bytes; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def write(path: str, data: bytes | None) -> None:
-    """Write a file, if there is to be one."""
-    if data is not None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
 
 
 def plugin_of(program: Program) -> str:

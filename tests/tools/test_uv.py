@@ -11,23 +11,12 @@ import pytest
 from tests.tools.clients import require_client
 from tests.tools.index_server import WHEEL, Index
 from tests.tools.python_tools import Desk
-from tests.tools.test_git import issuer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
-__all__ = ["issuer"]  # the fixture
 CALL = ("pip", "install", "--no-cache", "--python", sys.executable)
-
-
-@pytest.fixture
-def index(issuer: DemoIssuer) -> Iterator[Index]:
-    """Return an index that takes the issuer's tokens."""
-    with Index(issuer) as running:
-        yield running
 
 
 @pytest.fixture

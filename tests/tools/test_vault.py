@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.idp import main_job
-from tests.idp.issuer import DemoIssuer
 from tests.program import BIN, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 SCRIPT = os.path.join(BIN, "brokerctl-vault")
@@ -26,14 +23,6 @@ CONFIGS = {
     "usual": b"# mine\n\n// token_helper\n",
     "without an end": b"# mine",
 }
-
-
-@pytest.fixture
-def issuer(trace_dir: str) -> Iterator[DemoIssuer]:
-    """Return an issuer whose counts nobody else's tests touch."""
-    folder = tempfile.mkdtemp(prefix="demo-", dir=trace_dir)
-    with DemoIssuer(folder, auto_approve=True) as running:
-        yield running
 
 
 @pytest.fixture
