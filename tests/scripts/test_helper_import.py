@@ -162,7 +162,7 @@ def test_netrc_is_copied_and_removed_only_when_told(home: Program) -> None:
     assert read(home, ".netrc") == "machine x login y\n"
 
 
-@pytest.mark.parametrize("tool", ["docker", "npm"])
+@pytest.mark.parametrize("tool", ["cargo", "npm"])
 def test_what_is_not_in_this_version(home: Program, tool: str) -> None:
     """Its name is refused, and its files are not touched."""
     done = home("helper", "import", tool, "--yes")
@@ -209,3 +209,12 @@ def test_the_first_line_is_answered_first(home: Program) -> None:
     write(home, "dotfiles-credentials", "".join(lines))
     assert home("helper", "import", "git", "--yes").returncode == 0
     assert git(home, "get", "", "https many.example.com").stdout.startswith("username=zoe\n")
+
+
+def test_the_other_file_has_another_password(home: Program) -> None:
+    """What git would use, the line of the first file, is not lost for one of the second."""
+    line = "https://alice:of-long-ago@GIT.example.com:443\n"
+    write(home, ".config/git/credentials", line)
+    assert "another password stands before it" in home("helper", "import", "git", "--yes").stderr
+    assert password(home, "alice") == "hunter2"
+    assert read(home, ".config/git/credentials") == line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -206,6 +207,31 @@ def test_a_foreign_password_is_not_kept(
     assert "keeps no credentials that another program made" in said
     said = skopeo("login", "--authfile", skopeo.auth_file, registry.name)
     assert "Already logged in" in said
+
+
+def test_an_imported_password_still_logs_in(
+    brokerctl: Program, issuer: DemoIssuer, registry: Registry
+) -> None:
+    """What skopeo had in plain text it gets from brokerctl, for a registry of no profile."""
+    skopeo = Skopeo(brokerctl, registry, is_set_up=False)
+    skopeo.set_up("other.example.com")
+    log_in(brokerctl, issuer, hosts=hosts("https://other.example.com"))
+    token = brokerctl("get", "person").stdout.strip()
+    with open(brokerctl.home + "/config.toml", "a", encoding="utf-8") as file:
+        file.write('\n[helpers]\nkeep = ["docker"]\n')
+    auth = base64.b64encode(f"robot:{token}".encode()).decode()
+    with open(skopeo.auth_file, "w", encoding="utf-8") as file:
+        json.dump({"auths": {registry.name: {"auth": auth}}}, file)
+    place = f"docker://{registry.name}/team/shop:1"
+    skopeo("copy", skopeo.image, place)
+    done = brokerctl("helper", "import", "docker", "--yes")
+    assert done.stdout == f"docker: 1 kept, and removed from {skopeo.auth_file}\n", done.stderr
+    with open(skopeo.auth_file, encoding="utf-8") as file:
+        assert json.load(file) == {"auths": {}, "credHelpers": {registry.name: "brokerctl"}}
+    registry.seen.clear()
+    assert "team/shop" in skopeo("inspect", place)
+    assert registry.users() == {"robot"}
+    assert "credential.handed_out" in brokerctl("audit", "log", "--json").stdout
 
 
 @pytest.mark.parametrize("place", ["link", "a folder"])

@@ -79,9 +79,11 @@ def install(
     from brokerctl.helpers.installing import find_setup, plan_install
 
     tool, _ = find_setup(tool)
-    found = wire.open_house(os.environ).plan.profiles
+    plan = wire.open_house(os.environ).plan
+    found = plan.profiles
     chosen = [find_profile(found, name) for name in profile] if profile else found.values()
-    _change(plan_install(tool, chosen, os.environ), "installed", yes=yes, json=json)
+    planned = plan_install(tool, chosen, os.environ, plan.keep)
+    _change(planned, "installed", yes=yes, json=json)
 
 
 def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> None:
@@ -96,7 +98,7 @@ def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> Non
 
 
 def import_(
-    what: Annotated[str, typer.Argument(metavar="git|netrc", help="Whose files.")],
+    what: Annotated[str, typer.Argument(metavar="docker|git|netrc", help="Whose files.")],
     remove: Annotated[
         bool, typer.Option("--remove", help="Cut what is kept out of .netrc, too.")
     ] = False,
@@ -104,11 +106,13 @@ def import_(
 ) -> None:
     """Move plain passwords into the store.
 
-    `[helpers] keep` must have git. From its credential files they are removed once they are kept,
-    from .netrc, which other programs read, only with --remove. What would be done is shown first.
+    `[helpers] keep` must have git, or docker. From their own files (podman's is docker's too) they
+    are removed once they are kept, from .netrc, which other programs read, only with --remove. What
+    would be done is shown first.
 
     \b
       brokerctl helper import git
+      brokerctl helper import docker
       brokerctl helper import netrc --yes
     """
     from brokerctl.cli.helper_import import run

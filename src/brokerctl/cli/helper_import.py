@@ -40,5 +40,6 @@ def _show(source: Source, *, is_cut: bool) -> None:
     doing = "keep and remove" if is_cut else "keep"
     lines = [f"  {doing}: {one.shown}" for one in source.moving]
     lines += [f"  leave: {one.shown}: {one.why}" for one in source.left]
+    lines += [f"  {note}" for note in source.notes]
     for line in (f"{source.path}:", *lines):
         typer.echo(safe(line, 1000), err=True)

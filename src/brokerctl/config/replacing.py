@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -56,14 +57,19 @@ def locked_as_its_tool_does(path: str, suffix: str | None) -> Iterator[None]:
         os.unlink(lock)
 
 
-def read_regular(path: str) -> bytes:
+def read_regular(path: str, limit: int | None = None) -> bytes:
     """Return a file's bytes, none for what is no regular file; OSError if it can't be read.
 
-    A FIFO or a device would be waited for, or never end.
+    A FIFO or a device would be waited for, or never end. Of more bytes than `limit` none is read.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(fd, "rb") as file:
-        return file.read() if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        if limit is not None and found.st_size > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return file.read()
 
 
 def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 HUB = "https://index.docker.io/v1/"  # docker's name for its own registry, wherever it is a key
 HUB_NAMES = ("docker.io", "index.docker.io")  # as podman and skopeo call it, and as it is found
+IDENTITY = "<token>"  # the user whose secret is an identity token
 _NOT_FOUND = "credentials not found in native keychain"
 _NO_SERVER = "no credentials server URL"
 _NO_USERNAME = "no credentials username"
@@ -48,7 +49,6 @@ _NOT_NEEDED = (
     "a login of the tool is not needed: 'brokerctl login' is, once, for a registry's profile"
 )
 _VERSION = f"docker-credential-brokerctl (brokerctl) v{__version__}\n".encode()
-_IDENTITY = "<token>"
 _FIELDS = ("ServerURL", "Username", "Secret")
 _OWN_KEYS = ("/v1/access-token", "/v1/refresh-token")  # where docker keeps its own login to Hub
 
@@ -82,7 +82,7 @@ class Docker(Helper):
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password of the profile's user."""
         username = profile.username or USERNAME
-        if username == _IDENTITY or ":" in username:
+        if username == IDENTITY or ":" in username:
             raise UsageError(
                 f"the username of '{profile.name}' can't be one at a registry",
                 hint="a registry wants any name without a colon, such as oauth2",
@@ -163,7 +163,11 @@ def _read_offer(data: bytes) -> Wanted | Answer:
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) != len(_FIELDS):
         raise MalformedError("what is to be stored is not a server, a user and a secret")
-    address, username, secret = texts
+    return offer(*texts)
+
+
+def offer(address: str, username: str, secret: str) -> Wanted | Answer:
+    """Return the request to keep a credential for a server, as `store` makes it."""
     if not username:
         return _failure(_NO_USERNAME)
     found = _wanted(STORE, _read_address(address.encode()))

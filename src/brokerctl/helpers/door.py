@@ -107,11 +107,7 @@ def _answer(
         from brokerctl.helpers.holding import find_usernames  # noqa: PLC0415 - no hand-out lists
 
         return helper.listing(find_usernames(house, tool))
-    found = _find_profiles(helper, wanted, house.plan.profiles)
-    if not found and wanted.otherwise is not None:
-        wanted = wanted.replace(url=wanted.otherwise)
-        found = _find_profiles(helper, wanted, house.plan.profiles)
-    found = [profile for profile in found if helper.is_for(wanted, profile)]
+    wanted, found = find_owners(helper, wanted, house.plan.profiles)
     if wanted.action in {ERASE, FORGET, STORE}:
         requests = [wire.make_request(profile.name, environ, tool) for profile in found]
         return _keep(house, helper, tool, wanted, requests)
@@ -126,6 +122,17 @@ def _answer(
         request = request.replace(is_insecure=True)
     token = house.broker.get(request)
     return _deliver(house, token, helper, wanted, profile)
+
+
+def find_owners(
+    helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]
+) -> tuple[Wanted, list[Profile]]:
+    """Return the reading of a request that counts, and the profiles that it belongs to, if any."""
+    found = _find_profiles(helper, wanted, profiles)
+    if not found and wanted.otherwise is not None:
+        wanted = wanted.replace(url=wanted.otherwise)
+        found = _find_profiles(helper, wanted, profiles)
+    return wanted, [profile for profile in found if helper.is_for(wanted, profile)]
 
 
 def _only(found: list[Profile], wanted: Wanted) -> Profile:

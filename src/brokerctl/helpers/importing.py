@@ -8,123 +8,141 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.config.hosts import find_profiles
 from brokerctl.config.paths import home_folder
 from brokerctl.config.replacing import (
     locked_as_its_tool_does,
+    locked_folder,
     read_regular,
     replace_file,
     sync_folder,
 )
 from brokerctl.errors import UsageError
+from brokerctl.files import MAX_FILE_BYTES
+from brokerctl.helpers.door import find_owners, load
+from brokerctl.helpers.installing import BACKUP, find_script
 from brokerctl.helpers.keeping import find_here, keep, place_of
 from brokerctl.helpers.plain import Found, cut_out, read_git_credentials, read_netrc
+from brokerctl.helpers.plain_docker import find_unasked, hand_over, is_also_in, read_auths
+from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup
+from brokerctl.helpers.setups import Part
 
 if TYPE_CHECKING:
-    from brokerctl.helpers import Wanted
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.helpers import Helper
     from brokerctl.wire import House
 
-SOURCES = ("git", "netrc")
-_KEPT_FOR = "git"  # what both are for
-_LOCK = ".lock"  # git's own (git-credential-store(1)): nobody else writes meanwhile
+_GIT_LOCK = ".lock"  # git's own (git-credential-store(1)): nobody else writes meanwhile
 
 
 class Source(NamedTuple):
-    """One file: its bytes, what can be kept of it, and what is left with the reason."""
+    """One file: its bytes, what can be kept of it, what is left with the reason, what to know."""
 
+    tool: str
     path: str
     data: bytes
+    after: bytes  # what it is without what is moved
     moving: list[Found]
     left: list[Found]
+    notes: list[str]
+
+
+class _Kind(NamedTuple):
+    """One tool's files: for which helper they are, where, and how they are read and changed."""
+
+    kept_for: str
+    paths: Callable[[Mapping[str, str]], list[str]]
+    read: Callable[[bytes], list[Found]]
+    cut: Callable[[bytes, list[Found]], bytes]
+    lock: str | None  # what the tool's own lock of a file is called after it
+    notes: Callable[[Mapping[str, str], str, bytes, list[Found]], list[str]]
 
 
 def plan_import(house: House, tool: str) -> list[Source]:
     """Read the files of a tool; nothing is changed. UsageError where nothing would be kept."""
-    if tool not in SOURCES:
-        names = " or ".join(SOURCES)
-        raise UsageError(f"'helper import {tool}' is not in this version", hint=f"say {names}")
-    if _KEPT_FOR not in house.plan.keep:
+    if tool not in _KINDS:
+        *names, last = _KINDS
+        known = f"{', '.join(names)} or {last}"
+        raise UsageError(f"'helper import {tool}' is not in this version", hint=f"say {known}")
+    kind = _KINDS[tool]
+    if kind.kept_for not in house.plan.keep:
         raise UsageError(
-            f"nothing is kept for {_KEPT_FOR}",
-            hint=f"write 'keep = [\"{_KEPT_FOR}\"]' below '[helpers]' in config.toml",
+            f"nothing is kept for {kind.kept_for}",
+            hint=f"write 'keep = [\"{kind.kept_for}\"]' below '[helpers]' in config.toml",
         )
-    read = read_netrc if tool == "netrc" else read_git_credentials
     sources: list[Source] = []
-    for path in dict.fromkeys(map(os.path.realpath, _paths(house, tool))):
+    for path in dict.fromkeys(map(os.path.realpath, kind.paths(house.environ))):
         data = _read(path)
-        if data:
-            before = [one for source in sources for one in source.moving]
-            sources.append(_sorted(house, path, data, read(data), before))
+        if not data or not data.strip():
+            continue
+        before = [one for source in sources for one in source.moving]
+        try:
+            sources.append(_plan(house, tool, path, data, before))
+        except ValueError as error:
+            hint = "mend or remove it; nothing was changed"
+            raise UsageError(f"{path}: {error}", hint=hint) from error
     return sources
 
 
-def _paths(house: House, tool: str) -> list[str]:
-    home = home_folder(house.environ)
-    if home is None:
-        raise UsageError("HOME is not set, so nothing is found")
-    if tool == "netrc":
-        return [house.environ.get("NETRC") or os.path.join(home, ".netrc")]
-    base = house.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    return [os.path.join(home, ".git-credentials"), os.path.join(base, "git", "credentials")]
+def _plan(house: House, tool: str, path: str, data: bytes, before: list[Found]) -> Source:
+    kind = _KINDS[tool]
+    moving, left = _sorted(house, kind, kind.read(data), before)
+    notes = kind.notes(house.environ, path, data, moving)
+    return Source(tool, path, data, kind.cut(data, moving), moving, left, notes)
 
 
 def _sorted(
-    house: House, path: str, data: bytes, found: list[Found], before: list[Found]
-) -> Source:
+    house: House, kind: _Kind, found: list[Found], before: list[Found]
+) -> tuple[list[Found], list[Found]]:
     moving: list[Found] = []
     left: list[Found] = []
+    helper = load(kind.kept_for)
     for one in found:
-        why = one.why or _why_not(house, one, [*before, *moving])
+        sought, why = one, one.why
+        if one.wanted is not None:
+            wanted, owners = find_owners(helper, one.wanted, house.plan.profiles)
+            sought = one._replace(wanted=wanted)
+            why = why or _why_not(house, kind, helper, sought, [*before, *moving])
+            why = why or ("its host is a profile's" if owners else "")
         if why:
             left.append(one._replace(why=why))
         else:
-            moving.append(one)
-    return Source(path, data, moving, left)
+            moving.append(sought)
+    return moving, left
 
 
-def _why_not(house: House, one: Found, before: list[Found]) -> str:
+def _why_not(house: House, kind: _Kind, helper: Helper, one: Found, before: list[Found]) -> str:
     """Return why a credential can't be moved: what is there already is never lost for it."""
     wanted = one.wanted
     if wanted is None:
         return "it is nothing to keep"
+    user = wanted.username if helper.names_user else None  # else the newest of a place is answered
     try:
-        here = find_here(house, _KEPT_FOR, wanted)
+        here = find_here(house, kind.kept_for, wanted.replace(username=user))
     except UsageError as error:
         return error.message
-    if here is not None and here.secret != wanted.offered:
+    if here is not None and (here.username, here.secret) != (wanted.username, wanted.offered):
         return "another password is kept for it"
-    try:
-        if find_profiles(wanted.url or "", house.plan.profiles.values(), wanted.username):
-            return "its host is a profile's"
-    except UsageError:
-        pass  # plain http: no profile's
-    # The first line of the first file is what git uses.
-    others = [other for earlier in before if (other := earlier.wanted) and _is_alike(other, wanted)]
-    if others and others[0].offered != wanted.offered:
-        return "another password stands before it"
+    for earlier in before:  # the first line is what git uses
+        other = earlier.wanted
+        if other is None or place_of(other) != place_of(wanted):
+            continue
+        if user in {None, other.username}:
+            is_same = (other.username, other.offered) == (wanted.username, wanted.offered)
+            return "" if is_same else "another password stands before it"
     return ""
-
-
-def _is_alike(one: Wanted, other: Wanted) -> bool:
-    """Say whether two would be kept in one place, however it is spelled."""
-    return one.username == other.username and place_of(one) == place_of(other)
 
 
 def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
     """Keep what can be kept of a file, durably, and then cut it out."""
+    kind = _KINDS[source.tool]
     for one in reversed(source.moving):  # the newest is answered first, as the first line was
-        if one.wanted is None or not keep(house, _KEPT_FOR, one.wanted):
+        if one.wanted is None or not keep(house, kind.kept_for, one.wanted):
             raise UsageError(f"{one.shown} can't be kept", hint="nothing was removed")
     if not is_cut or not source.moving:
         return
     try:
-        with locked_as_its_tool_does(source.path, _LOCK):
-            if _read(source.path) != source.data:
-                raise UsageError(
-                    f"{source.path} has changed meanwhile; what was kept stays kept",
-                    hint="run it again",
-                )
-            _replace(source.path, cut_out(source.data, source.moving))
+        _change(source.path, kind.lock, source.data, source.after)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(
@@ -132,19 +150,77 @@ def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
         ) from error
 
 
-def _replace(path: str, data: bytes) -> None:
-    if data.strip():
-        replace_file(path, data)
-    else:
-        os.unlink(path)
-        sync_folder(os.path.dirname(path))
+def _git_paths(environ: Mapping[str, str]) -> list[str]:
+    home = _home(environ)
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return [os.path.join(home, ".git-credentials"), os.path.join(base, "git", "credentials")]
+
+
+def _netrc_paths(environ: Mapping[str, str]) -> list[str]:
+    home = _home(environ)
+    return [environ.get("NETRC") or os.path.join(home, ".netrc")]
+
+
+def _docker_paths(environ: Mapping[str, str]) -> list[str]:
+    return [setup.path(environ) for setup in (DockerSetup(), PodmanSetup())]
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    home = home_folder(environ)
+    if home is None:
+        raise UsageError("HOME is not set, so nothing is found")
+    return home
+
+
+def _change(path: str, suffix: str | None, before: bytes, after: bytes) -> None:
+    """Replace a file, or remove what is empty now, under `helper install`'s lock and its tool's."""
+    folder = os.path.dirname(path)
+    with locked_folder(folder), locked_as_its_tool_does(path, suffix):
+        if _read(path) != before:
+            raise UsageError(
+                f"{path} has changed meanwhile; what was kept stays kept", hint="run it again"
+            )
+        if after.strip():
+            replace_file(path, after)
+        else:
+            os.unlink(path)
+            sync_folder(folder)
 
 
 def _read(path: str) -> bytes | None:
     try:
-        return read_regular(path)
+        data = read_regular(path, MAX_FILE_BYTES)
+        owner = os.stat(path).st_uid
     except FileNotFoundError:
         return None
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f"can't read {path}: {reason}") from error
+    if data and owner != os.geteuid():  # what is written in its place would be ours
+        raise UsageError(f"{path} belongs to another user", hint="run it as that user")
+    return data
+
+
+def _docker_notes(
+    environ: Mapping[str, str], path: str, data: bytes, moving: list[Found]
+) -> list[str]:
+    """Say for which registries the file will name us, what is not found then, and what is left."""
+    notes = [f"name brokerctl as the helper for {host}" for host in find_unasked(data, moving)]
+    setup = DockerSetup()
+    advice = setup.advice(Part("docker", (), find_script(setup.script), environ))
+    if notes and advice:
+        notes.append(advice)
+    if is_also_in(_read(path + BACKUP) or b"", data, moving):
+        notes.append(f"{path + BACKUP} has some of it too: remove that yourself")
+    return notes
+
+
+def _no_notes(*_: object) -> list[str]:
+    return []
+
+
+_KINDS = {
+    "docker": _Kind("docker", _docker_paths, read_auths, hand_over, None, _docker_notes),
+    "git": _Kind("git", _git_paths, read_git_credentials, cut_out, _GIT_LOCK, _no_notes),
+    "netrc": _Kind("git", _netrc_paths, read_netrc, cut_out, _GIT_LOCK, _no_notes),
+}

@@ -22,7 +22,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from brokerctl.helpers.setups import Place, Setup
     from brokerctl.model import Profile
@@ -75,10 +75,15 @@ def find_setup(tool: str) -> tuple[str, Setup]:
     return tool, found
 
 
-def plan_install(tool: str, profiles: Iterable[Profile], environ: Mapping[str, str]) -> Planned:
-    """Plan to put our part in, or to bring it up to date."""
+def plan_install(
+    tool: str,
+    profiles: Iterable[Profile],
+    environ: Mapping[str, str],
+    keep: Container[str] = (),
+) -> Planned:
+    """Plan to put our part in, or to bring it up to date; `keep` is that of the policy."""
     tool, setup = find_setup(tool)
-    part = Part(tool, tuple(profiles), find_script(setup.script), environ)
+    part = Part(tool, tuple(profiles), find_script(setup.script), environ, keep)
     changes = []
     for place in setup.places(environ):
         path = os.path.realpath(place.path)  # a link, as dotfiles often are, stays one

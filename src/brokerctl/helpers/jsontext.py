@@ -10,10 +10,11 @@ around them is spaced says what was there before, which a plain parser and rende
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Container, Iterable
 
 _SPACE = " \t\r\n"
 
@@ -35,7 +36,7 @@ def put_members(text: str, section: str, names: Iterable[str], value: str) -> st
     """
     names = sorted(set(names))
     taken = take_members(text, section, value)
-    if taken is not None and _names(text, section, value) == names:
+    if taken is not None and value_names(text, section, value) == names:
         return text
     bare = text if taken is None else taken
     entries = [f"{json.dumps(name)}: {json.dumps(value)}" for name in names]
@@ -68,7 +69,7 @@ def take_members(text: str, section: str, value: str) -> str | None:
     if found is None or not ours:
         return None
     if len(ours) < len(inner):
-        return _cut_some(text, inner, value)
+        return _cut_some(text, inner, lambda one: one.value == value)
     if text[found.value_start + 1] not in _SPACE:
         return text[: found.value_start + 1] + text[ours[-1].end :]
     if text.startswith(_opening(section)) and text[found.end :].startswith("}\n"):
@@ -76,10 +77,32 @@ def take_members(text: str, section: str, value: str) -> str | None:
     return _cut_section(text, members, found)
 
 
-def _names(text: str, section: str, value: str) -> list[str]:
+def value_names(text: str, section: str, value: str) -> list[str]:
+    """Return the names of the section's members that have this value."""
     _, found = _find(text, section)
     inner = [] if found is None else _read_section(text, found)
     return sorted(one.key for one in inner if one.value == value)
+
+
+def find_members(text: str, section: str) -> list[Member]:
+    """Return the section's members, none where it is missing or null; ValueError if not JSON."""
+    _, found = _find(text, section)
+    return [] if found is None or found.value is None else _read_section(text, found)
+
+
+def cut_members(text: str, section: str, starts: Container[int]) -> str:
+    """Return the text without the section's members that begin there.
+
+    All else stays byte for byte; a section of which nothing is left stays as `{}`.
+    """
+    _, found = _find(text, section)
+    inner = find_members(text, section)
+    gone = [one for one in inner if one.start in starts]
+    if found is None or not gone:
+        return text
+    if len(gone) == len(inner):
+        return text[: found.value_start + 1] + text[found.end - 1 :]
+    return _cut_some(text, inner, lambda one: one.start in starts)
 
 
 def _opening(section: str) -> str:
@@ -108,13 +131,15 @@ def _cut_section(text: str, members: list[Member], found: Member) -> str:
     return text[: text.index("{") + 1] + text[found.end :].removeprefix("\n")
 
 
-def _cut_some(text: str, inner: list[Member], value: str) -> str:
+def _cut_some(text: str, inner: list[Member], is_meant: Callable[[Member], bool]) -> str:
     """Return the text without some members: each goes with the comma before it, if there is one."""
-    first = next(at for at, one in enumerate(inner) if one.value != value)
-    for at in range(len(inner) - 1, first, -1):
-        if inner[at].value == value:
-            text = text[: inner[at - 1].end] + text[inner[at].end :]
-    return text[: inner[0].start] + text[inner[first].start :]
+    first = next(at for at, one in enumerate(inner) if not is_meant(one))
+    pieces, at = [text[: inner[0].start]], inner[first].start
+    for before, one in pairwise(inner[first:]):
+        if is_meant(one):
+            pieces.append(text[at : before.end])
+            at = one.end
+    return "".join(pieces) + text[at:]
 
 
 def _gap(text: str, members: list[Member], opened: int) -> str:

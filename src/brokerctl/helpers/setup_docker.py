@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import HUB, HUB_NAMES, server_name
-from brokerctl.helpers.jsontext import put_members, take_members
+from brokerctl.helpers.jsontext import put_members, take_members, value_names
 from brokerctl.helpers.setups import PRIVATE_MODE, Place, home_path
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class DockerSetup:
                 hint="give one a host without a path and without '*.'",
             )
         try:
+            if "docker" in part.keep:  # `helper import` has put in entries for what is kept
+                names += value_names(text, _SECTION, _SUFFIX)
             return put_members(text, _SECTION, names, _SUFFIX)
         except ValueError as error:
             hint = "change it by hand, then install again"

@@ -10,7 +10,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import put_block, take_block
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from brokerctl.model import Profile
 
@@ -62,6 +62,7 @@ class Part(NamedTuple):
     profiles: tuple[Profile, ...]
     script: str  # where our own program for this tool is
     environ: Mapping[str, str]
+    keep: Container[str] = ()  # the helpers that keep what is stored for hosts of no profile
 
     def one_profile(self) -> Profile:
         """Return the only profile; UsageError where there are more to choose from."""
