@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import sys
 
+from brokerctl.loading import find_at_once
 from brokerctl.system import hold_streams, os, read_environ
 
 DOORS = {"get": "hot", "exec": "session.door", "helper": "helpers.door"}
@@ -18,6 +19,7 @@ def main() -> None:
     """Run one command and end the process with its exit code."""
     umask, words, code = os.umask(0o077), sys.argv[1:], None
     hold_streams()
+    find_at_once()
     sys.unraisablehook = lambda _: None  # it would print tracebacks of its own tidying up
     try:
         if words and words[0] in DOORS:
