@@ -1,4 +1,4 @@
-"""podman and buildah, where they are: they ask as skopeo does, which the other files try."""
+"""podman and buildah: they ask as skopeo does, which the other files try."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.program import require_tool
 from tests.tools.room import hosts
 from tests.tools.test_git import log_in
 from tests.tools.test_skopeo import Skopeo, registry
@@ -32,9 +33,9 @@ def _no_runroot_stays(brokerctl: Program) -> Iterator[None]:
 
 def run(program: Program, tool: str, *words: str, code: int = 0, stdin: str = "") -> str:
     """Run a tool with a storage of its own; return what it printed on both streams."""
-    path = shutil.which(tool)
-    if path is None or os.geteuid() != 0:
-        pytest.skip(f"{tool} is not here, or only root can unpack images")
+    path = require_tool(tool)
+    if os.geteuid() != 0:
+        pytest.skip("only root can unpack images")
     storage = ["--storage-driver", "vfs", "--root", f"{program.home}/images"]
     runroot = os.path.join("/tmp", f"pm-{os.path.basename(program.home)[-8:]}")
     done = subprocess.run(

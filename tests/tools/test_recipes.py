@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import tempfile
 from typing import TYPE_CHECKING
@@ -170,8 +169,7 @@ def test_gh(corp: Program, issuer: DemoIssuer, trace_dir: str) -> None:
 @pytest.mark.parametrize("scheme", SERVERS)
 def test_maven(corp: Program, web: Guarded, scheme: str) -> None:
     """The settings name the variable, as a password or as a header."""
-    if shutil.which("mvn") is None:
-        pytest.skip("no Maven on this machine")
+    require_tool("mvn")
     web.pages["/repo/com/example/parent/1.0/parent-1.0.pom"] = Reply(PARENT, "text/xml")
     write(corp, "work/pom.xml", CHILD.format(url=web.url))
     server = f"<server><id>corp</id>{SERVERS[scheme]}</server>"
@@ -187,8 +185,7 @@ def test_maven(corp: Program, web: Guarded, scheme: str) -> None:
 @pytest.mark.slow("gradle starts a JVM, and compiles its script in it")
 def test_gradle(corp: Program, web: Guarded) -> None:
     """The build script asks the environment."""
-    if shutil.which("gradle") is None:
-        pytest.skip("no Gradle on this machine")
+    require_tool("gradle")
     about = PARENT.replace(b"parent", b"lib").replace(b"<packaging>pom</packaging>", b"")
     web.pages["/repo/com/example/lib/1.0/lib-1.0.pom"] = Reply(about, "text/xml")
     web.pages["/repo/com/example/lib/1.0/lib-1.0.jar"] = Reply(b"PK", "application/java-archive")
