@@ -77,3 +77,33 @@ def test_a_repository_s_odd_helper_is_named_without_its_values(
     done = installed("doctor", "--offline", cwd=folder)
     assert said in done.stdout, done.stderr
     assert "hunter2" not in done.stdout + done.stderr
+
+
+SECOND = """
+[profile.other]
+issuer = "https://issuer.example"
+client_id = "app"
+flow = "code"
+hosts = ["https://other.example.com"]
+"""
+
+
+@pytest.mark.parametrize("tool", ["goauth", "keyring", "pip", "terraform", "uv", "vault"])
+def test_what_asks_for_all_hosts_says_so(installed: Program, tool: str) -> None:
+    """Where a profile was chosen, what is written is the same, and the person is told."""
+    installed.config(PROFILE + SECOND)
+    assert installed("helper", "install", tool, "--yes").returncode == 0
+    done = installed("helper", "install", tool, "-p", "forge")
+    assert done.stdout.startswith(f"{tool}: installed already")
+    assert f"{tool} asks for the hosts of every profile" in done.stderr
+
+
+def test_what_asks_for_some_hosts_is_narrowed(installed: Program) -> None:
+    """Nothing is said where a chosen profile is the only one from then on."""
+    installed.config(PROFILE + SECOND)
+    done = installed("helper", "install", "git", "-p", "other", "--yes")
+    assert "every profile" not in done.stderr
+    with open(os.path.join(installed.home, ".gitconfig"), encoding="utf-8") as file:
+        text = file.read()
+    assert "https://other.example.com" in text
+    assert "https://git.example.com" not in text

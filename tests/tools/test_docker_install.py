@@ -119,7 +119,9 @@ def test_a_script_that_is_not_in_path_is_said(offline: Program) -> None:
     said = offline("helper", "install", "docker", "--yes").stderr
     assert f"link {script} into a folder of PATH" in said.replace("\n", " ")
     said = offline("helper", "list").stdout
-    assert "docker: docker-credential-brokerctl is not in PATH; run 'brokerctl helper" in said
+    assert f"docker: docker-credential-brokerctl is not in PATH; link {script} into a" in said
+    said = offline("doctor").stdout
+    assert f"link {script} into a folder of PATH" in said.replace("\n", " ")
     folder = os.path.join(offline.home, "bin")
     os.mkdir(folder)
     os.symlink(script, os.path.join(folder, "docker-credential-brokerctl"))

@@ -24,8 +24,7 @@ def check(house: House) -> Iterator[Finding]:
         yield Finding(what="helpers: no tool was set up to ask brokerctl")
     for tool, one in asking.items():
         if one.fault:
-            hint = f"run 'brokerctl helper install {tool}'"
-            yield Finding(what=f"{tool}: {one.fault}", state=WARNING, hint=hint)
+            yield Finding(what=f"{tool}: {one.fault}", state=WARNING, hint=one.hint)
             continue
         shadows = [*find_shadows(tool, hosts, house.environ)]
         for line in shadows:

@@ -77,8 +77,11 @@ def install(
     from brokerctl import wire
     from brokerctl.broker import find_profile
     from brokerctl.helpers.installing import find_setup, plan_install
+    from brokerctl.helpers.setups import ASKS_FOR_ALL
 
     tool, _ = find_setup(tool)
+    if profile and tool in ASKS_FOR_ALL:
+        wire.note(f"{tool} asks for the hosts of every profile: --profile can't narrow that")
     plan = wire.open_house(os.environ).plan
     found = plan.profiles
     chosen = [find_profile(found, name) for name in profile] if profile else found.values()
@@ -213,5 +216,5 @@ def _state(tool: str, one: Installed) -> str:
     if not one.is_in:
         return f"not installed; run 'brokerctl helper install {tool}'"
     if one.fault:
-        return f"{safe(one.fault)}; run 'brokerctl helper install {tool}'"
+        return safe(f"{one.fault}; {one.hint}", 1000)
     return f"installed, {safe(one.path)}"

@@ -95,7 +95,8 @@ def match_profile(text: str, profiles: Mapping[str, Profile]) -> str:
     found = find_profile(text, profiles)
     if found is None:
         raise UsageError(
-            f"no profile for {_shown(text)}", hint="name it in a profile's hosts, or name a profile"
+            f"no profile for {_shown(text)}",
+            hint="add it to a profile's hosts: 'brokerctl profile edit NAME --set hosts=URL,URL'",
         )
     return found.name
 

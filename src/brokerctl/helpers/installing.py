@@ -113,11 +113,12 @@ def _taken_out(setup: Setup, place: Place) -> Change:
 
 
 class Installed(NamedTuple):
-    """How it stands with one tool: its file, whether our part is in it, and what is wrong."""
+    """How it stands with one tool: its file, whether our part is in it, what is wrong, a cure."""
 
     path: str
     is_in: bool
     fault: str | None = None
+    hint: str | None = None
 
 
 def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
@@ -125,32 +126,39 @@ def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
     _, setup = find_setup(tool)
     places = setup.places(environ)
     path = os.path.realpath(places[0].path)
+    again = f"run 'brokerctl helper install {tool}'"
     texts = [(place, _read(os.path.realpath(place.path))) for place in places]
     try:
         missing = [one for one, text in texts if text is None or setup.take(one, text) is None]
     except UsageError as error:
-        return Installed(path, is_in=True, fault=error.message)
+        return Installed(path, is_in=True, fault=error.message, hint=error.hint or again)
     if len(missing) == len(places):
         return Installed(path, is_in=False)
     if missing:
-        return Installed(path, is_in=True, fault=f"{missing[0].path} is not there any more")
-    fault = _fault(setup.script, [text or "" for _, text in texts], environ)
-    return Installed(path, is_in=True, fault=fault)
+        gone = f"{missing[0].path} is not there any more"
+        return Installed(path, is_in=True, fault=gone, hint=again)
+    fault, hint = _fault(setup.script, [text or "" for _, text in texts], environ)
+    return Installed(path, is_in=True, fault=fault, hint=hint or again)
 
 
-def _fault(script: str, texts: list[str], environ: Mapping[str, str]) -> str | None:
-    """Return why a program that a tool is told to run can't be; a bare name is sought in PATH."""
+def _fault(
+    script: str, texts: list[str], environ: Mapping[str, str]
+) -> tuple[str | None, str | None]:
+    """Return why a program that a tool is told to run can't be, and what else than `install` helps.
+
+    A bare name is sought in PATH.
+    """
     own = os.path.join(os.path.dirname(sys.executable), script)
     if not os.access(own, os.X_OK):
-        return f"{own} is not there"
+        return f"{own} is not there", "install brokerctl again"
     if any(own in text for text in texts):
-        return None
+        return None, None
     if any(f"/{script}" in text for text in texts):
-        return "it runs the brokerctl of another installation"
+        return "it runs the brokerctl of another installation", None
     # Whose script is brokerctl itself runs no program of ours, or has its path in another file.
     if script == "brokerctl" or shutil.which(script, path=environ.get("PATH", os.defpath)):
-        return None
-    return f"{script} is not in PATH"
+        return None, None
+    return f"{script} is not in PATH", f"link {own} into a folder of PATH"
 
 
 def carry_out(planned: Planned) -> None:

@@ -44,6 +44,8 @@ ALIASES: dict[str, str] = {
     "tofu": "terraform",
     "twine": "keyring",
 }
+# What is written has no hosts in it: the tool asks, and the profiles decide.
+ASKS_FOR_ALL = frozenset(("goauth", "keyring", "pip", "terraform", "uv", "vault"))
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
 
 
