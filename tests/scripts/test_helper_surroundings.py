@@ -107,3 +107,38 @@ def test_what_asks_for_some_hosts_is_narrowed(installed: Program) -> None:
         text = file.read()
     assert "https://other.example.com" in text
     assert "https://git.example.com" not in text
+
+
+def test_a_file_that_can_not_be_read_is_one_tool_s_fault(installed: Program) -> None:
+    """The others are shown as ever, by list and by doctor."""
+    path = os.path.join(installed.home, ".terraformrc")
+    os.mkdir(path)
+    done = installed("helper", "list")
+    assert done.returncode == 0, done.stderr
+    assert f"terraform: can't read {path}: is a directory; run" in done.stdout
+    assert "git: installed" in done.stdout
+    said = installed("doctor", "--offline").stdout
+    assert f"terraform: can't read {path}" in said
+    assert "git: asks brokerctl" in said
+
+
+def test_a_host_of_two_profiles_is_told_of(installed: Program) -> None:
+    """A tool that names no user gets nothing for it, which the set-up alone does not show."""
+    twice = SECOND.replace("other.example.com", "git.example.com")
+    installed.config(PROFILE + twice)
+    said = installed("doctor", "--offline").stdout
+    assert "https://git.example.com belongs to 'forge' and 'other'" in said
+    installed.config(PROFILE + twice + 'username = "bob"\n')
+    assert "belongs to" not in installed("doctor", "--offline").stdout
+
+
+@pytest.mark.parametrize("tool", ["git", "docker", "pip", "kubernetes", "vault"])
+def test_without_a_profile_the_next_command_is_named(brokerctl: Program, tool: str) -> None:
+    """The first thing that a newcomer tries says how to go on."""
+    done = brokerctl("helper", "install", tool, "--yes")
+    assert done.returncode == 2
+    assert "hint: run 'brokerctl profile add NAME'" in done.stderr
+    brokerctl.config(PROFILE.replace('hosts = ["https://git.example.com"]', ""))
+    if tool in {"git", "pip", "vault"}:
+        said = brokerctl("helper", "install", tool, "--yes").stderr
+        assert "--set hosts=https://HOST" in said

@@ -10,8 +10,9 @@ from brokerctl.helpers.setups import SETUPS
 from brokerctl.helpers.shadowing import find_shadows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from brokerctl.model import Profile
     from brokerctl.wire import House
 
 
@@ -22,6 +23,8 @@ def check(house: House) -> Iterator[Finding]:
     asking = {tool: one for tool, one in found.items() if one.is_in}
     if not asking:
         yield Finding(what="helpers: no tool was set up to ask brokerctl")
+    else:
+        yield from _twice(house.plan.profiles.values())
     for tool, one in asking.items():
         if one.fault:
             yield Finding(what=f"{tool}: {one.fault}", state=WARNING, hint=one.hint)
@@ -31,6 +34,19 @@ def check(house: House) -> Iterator[Finding]:
             yield Finding(what=line, state=WARNING, hint=_way_on(tool, line))
         if not shadows:
             yield Finding(what=f"{tool}: asks brokerctl, by {one.path}")
+
+
+def _twice(profiles: Iterable[Profile]) -> Iterator[Finding]:
+    """Name the hosts for which a tool that names no user gets nothing: two profiles have them."""
+    owners: dict[tuple[str, str | None], list[str]] = {}
+    for profile in profiles:
+        for host in profile.hosts:
+            owners.setdefault((host, profile.username), []).append(f"'{profile.name}'")
+    for (host, _), names in sorted(owners.items(), key=str):
+        if len(names) > 1:
+            what = f"{host} belongs to {' and '.join(sorted(names))}: tools get no token for it"
+            hint = "give one of them a path, or a username that the URL has too"
+            yield Finding(what=what, state=WARNING, hint=hint)
 
 
 def _way_on(tool: str, line: str) -> str:

@@ -84,6 +84,8 @@ def plan_install(
     """Plan to put our part in, or to bring it up to date; `keep` is that of the policy."""
     tool, setup = find_setup(tool)
     part = Part(tool, tuple(profiles), find_script(setup.script), environ, keep)
+    if not part.profiles:
+        raise UsageError("there is no profile to set up", hint="run 'brokerctl profile add NAME'")
     changes = []
     for place in setup.places(environ):
         path = os.path.realpath(place.path)  # a link, as dotfiles often are, stays one
@@ -127,8 +129,8 @@ def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
     places = setup.places(environ)
     path = os.path.realpath(places[0].path)
     again = f"run 'brokerctl helper install {tool}'"
-    texts = [(place, _read(os.path.realpath(place.path))) for place in places]
     try:
+        texts = [(place, _read(os.path.realpath(place.path))) for place in places]
         missing = [one for one, text in texts if text is None or setup.take(one, text) is None]
     except UsageError as error:
         return Installed(path, is_in=True, fault=error.message, hint=error.hint or again)

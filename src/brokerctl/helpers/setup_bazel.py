@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.hosts import split_pattern
 from brokerctl.errors import UsageError
-from brokerctl.helpers.setups import BlockSetup, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, BlockSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,10 @@ class BazelSetup(BlockSetup):
         parsed = [split_pattern(host) for profile in part.profiles for host in profile.hosts]
         hosts = {one.host for one in parsed if _has_pattern(one.host)}
         if not hosts:
-            raise UsageError("no profile has a host with a dot, so bazel has nothing to ask for")
+            raise UsageError(
+                "no profile has a host with a dot, so bazel has nothing to ask for",
+                hint=NO_HOSTS_HINT,
+            )
         if not _SPECIAL.isdisjoint(part.script):
             raise UsageError(
                 f"bazel can't run {part.script}: it takes no quotes and no '%'",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.hosts import parse_url
 from brokerctl.errors import UsageError
-from brokerctl.helpers.setups import BlockSetup, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, BlockSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,10 @@ class GitSetup(BlockSetup):
         """Return the sections: the empty helper takes away those that would be asked first."""
         hosts = sorted({host for profile in part.profiles for host in profile.hosts})
         if not hosts:
-            raise UsageError("no profile has hosts, so git has nothing to ask for")
+            raise UsageError(
+                "no profile has hosts, so git has nothing to ask for",
+                hint=NO_HOSTS_HINT,
+            )
         script = part.script
         helper = _quoted(script if _is_plain(script) else f"!{shlex.quote(script)}")
         lines = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import has_block, put_block, take_block
-from brokerctl.helpers.setups import Place, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, Place, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,10 @@ class GoauthSetup:
     def put(self, place: Place, text: str, part: Part) -> str:
         """Put our line where GOAUTH was, else at the end."""
         if not any(host.startswith("https://") for one in part.profiles for host in one.hosts):
-            raise UsageError("no profile has an https host, so go has nothing to ask for")
+            raise UsageError(
+                "no profile has an https host, so go has nothing to ask for",
+                hint=NO_HOSTS_HINT,
+            )
         if part.environ.get("GOENV") == _OFF:
             raise UsageError("GOENV is off, so go reads no file", hint="unset GOENV first")
         taken = self.take(place, text)

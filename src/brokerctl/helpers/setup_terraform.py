@@ -11,7 +11,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import put_block, take_block
 from brokerctl.helpers.hcl import find_labels, has_key, refuse_other
 from brokerctl.helpers.scripts import put_script, take_script
-from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, Place, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, SCRIPT_MODE, BlockSetup, Place, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +55,8 @@ class TerraformSetup(BlockSetup):
         """Return the block, which is for every host: the helper says which are ours."""
         if not any(_is_whole(host) for profile in part.profiles for host in profile.hosts):
             raise UsageError(
-                "no profile has an https host without a path, so terraform has nothing to ask for"
+                "no profile has an https host without a path, so terraform has nothing to ask for",
+                hint=NO_HOSTS_HINT,
             )
         return [f'{_KEY} "brokerctl" {{}}']
 

@@ -46,6 +46,7 @@ ALIASES: dict[str, str] = {
 }
 # What is written has no hosts in it: the tool asks, and the profiles decide.
 ASKS_FOR_ALL = frozenset(("goauth", "keyring", "pip", "terraform", "uv", "vault"))
+NO_HOSTS_HINT = "run 'brokerctl profile edit NAME --set hosts=https://HOST'"
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
 
 
