@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from brokerctl.system import os
+from brokerctl.system import os, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ _OURS = "brokerctl."
 class _Loader(SourceFileLoader):
     """Python's loader of a source file and its byte code, of which `found` was the stat result."""
 
-    found: os.stat_result
+    found: os.stat_result | None
 
     def path_stats(self, path: str) -> dict[str, Any]:
         """Return the source's time and size, which its byte code has to have too."""
-        if path != self.path:
+        found, self.found = self.found, None  # once: a later read is of another moment
+        if found is None or path != self.path:
             return super().path_stats(path)  # type: ignore[return-value]  # a mapping to read
-        return {"mtime": self.found.st_mtime, "size": self.found.st_size}
+        return {"mtime": found.st_mtime, "size": found.st_size}
 
     def get_data(self, path: str) -> bytes:
         """Return a file's bytes; OSError if it can't be read."""
@@ -66,6 +67,8 @@ class Finder:
                 found = os.stat(origin)
             except OSError:
                 return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
         loader = _Loader(name, origin)
         loader.found = found
         spec = ModuleSpec(name, loader, origin=origin)

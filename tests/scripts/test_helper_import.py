@@ -211,6 +211,16 @@ def test_the_first_line_is_answered_first(home: Program) -> None:
     assert git(home, "get", "", "https many.example.com").stdout.startswith("username=zoe\n")
 
 
+def test_the_first_line_is_answered_first_by_a_later_import_too(home: Program) -> None:
+    """What was kept already is not older for it than a line behind it."""
+    first, second = (f"https://{user}:pw-{user}@g.example.com\n" for user in ("alice", "bob"))
+    write(home, ".git-credentials", first)
+    assert home("helper", "import", "git", "--yes").returncode == 0
+    write(home, ".git-credentials", first + second)
+    assert home("helper", "import", "git", "--yes").returncode == 0
+    assert git(home, "get", "", "https g.example.com").stdout.startswith("username=alice\n")
+
+
 def test_the_other_file_has_another_password(home: Program) -> None:
     """What git would use, the line of the first file, is not lost for one of the second."""
     line = "https://alice:of-long-ago@GIT.example.com:443\n"

@@ -53,7 +53,7 @@ LEFT = f"""\
 \t\t"old.example.com/v1/": {basic("dave", "pw-of-dave")},
 \t\t"ours.example.com": {basic("carol", "pw-of-carol")}
 \t}},
-\t"credHelpers": {{"{HUB}": "brokerctl", "localhost:5000": "brokerctl", \
+\t"credHelpers": {{"docker.io": "brokerctl", "{HUB}": "brokerctl", "localhost:5000": "brokerctl", \
 "registry.example.com": "brokerctl"}}
 }}
 """
@@ -113,14 +113,20 @@ def test_the_tool_is_told_whom_to_ask(home: Program) -> None:
     """What was moved is asked for where it is now; it is said, and what the tool needs for it."""
     home.env["PATH"] = "/usr/bin:/bin"
     said = move(home).stderr
-    assert said.count("name brokerctl as the helper for") == 2
+    assert said.count("name brokerctl as the helper for") == 3
     assert f"  name brokerctl as the helper for {HUB}\n" in said
     assert "  name brokerctl as the helper for localhost:5000\n" in said
     assert "docker-credential-brokerctl is not in PATH" in said
     done = home("helper", "install", "docker", "--yes")
     assert done.returncode == 0, done.stderr
     helpers = json.loads(read(home, CONFIG))["credHelpers"]
-    assert helpers.keys() == {HUB, "localhost:5000", "registry.example.com", "ours.example.com"}
+    assert helpers.keys() == {
+        HUB,
+        "docker.io",
+        "localhost:5000",
+        "registry.example.com",
+        "ours.example.com",
+    }
 
 
 def test_the_copy_that_install_made_is_named(home: Program) -> None:

@@ -10,7 +10,13 @@ import pytest
 
 from brokerctl.helpers import Wanted
 from brokerctl.helpers.docker import HUB, Docker
-from brokerctl.helpers.plain_docker import cut_auths, find_unasked, hand_over, read_auths
+from brokerctl.helpers.plain_docker import (
+    cut_auths,
+    find_unasked,
+    hand_over,
+    is_also_in,
+    read_auths,
+)
 
 if TYPE_CHECKING:
     from brokerctl.helpers.plain import Found
@@ -225,12 +231,12 @@ def test_an_entry_is_cut_out_as_text(data: bytes, rest: bytes) -> None:
 @pytest.mark.parametrize(
     ("more", "unasked"),
     [
-        ({}, ["a.example", HUB]),
-        ({"credHelpers": {"a.example": "brokerctl", HUB: ""}}, [HUB]),
-        ({"credHelpers": {"a.example": "brokerctl", "docker.io": "brokerctl"}}, []),
-        ({"credsStore": "brokerctl"}, []),
-        ({"credHelpers": None, "credsStore": ""}, ["a.example", HUB]),
-        ({"credHelpers": {HUB: "brokerctl"}, "credsStore": None}, ["a.example"]),
+        ({}, ["a.example", HUB, "docker.io"]),
+        ({"credHelpers": {"a.example": "brokerctl", HUB: "brokerctl"}}, ["docker.io"]),
+        ({"credHelpers": {"docker.io": "brokerctl"}}, ["a.example", HUB]),
+        ({"credHelpers": {"https://a.example": "brokerctl"}}, ["a.example", HUB, "docker.io"]),
+        ({"credsStore": "brokerctl"}, ["a.example", HUB, "docker.io"]),
+        ({"credsStore": None}, ["a.example", HUB, "docker.io"]),
     ],
 )
 def test_whom_the_tool_will_not_ask_us_for(more: dict[str, object], unasked: list[str]) -> None:
@@ -247,6 +253,9 @@ def test_whom_the_tool_will_not_ask_us_for(more: dict[str, object], unasked: lis
         ({"credsStore": "pass", "credHelpers": {"a.example": "brokerctl"}}, [HUB]),
         ({"credHelpers": {"a.example": "pass", "docker.io": "pass"}}, ["a.example", HUB]),
         ({"credHelpers": {"a.example": 1}}, ["a.example"]),
+        ({"credHelpers": {"a.example": ""}}, ["a.example"]),
+        ({"credHelpers": {"docker.io": "pass"}}, [HUB]),
+        ({"credsstore": "pass"}, ["a.example", HUB]),
     ],
 )
 def test_what_the_tool_does_not_read_is_left(more: dict[str, object], left: list[str]) -> None:
@@ -273,8 +282,8 @@ def test_what_the_tool_does_not_read_is_left(more: dict[str, object], left: list
             '{"auths": {}, "credHelpers": {"a.example": "brokerctl", "b.example": "brokerctl"}}',
         ),
         (
-            '{"auths": {"a.example": @}, "credsStore": "brokerctl"}',
-            '{"auths": {}, "credsStore": "brokerctl"}',
+            '{"auths": {"a.example": @}, "credHelpers": {"a.example": "brokerctl"}}',
+            '{"auths": {}, "credHelpers": {"a.example": "brokerctl"}}',
         ),
     ],
 )
@@ -284,3 +293,33 @@ def test_the_tool_is_told_whom_to_ask(before: str, after: str) -> None:
     handed = hand_over(data, read_auths(data))
     assert handed.decode() == after
     assert hand_over(handed, read_auths(handed)) == handed
+
+
+@pytest.mark.parametrize("other", ["quay.io/org", "https://quay.io/v1/", "QUAY.IO", "quay.io/"])
+def test_a_path_beside_a_host_keeps_both(other: str) -> None:
+    """Security: podman asks a helper for the whole host first, so one answer would be for both."""
+    found = read({"quay.io": {"auth": basic()}, other: {"auth": basic("bob")}})
+    assert [one.wanted for one in found] == [None, None]
+    assert found[0].why == "its host is in the file more than once"
+
+
+def test_what_has_a_name_of_another_host_is_left() -> None:
+    """Podman looks for Hub's registry at Hub's own name, and would not find it."""
+    (found,) = read({"registry-1.docker.io": {"auth": basic()}})
+    assert found.wanted is None
+
+
+@pytest.mark.parametrize("more", ['"identitytoken": null', '"IdentityToken": "t"', '"auth": ""'])
+def test_a_field_that_is_there_twice(more: str) -> None:
+    """Which of them counts is no rule of JSON's, and the other would be lost."""
+    entry = f'{{"auth": "{basic()}", "identitytoken": "", {more}}}'
+    (found,) = read_auths(f'{{"auths": {{"a.example": {entry}}}}}'.encode())
+    assert found.wanted is None
+
+
+def test_a_copy_is_known_by_its_values() -> None:
+    """However it is laid out, the password in it is the same."""
+    data = json.dumps({"auths": {"a.example": {"auth": basic()}}}, indent="\t").encode()
+    moving = read_auths(data)
+    assert is_also_in(json.dumps(json.loads(data)).encode(), data, moving)
+    assert not is_also_in(b'{"auths": {"a.example": {}}}', data, moving)

@@ -137,7 +137,7 @@ def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
     """Keep what can be kept of a file, durably, and then cut it out."""
     kind = _KINDS[source.tool]
     for one in reversed(source.moving):  # the newest is answered first, as the first line was
-        if one.wanted is None or not keep(house, kind.kept_for, one.wanted):
+        if one.wanted is None or not keep(house, kind.kept_for, one.wanted, is_latest=True):
             raise UsageError(f"{one.shown} can't be kept", hint="nothing was removed")
     if not is_cut or not source.moving:
         return

@@ -84,6 +84,12 @@ def value_names(text: str, section: str, value: str) -> list[str]:
     return sorted(one.key for one in inner if one.value == value)
 
 
+def find_value(text: str, name: str) -> Any:  # noqa: ANN401 - JSON has any type
+    """Return the value of this name, None if it is missing; ValueError if it is not JSON."""
+    _, found = _find(text, name)
+    return None if found is None else found.value
+
+
 def find_members(text: str, section: str) -> list[Member]:
     """Return the section's members, none where it is missing or null; ValueError if not JSON."""
     _, found = _find(text, section)

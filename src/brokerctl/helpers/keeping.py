@@ -28,8 +28,11 @@ _STDOUT = 1
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def keep(house: House, tool: str, wanted: Wanted) -> bool:
-    """Keep what a tool offers, over what its place had; False where it can't be kept."""
+def keep(house: House, tool: str, wanted: Wanted, *, is_latest: bool = False) -> bool:
+    """Keep what a tool offers, over what its place had; False where it can't be kept.
+
+    `is_latest`: it is answered before what was kept until now, even where it is kept already.
+    """
     url = place_of(wanted)
     if url is None or wanted.username is None or wanted.offered is None or not house.is_kept:
         return False
@@ -51,7 +54,9 @@ def keep(house: House, tool: str, wanted: Wanted) -> bool:
         return False
     _decide(house, tool, one)
     try:
-        store_kept.put(house.store, one, lambda here: _is_news(house, one, here))
+        store_kept.put(
+            house.store, one, lambda here: _is_news(house, one, None if is_latest else here)
+        )
     except StoreError:
         _record(house, "credential.not_kept", one, outcome="failed")
         raise

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from brokerctl.helpers import Wanted
 from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, offer
-from brokerctl.helpers.jsontext import cut_members, find_members, put_members, value_names
+from brokerctl.helpers.jsontext import (
+    cut_members,
+    find_members,
+    find_value,
+    put_members,
+    value_names,
+)
 from brokerctl.helpers.keeping import place_of
 from brokerctl.helpers.plain import Found
 
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
 
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"
+_HUB_OWN = ("/v1/access-token", "/v1/refresh-token")  # docker's own login, beside a password
+_HUB_ALIAS = "registry-1.docker.io"  # podman looks for it at Hub's name
 _FIELDS = frozenset(("auth", "identitytoken"))
 _CONTROL = frozenset("\n\r\0")
 _MAX_CHARS = 65536  # of a user or a secret: far more than any has, and far less than an entry may
@@ -36,9 +44,13 @@ def read_auths(data: bytes) -> list[Found]:
     """
     text = _decoded(data)
     members = find_members(text, _SECTION)
-    times = Counter(_server(one.key) for one in members if _is_plain(one.key))
-    find_helper = _read_helpers(text)
-    return [_read_entry(one, times[_server(one.key)], find_helper(one.key)) for one in members]
+    times = Counter(_server(one.key).lower() for one in members if not one.key.endswith(_HUB_OWN))
+    other = _read_others(text)
+    found = []
+    for one in members:
+        left = _left(one, text, times[_server(one.key).lower()], is_other=other(one.key))
+        found.append(left if left.why else _read_entry(one, left))
+    return found
 
 
 def hand_over(data: bytes, found: list[Found]) -> bytes:
@@ -60,23 +72,28 @@ def cut_auths(data: bytes, found: list[Found]) -> bytes:
 
 
 def is_also_in(other: bytes, data: bytes, found: list[Found]) -> bool:
-    """Say whether any of these entries of a file stands, spelled alike, in another file too."""
-    text, sought = _decoded(data), _decoded(other)
-    return any(text[one.start : one.end] in sought for one in found)
+    """Say whether a value of any of these entries of a file stands in another file too."""
+    entries = {one.start: one.value for one in find_members(_decoded(data), _SECTION)}
+    values = (value for one in found for value in _filled(entries[one.start]).values())
+    return any(value.encode("utf-8", "surrogateescape") in other for value in values)
 
 
 def find_unasked(data: bytes, found: Iterable[Found]) -> list[str]:
     """Return the registries among these for which nothing in the file says to ask brokerctl."""
-    find_helper = _read_helpers(_decoded(data))
+    asked = value_names(_decoded(data), _HELPERS, _OURS)
     keys = [one.wanted.form or "" for one in found if one.wanted]
-    return [_name(key) for key in keys if find_helper(key) != _OURS]
+    return [name for key in keys for name in _names(key) if name not in asked]
 
 
-def _read_helpers(text: str) -> Callable[[str], Any]:
-    """Return what says which helper the tool asks for a registry, instead of reading `auths`."""
-    store = json.loads(text).get(_STORE) or None
-    helpers = {_server(one.key): one.value for one in find_members(text, _HELPERS)}
-    return lambda key: helpers.get(_server(key), store) or None
+def _read_others(text: str) -> Callable[[str], bool]:
+    """Return what says whether the tool asks another helper for a registry, and reads no `auths`.
+
+    The tools compare these names exactly; what stands for all others is docker's alone.
+    """
+    store = find_value(text, _STORE)
+    helpers = {one.key: one.value for one in find_members(text, _HELPERS)}
+    usual = store or _OURS
+    return lambda key: any(helpers.get(name, usual) != _OURS for name in _names(key))
 
 
 def _decoded(data: bytes) -> str:
@@ -87,14 +104,28 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _read_entry(one: Member, times: int, helper: Any) -> Found:  # noqa: ANN401 - JSON has any type
-    left = Found(one.start, one.end, _shown(one.key))
+def _left(one: Member, text: str, times: int, *, is_other: bool) -> Found:
+    """Return an entry as one that is left; `why` is empty where it need not be."""
+    why = ""
     if not _is_plain(one.key):
-        return left._replace(why="it is not a plain host")
-    if times > 1:  # in two spellings, or twice: which of them counts differs between the tools
-        return left._replace(why="its host is in the file more than once")
-    if helper is not None and helper != _OURS:
-        return left._replace(why="another helper is asked for its host, and not this file")
+        why = "it is not a plain host"
+    elif times > 1:  # in two spellings, or with a path beside it: a helper has one answer
+        why = "its host is in the file more than once"
+    elif is_other:
+        why = "another helper is asked for its host, and not this file"
+    elif _has_twice(text[one.value_start : one.end]):
+        why = "a field is in it twice"
+    return Found(one.start, one.end, _shown(one.key), why=why)
+
+
+def _has_twice(text: str) -> bool:
+    """Say whether an object has a name twice, in whichever case: which one counts is no rule."""
+    names: list[str] = []
+    json.loads(text, object_pairs_hook=lambda pairs: names.extend(name for name, _ in pairs))
+    return len({name.lower() for name in names}) < len(names)
+
+
+def _read_entry(one: Member, left: Found) -> Found:
     try:
         username, secret = _read_credential(one.value)
     except ValueError as error:
@@ -107,7 +138,7 @@ def _read_entry(one: Member, times: int, helper: Any) -> Found:  # noqa: ANN401 
 
 def _is_plain(key: str) -> bool:
     """Say whether the tool's request for this host, which has no scheme, means the same place."""
-    if not all("!" <= char <= "~" for char in key):
+    if not all("!" <= char <= "~" for char in key) or _server(key) == _HUB_ALIAS:
         return False
     whole, bare = (offer(address, "-", "-") for address in (key, _server(key)))
     if not isinstance(whole, Wanted) or not isinstance(bare, Wanted):
@@ -182,6 +213,7 @@ def _server(key: str) -> str:
     return HUB_NAMES[1] if host in HUB_NAMES else host
 
 
-def _name(key: str) -> str:
-    """Return the name by which the tool looks for a helper of an entry's host."""
-    return key if key in {HUB, *HUB_NAMES} else _server(key)
+def _names(key: str) -> tuple[str, ...]:
+    """Return the names by which docker and podman look for a helper of an entry's host."""
+    server = _server(key)
+    return (HUB, HUB_NAMES[0]) if server == HUB_NAMES[1] else (server,)
