@@ -142,3 +142,17 @@ def test_without_a_profile_the_next_command_is_named(brokerctl: Program, tool: s
     if tool in {"git", "pip", "vault"}:
         said = brokerctl("helper", "install", tool, "--yes").stderr
         assert "--set hosts=https://HOST" in said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to any group")
+def test_a_file_stays_its_group_s(brokerctl: Program) -> None:
+    """Security: what one group could read is not another's, and the copy is its owner's alone."""
+    brokerctl.config(PROFILE)
+    path = os.path.join(brokerctl.home, ".gitconfig")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("[user]\n\tname = Alice\n")
+    os.chown(path, -1, 60)
+    os.chmod(path, 0o640)
+    assert brokerctl("helper", "install", "git", "--yes").returncode == 0
+    found, copy = os.stat(path), os.stat(f"{path}.before-brokerctl")
+    assert (found.st_gid, found.st_mode & 0o777, copy.st_mode & 0o777) == (60, 0o640, 0o600)

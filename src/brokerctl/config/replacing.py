@@ -74,9 +74,10 @@ def read_regular(path: str, limit: int | None = None) -> bytes:
 
 def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
     """Put a file of these bytes at `path`, which must be no link; `mode` is for a new one."""
-    folder = os.path.dirname(path)
+    folder, group = os.path.dirname(path), None
     try:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
+        before = os.stat(path)
+        mode, group = stat.S_IMODE(before.st_mode), before.st_gid
     except FileNotFoundError:
         pass
     temporary = f"{folder}/.tmp-{os.urandom(8).hex()}"
@@ -84,7 +85,7 @@ def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
     fd = os.open(temporary, flags, 0o600)
     try:
         try:
-            os.fchmod(fd, mode)
+            os.fchmod(fd, mode if _is_given(fd, group) else mode & ~stat.S_IRWXG)
             write_all(fd, data)
             os.fsync(fd)
         finally:
@@ -94,6 +95,16 @@ def replace_file(path: str, data: bytes, mode: int = 0o600) -> None:
         os.unlink(temporary)
         raise
     sync_folder(folder)
+
+
+def _is_given(fd: int, group: int | None) -> bool:
+    """Say whether a file is its group's, who alone may have been meant by the mode."""
+    try:
+        if group is not None and os.fstat(fd).st_gid != group:
+            os.fchown(fd, -1, group)
+    except OSError:
+        return False
+    return True
 
 
 def sync_folder(folder: str) -> None:

@@ -188,7 +188,7 @@ def _write(change: Change) -> None:
         return
     had, has = change.has_ours
     if has and not had and change.before is not None:
-        replace_file(backup, _encoded(change.before), os.stat(path).st_mode & 0o777)
+        replace_file(backup, _encoded(change.before), os.stat(path).st_mode & 0o700)
     replace_file(path, _encoded(change.after), change.place.mode)
     if not has and _read(backup) == change.after:
         os.unlink(backup)  # the file is as it was: nothing is to be kept
