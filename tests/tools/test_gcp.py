@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -18,6 +17,7 @@ from tests.idp import main_job
 from tests.idp.issuer import OidcProvider
 from tests.program import PROGRAM
 from tests.tools.clients import require_client
+from tests.tools.serving import Serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ print(credentials.token)
 """
 
 
-class GoogleSts:
+class GoogleSts(Serving):
     """Gives an access token for a subject token that the issuer believes; `asked` has each form."""
 
     def __init__(self, issuer: OidcProvider) -> None:
@@ -68,18 +68,8 @@ class GoogleSts:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/v1/token"
-
-    def __enter__(self) -> Self:
-        """Start to serve."""
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self._http.shutdown()
-        self._http.server_close()
+        self.listen(Handler)
+        self.url += "/v1/token"
 
 
 class Desk:

@@ -106,7 +106,9 @@ def find_profile(text: str, profiles: Mapping[str, Profile]) -> Profile | None:
     found = find_profiles(text, profiles.values())
     if len(found) > 1:
         names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
-        hint = "name one with '-p', or give one of them a path that the URL has too"
+        hint = (
+            "name the profile in place of the URL, or give one of them a path that the URL has too"
+        )
         raise UsageError(f"{parse_url(text).origin} belongs to {names}", hint=hint)
     return found[0] if found else None
 

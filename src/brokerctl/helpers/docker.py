@@ -50,7 +50,7 @@ _NOT_NEEDED = (
 )
 _VERSION = f"docker-credential-brokerctl (brokerctl) v{__version__}\n".encode()
 _FIELDS = ("ServerURL", "Username", "Secret")
-_OWN_KEYS = ("/v1/access-token", "/v1/refresh-token")  # where docker keeps its own login to Hub
+OWN_KEYS = ("/v1/access-token", "/v1/refresh-token")  # where docker keeps its own login to Hub
 
 
 class Docker(Helper):
@@ -181,7 +181,7 @@ def _wanted(action: str, address: str) -> Wanted | Answer:
     if not address:
         return _failure(_NO_SERVER)
     url, other = address if "://" in address else f"https://{address}", None
-    is_own = address.endswith(_OWN_KEYS)  # of docker's login to Hub, which no profile has
+    is_own = address.endswith(OWN_KEYS)  # of docker's login to Hub, which no profile has
     if address in HUB_NAMES:
         url = HUB
     elif not is_own and url != address and _is_on_loopback(url):

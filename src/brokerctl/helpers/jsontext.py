@@ -79,9 +79,7 @@ def take_members(text: str, section: str, value: str) -> str | None:
 
 def value_names(text: str, section: str, value: str) -> list[str]:
     """Return the names of the section's members that have this value."""
-    _, found = _find(text, section)
-    inner = [] if found is None else _read_section(text, found)
-    return sorted(one.key for one in inner if one.value == value)
+    return sorted(one.key for one in find_members(text, section) if one.value == value)
 
 
 def find_value(text: str, name: str) -> Any:  # noqa: ANN401 - JSON has any type

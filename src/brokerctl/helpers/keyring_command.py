@@ -9,9 +9,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from brokerctl.errors import UsageError
 from brokerctl.helpers.scripts import put_script, take_script
-from brokerctl.helpers.setups import NO_HOSTS_HINT, SCRIPT_MODE, Place, own_path
+from brokerctl.helpers.setups import SCRIPT_MODE, Place, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +42,7 @@ class KeyringCommandSetup:
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Have the tool run a `keyring`, and be that."""
-        if not any(profile.hosts for profile in part.profiles):
-            raise UsageError(
-                f"no profile has hosts, so {self.name} has nothing to ask for",
-                hint=NO_HOSTS_HINT,
-            )
+        part.check_hosts()
         if place.mode == SCRIPT_MODE:
             return put_script(place.path, text, self.name, [part.script, "helper", "keyring"])
         return self.put_keys(place.path, text)

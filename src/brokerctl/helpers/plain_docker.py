@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.helpers import Wanted
-from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, offer
+from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, OWN_KEYS, offer
 from brokerctl.helpers.jsontext import (
     cut_members,
     find_members,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"
-_HUB_OWN = ("/v1/access-token", "/v1/refresh-token")  # docker's own login, beside a password
 _HUB_ALIAS = "registry-1.docker.io"  # podman looks for it at Hub's name
 _FIELDS = frozenset(("auth", "identitytoken"))
 _CONTROL = frozenset("\n\r\0")
@@ -44,7 +43,7 @@ def read_auths(data: bytes) -> list[Found]:
     """
     text = _decoded(data)
     members = find_members(text, _SECTION)
-    times = Counter(_server(one.key).lower() for one in members if not one.key.endswith(_HUB_OWN))
+    times = Counter(_server(one.key).lower() for one in members if not one.key.endswith(OWN_KEYS))
     other = _read_others(text)
     found = []
     for one in members:
@@ -147,7 +146,7 @@ def _is_plain(key: str) -> bool:
     return is_same and place_of(whole) is not None
 
 
-def _read_credential(entry: Any) -> tuple[str, str]:  # noqa: ANN401 - as above
+def _read_credential(entry: Any) -> tuple[str, str]:  # noqa: ANN401 - JSON has any type
     """Return a user and a secret; ValueError says why they are none.
 
     Beside an identity token docker writes the user's name and no password. To a helper it gives

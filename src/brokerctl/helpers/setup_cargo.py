@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import has_block, put_block, take_block
-from brokerctl.helpers.setups import NO_HOSTS_HINT, Place, home_path
+from brokerctl.helpers.setups import Place, home_path
 from brokerctl.helpers.tomltext import parse_toml
 from brokerctl.jsonlite import quote
 
@@ -40,11 +40,7 @@ class CargoSetup:
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Name our program in the table that is there, or in one at the end."""
-        if not any(profile.hosts for profile in part.profiles):
-            raise UsageError(
-                "no profile has hosts, so cargo has nothing to ask for",
-                hint=NO_HOSTS_HINT,
-            )
+        part.check_hosts()
         base = take_block(text, _NAME)
         base = text if base is None else base
         before = parse_toml(place.path, base)

@@ -7,8 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.config.hosts import parse_url
-from brokerctl.errors import UsageError
-from brokerctl.helpers.setups import NO_HOSTS_HINT, BlockSetup, home_path
+from brokerctl.helpers.setups import BlockSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,12 +34,8 @@ class GitSetup(BlockSetup):
 
     def lines(self, part: Part) -> list[str]:
         """Return the sections: the empty helper takes away those that would be asked first."""
+        part.check_hosts()
         hosts = sorted({host for profile in part.profiles for host in profile.hosts})
-        if not hosts:
-            raise UsageError(
-                "no profile has hosts, so git has nothing to ask for",
-                hint=NO_HOSTS_HINT,
-            )
         script = part.script
         helper = _quoted(script if _is_plain(script) else f"!{shlex.quote(script)}")
         lines = []

@@ -14,7 +14,7 @@ import brokerctl
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import take_block
 from brokerctl.helpers.ini import put_keys
-from brokerctl.helpers.setups import NO_HOSTS_HINT, Place, home_path, own_path
+from brokerctl.helpers.setups import Place, home_path, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,11 +38,7 @@ class KeyringSetup:
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Have the library import the module, and write that."""
-        if not any(profile.hosts for profile in part.profiles):
-            raise UsageError(
-                "no profile has hosts, so there is nothing to ask for",
-                hint=NO_HOSTS_HINT,
-            )
+        part.check_hosts()
         if place.path.endswith(".py"):
             if text and self.take(place, text) is None:
                 raise UsageError(f"{place.path} is there already", hint="move it away")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import put_block
 from brokerctl.helpers.hcl import refuse_other
-from brokerctl.helpers.setups import NO_HOSTS_HINT, BlockSetup, home_path
+from brokerctl.helpers.setups import BlockSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,11 +39,7 @@ class VaultSetup(BlockSetup):
 
     def lines(self, part: Part) -> list[str]:
         """Return the line: Vault has a shell run what it says."""
-        if not any(profile.hosts for profile in part.profiles):
-            raise UsageError(
-                "no profile has hosts, so vault has nothing to ask for",
-                hint=NO_HOSTS_HINT,
-            )
+        part.check_hosts()
         if shlex.quote(part.script) != part.script:
             raise UsageError(
                 f"vault can't run {part.script}: it takes no spaces and no quotes",

@@ -67,6 +67,13 @@ class Part(NamedTuple):
     environ: Mapping[str, str]
     keep: Container[str] = ()  # the helpers that keep what is stored for hosts of no profile
 
+    def check_hosts(self) -> None:
+        """Raise UsageError where no profile has a host that the tool could ask for."""
+        if not any(profile.hosts for profile in self.profiles):
+            raise UsageError(
+                f"no profile has hosts, so {self.tool} has nothing to ask for", hint=NO_HOSTS_HINT
+            )
+
     def one_profile(self) -> Profile:
         """Return the only profile; UsageError where there are more to choose from."""
         if len(self.profiles) != 1:
