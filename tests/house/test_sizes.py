@@ -7,7 +7,7 @@ import ast
 from tests.house.source import read, sources
 
 FUNCTION_LINES = 50
-FILE_LINES = 300
+FILE_LINES = 400
 TEST_FILE_LINES = 450  # a list of cases is read one by one
 LIMITS = {
     "src/brokerctl/__main__.py": 50,
@@ -19,7 +19,7 @@ EVERYWHERE = ("src", "tests", "scripts", "benchmarks")
 
 
 def test_no_file_is_longer_than_it_may_be() -> None:
-    """A file has at most 300 lines, a file of tests 450."""
+    """A file has at most 400 lines, a file of tests 450."""
     sizes = {source.path: len(source.text.splitlines()) for source in sources(*EVERYWHERE)}
     assert not {path: lines for path, lines in sizes.items() if lines > allowed(path)}
 
