@@ -203,6 +203,32 @@ def test_a_project_never_widens(project: str) -> None:
     assert refused(PROJECT_USER, project=project).message.startswith("/project.toml:")
 
 
+@pytest.mark.parametrize(
+    ("name", "is_fine"),
+    [
+        ("GITLAB_TOKEN", True),
+        ("npm_config__authToken", True),
+        ("API_KEY", True),
+        ("CLIENT_SECRET", True),
+        ("PGPASSWORD", True),
+        ("MINE", True),  # as the user's own profile says
+        ("EMAIL", False),
+        ("GIT_AUTHOR_NAME", False),
+        ("TOKEN_URL", False),
+        ("KEYS", False),
+        ("HTTPS_PROXY", False),
+        ("BROKERCTL_KEY", False),
+    ],
+)
+def test_a_project_names_variables_for_secrets_alone(name: str, is_fine: bool) -> None:  # noqa: FBT001 - a column
+    """A token in EMAIL is the author of a commit: a project file can't choose such a variable."""
+    user, project = GOOD + 'env = "MINE"\n', f'[profile.x]\nenv = "{name}"\n'
+    if is_fine:
+        assert compiled(user, project=project).profiles["x"].env == name
+    else:
+        assert name in refused(user, project=project).message
+
+
 def test_scopes_of_nobody_can_t_be_narrowed() -> None:
     """Where a profile leaves its scopes to the issuer, naming some could be wider."""
     refused(GOOD, project='[profile.x]\nscopes = ["a"]\n')

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "default_profile"
 _TOP = (DEFAULT, "profile")
+# Security: what other programs read as a secret. In EMAIL a token would be the author of a commit.
+_OF_SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 
 def narrow(plan: Plan, source: Source, found: dict[str, dict[str, Setting]]) -> Plan:
@@ -66,6 +68,13 @@ def _apply(profile: Profile, source: Source, key: str, value: Any) -> Profile:  
         if profile.max_ttl_s is not None and value > profile.max_ttl_s:
             raise source.error(where, "a project file can only shorten max_ttl")
         return profile.replace(max_ttl_s=value)
+    if key == "env" and value != profile.env and not value.upper().endswith(_OF_SECRETS):
+        raise source.error(
+            where,
+            f"a project file can't put a token into {value}",
+            f"name a variable that ends in {', '.join(_OF_SECRETS[:-1])} or {_OF_SECRETS[-1]}, or"
+            " set env in your own configuration",
+        )
     return profile.replace(**{key: value})
 
 
