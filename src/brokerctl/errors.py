@@ -7,6 +7,8 @@ codes are the table of the README and the man page.
 
 from __future__ import annotations
 
+_PLAIN = "_@%+:,./-"  # what no shell heeds inside a word
+
 
 class BrokerError(Exception):
     """Anything that brokerctl reports in two lines: `error:` and, where there is one, `hint:`."""
@@ -108,6 +110,35 @@ class PartialError(BrokerError):
 
     exit_code = 9
     name = "partial"
+
+
+def shell_word(text: str) -> str:
+    """Return text as one word of a command in a hint, however the hint is copied into a shell.
+
+    Security: a hint's command stands between single quotes. Each character that a shell could heed
+    has a backslash before it, so that it is one word without these quotes and can't leave them; a
+    quote itself, or what a terminal doesn't show, becomes the shell's `?`, which finds the file.
+    """
+    if text.isascii() and text.replace("-", "").replace("_", "").isalnum() and text[0] != "-":
+        return text
+    if not text or text[0] == "-":
+        text = f"./{text}" if text else "?"
+    return "".join(char if char.isalnum() or char in _PLAIN else _quoted(char) for char in text)
+
+
+def _quoted(char: str) -> str:
+    return "?" if char == "'" or not char.isprintable() else f"\\{char}"
+
+
+def last_words(error: Exception) -> str:
+    """Return what can be said without importing anything: there may be no memory, or no file left.
+
+    Security: of a bug the kind alone, since its text may hold a value.
+    """
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    reason = getattr(error, "strerror", None)
+    return reason.lower() if isinstance(reason, str) else f"unexpected {type(error).__name__}"
 
 
 def not_in_this_version(thing: str) -> UsageError:

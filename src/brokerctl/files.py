@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from brokerctl.errors import StoreError
+from brokerctl.errors import StoreError, shell_word
 from brokerctl.system import SYSTEM, os, parent_of, stat
 
 TYPE_CHECKING = False
@@ -174,19 +174,23 @@ def open_folder(path: str, system: System = SYSTEM, *, create: bool = True) -> F
 
 
 def _make_levels(path: str, system: System) -> None:
-    parent = parent_of(path)
-    try:
-        system.stat(parent)
-    except FileNotFoundError:
-        _make_levels(parent, system)
-    except OSError as error:
-        raise refused(parent, error) from error
-    try:
-        system.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise refused(path, error) from error
+    """Make each missing level; a path may have more of them than Python calls may be nested."""
+    missing = [path]
+    while (parent := parent_of(missing[-1])) not in {"/", ""}:
+        try:
+            system.stat(parent)
+            break
+        except FileNotFoundError:
+            missing.append(parent)
+        except OSError as error:
+            raise refused(parent, error) from error
+    for level in reversed(missing):
+        try:
+            system.mkdir(level, 0o700)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise refused(level, error) from error
 
 
 def check_parents(path: str, system: System = SYSTEM) -> None:
@@ -266,8 +270,6 @@ def write_all(fd: int, data: bytes, system: System = SYSTEM) -> None:
 
 def chmod_hint(mode: str, path: str) -> str:
     """Return the hint that mends a mode, as one can paste it into a shell."""
-    from brokerctl.text import shell_word  # noqa: PLC0415 - where something is wrong alone
-
     return f"run 'chmod {mode} {shell_word(path)}'"
 
 

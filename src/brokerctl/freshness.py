@@ -18,12 +18,13 @@ CHILD_MARGIN_S = 300.0
 CHILD_SHARE = 0.5
 SDK_MARGIN_S = 900.0
 SDK_SHARE = 0.5
+LAST_TIME = 253402300799  # 9999-12-31T23:59:59Z
 CLOCK_BACK_S = 300.0  # a clock further than this behind `issued_at` makes a token stale
 
 
 def timestamp(at: float) -> str:
-    """Return RFC 3339 in UTC, whole seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    """Return RFC 3339 in UTC, whole seconds; its years have four digits, so later is the last."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(at, LAST_TIME)))
 
 
 def expiry(token: Token, max_ttl_s: float | None) -> float | None:

@@ -76,9 +76,12 @@ def take_no_signal() -> None:
 
 
 def parent_of(path: str) -> str:
-    """Return the folder that a path is in, as `os.path.dirname` does."""
+    """Return the folder that a path is in, as `os.path.dirname` does, and `/` of any root.
+
+    `os.path.dirname` leaves `//` as it is, so that whoever walks upwards would never arrive.
+    """
     head = path[: path.rfind("/") + 1]
-    return head.rstrip("/") or head
+    return head.rstrip("/") or head[:1]
 
 
 class System:

@@ -34,15 +34,6 @@ def count_of(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
-def shell_word(text: str) -> str:
-    """Return text as one word for a shell: in double quotes if it needs any."""
-    if text.replace("/", "").replace(".", "").replace("-", "").replace("_", "").isalnum():
-        return text
-    for char in '\\"$`':
-        text = text.replace(char, f"\\{char}")
-    return f'"{text}"'
-
-
 def _is_plain(char: str) -> bool:
     # `isprintable` is false for the categories C*, Zl, Zp and for every space but the usual one.
     return (

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from brokerctl.store.values import Damage
 
 _STDERR = 2
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # of the machine, no bug
 _PURPOSE_CHARS = 200
 _MESSAGE_CHARS = 400  # the path of a slot takes half of that, and the reason stands behind it
 _HINT_CHARS = 5000  # ours alone; half a command with a long path is none
@@ -250,6 +251,8 @@ def unexpected(error: Exception, environ: Mapping[str, str]) -> BrokerError:
     """Wrap a bug: its kind and place, never its values (they may hold a secret)."""
     if isinstance(error, MemoryError):
         return BrokerError("not enough memory")
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        return BrokerError(os.strerror(error.errno).lower(), hint="look at 'ulimit -a'")
     place = ""
     step = error.__traceback__
     while environ.get("BROKERCTL_DEBUG") and step is not None:

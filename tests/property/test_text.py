@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import unicodedata
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from brokerctl.text import safe, shell_word
+from brokerctl.errors import shell_word
+from brokerctl.text import safe
+from tests.program import require_tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ANY = st.text(st.characters(exclude_categories=()))
 VARIATION = "\ufe0f"
@@ -60,23 +67,60 @@ def test_cut() -> None:
     assert safe("xxxxx\x1b" + "y" * 9, 10) == "xxxxx..."
 
 
-def test_a_shell_word_is_one_word() -> None:
-    """A shell gives back what was quoted, and a plain path is left as it is."""
-    words = [
-        "/home/a-b/c_d.toml",
-        "",
-        "a b",
-        "'",
-        '"',
-        "$HOME",
-        "`id`",
-        "\\",
-        "\n",
-        "*",
-        "~",
-        "é;&",
-    ]
-    script = " ".join(["printf '%s|'", *map(shell_word, words)])
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "".join(f"{word}|" for word in words)
-    assert shell_word(words[0]) == words[0]
+# Each would start a command of its own, open a file or be more than one word, if a shell heeded it.
+HOSTILE = [
+    "x;cd;touch PWNED;",
+    "$(touch PWNED)",
+    "`touch PWNED`",
+    "a b",
+    "a&touch PWNED",
+    "a|touch PWNED",
+    "a>PWNED",
+    "a\\;touch PWNED",
+    'a";touch PWNED;"',
+    "$HOME ${HOME}",
+    "~root",
+    "#a",
+    "!!",
+    "{a,b}",
+    "*[a-z]?",
+    "=ls",
+    "%1",
+    "é;&",
+    "\\",
+]
+UNSHOWN = [
+    "a';touch PWNED;'",
+    "a\ntouch PWNED",
+    "a\rtouch PWNED",
+    "\u202e;touch PWNED",
+    "\u00a0;touch PWNED",
+    "",
+    "-rf",
+]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_a_shell_word_is_one_word(shell: str, tmp_path: Path) -> None:
+    """Any shell gives back what was quoted, and starts nothing; a plain path is left as it is."""
+    words = [*HOSTILE, "/home/a-b/c_d.toml"]
+    script = "\n".join(f"printf '%s|' {shell_word(word)}" for word in words)
+    assert in_shell(shell, script, tmp_path) == "".join(f"{word}|" for word in words)
+    assert shell_word(words[-1]) == words[-1]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_a_hint_starts_nothing_however_it_is_copied(shell: str, tmp_path: Path) -> None:
+    """Its quotes copied too, or a name that no word can hold: no command but the one shown."""
+    for word in HOSTILE + UNSHOWN:
+        command = f"printf '' {shell_word(word)}"
+        for copied in (command, f"'true {shell_word(word)}'", f"run 'true {shell_word(word)}'"):
+            in_shell(shell, copied, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def in_shell(shell: str, script: str, folder: Path) -> str:
+    """Return what a script prints in an empty folder."""
+    argv = [require_tool(shell), "-c", script]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout

@@ -72,6 +72,15 @@ def test_through_links(installed: Path, trap: Path, tmp_path: Path) -> None:
     assert run(["./two", "x"], elsewhere) == expected("./two", "x")
 
 
+def test_no_program_of_path_is_asked_where_the_script_lies(installed: Path, trap: Path) -> None:
+    """The first folder of PATH may be anybody's: a link is read by the system's own program."""
+    link = installed.parent / "link"
+    link.symlink_to("brokerctl")
+    path = f"{trap}:/usr/bin:/bin"
+    assert run([str(link), "x"], trap, path) == expected(link, "x")
+    assert run([str(link), "x"], trap, "") == expected(link, "x")
+
+
 def test_found_through_path(installed: Path, trap: Path, tmp_path: Path) -> None:
     """By a shell, by `sh NAME` and by a link in PATH."""
     links = tmp_path / "links"

@@ -15,6 +15,7 @@ from brokerctl.audit.segments import all_segments, open_segment, read_lines
 from brokerctl.audit.tail import closed_segments
 from brokerctl.config.duration import parse_duration
 from brokerctl.errors import UsageError
+from brokerctl.freshness import LAST_TIME
 from brokerctl.jsonlite import dumps, loads
 from brokerctl.model import Value
 
@@ -67,7 +68,7 @@ def parse_moment(text: str, now: float) -> str:
             ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return render_time(moment.timestamp())
+    return render_time(min(max(moment.timestamp(), 0), LAST_TIME))
 
 
 def find_records(folder: Folder, match: Match = ANY, limit: int | None = None) -> list[Found]:

@@ -55,7 +55,7 @@ def _clock(link: IssuerLink, profile: Profile) -> Iterator[Finding]:
     said = next((value for name, value in response.headers if name.lower() == "date"), None)
     try:
         theirs = parsedate_to_datetime(said or "").timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # a year of many digits
         return
     skew = response.received_at - theirs
     if abs(skew) > _SKEW_S:

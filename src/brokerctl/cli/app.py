@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import itertools
 import os
@@ -107,6 +108,7 @@ def run(words: list[str], umask: int | None = None) -> int:
     """
     called = next((word for word in words if not word.startswith("-")), None)
     is_json = called != "exec" and _asks_for_json(words)  # there they are the child's options
+    gc.enable()  # the script turned it off
     replace_stdout()
     try:
         _refuse_later(called)

@@ -212,8 +212,11 @@ def _why(error: httpx2.ConnectError) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came of; a chain can be closed to a ring."""
     cause: BaseException | None = error
-    while cause is not None:
+    met: set[int] = set()
+    while cause is not None and id(cause) not in met:
+        met.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
 
