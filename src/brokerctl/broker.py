@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, policy
-from brokerctl.errors import BrokerError, DeniedError, UsageError
+from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
 from brokerctl.model import AccessToken, GrantKey, TokenKey
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ class Broker:
         if decision.effect == "deny":
             error = DeniedError(
                 f"'{name}': {decision.reason}",
-                hint=f"run 'brokerctl profile show {name}'",
+                hint=f"run 'brokerctl profile show {shell_word(name)}'",
                 rule=decision.rule,
             )
             self._record_refusal(order, error)
@@ -171,7 +171,8 @@ def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
     if profile is None:
         known = ", ".join(sorted(profiles)) or "there are none yet"
         raise UsageError(
-            f"no profile '{name}' ({known})", hint=f"run 'brokerctl profile add {name}'"
+            f"no profile '{name}' ({known})",
+            hint=f"run 'brokerctl profile add {shell_word(name)}'",
         )
     return profile
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from brokerctl.errors import IssuerError, OAuthError, StoreError, UsageError
+from brokerctl.errors import IssuerError, OAuthError, StoreError, UsageError, shell_word
 from brokerctl.model import Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
@@ -130,7 +130,7 @@ class IssuerLink:
             try:
                 return resolve(reference, self.environ, self._find_secret, hidden=self._hidden)
             except UsageError as error:
-                hint = error.hint or f"run 'brokerctl profile show {profile.name}'"
+                hint = error.hint or f"run 'brokerctl profile show {shell_word(profile.name)}'"
                 raise UsageError(f"'{profile.name}': {error.message}", hint=hint) from None
 
         return ClientCredentials(
@@ -279,8 +279,9 @@ def shown(name: str, error: OAuthError) -> IssuerError:
 
 
 def _hint(error: OAuthError, name: str) -> str | None:
+    show = f"run 'brokerctl profile show {shell_word(name)}'"
     if error.error in {"invalid_client", "unauthorized_client"}:
-        return f"check client_id, client_auth and the secret: run 'brokerctl profile show {name}'"
+        return f"check client_id, client_auth and the secret: {show}"
     if error.error in {"invalid_scope", "invalid_target"}:
-        return f"check scopes and resource: run 'brokerctl profile show {name}'"
+        return f"check scopes and resource: {show}"
     return None

@@ -11,7 +11,7 @@ import time
 
 from brokerctl import policy
 from brokerctl.broker import Order, record_fields
-from brokerctl.errors import BrokerError, DeniedError, LoginNeededError
+from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_word
 from brokerctl.guard import LOCK_S, Guard
 from brokerctl.model import Grant, Queued, Value
 from brokerctl.oauth.grants import find_flow
@@ -131,7 +131,7 @@ class Login:
                 + (
                     "revoked" if is_dead else "not kept, and the issuer could not be made to end it"
                 ),
-                hint=f"run 'brokerctl login {profile.name} --force', or use --subject",
+                hint=f"run 'brokerctl login {shell_word(profile.name)} --force', or use --subject",
                 rule="same subject",
             )
         endings = tuple(revoker.retry(profile, order.grant_key))
@@ -249,7 +249,8 @@ class Login:
             locked.end(token.generation, why)
         self.log.append("grant.ended", record_fields(order) | {"reason": why}, durable=True)
         raise LoginNeededError(
-            f"the new grant for '{name}' is dead: {why}", hint=f"run 'brokerctl login {name}' again"
+            f"the new grant for '{name}' is dead: {why}",
+            hint=f"run 'brokerctl login {shell_word(name)}' again",
         )
 
     def _queue_unusable(self, profile: Profile, guard: Guard, error: UnusableAnswerError) -> None:

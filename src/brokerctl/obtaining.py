@@ -16,6 +16,7 @@ from brokerctl.errors import (
     LockTimeoutError,
     LoginNeededError,
     StoreError,
+    shell_word,
 )
 from brokerctl.freshness import CLOCK_BACK_S
 
@@ -109,9 +110,9 @@ class Obtaining:
         if self._order.profile.flow in NO_PERSON:
             return
         name, subject = self._order.profile.name, self._order.request.subject
-        hint = f"run 'brokerctl login {name}'"
+        hint = f"run 'brokerctl login {shell_word(name)}'"
         if subject:
-            hint = f"run 'brokerctl login {name} --subject {subject}'"
+            hint = f"run 'brokerctl login {shell_word(name)} --subject {shell_word(subject)}'"
         if grant is None:
             raise LoginNeededError(f"no grant for '{name}'", hint=hint)
         if grant.dead_why is not None:
@@ -136,8 +137,8 @@ def failed(failure: Failure) -> BrokerError:
 def remembered(failure: Failure, order: Order, left_s: float) -> BrokerError:
     """Turn it into the error of who comes back too early: what was mended since was not tried."""
     error = failed(failure)
-    whose = f" --subject {order.request.subject}" if order.request.subject else ""
-    again = f"'brokerctl get {order.profile.name}{whose} --fresh' asks now"
+    whose = f" --subject {shell_word(order.request.subject)}" if order.request.subject else ""
+    again = f"'brokerctl get {shell_word(order.profile.name)}{whose} --fresh' asks now"
     now = f"not asked again for {int(left_s) + 1} s: {again}"
     hint = error.hint or error.usual_hint
     error.hint = f"{hint}; {now}" if hint else now

@@ -21,6 +21,7 @@ from brokerctl.errors import (
     StoreError,
     UnsentError,
     UsageError,
+    shell_word,
 )
 from brokerctl.issuing import shown
 from brokerctl.model import Grant, Intent, Token
@@ -231,7 +232,8 @@ class Redeemer:
         fields = record_fields(order) | {"outcome": "ended", "reason": why}
         self.log.append("grant.ended", fields, durable=True)
         return LoginNeededError(
-            f"the grant for '{name}' has ended: {why}", hint=f"run 'brokerctl login {name}'"
+            f"the grant for '{name}' has ended: {why}",
+            hint=f"run 'brokerctl login {shell_word(name)}'",
         )
 
     def _remember(self, order: Order, locked: LockedGrant, error: BrokerError) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brokerctl import jsonlite
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.model import NOT_BEARER
 
@@ -78,13 +78,13 @@ def _netrc(profile: Profile, value: str) -> list[str]:
     if not hosts or any("*" in host for host in hosts):
         raise UsageError(
             f"'{profile.name}' names no exact hosts, so a netrc line can't be made",
-            hint=f"run 'brokerctl profile edit {profile.name} --set hosts=https://HOST'",
+            hint=f"run 'brokerctl profile edit {shell_word(profile.name)} --set hosts=https://HOST'",
         )
     login = profile.username or "oauth2"
     if not all("!" <= char <= "~" and char not in '"\\#' for char in login):
         raise UsageError(
             f"the username of '{profile.name}' is no single word of ASCII, as a netrc line wants",
-            hint=f"run 'brokerctl profile edit {profile.name} --set username=NAME'",
+            hint=f"run 'brokerctl profile edit {shell_word(profile.name)} --set username=NAME'",
         )
     return [f"machine {host} login {login} password {value}" for host in hosts]
 

@@ -6,7 +6,7 @@ asks: the asked grant before those that it is exchanged from, never the other wa
 
 from __future__ import annotations
 
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import TokenRequest
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ def _find(order: Order, link: IssuerLink) -> Secret:
         try:
             return resolve(source, link.environ, lambda _: None)
         except UsageError as error:
-            hint = error.hint or f"run 'brokerctl profile show {name}'"
+            hint = error.hint or f"run 'brokerctl profile show {shell_word(name)}'"
             raise UsageError(f"'{name}': {error.message}", hint=hint) from None
     if link.get is None:
         raise UsageError(f"'{name}' has nobody to ask for the token of '{source.target[0]}'")

@@ -186,6 +186,24 @@ def test_a_project_file_counts_once_it_is_trusted(brokerctl: Program) -> None:
     assert max_ttl() == "15m"
 
 
+def test_trust_shows_what_it_pins_and_asks(brokerctl: Program) -> None:
+    """On a terminal the file is shown, its escapes as text, and only a yes lets it count."""
+    brokerctl(*ADD_CI)
+    with open(f"{brokerctl.home}/.brokerctl.toml", "w") as file:
+        file.write('[profile.ci]\nmax_ttl = "5m" # \u202e\n')
+    for answer, code in (("n", 2), ("y", 0)):
+        terminal = spawned(brokerctl, "trust", brokerctl.home)
+        terminal.expect_exact('max_ttl = "5m" # \\u202e')
+        terminal.expect_exact("(y/N)")
+        listed = json.loads(brokerctl("trust", "--list", "--json").stdout)
+        assert listed["trusted"] == []
+        terminal.sendline(answer)
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        assert terminal.exitstatus == code
+    assert len(json.loads(brokerctl("trust", "--list", "--json").stdout)["trusted"]) == 1
+
+
 def test_a_terminal_is_asked_and_hides_secrets(brokerctl: Program) -> None:
     """`profile add github` says where to register and asks; a secret is typed unseen."""
     child = spawned(brokerctl, "profile", "add", "github")

@@ -127,7 +127,7 @@ def test_every_edit_changes_the_fingerprint(world: World) -> None:
     seen.append(world.read().fingerprint_parts())
     world.write(f"{world.cwd}/.brokerctl.toml", PROJECT)
     assert world.read().fingerprint_parts() == seen[-1]  # it does not count yet
-    trust.pin(world.cwd, world.environ)
+    pin(world)
     seen.append(world.read().fingerprint_parts())
     assert len(set(seen)) == len(seen)
     assert all(isinstance(part, str) for parts in seen for part in parts)
@@ -225,17 +225,24 @@ def test_an_untrusted_project_is_ignored_and_never_an_error(world: World, how: s
     assert "is ignored" in found.notice
 
 
+def pin(world: World) -> str:
+    """Trust the working folder's project file as it is, and return its path."""
+    project = trust.find_candidate(world.cwd, world.environ)
+    trust.pin(project, world.environ)
+    return project.path
+
+
 def test_trust_pins_the_digest(world: World) -> None:
     """A project counts as it was when it was trusted, and any edit ends that."""
     path = world.write(f"{world.cwd}/.brokerctl.toml", PROJECT)
     world.write(world.user_file, USER)
-    assert trust.pin(world.cwd, world.environ) == path
+    assert pin(world) == path
     assert world.read().get_layer("project").content == PROJECT.encode()
     assert trust.find_pinned(world.environ) == [(world.cwd, "trusted")]
     world.write(path, PROJECT + "#")
     assert "has changed" in (world.read().notice or "")
     assert trust.find_pinned(world.environ) == [(world.cwd, "changed")]
-    trust.pin(world.cwd, world.environ)
+    pin(world)
     assert trust.unpin(world.cwd, world.environ) == world.cwd
     assert world.read().notice is not None
     with pytest.raises(UsageError):
@@ -246,13 +253,13 @@ def test_trust_refuses_what_can_not_count(world: World) -> None:
     """A project that widens, is open to others or is missing is not pinned."""
     world.write(world.user_file, USER)
     with pytest.raises(UsageError, match="there is no"):
-        trust.pin(world.cwd, world.environ)
+        pin(world)
     path = world.write(f"{world.cwd}/.brokerctl.toml", '[profile.x]\nissuer = "https://e.com"\n')
     with pytest.raises(UsageError, match="can't set issuer"):
-        trust.pin(world.cwd, world.environ)
+        pin(world)
     world.write(path, PROJECT, 0o666)
     with pytest.raises(UsageError, match="can be written to by others"):
-        trust.pin(world.cwd, world.environ)
+        pin(world)
     assert trust.find_pinned(world.environ) == []
 
 
@@ -267,7 +274,7 @@ def test_a_trust_list_of_somebody_else_trusts_nothing(world: World) -> None:
     """A list that others can write to pins nothing."""
     world.write(f"{world.cwd}/.brokerctl.toml", PROJECT)
     world.write(world.user_file, USER)
-    trust.pin(world.cwd, world.environ)
+    pin(world)
     os.chmod(paths.trust_file(world.environ), 0o666)  # noqa: S103 - what must not count
     assert layers.read_trust(world.environ) == {}
 

@@ -8,6 +8,7 @@ from brokerctl.checkup import WARNING, Finding
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
 from brokerctl.config.trust import find_pinned
+from brokerctl.errors import shell_word
 from brokerctl.system import os
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def check(environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(
                 what=f"the trusted project file in {folder} is {state}",
                 state=WARNING,
-                hint=f"run 'brokerctl trust {folder}'",
+                hint=f"run 'brokerctl trust {shell_word(folder)}'",
             )
 
 

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.errors import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +49,8 @@ def _own(environ: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(
                 what=f"{name} is set and means nothing to brokerctl",
                 state=WARNING,
-                hint=f"run 'unset {name}'" + (f"; did you mean {near[0]}?" if near else ""),
+                hint=f"run 'unset {shell_word(name)}'"
+                + (f"; did you mean {near[0]}?" if near else ""),
             )
     if environ.get("BROKERCTL_KEY"):
         yield Finding(

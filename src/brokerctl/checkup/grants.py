@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.checkup import PROBLEM, WARNING, Finding
-from brokerctl.errors import DamagedError
+from brokerctl.errors import DamagedError, shell_word
 from brokerctl.store.envelope import QUEUE, TOKEN
 from brokerctl.strays import find_strays
 from brokerctl.text import count_of
@@ -31,7 +31,7 @@ def check(house: House) -> Iterator[Finding]:
         yield Finding(
             what=f"'{stray.profile}': an older grant, of other settings, lives on unused",
             state=WARNING,
-            hint=f"run 'brokerctl revoke {stray.profile}', then log in again",
+            hint=f"run 'brokerctl revoke {shell_word(stray.profile)}', then log in again",
         )
     waiting = sum(
         len(entry.value.items) for entry in house.store.entries(QUEUE) if entry.value is not None
@@ -52,7 +52,7 @@ def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Ite
         yield Finding(
             what=f"'{name}': the last attempt failed: {failure.message}",
             state=WARNING,
-            hint=failure.hint or f"run 'brokerctl get {name} --fresh'",
+            hint=failure.hint or f"run 'brokerctl get {shell_word(name)} --fresh'",
         )
     if profile.flow not in NO_PERSON:
         yield from _persons(house, profile, slots, now)
@@ -69,7 +69,7 @@ def _is_dead(house: House, key: GrantKey) -> bool:
 
 def _persons(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
-    hint = f"run 'brokerctl login {name}'"
+    hint = f"run 'brokerctl login {shell_word(name)}'"
     try:
         grant = house.store.find_grant(key)
     except DamagedError:

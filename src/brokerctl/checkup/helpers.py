@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brokerctl.checkup import WARNING, Finding
+from brokerctl.errors import shell_word
 from brokerctl.helpers.installing import find_installed
 from brokerctl.helpers.setups import SETUPS
 from brokerctl.helpers.shadowing import find_shadows
@@ -51,7 +52,8 @@ def _twice(profiles: Iterable[Profile]) -> Iterator[Finding]:
 
 def _way_on(tool: str, line: str) -> str:
     if "does not ask brokerctl" in line:  # a host that a profile has had only since, mostly
-        return f"run 'brokerctl helper install {tool}'; or an empty 'helper =' below it is to go"
+        again = f"run 'brokerctl helper install {shell_word(tool)}'"
+        return f"{again}; or an empty 'helper =' below it is to go"
     if "in PATH" in line:
-        return f"or take brokerctl out with 'brokerctl helper uninstall {tool}'"
-    return f"remove it, or take brokerctl out with 'brokerctl helper uninstall {tool}'"
+        return f"or take brokerctl out with 'brokerctl helper uninstall {shell_word(tool)}'"
+    return f"remove it, or take brokerctl out with 'brokerctl helper uninstall {shell_word(tool)}'"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import brokerctl
 from brokerctl.checkup import WARNING, Finding
+from brokerctl.errors import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +32,7 @@ def check(_environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             what=f"byte code is missing for {len(missing)} modules: every start is slower",
             state=WARNING,
-            hint=f"run '{sys.executable} -m compileall -q {_folder()}'",
+            hint=f"run '{shell_word(sys.executable)} -m compileall -q {shell_word(_folder())}'",
         )
     else:
         yield Finding(what="byte code is compiled")

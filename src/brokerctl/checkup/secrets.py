@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.checkup import PROBLEM, Finding
 from brokerctl.config.references import resolve
-from brokerctl.errors import BrokerError
+from brokerctl.errors import BrokerError, shell_word
 from brokerctl.model import Reference
 from brokerctl.store.envelope import SECRET
 from brokerctl.store.names import plain_name
@@ -41,7 +41,7 @@ def check(house: House) -> Iterator[Finding]:
             try:
                 resolve(reference, house.environ, stored)
             except BrokerError as error:
-                hint = error.hint or f"run 'brokerctl profile show {profile.name}'"
+                hint = error.hint or f"run 'brokerctl profile show {shell_word(profile.name)}'"
                 yield Finding(what=f"'{profile.name}': {error.message}", state=PROBLEM, hint=hint)
             except OSError as error:
                 reason = os.strerror(error.errno or 0).lower()

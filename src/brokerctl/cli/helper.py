@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl.cli import options, suggest
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _state(tool: str, one: Installed) -> str:
     from brokerctl.text import safe
 
     if not one.is_in:
-        return f"not installed; run 'brokerctl helper install {tool}'"
+        return f"not installed; run 'brokerctl helper install {shell_word(tool)}'"
     if one.fault:
         return safe(f"{one.fault}; {one.hint}", 1000)
     return f"installed, {safe(one.path)}"

@@ -10,7 +10,7 @@ import typer
 
 from brokerctl import wire
 from brokerctl.broker import find_profile
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import TokenRequest, Value
 from brokerctl.text import safe
 
@@ -97,7 +97,8 @@ def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> st
     if client_id is None:
         if not terminal.is_interactive():
             raise UsageError(
-                "a new issuer needs --client-id", hint=f"run 'brokerctl login {url} --client-id ID'"
+                "a new issuer needs --client-id",
+                hint=f"run 'brokerctl login {shell_word(url)} --client-id ID'",
             )
         client_id = terminal.ask(f"client id at {url}")
     values = login_url.values_of(
@@ -116,7 +117,7 @@ def with_preset(house: House, name: str) -> House:
     if name in house.plan.profiles or name not in PRESETS:
         return house
     if not terminal.is_interactive():
-        hint = f"run 'brokerctl profile add {name} --preset {name}'"
+        hint = f"run 'brokerctl profile add {shell_word(name)} --preset {shell_word(name)}'"
         raise UsageError(f"no profile '{name}'", hint=hint)
     from brokerctl.cli.profile import add_with_questions
 

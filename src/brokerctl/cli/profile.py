@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brokerctl.cli import options
+from brokerctl.errors import shell_word
 
 if TYPE_CHECKING:
     from brokerctl.config.compile import Compiled
@@ -94,7 +95,7 @@ def add(
     values |= parse_settings(settings or ())
     add_with_questions(name, preset=preset, given=values)
     is_person = values.get("flow") not in NO_PERSON
-    _note(f"next: run 'brokerctl {'login' if is_person else 'get'} {name}'")
+    _note(f"next: run 'brokerctl {'login' if is_person else 'get'} {shell_word(name)}'")
 
 
 def add_with_questions(
@@ -236,7 +237,8 @@ def secret(
         house.store.put_sealed(SECRET, sealed_name, value.encode())
     elif not house.store.drop_sealed(SECRET, sealed_name):
         raise UsageError(
-            f"no secret '{name}' is stored", hint=f"run 'brokerctl profile secret {name}'"
+            f"no secret '{name}' is stored",
+            hint=f"run 'brokerctl profile secret {shell_word(name)}'",
         )
     _note(f"forgot secret '{name}'" if forget else f'stored; use it as {{ store = "{name}" }}')
 
@@ -265,7 +267,8 @@ def _read_secret(name: str, *, from_stdin: bool) -> str:
         raise UsageError("there is no terminal to ask on", hint="give it by --stdin")
     if not value or "\ufffd" in value:
         raise UsageError(
-            "the secret is empty or not UTF-8", hint=f"run 'brokerctl profile secret {name}'"
+            "the secret is empty or not UTF-8",
+            hint=f"run 'brokerctl profile secret {shell_word(name)}'",
         )
     return value
 

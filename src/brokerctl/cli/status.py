@@ -11,7 +11,7 @@ import typer
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.cli.tend import tend
-from brokerctl.errors import DamagedError, KeyLockedError
+from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.keys.session import KeyState, find_state_here
 from brokerctl.model import Grant, Profile, Slot
 from brokerctl.paint import is_wanted, paint
@@ -119,7 +119,7 @@ def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> 
         if token.status == "live" and (token.expires_at is None or token.expires_at > now)
     ]
     ends = max((token.expires_at or 0 for token in alive), default=None)
-    state, todo = _NONE, f"run 'brokerctl login {profile.name}'"
+    state, todo = _NONE, f"run 'brokerctl login {shell_word(profile.name)}'"
     if profile.flow in NO_PERSON:
         state, todo = _READY, ""
     elif damage is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from brokerctl.config import aws, fields
 from brokerctl.config.login_url import parse_reference
 from brokerctl.config.presets import PRESETS, get_preset
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -64,7 +64,7 @@ def _refuse_missing(name: str, missing: list[str]) -> None:
         options = " ".join(f"--{key.replace('_', '-')} …" for key in missing)
         raise UsageError(
             f"profile '{name}' needs {' and '.join(missing)}, and there is no terminal to ask on",
-            hint=f"run 'brokerctl profile add {name} {options}'",
+            hint=f"run 'brokerctl profile add {shell_word(name)} {options}'",
         )
 
 

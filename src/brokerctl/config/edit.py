@@ -11,7 +11,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.config.positions import Item, scan
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,8 @@ def add_profile(text: str, name: str, values: Mapping[str, Any]) -> str:
     profiles = wanted.setdefault("profile", {})
     if not isinstance(profiles, dict) or name in profiles:
         raise UsageError(
-            f"there is a profile '{name}'", hint=f"run 'brokerctl profile edit {name}'"
+            f"there is a profile '{name}'",
+            hint=f"run 'brokerctl profile edit {shell_word(name)}'",
         )
     profiles[name] = dict(values)
     end = _line_end(text)

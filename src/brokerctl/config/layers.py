@@ -9,7 +9,7 @@ import errno
 
 from brokerctl import jsonlite
 from brokerctl.config import paths
-from brokerctl.errors import StoreError, UsageError
+from brokerctl.errors import StoreError, UsageError, shell_word
 from brokerctl.files import check_parents, chmod_hint, read_all
 from brokerctl.model import Value
 from brokerctl.sodium import keyed_hash
@@ -135,11 +135,11 @@ def _trusted(
         return None, f"{path} is ignored: {error.message}"
     if content is None:
         return None, None
-    if pinned is None:
-        return None, f"{path} is ignored until you run 'brokerctl trust {folder}'"
-    if pinned != digest(content):
-        return None, f"{path} has changed and is ignored until you run 'brokerctl trust {folder}'"
-    return content, None
+    if pinned == digest(content):
+        return content, None
+    state = "is" if pinned is None else "has changed and is"
+    command = f"'brokerctl trust {shell_word(folder)}'"
+    return None, f"{path} {state} ignored until you run {command}"
 
 
 def _exists(path: str, system: System) -> bool:

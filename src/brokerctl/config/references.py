@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.bounded import run_bounded
 from brokerctl.config.paths import NO_KEYRING, expand_home
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.files import chmod_hint, read_all
 from brokerctl.secret import Secret
 
@@ -70,7 +70,8 @@ def resolve(
         text = store_secret(target)
         if not text:
             raise UsageError(
-                f"no secret '{target}' is stored", hint=f"run 'brokerctl profile secret {target}'"
+                f"no secret '{target}' is stored",
+                hint=f"run 'brokerctl profile secret {shell_word(target)}'",
             )
     return Secret(text)
 

@@ -9,7 +9,7 @@ from brokerctl.config import fields, google
 from brokerctl.config.duration import render_duration
 from brokerctl.config.edit import render_value
 from brokerctl.config.positions import locate
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import Profile, Reference, Value
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def show_profile(compiled: Compiled, name: str) -> list[Shown]:
     if settings is None:
         known = ", ".join(sorted(compiled.settings)) or "there are none yet"
         raise UsageError(
-            f"no profile '{name[:80]}' ({known})", hint=f"run 'brokerctl profile add {name[:80]}'"
+            f"no profile '{name[:80]}' ({known})",
+            hint=f"run 'brokerctl profile add {shell_word(name[:80])}'",
         )
     profile = compiled.plan.profiles[name]
     found = [_shown(key, setting.value, setting) for key, setting in settings.items()]

@@ -18,21 +18,25 @@ if TYPE_CHECKING:
     from brokerctl.files import Folder
 
 
-def pin(folder: str, environ: Mapping[str, str]) -> str:
-    """Pin a folder's project file as it is now and return its path; UsageError if it can't count.
+def find_candidate(folder: str, environ: Mapping[str, str]) -> Layer:
+    """Return a folder's project file as it is now; UsageError if it can't count.
 
     It is compiled on top of the user's own layers first, so that what is trusted also works.
     """
-    real = _real(folder)
-    path = f"{real.rstrip('/')}/{paths.PROJECT_FILE}"
+    path = f"{_real(folder).rstrip('/')}/{paths.PROJECT_FILE}"
     content = read_project(path)
     if content is None:
-        raise UsageError(f"there is no {path}", hint="run 'brokerctl trust DIR'")
+        raise UsageError(f"there is no {path}", hint="name the folder that has one")
     layers = read_layers(environ, None)
     project = Layer(label="project", path=path, content=content)
     compile_layers(layers.replace(files=(*layers.files, project)), environ)
-    _write(environ, read_trust(environ) | {real: digest(content)})
-    return path
+    return project
+
+
+def pin(project: Layer, environ: Mapping[str, str]) -> None:
+    """Let a project file count for as long as it stays what was read of it."""
+    folder = os.path.dirname(project.path)
+    _write(environ, read_trust(environ) | {folder: digest(project.content or b"")})
 
 
 def unpin(folder: str, environ: Mapping[str, str]) -> str:

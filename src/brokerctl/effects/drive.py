@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokerctl.effects.browser import open_browser
 from brokerctl.effects.loopback import TIMEOUT_S, Loopback
-from brokerctl.errors import BrokerError, LoginNeededError
+from brokerctl.errors import BrokerError, LoginNeededError, shell_word
 from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
 from brokerctl.text import safe
 
@@ -150,7 +150,7 @@ def refuse_without_person(desk: Desk, name: str, flow: str, *, is_asked: bool) -
     if not can_show:
         raise LoginNeededError(
             f"nobody is there to log in to '{name}'",
-            hint=f"run 'brokerctl login {name}' on a terminal, or with --no-browser",
+            hint=f"run 'brokerctl login {shell_word(name)}' on a terminal, or with --no-browser",
         )
 
 

@@ -11,7 +11,7 @@ import time
 from brokerctl import wire
 from brokerctl.broker import find_profile
 from brokerctl.config.hosts import find_profiles
-from brokerctl.errors import BrokerError, UsageError
+from brokerctl.errors import BrokerError, UsageError, shell_word
 from brokerctl.helpers import (
     BLOCK,
     ERASE,
@@ -205,7 +205,7 @@ def _refuse_kind(helper: Helper, token: AccessToken) -> None:
         what = "a bearer token" if helper.takes_bearer else "a role's credentials"
         raise UsageError(
             f"the tool takes {what}, and '{token.profile}' gets something else",
-            hint=f"name another profile: 'brokerctl profile show {token.profile}'",
+            hint=f"name another profile: 'brokerctl profile show {shell_word(token.profile)}'",
         )
 
 

@@ -18,7 +18,7 @@ from brokerctl.config.replacing import (
     replace_file,
     sync_folder,
 )
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
     _, setup = find_setup(tool)
     places = setup.places(environ)
     path = os.path.realpath(places[0].path)
-    again = f"run 'brokerctl helper install {tool}'"
+    again = f"run 'brokerctl helper install {shell_word(tool)}'"
     try:
         texts = [(place, _read(os.path.realpath(place.path))) for place in places]
         missing = [one for one, text in texts if text is None or setup.take(one, text) is None]

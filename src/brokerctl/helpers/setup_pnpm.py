@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers.blocks import put_block, take_block
 from brokerctl.helpers.scripts import put_script, take_script
 from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, Place, home_path, own_path
@@ -55,7 +55,7 @@ class PnpmSetup(BlockSetup):
         if not hosts:
             raise UsageError(
                 f"'{profile.name}' names no exact hosts, so pnpm has no registry to ask for",
-                hint=f"run 'brokerctl profile edit {profile.name} --set hosts=https://HOST'",
+                hint=f"run 'brokerctl profile edit {shell_word(profile.name)} --set hosts=https://HOST'",
             )
         odd = next((host for host in hosts if not _PLAIN.issuperset(host)), None)
         if odd is not None:

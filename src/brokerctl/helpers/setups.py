@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from brokerctl.config.paths import home_folder
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers.blocks import put_block, take_block
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Part(NamedTuple):
             names = ", ".join(sorted(profile.name for profile in self.profiles)) or "none"
             raise UsageError(
                 f"{self.tool} needs one profile ({names})",
-                hint=f"run 'brokerctl helper install {self.tool} --profile NAME'",
+                hint=f"run 'brokerctl helper install {shell_word(self.tool)} --profile NAME'",
             )
         return self.profiles[0]
 

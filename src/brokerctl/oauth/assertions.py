@@ -15,7 +15,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 
 from brokerctl import jsonlite
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.oauth.client_auth import get_secret
 from brokerctl.oauth.grants import get_endpoint
 from brokerctl.secret import Secret
@@ -77,7 +77,7 @@ def _get_key(ctx: FlowContext) -> Key:
     if not pem:
         raise UsageError(
             f"'{ctx.profile.name}' has no client_key",
-            hint=f"run 'brokerctl profile edit {ctx.profile.name}'",
+            hint=f"run 'brokerctl profile edit {shell_word(ctx.profile.name)}'",
         )
     text = pem.reveal().strip()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from urllib.parse import quote_plus
 
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import Value
 from brokerctl.oauth import load
 from brokerctl.oauth.message import post_form
@@ -88,6 +88,7 @@ def get_secret(ctx: FlowContext) -> Secret:
     if not ctx.credentials.secret:
         name = ctx.profile.name
         raise UsageError(
-            f"'{name}' has no client secret", hint=f"run 'brokerctl profile secret {name}'"
+            f"'{name}' has no client secret",
+            hint=f"run 'brokerctl profile secret {shell_word(name)}'",
         )
     return ctx.credentials.secret

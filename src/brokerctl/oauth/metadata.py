@@ -11,7 +11,7 @@ import re
 
 from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_issuer, parse_url
-from brokerctl.errors import IssuerError, UsageError
+from brokerctl.errors import IssuerError, UsageError, shell_word
 from brokerctl.model import Value
 from brokerctl.oauth.message import JSON, HttpRequest, host_of, is_endpoint, is_endpoint_of
 from brokerctl.oauth.steps import Send
@@ -252,7 +252,7 @@ def refuse_moved(
     if name is not None:
         raise IssuerError(
             f"the {name} of {host_of(new.issuer)} moved to {_origin(getattr(new, name))}",
-            hint=f"if that is right, run 'brokerctl login {profile}'",
+            hint=f"if that is right, run 'brokerctl login {shell_word(profile)}'",
         )
 
 

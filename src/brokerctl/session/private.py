@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from brokerctl.errors import StoreError
+from brokerctl.errors import StoreError, shell_word
 from brokerctl.files import open_folder, refused
 
 TYPE_CHECKING = False
@@ -76,7 +76,9 @@ def remove_files(path: str, system: System) -> None:
         system.rmdir(path)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
-        raise StoreError(f"can't remove {path}: {reason}", hint=f"run 'rm -r {path}'") from error
+        raise StoreError(
+            f"can't remove {path}: {reason}", hint=f"run 'rm -r {shell_word(path)}'"
+        ) from error
     finally:
         system.close(fd)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerctl.errors import IssuerError, LoginNeededError, OAuthError
+from brokerctl.errors import IssuerError, LoginNeededError, OAuthError, shell_word
 from brokerctl.model import Value
 from brokerctl.oauth import parameters
 from brokerctl.oauth.client_auth import authenticated_form
@@ -104,7 +104,8 @@ def _slower(ctx: FlowContext, error: OAuthError) -> int:
 
 def _too_late(ctx: FlowContext) -> LoginNeededError:
     return LoginNeededError(
-        "nobody entered the code in time", hint=f"run 'brokerctl login {ctx.profile.name}' again"
+        "nobody entered the code in time",
+        hint=f"run 'brokerctl login {shell_word(ctx.profile.name)}' again",
     )
 
 
