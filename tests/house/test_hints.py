@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.house.source import sources
+from tests.house.source import Source, sources
 
 # A command stands between single quotes: its first word, then words with holes where names go.
 COMMAND = re.compile(r"(?:run '|'(?:brokerctl|chmod|chown|git|kill|kubectl|rm|unset) )[^']*'")
@@ -39,11 +39,11 @@ def is_word(node: ast.expr) -> bool:
 
 
 @pytest.mark.parametrize("source", sources("src/brokerctl"), ids=lambda source: source.path)
-def test_each_name_in_a_command_is_a_shell_word(source: object) -> None:
+def test_each_name_in_a_command_is_a_shell_word(source: Source) -> None:
     """Whatever stands in a command that we print passes through `shell_word`."""
     bare = [
         f"line {node.lineno}: {ast.unparse(expression)}"
-        for node in ast.walk(source.tree)  # type: ignore[attr-defined] # a Source
+        for node in ast.walk(source.tree)
         if isinstance(node, ast.JoinedStr)
         for expression in commands(node)
         if not is_word(expression)
