@@ -40,8 +40,11 @@ def render(answer: AccessToken, profile: Profile, form: str, now: float) -> byte
 
 
 def _quoted(value: str) -> str:
-    """Return a value as a shell reads it. Security: an issuer's token is no command for `eval`."""
-    if _PLAIN.issuperset(value):
+    """Return a value as a shell reads it. Security: an issuer's token is no command for `eval`.
+
+    Behind a `=` shells take `~` for a home folder, and zsh a second `=` for the path of a command.
+    """
+    if _PLAIN.issuperset(value) and value[0] not in "~=" and "=~" not in value:
         return value
     return "'" + value.replace("'", "'\\''") + "'"
 
@@ -86,7 +89,18 @@ def _netrc(profile: Profile, value: str) -> list[str]:
             f"the username of '{profile.name}' is no single word of ASCII, as a netrc line wants",
             hint=f"run 'brokerctl profile edit {shell_word(profile.name)} --set username=NAME'",
         )
-    return [f"machine {host} login {login} password {value}" for host in hosts]
+    word = value if _PLAIN.issuperset(value) else _netrc_quoted(value)
+    return [f"machine {host} login {login} password {word}" for host in hosts]
+
+
+def _netrc_quoted(value: str) -> str:
+    """Return a value as one word of netrc, as curl from 7.84 on and Python read it.
+
+    Older readers know no quotation marks, and have no way to say such a word at all.
+    """
+    for char in '\\"':
+        value = value.replace(char, f"\\{char}")
+    return f'"{value}"'
 
 
 def _machine(host: str) -> str:
