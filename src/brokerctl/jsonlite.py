@@ -52,42 +52,93 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+ODD = object()  # in place of a value that I-JSON does not have: of no type that anybody wants
+
+
+def _odd_constant(_: str) -> object:
+    return ODD
+
+
+def _odd_if(read: Callable[[str], object]) -> Callable[[str], object]:
+    def number(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError:
+            return ODD
+
+    return number
+
+
+def _odd_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found[name] = ODD if name in found else value
+    return found
+
+
 class _Context:
     """What the C scanner reads its settings from; the names are its own."""
 
     strict = True
     object_hook = None
-    object_pairs_hook = staticmethod(_unique)
-    parse_float = staticmethod(_finite)
-    parse_int = staticmethod(_integer)
-    parse_constant = staticmethod(_refuse_constant)
-    memo: dict[str, str] = {}  # noqa: RUF012 - the scanner wants an attribute of this name
+
+    def __init__(
+        self,
+        pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]],
+        real: Callable[[str], object],
+        whole: Callable[[str], object],
+        constant: Callable[[str], object],
+    ) -> None:
+        self.object_pairs_hook = pairs
+        self.parse_float = real
+        self.parse_int = whole
+        self.parse_constant = constant
+        self.memo: dict[str, str] = {}  # the scanner wants an attribute of this name
 
 
-def _scanner() -> Callable[[str, int], tuple[Any, int]]:
+def _scanner(context: _Context) -> Callable[[str, int], tuple[Any, int]]:
     if _make_scanner is not None:
-        return _make_scanner(_Context())
+        return _make_scanner(context)
     import json  # noqa: PLC0415  # pragma: no cover - the public path, only where the C half is missing
 
     return json.JSONDecoder(
-        object_pairs_hook=_unique,
-        parse_float=_finite,
-        parse_int=_integer,
-        parse_constant=_refuse_constant,
+        object_pairs_hook=context.object_pairs_hook,
+        parse_float=context.parse_float,
+        parse_int=context.parse_int,
+        parse_constant=context.parse_constant,
     ).raw_decode  # pragma: no cover
 
 
-_scan = _scanner()
+_scan = _scanner(_Context(_unique, _finite, _integer, _refuse_constant))
 
 
 def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is what it is; callers check types
     """Parse one JSON text in UTF-8; raise ValueError for anything else, and nothing but that."""
-    text = data.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    return _parse(data.decode("utf-8"), _scan, _refuse_surrogates)
+
+
+def loads_needed(data: bytes) -> Any:  # noqa: ANN401 - as above
+    """Parse a JSON text of which a few members are needed; ValueError for what is no JSON at all.
+
+    ODD stands for each value that `loads` would refuse the whole text for: a repeated key's, text
+    that is no Unicode, a number out of range. So what nobody needs spoils nothing, and what is
+    needed has none of two readings.
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    context = _Context(_odd_twice, _odd_if(_finite), _odd_if(_integer), _odd_constant)
+    return _parse(text, _scanner(context), _odd_surrogates)
+
+
+def _parse(
+    text: str,
+    scan: Callable[[str, int], tuple[Any, int]],
+    clean: Callable[[Any], Any],
+) -> Any:  # noqa: ANN401 - as above
     start = len(text) - len(text.lstrip(_SPACE))
     try:
-        value, end = _scan(text, start)
-        if "\\u" in text:  # from 3.12 on the scanner goes deeper than a Python function may
-            _refuse_surrogates(value)
+        value, end = scan(text, start)
+        if "\\u" in text or not text.isascii():
+            value = clean(value)  # from 3.12 on the scanner goes deeper than a Python function may
     except (StopIteration, SystemError):
         # SystemError is how the C scanner ends on bad text while json.decoder, whose exception it
         # wants to raise, was never imported.
@@ -99,7 +150,7 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is what it is; callers che
     return value
 
 
-def _refuse_surrogates(value: object) -> None:
+def _refuse_surrogates(value: object) -> object:
     if isinstance(value, str):
         value.encode("utf-8")  # UnicodeEncodeError is a ValueError
     elif isinstance(value, list):
@@ -109,6 +160,20 @@ def _refuse_surrogates(value: object) -> None:
         for key, item in value.items():
             _refuse_surrogates(key)
             _refuse_surrogates(item)
+    return value
+
+
+def _odd_surrogates(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return ODD
+    elif isinstance(value, list):
+        return [_odd_surrogates(item) for item in value]
+    elif isinstance(value, dict):
+        return {key: _odd_surrogates(item) for key, item in value.items()}
+    return value
 
 
 def _refuse_type(value: object) -> Never:

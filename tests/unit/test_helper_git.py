@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brokerctl.helpers import Answer, MalformedError, Wanted
-from brokerctl.helpers.git import Git, parse_request
+from brokerctl.helpers.git import Git, find_schemes, parse_request
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 HTTPS = b"protocol=https\nhost=git.example.com\n"
@@ -161,3 +161,79 @@ def test_a_refused_password_is_a_secret(lines: str) -> None:
     assert asked.rejected is not None
     assert asked.rejected.reveal() == TOKEN
     assert TOKEN not in repr(asked)
+
+
+CHALLENGES = (
+    ("", ""),
+    (",, ,", ""),
+    ("Basic", "basic"),
+    ("BASIC", "basic"),
+    ('Basic realm="x"', "basic"),
+    ('basic realm="x", charset="UTF-8"', "basic"),
+    ("Basic realm=x", "basic"),
+    ('Basic realm = "x"', "basic"),
+    ('Basic realm\t=\t"x" ,\tcharset="UTF-8"', "basic"),
+    ("Bearer", "bearer"),
+    ("Bearer,Basic", "bearer basic"),
+    ('Bearer realm="x", Basic realm="y"', "bearer basic"),
+    ('Basic realm="y", Bearer realm="x", scope="a b"', "basic bearer"),
+    ('Bearer realm="a, Basic b"', "bearer"),
+    ('Bearer realm="a\\", Basic b"', "bearer"),
+    ('Bearer realm="a\\\\", Basic realm="b"', "bearer basic"),
+    ('Bearer scope="Basic realm=x"', "bearer"),
+    ('Bearer realm=""', "bearer"),
+    ('Bearer realm="Gr\xfcn"', "bearer"),
+    ("Negotiate", "negotiate"),
+    ("Negotiate YII=, Basic", "negotiate basic"),
+    ("Negotiate abc==, Bearer", "negotiate bearer"),
+    ("NTLM TlRMTVNTUAACAAAA+/~==", "ntlm"),
+    ('Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple"',
+     "newauth basic"),
+    (", Basic , ,Bearer ,", "basic bearer"),
+    ("X-Own!#$%&'*+.^_`|~9 a=b", "x-own!#$%&'*+.^_`|~9"),
+    # What is no challenge is left out, and what stands beside it is not.
+    ('Basic realm="x', ""),
+    ('Bearer, Basic realm="x', "bearer"),
+    ("Basic realm=My Forge", ""),
+    ("Basic realm=My Forge, Bearer", "bearer"),
+    ("Basic realm=@, Bearer", "bearer"),
+    ('Basic realm="x", charset=, Bearer', "bearer"),
+    ('Basic realm="x"y, Bearer', "bearer"),
+    ("Basic one two, Bearer", "bearer"),
+    ("Basic ==", ""),
+    ("Bas\xedc", ""),
+    ("Basic: realm=x", ""),
+    ('"Basic"', ""),
+    ('"Bearer, Basic"', ""),
+    ('realm="x"', ""),
+    ('realm="x", Bearer', "bearer"),
+    ("=x, Bearer", "bearer"),
+    ('Bearer "realm"=x', ""),
+    ('Bearer realm="x\\"', ""),
+    ("\x00Bearer", ""),
+    ("Bearer\x0bBasic", ""),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "schemes"), CHALLENGES)
+def test_a_challenge_is_read_as_rfc_9110_writes_it(header: str, schemes: str) -> None:
+    """Case, quoted strings, token68, commas: and a bad one is none, beside others that are good."""
+    assert find_schemes(header) == schemes.split()
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_bearer"),
+    [
+        (b"wwwauth[]=BEARER realm=x\n", True),
+        (b"wwwauth[]=Bearer realm=x, Basic realm=y\n", False),
+        (b"wwwauth[]=Bearer\nwwwauth[]=basic realm=y\n", False),
+        (b'wwwauth[]=Bearer\nwwwauth[]=Basic realm="Gr\xfcn"\n', False),
+        (b'wwwauth[]=Bearer\nwwwauth[]=Digest realm="Gr\xfcn", Basic\n', False),
+        (b"wwwauth[]=Bearer\nwwwauth[]=Basic realm=\xff\n", True),
+        (b"wwwauth[]=Basic\nwwwauth[]=\nwwwauth[]=Bearer\n", True),
+        (b'wwwauth[]=Digest, Bearer scope="Basic, x"\n', True),
+    ],
+)
+def test_a_bearer_is_for_a_server_that_takes_nothing_else(lines: bytes, *, is_bearer: bool) -> None:
+    """Several challenges of a line count, and what a realm holds does not."""
+    assert wanted(b"capability[]=authtype\n" + HTTPS + lines).can_bearer is is_bearer

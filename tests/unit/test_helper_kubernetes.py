@@ -59,7 +59,7 @@ def test_a_named_profile_still_has_its_server_compared(words: tuple[str, ...]) -
     assert read(info()) == Wanted(action="get", url=SERVER, form=V1)
 
 
-@pytest.mark.parametrize("text", [None, info().replace('"cluster"', '"other"')])
+@pytest.mark.parametrize("text", [None, "", " \n", info().replace('"cluster"', '"other"')])
 def test_without_a_cluster_a_profile_must_be_named(text: str | None) -> None:
     """Else any server would get whatever token there is."""
     assert read(text, "--profile", "forge") == Wanted(action="get", profile="forge", form=V1)
@@ -76,8 +76,8 @@ def test_a_certificate_that_is_not_checked_is_told() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         "{}",
+        "{",
         "[]",
         "null",
         info() + info(),
@@ -102,6 +102,13 @@ def test_what_no_client_says_is_refused(text: str) -> None:
     """Security: no guess at a server, a repeated key, or a flag that is no flag."""
     with pytest.raises(MalformedError):
         read(text, "--profile", "forge")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null"])
+def test_what_is_no_request_says_how_to_go_on(text: str) -> None:
+    """Somebody has set the variable by hand, and needs to know that it has to go."""
+    with pytest.raises(MalformedError, match="unset it, since kubectl sets it"):
+        read(text)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
 _DIGITS = frozenset("0123456789")
 _HEX = frozenset("0123456789abcdef")
-_LABEL = _LETTERS | _DIGITS | {"-"}
+_LABEL = _LETTERS | _DIGITS | {"-", "_"}  # DNS has no `_` in a host's name, and intranets do
 _MAX_URL_CHARS, _MAX_HOST_CHARS, _MAX_LABEL_CHARS, _MAX_PORT = 2048, 253, 63, 65535
 _PORT_DIGITS, _QUAD = 5, 4
 # Escapes that a server may resolve into another path than the one that was compared.

@@ -40,7 +40,7 @@ class Bazel(Helper):
         if words != [GET]:
             raise MalformedError("the one command is 'get'")
         try:
-            request = jsonlite.loads(stdin)
+            request = jsonlite.loads_needed(stdin)
         except ValueError as error:
             raise MalformedError("it is not JSON") from error
         uri = request.get("uri") if isinstance(request, dict) else None

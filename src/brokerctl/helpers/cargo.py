@@ -78,10 +78,10 @@ class Cargo(Helper):
         url = index.removeprefix(_SPARSE)
         if not url.startswith(("https://", "http://")):
             return _error("url-not-supported")
-        token = request.get("token")
+        token = request.get("token") if kind == "login" else None
         if token is not None and not isinstance(token, str):
             raise MalformedError("its token is none")
-        offered = Secret(token) if token and kind == "login" else None
+        offered = Secret(token) if token else None
         return Wanted(action=_KINDS[kind], url=url, username="", offered=offered)
 
     def check(self, wanted: Wanted, profile: Profile) -> None:
@@ -158,7 +158,7 @@ def _index_of(wanted: Wanted) -> str:
 
 def _read_object(data: bytes) -> dict[str, Any]:
     try:
-        found = jsonlite.loads(data)
+        found = jsonlite.loads_needed(data)
     except ValueError as error:
         raise MalformedError("it is not JSON") from error
     if not isinstance(found, dict):

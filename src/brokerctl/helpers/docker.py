@@ -156,7 +156,7 @@ def _read_address(data: bytes) -> str:
 def _read_offer(data: bytes) -> Wanted | Answer:
     """Read what is to be stored: it may be our own token, which docker's `login` has got here."""
     try:
-        found = jsonlite.loads(data)
+        found = jsonlite.loads_needed(data)
     except ValueError as error:
         raise MalformedError("what is to be stored is not JSON") from error
     values = [found.get(field) for field in _FIELDS] if isinstance(found, dict) else []

@@ -2,7 +2,8 @@
 
 Security: git sends whatever a repository's URLs and redirects say. Bytes are split at newlines and
 nowhere else; a carriage return, a NUL, a repeated or missing host is no request (CVE-2020-5260,
-CVE-2020-11008, CVE-2024-52006). `wwwauth[]` decides in which form a token is sent, never to whom.
+CVE-2020-11008, CVE-2024-52006). `wwwauth[]` decides in which form a token is sent, never to whom;
+like every key that an operation does not need it comes from a server, and can't spoil a request.
 """
 
 from __future__ import annotations
@@ -32,7 +33,20 @@ _LINE_BYTES = 65535  # git's own limit, the newline included
 _CAPABILITIES = b"version 0\ncapability authtype\n"
 _NO_PROMPT = b"quit=1\n"
 _SCHEMES = ("https", "http")
+_PLACE = frozenset(("protocol", "host", "path", "username"))
+_OFFER = ("password", "password_expiry_utc", "oauth_refresh_token", "ephemeral")
+# What each operation needs: an odd line of those is no request, and any other is passed over.
+_NEEDED = {
+    GET: _PLACE,
+    ERASE: _PLACE.union(("password", "credential")),
+    STORE: _PLACE.union(_OFFER),
+}
+_LISTS = ("capability[]", "wwwauth[]")
 _NO_HOST = frozenset("/?#")  # git unescapes: `https://ours%2f@evil/` has a host that is a path too
+_SPACE = " \t"
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_TOKEN = _LETTERS.union("!#$%&'*+-.^_`|~")  # RFC 9110, section 5.6.2
+_TOKEN68 = _LETTERS.union("-._~+/")  # and `=` behind it (11.2)
 _PLAIN = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/!$&'()*+,;=:@"
 )
@@ -55,7 +69,7 @@ class Git(Helper):
             return Answer(stdout=_CAPABILITIES)
         if operation not in {GET, ERASE, STORE}:
             return Answer()
-        fields, lists = parse_request(stdin)
+        fields, lists = parse_request(stdin, operation)
         scheme, host = fields.get("protocol", ""), fields.get("host", "")
         if scheme not in _SCHEMES or not host or not _NO_HOST.isdisjoint(host):
             return Answer()
@@ -111,32 +125,43 @@ class Git(Helper):
         return Answer(stdout=_NO_PROMPT)
 
 
-def parse_request(data: bytes) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return a request's attributes and lists (`name[]`), up to the first empty line."""
+def parse_request(
+    data: bytes, operation: str = GET
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the attributes that an operation needs, and lists, up to the first empty line."""
     fields: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
     for line in data.split(b"\n"):
         if not line:
             break
-        if len(line) >= _LINE_BYTES:
-            raise MalformedError("a line is too long")
-        if b"\r" in line or b"\0" in line:
-            raise MalformedError("a line holds a carriage return or a NUL")
-        name, separator, value = _text(line).partition("=")
-        if not separator or not name:
+        name, separator, value = line.partition(b"=")
+        if not separator or not _is_key(name):
             raise MalformedError("a line is not KEY=VALUE")
-        if name.endswith("[]"):
-            lists[name] = (*lists.get(name, ()), value) if value else ()
-        elif name in fields:
-            raise MalformedError("a key is repeated")
-        else:
-            fields[name] = value
+        key = name.decode()
+        is_odd = len(line) >= _LINE_BYTES or b"\r" in value or b"\0" in value
+        if key in _LISTS and not is_odd:
+            text = value.decode("latin-1")  # as the field of a header (RFC 9110, section 5.5)
+            lists[key] = (*lists.get(key, ()), text) if text else ()
+        elif key in _NEEDED[operation]:
+            if is_odd:
+                raise MalformedError("a line is too long, or holds a carriage return or a NUL")
+            if key in fields:
+                raise MalformedError("a key is repeated")
+            fields[key] = _text(value)
     return fields, lists
 
 
-def _text(line: bytes) -> str:
+def _is_key(name: bytes) -> bool:
+    """Say whether this can be a key, known or not; with a control character in it is no request.
+
+    Security: a carriage return ends a line for some readers, and another key would begin there.
+    """
+    return bool(name) and name.isascii() and name.decode().isprintable()
+
+
+def _text(value: bytes) -> str:
     try:
-        return line.decode()
+        return value.decode()
     except UnicodeDecodeError as error:
         raise MalformedError("a line is not UTF-8") from error
 
@@ -148,5 +173,56 @@ def escape_path(path: str) -> str:
 
 def _wants_bearer(lists: dict[str, tuple[str, ...]]) -> bool:
     """Say whether the server offers Bearer and no Basic, which forges take a token in as well."""
-    schemes = {value.partition(" ")[0].lower() for value in lists.get("wwwauth[]", ())}
+    schemes = {one for value in lists.get("wwwauth[]", ()) for one in find_schemes(value)}
     return "bearer" in schemes and "basic" not in schemes
+
+
+def find_schemes(header: str) -> list[str]:
+    """Return the schemes of a `WWW-Authenticate` field, in lower case (RFC 9110, section 11.6.1).
+
+    A challenge that is none by that grammar is left out: it is the server's, and not the request's.
+    """
+    found: list[str] = []
+    for part in _split_list(header):
+        name, equals, _ = part.partition("=")
+        if equals and _is_token(name.rstrip(_SPACE)):
+            if not _is_parameter(part) and found:
+                found[-1] = ""  # of the challenge before it
+            continue
+        scheme, _, rest = part.partition(" ")
+        rest = rest.strip(_SPACE)
+        is_right = not rest or _is_parameter(rest) or _is_token(rest.rstrip("="), _TOKEN68)
+        found.append(scheme.lower() if _is_token(scheme) and is_right else "")
+    return [scheme for scheme in found if scheme]
+
+
+def _split_list(header: str) -> list[str]:
+    """Split at the commas that stand in no quoted string; empty elements are none (5.6.1)."""
+    parts, begin, is_quoted, at = [], 0, False, 0
+    while at < len(header):
+        char = header[at]
+        if is_quoted and char == "\\":
+            at += 1
+        elif char == '"':
+            is_quoted = not is_quoted
+        elif char == "," and not is_quoted:
+            parts.append(header[begin:at])
+            begin = at + 1
+        at += 1
+    return [part for one in (*parts, header[begin:]) if (part := one.strip(_SPACE))]
+
+
+def _is_parameter(text: str) -> bool:
+    """Say whether this is `name=token` or `name="quoted"`, with spaces round the sign (11.2)."""
+    name, equals, value = text.partition("=")
+    value = value.lstrip(_SPACE)
+    if not equals or not _is_token(name.rstrip(_SPACE)):
+        return False
+    if value[:1] != '"':
+        return _is_token(value)
+    inner = value[1:-1].replace("\\\\", "").replace('\\"', "")
+    return len(value) > 1 and value[-1] == '"' and '"' not in inner and inner[-1:] != "\\"
+
+
+def _is_token(text: str, chars: frozenset[str] = _TOKEN) -> bool:
+    return bool(text) and chars.issuperset(text)

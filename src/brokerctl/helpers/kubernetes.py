@@ -27,6 +27,7 @@ VARIABLE = "KUBERNETES_EXEC_INFO"
 V1 = "client.authentication.k8s.io/v1"
 _VERSIONS = (V1, "client.authentication.k8s.io/v1beta1")
 _KIND = "ExecCredential"
+_UNSET = "; unset it, since kubectl sets it for each call"
 _NOBODY = (
     "the cluster's server is in no profile's hosts; 'brokerctl profile show --for URL' says why"
 )
@@ -43,10 +44,13 @@ class Kubernetes(Helper):
         stdin: bytes,  # noqa: ARG002 - nothing is sent there
         environ: Mapping[str, str],
     ) -> Wanted | Answer:
-        """Read the variable; without it, as older and other clients start us, v1 is spoken."""
+        """Read the variable; without it, as older and other clients start us, v1 is spoken.
+
+        An empty one says as much as none.
+        """
         named = read_profile(words) if words else None
-        text = environ.get(VARIABLE)
-        version, cluster = (V1, None) if text is None else _read_info(text)
+        text = environ.get(VARIABLE, "")
+        version, cluster = _read_info(text) if text.strip() else (V1, None)
         if cluster is None:
             if named is None:
                 raise UsageError(_NO_CLUSTER, hint=_NO_CLUSTER_HINT)
@@ -86,11 +90,11 @@ class Kubernetes(Helper):
 def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:
     """Return the version and the cluster, if the client says which."""
     try:
-        info = jsonlite.loads(text.encode())
+        info = jsonlite.loads_needed(text.encode("utf-8", "surrogateescape"))
     except ValueError as error:
-        raise MalformedError(f"{VARIABLE} is not JSON") from error
+        raise MalformedError(f"{VARIABLE} is not JSON{_UNSET}") from error
     if not isinstance(info, dict) or info.get("kind") != _KIND:
-        raise MalformedError(f"{VARIABLE} is not an {_KIND}")
+        raise MalformedError(f"{VARIABLE} is not an {_KIND}{_UNSET}")
     version = info.get("apiVersion")
     if version not in _VERSIONS:
         raise MalformedError(f"{VARIABLE} has an unknown apiVersion")
