@@ -7,6 +7,7 @@ the new grant is stored, never before.
 
 from __future__ import annotations
 
+import signal
 import time
 
 from brokerctl import policy
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from brokerctl.store.contract import LockedGrant, Store
 
     Run = Callable[[Steps, Desk], TokenAnswer]
+    Doubt = Callable[[str | None], Callable[[], bool] | None]
 
 _HELD = ("live", "superseded", "unknown", "local_only")
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class LoggedIn(Value):
@@ -57,7 +60,16 @@ class LoggedIn(Value):
 class Login:
     """Logs in with one house's store, log and keys; `run` and `desk` are the outside world."""
 
-    def __init__(self, store: Store, log: Log, ring: KeyRing, link: IssuerLink) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        ring: KeyRing,
+        link: IssuerLink,
+        doubt: Doubt = lambda _: None,
+    ) -> None:
+        """`doubt` returns the question to ask where a login may be another user's, by its `sub`."""
+        self.doubt = doubt
         self.store = store
         self.log = log
         self.ring = ring
@@ -118,22 +130,17 @@ class Login:
                 raise
             locked = guard.hold()
             token = None
-            if self._is_other(locked, answer) and not is_forced:
+            is_other = self._is_other(locked, answer) and not is_forced
+            if is_other or not self._is_wanted(profile.name, locked, answer):
                 guard.withdraw()
-                self._queue_answer(locked, answer)
+                self._queue_answer(locked, answer, profile.name)
             else:
                 token = self._store_or_give_back(order, locked, answer, owner)
+                self._drop_queued(locked, answer)
         revoker = Revoker(self.store, self.log, self.ring, self.link)
         if token is None:
             is_dead = all(one.is_dead for one in revoker.retry(profile, order.grant_key))
-            raise DeniedError(
-                f"'{profile.name}' was logged in as somebody else before; the new grant is "
-                + (
-                    "revoked" if is_dead else "not kept, and the issuer could not be made to end it"
-                ),
-                hint=f"run 'brokerctl login {shell_word(profile.name)} --force', or use --subject",
-                rule="same subject",
-            )
+            raise _not_kept(profile.name, is_other=is_other, is_dead=is_dead)
         endings = tuple(revoker.retry(profile, order.grant_key))
         if endings and token.generation:
             self._refuse_ended(order, token)
@@ -146,6 +153,32 @@ class Login:
         if old is None or old.sub is None or answer.id_sub is None:
             return False
         return old.sub != answer.id_sub
+
+    def _is_wanted(self, name: str, locked: LockedGrant, answer: TokenAnswer) -> bool:
+        """Ask whether to keep the new grant, where nothing says that it is the right person's.
+
+        What the issuer gave is queued for revocation first: whatever ends the question, nobody's
+        tokens stay alive and unheld. The signals that are held back may end it.
+        """
+        old = locked.state.grant
+        if old is not None and old.sub is not None and answer.id_sub is not None:
+            return True  # they have been compared
+        ask = self.doubt(answer.id_sub)
+        if ask is None:
+            return True
+        self._queue_answer(locked, answer, name)
+        before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        try:
+            return ask()
+        except KeyboardInterrupt:
+            return False
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _drop_queued(self, locked: LockedGrant, answer: TokenAnswer) -> None:
+        for value in (answer.refresh_token, answer.access_token):
+            if value is not None:
+                locked.dequeue(self.ring.fingerprint(value.reveal()))
 
     def _store_or_give_back(
         self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
@@ -259,11 +292,12 @@ class Login:
             item = self._queued(error.refresh_token, "refresh_token", None)
             guard.hold().enqueue(item, profile=profile.name)
 
-    def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer) -> None:
+    def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer, name: str) -> None:
         if answer.refresh_token is not None:
-            locked.enqueue(self._queued(answer.refresh_token, "refresh_token", None))
+            item = self._queued(answer.refresh_token, "refresh_token", None)
+            locked.enqueue(item, profile=name)
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
-        locked.enqueue(self._queued(answer.access_token, "access_token", until))
+        locked.enqueue(self._queued(answer.access_token, "access_token", until), profile=name)
 
     def _queued(self, value: Secret, hint: str, expires_at: float | None) -> Queued:
         return Queued(
@@ -273,6 +307,22 @@ class Login:
             since=time.time(),
             expires_at=expires_at,
         )
+
+
+def _not_kept(name: str, *, is_other: bool, is_dead: bool) -> DeniedError:
+    """Return why a login's grant was not kept, and what became of it."""
+    end = "revoked" if is_dead else "not kept, and the issuer could not be made to end it"
+    if not is_other:
+        return DeniedError(
+            f"the login to '{name}' was not wanted; the new grant is {end}",
+            hint=f"run 'brokerctl login {shell_word(name)}' again",
+            rule="wanted",
+        )
+    return DeniedError(
+        f"'{name}' was logged in as somebody else before; the new grant is {end}",
+        hint=f"run 'brokerctl login {shell_word(name)} --force', or use --subject",
+        rule="same subject",
+    )
 
 
 def _logged_in(

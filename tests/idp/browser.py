@@ -91,8 +91,11 @@ class Browser:
         The last page of a code login is the client's own, on its loopback address. Raises
         RuntimeError for a page of the issuer's that says no.
         """
-        issuer = urlsplit(url).netloc
         page = self._fetch(url)
+        if page.redirect and urlsplit(url).path.startswith("/start/"):
+            url = page.redirect  # what a login gives to a browser leads to the issuer
+            page = self._fetch(url)
+        issuer = urlsplit(url).netloc
         for _ in range(MAX_STEPS):
             if page.redirect:
                 page = self._fetch(page.redirect)

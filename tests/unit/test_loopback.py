@@ -15,6 +15,7 @@ import pytest
 
 from brokerctl.effects.loopback import Loopback, read_callback, read_pasted
 from brokerctl.effects.paste import Paste, open_paste
+from brokerctl.effects.peer import FOREIGN, GONE, OURS, UNKNOWN
 from brokerctl.errors import LoginNeededError, UsageError
 
 if TYPE_CHECKING:
@@ -277,3 +278,76 @@ def test_no_terminal() -> None:
     assert open_paste("/nonexistent") is None
     _, slave = pty.openpty()
     assert open_paste(os.ttyname(slave)) is None
+
+
+class Owned(Waiting):
+    """A listener whose visitors belong to whom the test says."""
+
+    peer: tuple[str, int | None] = (OURS, 0)
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.listener = Loopback(None, self.told.append, lambda _: self.peer)
+        self.host = self.listener.host
+        self.answers = []
+        self.start = self.listener.offer("https://issuer.example/auth?state=right&a=%20é")
+        self._thread = threading.Thread(target=self._wait, args=(10,))
+        self._thread.start()
+
+    def visit(self) -> str:
+        """Open the start address."""
+        return self.get(self.start.partition(self.host)[2])
+
+
+@pytest.fixture
+def owned() -> Iterator[Owned]:
+    """A listener that a browser is to be started for, ended like the one above."""
+    found = Owned()
+    yield found
+    found.peer = (OURS, 0)
+    if not found.answers:
+        found.get(f"/callback?{RIGHT}")
+    found.end()
+
+
+def test_start_leads_once(owned: Owned) -> None:
+    """The start address has no `state`, leads to the issuer once, and tells a second visitor."""
+    assert "state" not in owned.start
+    assert owned.get(owned.start.partition(owned.host)[2], "HEAD").startswith("HTTP/1.1 405")
+    assert owned.get(owned.start.partition(owned.host)[2][:-1]).startswith("HTTP/1.1 404")
+    first = owned.visit()
+    assert first.startswith("HTTP/1.1 303 ")
+    assert "\r\nLocation: https://issuer.example/auth?state=right&a=%20%C3%A9\r\n" in first
+    assert "Referrer-Policy: no-referrer" in first
+    second = owned.visit()
+    assert second.startswith("HTTP/1.1 410 ")
+    assert "opened once before" in second
+    assert "right" not in second
+    assert owned.told == ["the address that the browser got was opened a second time"]
+
+
+@pytest.mark.parametrize("peer", [(FOREIGN, 65534), (GONE, None)])
+def test_others_are_refused(owned: Owned, peer: tuple[str, int | None]) -> None:
+    """Another user gets neither the way to the issuer nor a callback taken, and uses up nothing."""
+    owned.peer = peer
+    for reply in (owned.visit(), owned.get(f"/callback?{RIGHT}"), owned.get("/")):
+        assert reply.startswith("HTTP/1.1 403 ")
+        assert "right" not in reply
+    assert not owned.answers
+    assert len(owned.told) == (peer[0] == FOREIGN)
+    owned.peer = (OURS, 0)
+    assert owned.visit().startswith("HTTP/1.1 303 ")
+    owned.get(f"/callback?{RIGHT}")
+    assert owned.end() == RIGHT
+    assert owned.listener.is_peer_known
+
+
+@pytest.mark.parametrize("peers", [(UNKNOWN, UNKNOWN), (UNKNOWN, OURS), (OURS, UNKNOWN)])
+def test_unknown_is_let_through(owned: Owned, peers: tuple[str, str]) -> None:
+    """A browser that no table names is let through, and its login is in doubt."""
+    owned.peer = (peers[0], None)
+    assert owned.visit().startswith("HTTP/1.1 303 ")
+    owned.peer = (peers[1], None)
+    assert owned.get(f"/callback?{RIGHT}").startswith("HTTP/1.1 200 ")
+    assert owned.end() == RIGHT
+    assert not owned.listener.is_peer_known

@@ -69,7 +69,7 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
             subject=wishes.subject,
             scopes=wishes.scopes,
         )
-        return Login(house.store, house.log, house.ring, link).log_in(
+        return Login(house.store, house.log, house.ring, link, desk.doubt).log_in(
             profile, request, run, desk, owner=_owner(), is_forced=wishes.is_forced
         )
     finally:

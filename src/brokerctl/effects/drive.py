@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.effects.browser import open_browser
@@ -14,7 +15,7 @@ from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Protocol
 
     from brokerctl.effects.paste import Paste
@@ -80,6 +81,7 @@ class Desk:
         self.timeout_s = timeout_s
         self.request_s = request_s
         self._loopback: Loopback | None = None
+        self._is_peer_known = True
 
     def do(self, step: Step) -> Any:  # noqa: ANN401 - each step has an answer of its own
         """Carry out one step and return what came of it."""
@@ -91,7 +93,7 @@ class Desk:
             return self._show_user_code(step)
         if isinstance(step, Listen):
             self.close()
-            self._loopback = Loopback(step.port or self.port)
+            self._loopback = Loopback(step.port or self.port, _say)
             return self._loopback.redirect_uri
         return self._visit(step)
 
@@ -103,8 +105,11 @@ class Desk:
 
     def _visit(self, step: Visit) -> str:
         url = safe(step.url, _URL_CHARS)
+        assert self._loopback is not None  # noqa: S101 - a flow listens before it visits
+        # Security: all users of the machine can read a browser's command line, so `state` is not
+        # in it. Our own terminal, where the address itself is shown, is ours alone.
         is_open = not self.no_browser and open_browser(
-            step.url, self.environ, has_terminal=self.paste is not None
+            self._loopback.offer(step.url), self.environ, has_terminal=self.paste is not None
         )
         if is_open:
             _say("log in with the browser that has opened; if none has, visit")
@@ -117,8 +122,24 @@ class Desk:
         _say(f"  {url}")
         if self.paste is not None:
             _say("if the browser is on another machine, paste the address that it ends at here")
-        assert self._loopback is not None  # noqa: S101 - a flow listens before it visits
-        return self._loopback.wait(step.accept, self.timeout_s, self.paste)
+        query = self._loopback.wait(step.accept, self.timeout_s, self.paste)
+        self._is_peer_known = self._loopback.is_peer_known
+        return query
+
+    def doubt(self, sub: str | None) -> Callable[[], bool] | None:
+        """Return the question whether to keep a login that may be another user's; None: no doubt.
+
+        Security: where the socket that brought the answer has no owner that can be seen, only the
+        person at the terminal knows whose name it should be. Where nobody can be asked it is kept,
+        and said.
+        """
+        if self._is_peer_known:
+            return None
+        who = f"logged in as {safe(sub)}" if sub else "logged in (the issuer does not say as whom)"
+        if self.paste is None:
+            _say(f"note: {who}; which user of this machine did it can't be told")
+            return None
+        return partial(self.paste.confirm, f"{who}: keep it?", self.timeout_s)
 
     def _show_user_code(self, step: ShowUserCode) -> None:
         minutes = max(1, round((step.expires_at - time.time()) / 60))

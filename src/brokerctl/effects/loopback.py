@@ -3,29 +3,38 @@
 Security: any program on this machine and any web page can send requests here while a login waits.
 So only a GET of /callback with our Host that the flow accepts (the login's own state) ends the
 wait; everything else is refused and forgotten, and a connection that says nothing holds up nobody.
+A program of another user's gets nothing but a refusal: neither the way to the issuer, whose
+`state` would let it log us in as itself, nor a callback taken. A browser's command line can be
+read by all users, so it holds an address here that leads to the issuer, once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hmac
 import os
+import secrets
 import selectors
 import socket
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from brokerctl.effects.peer import FOREIGN, OURS, UNKNOWN, whose
 from brokerctl.errors import LoginNeededError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.effects.paste import Paste
+    from brokerctl.effects.peer import Verdict
 
     Accept = Callable[[str], bool]
 
 TIMEOUT_S = 120.0
 PATH = "/callback"
+_START = "/start/"
 _MAX_HEAD_BYTES = 16384
 _MAX_CONNECTIONS = 64
 _CONNECTION_S = 10.0
@@ -33,11 +42,21 @@ _END_PAGE = (
     "<!doctype html><meta charset=utf-8><title>brokerctl</title>"
     "<p>brokerctl has the answer. This window can be closed.\n"
 )
+_OPENED_TWICE = (
+    "This address was opened once before, and it works once. If your browser only asked a second"
+    " time, go on where it went first, or visit the address that brokerctl shows in your terminal."
+    " If something else has opened it, end the login there (Ctrl-C) and run it again."
+)
+_NOT_YOURS = "This login waits for another user's browser, or can't tell whose this one is."
+_OK, _SEE_OTHER, _FORBIDDEN, _GONE = 200, 303, 403, 410
 _REASONS = {
     200: "OK",
+    303: "See Other",
     400: "Bad Request",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    410: "Gone",
     421: "Misdirected Request",
     431: "Request Header Fields Too Large",
 }
@@ -55,14 +74,30 @@ class _Connection:
 class Loopback:
     """A listener on 127.0.0.1, or on [::1] where there is no IPv4; used once, then closed."""
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+        find_owner: Callable[[socket.socket], Verdict] = whose,
+    ) -> None:
+        """`tell` is called with what the person at the terminal has to know."""
         self._listener = _listen(port or 0)
+        self._tell = tell
+        self._find_owner = find_owner
+        self._start = self._target = ""
+        self._told: set[str] = set()
+        self.is_peer_known = True  # False: another user may have brought the answer
         host, self.port = self._listener.getsockname()[:2]
         self.host = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         self.redirect_uri = f"http://{self.host}{PATH}"
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._open: dict[socket.socket, _Connection] = {}
+
+    def offer(self, url: str) -> str:
+        """Return an address of this listener that leads to `url` for the first who opens it."""
+        self._start, self._target = f"{_START}{secrets.token_urlsafe(24)}", url
+        return f"http://{self.host}{self._start}"
 
     def wait(self, accept: Accept, timeout_s: float = TIMEOUT_S, paste: Paste | None = None) -> str:
         """Return the query of the first callback that `accept` takes, from the browser or pasted.
@@ -133,17 +168,56 @@ class Loopback:
         elif len(connection.head) > _MAX_HEAD_BYTES:
             self._answer(connection, 431)
         elif b"\r\n\r\n" in connection.head:
-            status, query = read_callback(connection.head, self.host, accept)
-            self._answer(connection, status)
-            return query
+            return self._serve(connection, accept)
         return None
 
-    def _answer(self, connection: _Connection, status: int) -> None:
+    def _serve(self, connection: _Connection, accept: Accept) -> str | None:
+        """Answer one request; return the query of the callback that is waited for."""
+        peer, uid = self._find_owner(connection.link)
+        if peer not in {OURS, UNKNOWN}:
+            if peer == FOREIGN:
+                self._tell_once(f"refused a program of another user here (uid {uid})")
+            self._answer(connection, _FORBIDDEN, _NOT_YOURS)
+            return None
+        status, target = read_target(connection.head, self.host)
+        if (
+            status == _OK
+            and self._start
+            and hmac.compare_digest(target.encode(), self._start.encode())
+        ):
+            self._lead(connection, peer)
+            return None
+        status, query = read_callback(connection.head, self.host, accept)
+        if query is not None and peer == UNKNOWN:
+            self.is_peer_known = False
+        self._answer(connection, status)
+        return query
+
+    def _lead(self, connection: _Connection, peer: str) -> None:
+        """Send whoever opens the start address first to the issuer, and tell the second."""
+        target, self._target = self._target, ""
+        if not target:
+            self._tell_once("the address that the browser got was opened a second time")
+            self._answer(connection, _GONE, _OPENED_TWICE)
+            return
+        if peer == UNKNOWN:
+            self.is_peer_known = False
+        # What stands in a header is printable ASCII; a URL that is one stays as it is.
+        where = quote(target, safe="".join(map(chr, range(0x21, 0x7F))))
+        self._answer(connection, _SEE_OTHER, more=f"Location: {where}\r\n")
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told and len(self._told) < _MAX_CONNECTIONS:
+            self._told.add(text)
+            self._tell(text)
+
+    def _answer(self, connection: _Connection, status: int, text: str = "", more: str = "") -> None:
         # Security: the page is the same for everybody and repeats nothing of the request.
-        body = _END_PAGE if status == 200 else f"{status} {_REASONS[status]}\n"  # noqa: PLR2004 - HTTP's own
-        kind = "text/html; charset=utf-8" if status == 200 else "text/plain"  # noqa: PLR2004 - as above
+        body = _END_PAGE if status == _OK else f"{status} {_REASONS[status]}\n"
+        body += f"{text}\n" if text else ""
+        kind = "text/html; charset=utf-8" if status == _OK else "text/plain"
         head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n"
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n{more}"
             f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n"
             "Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n"
             "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
@@ -191,12 +265,12 @@ def _listen(port: int) -> socket.socket:
     raise UsageError("this machine has no loopback address", hint="try '--flow device'")
 
 
-def read_callback(head: bytes, host: str, accept: Accept) -> tuple[int, str | None]:
-    """Return the status for a request, and the query if it is the callback that is waited for."""
+def read_target(head: bytes, host: str) -> tuple[int, str]:
+    """Return 200 and what a GET with our Host asks for; else the status that refuses it."""
     lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):  # noqa: PLR2004 - method, target, version
-        return 400, None
+        return 400, ""
     hosts = [
         value.strip()
         for name, _, value in (line.partition(":") for line in lines[1:])
@@ -204,13 +278,21 @@ def read_callback(head: bytes, host: str, accept: Accept) -> tuple[int, str | No
     ]
     # Security: another name in Host is DNS rebinding; two of them are request smuggling.
     if hosts != [host]:
-        return 421, None
+        return 421, ""
     if words[0] != "GET":
-        return 405, None
-    path, _, query = words[1].partition("?")
+        return 405, ""
+    return _OK, words[1]
+
+
+def read_callback(head: bytes, host: str, accept: Accept) -> tuple[int, str | None]:
+    """Return the status for a request, and the query if it is the callback that is waited for."""
+    status, target = read_target(head, host)
+    if status != _OK:
+        return status, None
+    path, _, query = target.partition("?")
     if path != PATH:
         return 404, None
-    return (200, query) if accept(query) else (400, None)
+    return (_OK, query) if accept(query) else (400, None)
 
 
 def read_pasted(line: str, redirect_uri: str, accept: Accept) -> str | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import termios
 import time
 
 _TTY = "/dev/tty"
@@ -23,7 +25,7 @@ class Paste:
         self._rest = b""
 
     def read_line(self) -> str | None:
-        """Return a line that was typed, "" where there is none yet, None at the end.
+        """Return a line that was typed, with its end; "" where there is none yet, None at the end.
 
         Never blocks for long, and never reads in the background, where that would stop us.
         """
@@ -47,12 +49,27 @@ class Paste:
             self._rest = line[-_LINE_BYTES:]
             return ""
         self._rest = rest
-        return line.decode("utf-8", "replace")
+        return (line + newline).decode("utf-8", "replace")
 
     def say(self, text: str) -> None:
         """Write one line to the terminal."""
         with contextlib.suppress(OSError):  # a terminal that is gone is no reason to end the login
             os.write(self.fd, f"brokerctl: {text}\n".encode())
+
+    def confirm(self, prompt: str, timeout_s: float) -> bool:
+        """Return whether a line that begins with y is typed in time; anything else is no."""
+        deadline = time.monotonic() + timeout_s
+        self._rest = b""  # what was typed before is no answer
+        with contextlib.suppress(OSError):
+            termios.tcflush(self.fd, termios.TCIFLUSH)
+            os.write(self.fd, f"brokerctl: {prompt} (y/N) ".encode())
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([self.fd], [], [], min(left, 1.0))[0]:
+                continue
+            line = self.read_line()
+            if line != "":
+                return line is not None and line.strip().lower().startswith("y")
+        return False
 
     def close(self) -> None:
         """Give the terminal back."""
