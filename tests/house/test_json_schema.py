@@ -59,6 +59,10 @@ MORE: dict[str, list[dict[str, Any]]] = {
         EXAMPLES["store backup FILE --json"]
         | {"outside": [{"kind": "env", "name": "X", "profiles": ["person"]}]}
     ],
+    "revoke": [
+        EXAMPLES["revoke person --verify --json"]
+        | {"kept": [{"tool": "git", "url": "smtp://x", "username": "x", "outcome": "kept"}]}
+    ],
     "unlock": [{"schema": 1, "keeper": "passphrase", "unlocked_for": 28800}],
     "doctor": [EXAMPLES["doctor --json"] | {"start_ratio": 1.25}],
     "error": [{"schema": 1, "error": EXAMPLES["error"]["error"] | {"rule": "narrowing"}}],
@@ -97,6 +101,7 @@ NULLABLE = {
     "profile-show": "place",
     "profile-show-for": "profile",
     "helper-list": "fault profile",
+    "helper-kept": "expires_at kept_until unanswered",
     "unlock": "unlocked_for",
     "store-check": "damaged[].aside",
     "store-rekey": "resealed",
@@ -107,7 +112,7 @@ NULLABLE = {
 FORMED = {
     "get": "expires_at profile issuer",
     "login": "expires_at profile issuer",
-    "revoke": "kind fingerprint outcome until",
+    "revoke": "kind fingerprint outcome until tool url",
     "status": "profile issuer flow state expires_at keeper",
     "audit-log": "time event issuer fingerprint expires_at issuer_expires_at session effect"
     " prev mac segment",
@@ -127,6 +132,7 @@ FORMED = {
     "helper-install": "tool path",
     "helper-uninstall": "tool path",
     "helper-list": "tool path profile",
+    "helper-kept": "tool url kept_at expires_at kept_until",
     "error": "name",
 }
 EXEC_CODES = 125
@@ -265,7 +271,7 @@ def test_a_wrong_form_is_refused(name: str, answer: dict[str, Any]) -> None:
         if kind_of(inner) in {"integer", "number"} and not SETTING_VALUE.search(path):
             assert not is_taken(-1), path
             assert path not in FIXED or not is_taken(inner + 10), path
-        if is_of(path, "expires_at time until issued_at issuer_expires_at"):
+        if is_of(path, "expires_at time until issued_at issuer_expires_at kept_at"):
             assert not [text for text in BAD_TIMES if is_taken(text)], path
 
 

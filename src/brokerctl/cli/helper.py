@@ -37,6 +37,8 @@ def register(app: typer.Typer) -> None:
     group.command("uninstall")(uninstall)
     group.command("list")(show)
     group.command("import")(import_)
+    group.command("kept")(kept)
+    group.command("forget")(forget)
     for name in HELPERS:
         group.command(name, hidden=True, add_help_option=False, context_settings=_REST)(_speak)
     group.callback()(_top)
@@ -121,6 +123,42 @@ def import_(
     from brokerctl.cli.helper_import import run
 
     run(what, is_cut=remove or what != "netrc", yes=yes)
+
+
+def kept(
+    tool: Annotated[str | None, typer.Argument(metavar="TOOL", help="Only this tool's.")] = None,
+    json: options.Json = False,
+) -> int:
+    """List what is kept for other tools, without passwords.
+
+    What a tool had kept, or `helper import` moved here, with the reason where the tool is not
+    answered with it.
+
+    \b
+      brokerctl helper kept
+      brokerctl helper kept git
+    """
+    from brokerctl.cli.helper_kept import show
+
+    return show(tool, json=json)
+
+
+def forget(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help="Whose it is: git, docker, cargo.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Its host, or its whole URL.")],
+    user: Annotated[str | None, typer.Argument(metavar="USER", help="Its user.")] = None,
+    yes: _Yes = False,
+) -> None:
+    """Forget one credential that is kept for another tool.
+
+    It is shown and asked for first. Its server takes it still: change it there.
+
+    \b
+      brokerctl helper forget git git.example.com alice
+    """
+    from brokerctl.cli.helper_kept import run_forget
+
+    run_forget(tool, host, user, yes=yes)
 
 
 def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:

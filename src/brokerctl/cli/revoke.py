@@ -10,6 +10,7 @@ import typer
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import find_profile, grant_key
 from brokerctl.cli import options
+from brokerctl.cli.helper_kept import end_kept
 from brokerctl.cli.tend import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.revoking import Ending, keys_of
@@ -19,6 +20,7 @@ from brokerctl.store.names import grant_name
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:
+    from brokerctl.cli.helper_kept import End
     from brokerctl.model import GrantKey, Profile
     from brokerctl.revoking import Revoker
 
@@ -37,6 +39,9 @@ def revoke(
     subject: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this subject's.")
     ] = None,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="With --all: forget what other tools had us keep, too.")
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Prove it by introspection, where there is one.")
     ] = False,
@@ -47,12 +52,18 @@ def revoke(
     Each ends as revoked, expired, local only (it lives at the issuer until the time shown) or
     unknown (queued, and tried again by later commands). Exit code 9: not all of them are dead.
 
+    What is kept for other tools (`helper kept`) can be ended by its own server alone. --all names
+    it, with exit code 9; --kept forgets it here.
+
     \b
       brokerctl revoke gitlab --verify
       brokerctl revoke --all
+      brokerctl revoke --all --kept
     """
     if bool(profile) == everything:
         raise UsageError("name one profile, or say --all", hint="run 'brokerctl revoke --help'")
+    if kept and (subject is not None or not everything):
+        raise UsageError("--kept goes with --all", hint="for one run 'brokerctl helper forget'")
     house = wire.open_house(os.environ)
     # Before anything takes a lock, for what is damaged is set aside then.
     errors = _find_damaged(house, house.plan.profiles.get(profile) if profile else None)
@@ -63,14 +74,25 @@ def revoke(
         find_profile(house.plan.profiles, profile)  # a wrong name is an error, nothing held is not
     revoker = house.revoker("revoke")
     endings = _revoke_each(revoker, targets, errors, verify=verify)
+    others = end_kept(house, errors, is_meant=kept) if everything and subject is None else []
+    return _answer(endings, others, errors, json=json)
+
+
+def _answer(
+    endings: list[Ending], others: list[End], errors: list[BrokerError], *, json: bool
+) -> int:
+    """Say what came of each, and of what other tools had us keep; return the exit code."""
     is_over = not errors and all(ending.is_dead for ending in endings)
     if json:
-        typer.echo(jsonlite.dumps(_as_json(endings, is_over=is_over)))
-    elif endings or not errors:
+        body = _as_json(endings, is_over=is_over and not others)
+        typer.echo(jsonlite.dumps(body | {"kept": [one.as_json() for one in others]}))
+    elif endings or not (errors or others):
         _print(endings)
+    for end in () if json else others:
+        typer.echo(end.told)
     for error in errors:
         wire.print_error(error, is_json=json)
-    if len(errors) == 1 and not endings:
+    if len(errors) == 1 and not endings and not others:
         return errors[0].exit_code  # nothing was done at all
     return 0 if is_over else PARTIAL
 

@@ -88,6 +88,7 @@ class Helper:
     takes_bearer = True  # False: what it wants is of another kind
     names_user = True  # False: what is asked for has no user, whatever is stored has
     tells_errors = False  # True: the tool shows what its answer says of an error
+    own_keys: tuple[str, ...] = ()  # ends of URLs that are the tool's own, wherever they are
     is_silent = False  # True: nothing may be written to stderr, the answer says it all
 
     if TYPE_CHECKING:

@@ -57,6 +57,7 @@ class Docker(Helper):
     """`docker-credential-brokerctl get|store|erase|list|version`; exit code 0 or 1."""
 
     names_user = False
+    own_keys = OWN_KEYS
 
     def stdin_for(self, words: list[str]) -> str:
         """Return that `list` and `version`, which people type too, wait for nothing."""

@@ -74,7 +74,7 @@ def find_places(house: House, tool: str) -> list[tuple[str, str]]:
     """Return where what is kept for a tool belongs, as a URL, and its user; the newest first."""
     now = time.time()
     held = (one for _, one in store_kept.all_kept(house.store) if one.tool == tool)
-    return [(_url_of(one), one.username) for one in held if not one.is_over(now)]
+    return [(url_of(one), one.username) for one in held if not one.is_over(now)]
 
 
 def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
@@ -119,6 +119,25 @@ def drop(house: House, tool: str, wanted: Wanted) -> int:
     return dropped
 
 
+def forget(house: House, name: str, one: Kept, by: str) -> bool:
+    """Drop one that a person names, recorded first; False where another one is there by now.
+
+    Security: its server takes it still, so that whoever is told that it is gone relies on it.
+    """
+
+    def is_meant(found: Kept) -> bool:
+        if found != one:
+            return False
+        _record(house, "credential.dropped", one, by=by, reason="a person forgets it")
+        return True
+
+    try:
+        return store_kept.drop(house.store, name, is_meant) is not None
+    except StoreError:
+        _record(house, "credential.not_dropped", one, by=by, outcome="failed")
+        raise
+
+
 def _matching(
     house: House, tool: str, wanted: Wanted, *, any_path: bool = False
 ) -> list[tuple[str, Kept]]:
@@ -137,8 +156,13 @@ def _matching(
 
 def place_of(wanted: Wanted) -> Url | None:
     """Return where a credential belongs; None for a spelling that could be read in two ways."""
+    return find_place(wanted.url or "")
+
+
+def find_place(text: str) -> Url | None:
+    """Return the place that a URL means; None as for `place_of`."""
     try:
-        url = split_pattern(wanted.url or "")
+        url = split_pattern(text)
     except UsageError:
         return None
     return None if url.host.startswith("*") or url.query is not None else url
@@ -159,12 +183,15 @@ def _decide(house: House, tool: str, one: Kept) -> None:
         raise DeniedError(f"what {tool} had us keep: {decision.reason}", rule=decision.rule)
 
 
-def _record(house: House, event: str, one: Kept, **more: str) -> None:
-    """Append a record. Security: no secret is in it, and what is refused leaves no credential."""
-    request = wire.make_request("", house.environ, one.tool)
+def _record(house: House, event: str, one: Kept, *, by: str | None = None, **more: str) -> None:
+    """Append a record. Security: no secret is in it, and what is refused leaves no credential.
+
+    `by`: our own command that a person has run, where it was not the credential's tool.
+    """
+    request = wire.make_request("", house.environ, by or one.tool)
     decision = policy.decide_kept(request.requester)
     fields: dict[str, Any] = {
-        "url": _url_of(one),
+        "url": url_of(one),
         "username": one.username,
         "fingerprint": _fingerprint(house, one.secret),
         "expires_at": _time(one.expires_at),
@@ -181,7 +208,8 @@ def _record(house: House, event: str, one: Kept, **more: str) -> None:
     house.log.append(event, fields | more)
 
 
-def _url_of(one: Kept) -> str:
+def url_of(one: Kept) -> str:
+    """Return where it goes back to, as a URL."""
     port = "" if one.port == _DEFAULT_PORTS[one.protocol] else f":{one.port}"
     return f"{one.protocol}://{one.host}{port}{one.path}"
 

@@ -1,0 +1,121 @@
+"""`brokerctl helper kept` and `forget`: what is shown of other tools' own, and asked. No values."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from brokerctl import freshness, jsonlite, wire
+from brokerctl.effects.terminal import confirm, is_interactive
+from brokerctl.errors import AuditError, BrokerError, PartialError, StoreError, UsageError
+from brokerctl.helpers.custody import Held, count_damaged, find_keeping, find_one, list_kept
+from brokerctl.helpers.keeping import forget, url_of
+from brokerctl.text import count_of, safe
+
+if TYPE_CHECKING:
+    from brokerctl.wire import House
+
+_GONE = "forgotten here, and still good at its server: change it there"
+_HERE = "still kept, and good at its server"
+
+
+class End(NamedTuple):
+    """What came of one kept credential in a revoke."""
+
+    held: Held
+    is_gone: bool
+
+    @property
+    def told(self) -> str:
+        """Say it in words."""
+        return safe(f"{self.held.shown}: {_GONE if self.is_gone else _HERE}", 1000)
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as `revoke --json` has it."""
+        one = self.held.one
+        outcome = "forgotten" if self.is_gone else "kept"
+        return {"tool": one.tool, "url": url_of(one), "username": one.username, "outcome": outcome}
+
+
+def show(tool: str | None, *, json: bool) -> int:
+    """List what is kept, and why a tool does not get some of it."""
+    helper = None if tool is None else find_keeping(tool)
+    house = wire.open_house(os.environ)
+    found = list_kept(house, helper)
+    if json:
+        typer.echo(jsonlite.dumps({"schema": 1, "kept": [_as_json(held) for held in found]}))
+    for held in () if json else found:
+        typer.echo(safe(_line(held), 1000))
+    damaged = count_damaged(house)
+    if damaged:
+        what = count_of(damaged, "kept credential", "kept credentials")
+        error = StoreError(f"{what} can't be opened", hint="run 'brokerctl store check'")
+        return wire.print_error(error, is_json=json)
+    if not found and not json:
+        whose = "other tools" if helper is None else helper
+        typer.echo(f"nothing is kept for {whose}")
+    return 0
+
+
+def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
+    """Show, ask, forget one."""
+    house = wire.open_house(os.environ)
+    held = find_one(house, tool, host, user)
+    if not yes:
+        typer.echo(safe(f"  forget: {held.shown}", 1000), err=True)
+    if not yes and not is_interactive():
+        raise UsageError("there is nobody to ask", hint="say --yes")
+    if not yes and not confirm("nobody else may have its password: forget it?"):
+        raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
+    if not forget(house, held.name, held.one, "helper"):
+        raise UsageError(f"{held.shown} has changed meanwhile", hint="run it again")
+    typer.echo(safe(f"{held.shown}: {_GONE}", 1000))
+
+
+def end_kept(house: House, errors: list[BrokerError], *, is_meant: bool) -> list[End]:
+    """Forget all that is kept if that is meant; an error tells of what is left, as revoke does."""
+    ends = []
+    for held in list_kept(house, is_over_too=is_meant):
+        is_gone = False
+        try:
+            is_gone = is_meant and forget(house, held.name, held.one, "revoke")
+        except AuditError as error:
+            errors.append(error)
+            is_meant = False  # nothing is ended without a record
+        except BrokerError as error:
+            errors.append(error)
+        ends.append(End(held, is_gone))
+    left = sum(not end.is_gone for end in ends)
+    if left:
+        what = f"{count_of(left, 'credential')} of other tools {'is' if left == 1 else 'are'} kept"
+        hint = "run 'brokerctl revoke --all --kept' to forget all, 'brokerctl helper forget' one"
+        errors.append(PartialError(what, hint=hint))
+    damaged = count_damaged(house)
+    if damaged:
+        what = f"what is in {count_of(damaged, 'kept credential')} that can't be opened"
+        hint = "run 'brokerctl store check'"
+        errors.append(PartialError(f"{what} may be good at its server", hint=hint))
+    return ends
+
+
+def _as_json(held: Held) -> dict[str, object]:
+    one = held.one
+    return {
+        "tool": one.tool,
+        "url": url_of(one),
+        "username": one.username,
+        "kept_at": freshness.timestamp(one.kept_at),
+        "expires_at": None if one.expires_at is None else freshness.timestamp(one.expires_at),
+        "kept_until": None if one.ends_at is None else freshness.timestamp(one.ends_at),
+        "unanswered": held.unanswered,
+    }
+
+
+def _line(held: Held) -> str:
+    text = f"{held.shown}, kept since {freshness.timestamp(held.one.kept_at)}"
+    for word, at in (("ends", held.one.expires_at), ("forgotten", held.one.ends_at)):
+        if at is not None:
+            text += f", {word} {freshness.timestamp(at)}"
+    return f"{text}; not answered: {held.unanswered}" if held.unanswered else text
