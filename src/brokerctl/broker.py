@@ -10,7 +10,14 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, policy
-from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
+from brokerctl.errors import (
+    AuditError,
+    BrokerError,
+    DeniedError,
+    StoreError,
+    UsageError,
+    shell_word,
+)
 from brokerctl.model import AccessToken, GrantKey, TokenKey
 
 TYPE_CHECKING = False
@@ -146,9 +153,12 @@ class Broker:
 
     def _record_refusal(self, order: Order, error: BrokerError) -> None:
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
-        self.log.append(
-            event, record_fields(order) | {"outcome": error.name, "error": error.message}
-        )
+        fields = record_fields(order) | {"outcome": error.name, "error": error.message}
+        try:
+            self.log.append(event, fields)
+        except AuditError:
+            if not isinstance(error, StoreError):
+                raise  # else the same disk is full twice, and what it cost is the one to tell
 
     def not_delivered(self, answer: AccessToken) -> None:
         """Record that a token could not be written to where it was asked for."""

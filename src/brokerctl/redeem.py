@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from brokerctl.broker import Order
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
@@ -112,11 +113,12 @@ class Redeemer:
         except tokens.UnusableAnswerError as error:
             self._keep_rotated(order, locked, error.refresh_token)
             raise
+        if _rotates(answer, grant):
+            locked.persist(deadline)  # the successor is in our memory and nowhere else
         try:
             token = self._store(order, locked, answer)
-        except StoreError:
-            self._give_back(order, locked, answer, deadline)
-            raise
+        except StoreError as error:
+            raise self._not_stored(order, locked, answer, error, deadline) from error
         self.link.bind(profile, order.grant_key)
         return token
 
@@ -184,33 +186,56 @@ class Redeemer:
         fields = {"generation": generation, "outcome": "unusable"}
         self.log.append("grant.refreshed", record_fields(order) | fields, durable=True)
 
-    def _give_back(
-        self, order: Order, locked: LockedGrant, answer: TokenAnswer, deadline: float
-    ) -> None:
-        """Revoke an access token that lies nowhere; the disk's error is the one to tell.
-
-        Security: the refresh token is left alone. The grant on disk may hang on the same consent,
-        and a full disk must not end what the issuer would still honour.
-        """
-        store, profile = self.link.store, order.profile
+    def _not_stored(
+        self,
+        order: Order,
+        locked: LockedGrant,
+        answer: TokenAnswer,
+        error: StoreError,
+        deadline: float,
+    ) -> StoreError:
+        """Return the error to tell, having done what can be done for what the disk did not take."""
+        name, grant, held = order.profile.name, None, None
         token = make_token(self.ring, order, answer, generation=0)
         try:
-            grant = store.find_grant(order.grant_key)
-            held = store.find_token(order.token_key, time.time(), 0)
-            issued = grant.issued.current if grant and grant.issued else None
-            known = [one.fingerprint for one in (held, issued) if one is not None]
-            if token.fingerprint in known or profile.revoke_at_exit != "access":
-                return
-            try:
-                key = order.grant_key
-                said = self.link.revoke(profile, token.value, "access_token", deadline, key)
-            except BrokerError:
-                locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
-                raise
-            fields = {"outcome": said.outcome, "reason": _NOT_STORED}
+            grant = self.link.store.find_grant(order.grant_key)
+            held = self.link.store.find_token(order.token_key, time.time(), 0)
+        except StoreError:
+            pass  # what can't be read either is told as not stored
+        issued = grant.issued.current if grant and grant.issued else None
+        if token.fingerprint not in [one.fingerprint for one in (held, issued) if one]:
+            self._leave(order, locked, token, deadline)
+        if order.grant_key.actor == "client" or not _rotates(answer, grant):
+            return error
+        return StoreError(
+            f"the new grant for '{name}' is lost, it could not be stored: {error.message}",
+            hint=f"the issuer has replaced the one before: mend that, "
+            f"then run 'brokerctl login {shell_word(name)}'",
+        )
+
+    def _leave(self, order: Order, locked: LockedGrant, token: Token, deadline: float) -> None:
+        """Revoke an access token that lies nowhere; where a person's grant is at stake, record it.
+
+        Security: many issuers end the grant with any token of it, and a full disk must not end
+        what the issuer would still honour. A client's own token has no such grant.
+        """
+        profile, key, outcome = order.profile, order.grant_key, "local_only"
+        try:
+            if key.actor == "client" and profile.revoke_at_exit == "access":
+                outcome = self._revoke(profile, key, locked, token, deadline)
+            fields = {"outcome": outcome, "reason": _NOT_STORED}
             self.log.append("token.revoked", record_fields(order, token) | fields, durable=True)
         except BrokerError:
-            return
+            return  # the disk's error is the one to tell
+
+    def _revoke(
+        self, profile: Profile, key: GrantKey, locked: LockedGrant, token: Token, deadline: float
+    ) -> str:
+        try:
+            return self.link.revoke(profile, token.value, "access_token", deadline, key).outcome
+        except BrokerError:
+            locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
+            return "unknown"
 
     def _refused(self, order: Order, locked: LockedGrant, error: OAuthError) -> BrokerError:
         """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""
@@ -265,6 +290,12 @@ def make_token(ring: KeyRing, order: Order, answer: TokenAnswer, generation: int
         session=order.token_key.actor,
         is_assumed=answer.expires_in is None,
     )
+
+
+def _rotates(answer: TokenAnswer, grant: Grant | None) -> bool:
+    """Say whether an answer holds a refresh token that this grant does not have."""
+    found = answer.refresh_token
+    return found is not None and (grant is None or grant.refresh_token != found)
 
 
 def _at(intent: Intent) -> str:

@@ -21,16 +21,24 @@ RENAME = "?rename,?renameat,?renameat2"
 UNLINK = "?unlink,?unlinkat"
 # (calls, what is done to which of them, exit code)
 SAMPLE = [
-    (RENAME, "error=ENOSPC:when=1", 1),  # the intent's
-    (RENAME, "error=EIO:when=2", 1),  # the grant's: the issuer has answered
-    (RENAME, "error=ENOSPC:when=3", 1),  # the slot's
+    (RENAME, "error=ENOSPC:when=1", 0),  # the intent's: the second try is stored
+    (RENAME, "error=ENOSPC:when=1+", 1),
+    (RENAME, "error=EIO:when=2", 0),  # the grant's: the issuer has answered
+    (RENAME, "error=EIO:when=2+", 1),
+    (RENAME, "error=ENOSPC:when=3", 0),  # the slot's
+    (RENAME, "error=ENOSPC:when=3+", 1),
     (RENAME, "signal=KILL:when=2", -9),
     (RENAME, "signal=KILL:when=3", -9),
+    ("fsync", "error=EIO:when=1", 1),  # what is reserved: nothing is asked for
     ("fsync", "error=EIO:when=2", 1),
-    ("fsync", "error=EIO:when=4", 1),
+    ("fsync", "error=EIO:when=4", 0),
+    ("fsync", "error=EIO:when=5", 0),  # the grant's, in the room reserved for it
+    ("fsync", "error=EIO:when=5+", 1),
     ("fsync", "signal=KILL:when=5", -9),
-    (UNLINK, "error=EIO:when=1", 0),  # the probe's: left for gc
-    (UNLINK, "signal=KILL:when=2", -9),
+    ("fsync", "signal=KILL:when=6", -9),
+    ("pwrite64", "error=ENOSPC:when=2", 0),  # where even reserved room is none
+    (UNLINK, "error=EIO:when=1", 0),  # the cleared intent's: it explains nothing any more
+    (UNLINK, "signal=KILL:when=1", -9),
 ]
 
 

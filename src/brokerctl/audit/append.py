@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 
 from brokerctl.audit.lock import HOLDER_BYTES, acquire, open_private
@@ -24,6 +25,8 @@ ROTATE_BYTES = 16 * 1024 * 1024
 SEARCH_BYTES = 1 << 20  # how far back a writer looks for the end of the chain
 WINDOW_BYTES = 8192
 COUNTERS_BYTES = 16 * 192  # of repeated refusals, behind the holder's line in `log.lock`
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_MAKE_ROOM = "make room on that disk, then run it again"
 _REFUSED = (".denied", ".refused")
 
 
@@ -83,7 +86,10 @@ class Log:
 
     def _failed(self, error: OSError) -> AuditError:
         reason = os.strerror(error.errno).lower() if error.errno else "unknown error"
-        return AuditError(f"can't write the record to {self.folder.path}/{LOG}: {reason}")
+        hint = _MAKE_ROOM if error.errno in _FULL else None
+        return AuditError(
+            f"can't write the record to {self.folder.path}/{LOG}: {reason}", hint=hint
+        )
 
     def _append(
         self, body: bytes, refusal: tuple[str, dict[str, Any]] | None, now: float, *, durable: bool
@@ -130,7 +136,8 @@ class Log:
             data += line
         written = self.system.write(fd, data)
         if written != len(data):  # never cut off again: what is there is evidence
-            raise AuditError(f"can't write the whole record to {self.folder.path}/{LOG}: disk full")
+            text = f"can't write the whole record to {self.folder.path}/{LOG}: disk full"
+            raise AuditError(text, hint=_MAKE_ROOM)
         return head.seq, size + written
 
 

@@ -73,7 +73,10 @@ class LockedGrant(Protocol):
         """The generation that the next commit of a grant gets."""
 
     def intend(self, intent: Intent) -> None:
-        """Write an intent durably, having proven that the store is writable."""
+        """Write an intent durably, having reserved the room that the commit needs."""
+
+    def persist(self, until: float) -> None:
+        """Try what can't be stored from here on again, up to a monotonic time."""
 
     def commit(self, change: Change) -> GrantState:
         """Store durably: grant (generation + 1), then slot, then intent cleared."""

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 ASIDE = "aside"
-_PROBE_BYTES = 32 * 1024  # more than a grant and a slot take
+_PROBE_BYTES = 32 * 1024
+_RESERVE_BYTES = 64 * 1024  # more than a grant, or a slot with all that it supersedes, takes
+_FIRST_PAUSE_S = 0.05
+_LAST_PAUSE_S = 1.0
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -33,11 +36,49 @@ def open_child(parent: Folder, name: str, *, create: bool = True) -> Folder | No
 class Disk(Reader):
     """The same folder for writing, listing and setting aside."""
 
-    __slots__ = ("_folders",)
+    __slots__ = ("_folders", "_reserves", "until")
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader.folder, reader.ring, reader.system, reader.renew)
         self._folders: dict[str, Folder] = {}
+        self._reserves: dict[int, tuple[Folder, str, int]] = {}
+        self.until = 0.0  # monotonic: a write that fails is tried again up to then
+
+    def reserve(self, kind: int, name: str) -> None:
+        """Take the room that the next write of this kind needs, or raise StoreError.
+
+        The blocks are really written, and with what no file system makes smaller. Only whoever has
+        the grant's lock reserves, so a file of this name is what a killed holder left.
+        """
+        folder, file_name = self.place(kind, name)
+        held = f"{TEMPORARY}{KIND_NAMES[kind]}-{file_name}"
+        try:
+            fd = self._open_new(folder, held)
+        except OSError as error:
+            raise refused(folder.path, error) from error
+        self._reserves[kind] = (folder, held, fd)
+        try:
+            self.system.fchmod(fd, 0o600)
+            write_all(fd, os.urandom(_RESERVE_BYTES), self.system)
+            self.system.fsync(fd)
+        except OSError as error:
+            self.give_back()
+            raise refused(folder.path, error) from error
+
+    def _open_new(self, folder: Folder, name: str) -> int:
+        try:
+            return self.system.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder.fd)
+        except FileExistsError:
+            self.system.unlink(name, dir_fd=folder.fd)
+            return self.system.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder.fd)
+
+    def give_back(self) -> None:
+        """Give back what was reserved and not needed."""
+        left, self._reserves = tuple(self._reserves.values()), {}
+        for _, _, fd in left:
+            self.system.close(fd)
+        for folder, held, _ in left:
+            self._forget(folder, held)
 
     def child(self, *names: str) -> Folder:
         """Return a sub-folder, made if missing; each is opened once."""
@@ -63,9 +104,53 @@ class Disk(Reader):
         return self.child(top, group) if group else self.child(top), last + suffix
 
     def write(self, kind: int, name: str, payload: bytes) -> None:
-        """Replace an entry durably."""
+        """Replace an entry durably: into what is reserved, else with a new temporary file.
+
+        One that fails is tried once more in any case, with another new file: what the first sync
+        could not bring to the disk, a second would only claim to have brought there.
+        """
         folder, file_name = self.place(kind, name)
-        folder.write(file_name, seal(self.ring, kind, name, payload))
+        data = seal(self.ring, kind, name, payload)
+        if self._write_reserved(kind, folder, file_name, data):
+            return
+        pause_s = 0.0
+        while True:
+            try:
+                folder.write(file_name, data)
+            except StoreError:
+                if pause_s and self.system.monotonic() + pause_s > self.until:
+                    raise
+                self.system.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LAST_PAUSE_S) or _FIRST_PAUSE_S
+            else:
+                return
+
+    def _write_reserved(self, kind: int, folder: Folder, file_name: str, data: bytes) -> bool:
+        """Say whether the entry is stored in the room that was reserved for it."""
+        reserved, held, fd = self._reserves.pop(kind, (None, "", -1))
+        if reserved is None:
+            return False
+        try:
+            try:
+                self._overwrite(fd, data)
+            finally:
+                self.system.close(fd)
+            self.system.rename(held, file_name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+            self.system.fsync(folder.fd)
+        except OSError:
+            self._forget(reserved, held)  # a new file may need its room
+            return False
+        return True
+
+    def _overwrite(self, fd: int, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            written = self.system.pwrite(fd, data[at:], at)
+            if written <= 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            at += written
+        self.system.ftruncate(fd, len(data))
+        self.system.fsync(fd)
 
     def write_unsynced(self, kind: int, name: str, payload: bytes) -> None:
         """Replace an entry whole or not at all, but not durably: a crash may lose it."""

@@ -46,8 +46,9 @@ class LockedGrant:
         return self.state.generation + 1
 
     def intend(self, intent: Intent) -> None:
-        """Prove that the store is writable, then write the intent durably.
+        """Reserve the room that the commit needs, then write the intent durably.
 
+        So the store is proven to be writable, and a disk that fills meanwhile costs no grant.
         DamagedError: the grant to be redeemed was set aside and must not be sent.
         """
         self._check_held()
@@ -57,13 +58,23 @@ class LockedGrant:
                     raise DamagedError(damage.why, hint="run 'brokerctl store check'")
         self.finish()  # its intent, which says that it was cut off, is about to be replaced
         earlier = self.state.earlier_intent  # before it is replaced
-        self._disk.probe(GRANT, self._name)
-        self._disk.place(TOKEN, f"{self._name}/")  # the folder must be there when we come back
+        self._reserve(intent)
         if intent.kind == "refresh" and intent.fingerprint is not None:
             # A login that was cut off queued it. Once redeemed, its revocation could end its heir.
             self.dequeue(intent.fingerprint)
         self._disk.write(INTENT, self._name, codec.render(intent))
         self.state = self.state.changed(intent=intent, earlier_intent=earlier)
+
+    def _reserve(self, intent: Intent) -> None:
+        if self.state.grant is not None or intent.kind != "issue":
+            self._disk.reserve(GRANT, self._name)
+        if self.state.grant is not None and intent.kind == "login":
+            self._disk.reserve(QUEUE, self._name)  # for the grant that is replaced
+        self._disk.reserve(TOKEN, f"{self._name}/")
+
+    def persist(self, until: float) -> None:
+        """Try what can't be stored from here on again, up to a monotonic time: it may be lost."""
+        self._disk.until = until
 
     def commit(self, change: Change) -> FileState:
         """Store durably: grant (generation + 1), what falls off to the queue, slot; intent cleared.
@@ -81,6 +92,7 @@ class LockedGrant:
                 profile = change.profile or grant.profile
                 grant = grant.replace(issued=Slot(key=key, profile=profile, current=token))
             self._write_grant(grant)
+            self.persist(0.0)  # nothing can be lost any more
         if key is not None and token is not None:
             self._store_token(change, key, token)
         self._clear_after_success()

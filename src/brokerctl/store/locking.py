@@ -34,6 +34,10 @@ class Locking:
     def __exit__(self, *_: object) -> None:
         found = self._locked.state.damage
         self._store.damage.extend(found)
-        self._lock.release()
+        try:
+            self._store.disk.give_back()
+        finally:
+            self._store.disk.until = 0.0
+            self._lock.release()
         if found and self._store.tell is not None:
             self._store.tell(found)

@@ -142,6 +142,10 @@ class MemorySystem(System):
         content[offset : offset + len(new)] = new
         return len(new)
 
+    def ftruncate(self, fd: int, length: int, /) -> None:
+        """Cut to a length."""
+        del self._opened[fd].node.content[length:]
+
     def fsync(self, fd: FileDescriptorLike) -> None:
         """Do nothing: there is no disk that could lag behind."""
 
