@@ -18,7 +18,7 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
-from brokerctl.model import AccessToken, GrantKey, TokenKey
+from brokerctl.model import WITHIN, AccessToken, GrantKey, TokenKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,11 +91,14 @@ class Order:
 class Broker:
     """Hands out access tokens: the one way in and the one way out."""
 
-    def __init__(self, plan: Plan, store: Store, log: Log, redeem: Redeem) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, log: Log, redeem: Redeem, within: tuple[str, ...] = ()
+    ) -> None:
         self.plan = plan
         self.store = store
         self.log = log
         self._redeem = redeem
+        self.within = within  # the profiles that are being asked for: by who runs us, and by us
 
     def get(self, request: TokenRequest) -> AccessToken:
         """Return one short-lived access token, decided and recorded.
@@ -114,6 +117,7 @@ class Broker:
             self._record_refusal(order, error)
             raise error
         try:
+            refuse_circle(self.within, name)
             token, source = self._find_or_redeem(order)
             _refuse_broader(order, token)
         except BrokerError as error:
@@ -127,7 +131,11 @@ class Broker:
             return held, "cache"
         from brokerctl.obtaining import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
 
-        return Obtaining(self.store, self._redeem, order, held).run()
+        before, self.within = self.within, (*self.within, order.profile.name)
+        try:
+            return Obtaining(self.store, self._redeem, order, held).run()
+        finally:
+            self.within = before
 
     def _hand_out(self, order: Order, token: Token, source: str) -> AccessToken:
         now = time.time()
@@ -165,6 +173,22 @@ class Broker:
         self.log.append(
             "token.not_delivered",
             {"profile": answer.profile, "fingerprint": answer.fingerprint, "outcome": "failed"},
+        )
+
+
+def read_within(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the profiles for whose token we are run, outermost first; none, as a rule."""
+    within = environ.get(WITHIN)
+    return tuple(within.split(",")) if within else ()
+
+
+def refuse_circle(within: tuple[str, ...], name: str) -> None:
+    """Raise UsageError for a profile that is asked for by what is run to answer for it."""
+    if name in within:
+        circle = " → ".join(f"'{one}'" for one in (*within[within.index(name) :], name))
+        raise UsageError(
+            f"'{name}' is asked for by the command that fetches its own secret: {circle}",
+            hint=f"run 'brokerctl profile show {shell_word(name)}': that command must not ask us",
         )
 
 

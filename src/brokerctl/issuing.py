@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from brokerctl.broker import read_within, refuse_circle
 from brokerctl.errors import IssuerError, OAuthError, StoreError, UsageError, shell_word
 from brokerctl.model import Value
 from brokerctl.oauth import metadata as about
@@ -64,6 +65,7 @@ class IssuerLink:
         self._senders: dict[str, Sender] = {}
         self._learned: dict[str, bytes] = {}  # metadata of a login that has not succeeded yet
         self.get: Get | None = None  # the broker's, for a flow that exchanges another's token
+        self.within: tuple[str, ...] = ()  # the profiles that are being asked for
         self._logging_in: set[str] = set()  # profiles whose endpoints a person has just asked for
 
     def sender(self, profile: Profile) -> Sender:
@@ -124,11 +126,21 @@ class IssuerLink:
             return ClientCredentials()
         from brokerctl.config.references import resolve  # noqa: PLC0415 - only with a secret client
 
+        name = profile.name
+        refuse_circle(read_within(self.environ), name)
+        within = self.within if name in self.within else (*self.within, name)
+
         def find(reference: Any) -> Secret | None:  # noqa: ANN401 - a Reference or None
             if reference is None:
                 return None
             try:
-                return resolve(reference, self.environ, self._find_secret, hidden=self._hidden)
+                return resolve(
+                    reference,
+                    self.environ,
+                    self._find_secret,
+                    hidden=self._hidden,
+                    within=within,
+                )
             except UsageError as error:
                 hint = error.hint or f"run 'brokerctl profile show {shell_word(profile.name)}'"
                 raise UsageError(f"'{profile.name}': {error.message}", hint=hint) from None

@@ -73,6 +73,9 @@ class Value(metaclass=_ValueType):
         return type(self)(**{**self.as_dict(), **changes})
 
 
+WITHIN = "BROKERCTL_WITHIN"  # for what we run: the profiles asked for, outermost first, by commas
+
+
 class Reference(Value):
     """Where a secret is found: `{ env = "X" }`, `{ file = "p" }`, `{ command = [...] }`, ….
 

@@ -6,7 +6,7 @@ import errno
 
 from brokerctl import __version__, jsonlite
 from brokerctl.audit.append import ROTATE_BYTES, Log
-from brokerctl.broker import Broker
+from brokerctl.broker import Broker, read_within
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
@@ -65,7 +65,8 @@ class House:
         place = audit() if audit else _child(folder, "audit")
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
-        self.broker = Broker(self.plan, self.store, self.log, self._redeem)
+        within = read_within(environ)
+        self.broker = Broker(self.plan, self.store, self.log, self._redeem, within)
         self.store.tell = self._tell
 
     def _renewed(self) -> KeyRing:
@@ -98,6 +99,7 @@ class House:
         hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
         link = IssuerLink(self.environ, self.store, self.ring, Http, hidden)
         link.get = self.broker.get
+        link.within = self.broker.within
         return link
 
 

@@ -15,6 +15,7 @@ from brokerctl.config import fields
 from brokerctl.helpers import HELPERS
 from brokerctl.keys import KEEPERS
 from brokerctl.oauth.grants import FLOWS
+from brokerctl.programs import PROGRAMS
 from brokerctl.store import STORES
 from tests.house.source import Source, read, sources
 
@@ -139,3 +140,47 @@ def test_every_implementation_keeps_its_room_s_contract() -> None:
     tables = {"Flow": FLOWS, "Helper": HELPERS, "Keeper": KEEPERS, "Store": STORES}
     kept = {name: bases.count(f"{name}Contract") for name in tables}
     assert kept == {name: len(table) for name, table in tables.items()}
+
+
+# Who starts a program, and which row of `programs.PROGRAMS` says what of our environment it gets.
+STARTERS = {
+    "brokerctl.checkup.timing": "brokerctl",
+    "brokerctl.config.bounded": "its caller's: references, below",
+    "brokerctl.config.references": "keyring secret",
+    "brokerctl.demo.stage": "none: an environment made for the play",
+    "brokerctl.effects.browser": "browser",
+    "brokerctl.helpers.shadowing": "git",
+    "brokerctl.keyring_backend": "none: it imports nothing of ours, and what it runs is brokerctl",
+    "brokerctl.keys.keyring": "keyring",
+    "brokerctl.session.child": "none: the user's own command",
+    "brokerctl.session.monitor": "none: a fork of ours",
+}
+STARTS = re.compile(
+    r"(subprocess\.(run|Popen|call|check_\w+|getoutput|getstatusoutput)"
+    r"|os\.(posix_spawnp?|exec\w+|fork\w*|spawn\w+|system|popen)|pty\.\w+|run_bounded"
+    r"|(click|typer)\.(edit|launch)|webbrowser\.\w+)"
+)
+
+
+def called(source: Source) -> set[str]:
+    """Return the dotted names that a file calls."""
+    return {ast.unparse(node.func) for node in ast.walk(source.tree) if isinstance(node, ast.Call)}
+
+
+def test_every_starter_of_programs_has_its_row() -> None:
+    """Security: what a program gets of our environment is said in one table, for every program."""
+    found, used = set(), {}
+    for source in sources("src"):
+        if any(STARTS.fullmatch(name) for name in called(source)):
+            found.add(source.module)
+        rows = re.findall(r'environ_for\(\s*"(\w+)"', source.text)
+        if rows:
+            used[source.module] = set(rows)
+    assert found == set(STARTERS)
+    named = {
+        module: set(rows.split())
+        for module, rows in STARTERS.items()
+        if set(rows.split()) <= PROGRAMS.keys()
+    }
+    assert used == named
+    assert set().union(*used.values()) == set(PROGRAMS)

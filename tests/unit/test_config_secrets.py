@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -95,15 +96,69 @@ def test_a_command_has_no_shell_no_stdin_and_none_of_our_keys() -> None:
         found("command", "sh", "-c", "env | grep BROKERCTL_KEY")
 
 
-@pytest.mark.parametrize(
-    "script", ["sleep 60", "sleep 60 & exec sleep 60", "sleep 60 & echo x", "yes"]
-)
+@pytest.mark.parametrize("script", ["sleep 60", "sleep 60 & exec sleep 60", "yes"])
 def test_a_command_that_does_not_end_is_given_up(script: str) -> None:
-    """A hung command, one that leaves its output open and an endless one end in time."""
+    """A hung command, one with a child and an endless one end in time."""
     started = time.monotonic()
     with pytest.raises(UsageError):
         found("command", "sh", "-c", script, timeout_s=0.3)
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("start", ["", "setsid"])
+def test_a_secret_is_there_when_its_command_ends(tmp_path: Path, start: str) -> None:
+    """An agent that is left behind holds the pipe, and delays nothing; the time-out is an hour."""
+    out = tmp_path / "pid"
+    script = f"{start} sleep 600 & echo $! > {out}; echo hunter2; echo notes"
+    begun = time.monotonic()
+    try:
+        assert found("command", "sh", "-c", script, timeout_s=3600) == "hunter2"
+        assert time.monotonic() - begun < 60
+        assert not start or is_alive(int(out.read_text()))  # a real agent stays
+    finally:
+        if is_alive(int(out.read_text())):
+            os.kill(int(out.read_text()), signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process is there and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("start", "timeout_s"),
+    [
+        ("sleep 601 & echo $!", 3600),  # of its group, which ends with it
+        ("sleep 602 & echo $!; wait", 1),
+        ("setsid sleep 603 & echo $!; wait", 1),  # a group of its own, as our own commands have
+        ("(setsid sh -c 'setsid sleep 604 & echo $!; wait') & wait", 1),
+    ],
+)
+def test_nothing_of_a_command_outlives_it(tmp_path: Path, start: str, timeout_s: float) -> None:
+    """Its group ends when it ends; given up, so does all that it started, in whatever group."""
+    out = tmp_path / "pid"
+    script = f"{{ {start}; }} > {out}; echo x"
+    try:
+        found("command", "sh", "-c", script, timeout_s=timeout_s)
+    except UsageError as error:
+        assert "took over 1 s" in error.message  # noqa: PT017 - either end is one
+    pid = int(out.read_text())
+    while is_alive(pid):
+        time.sleep(0.01)  # the kernel takes a moment; pytest's own limit ends it
+
+
+def test_a_command_holds_no_signal_back() -> None:
+    """What a refresh holds back is not held back in the command, which could not be ended then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGALRM})
+    try:
+        line = found("command", "grep", "SigBlk", "/proc/self/status")
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert int(line.split()[1], 16) == 0
 
 
 def test_a_keyring_that_is_not_there_is_an_error() -> None:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from brokerctl.config.paths import NO_KEYRING
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.keyring import Keyring, find_url
 from brokerctl.keyring_backend import SILENCE
+from brokerctl.programs import NO_KEYRING
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 URL = "https://pypi.example.com/simple/"

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+from brokerctl.programs import environ_for
+
 RUNS = 15
 BUDGET = 1.5  # of the same environment's `python -I -c ''`
 
@@ -25,5 +27,6 @@ def measure(runs: int = RUNS) -> float:
 
 def _time(argv: list[str]) -> float:
     begun = time.perf_counter()
-    subprocess.run(argv, check=False, capture_output=True)
+    kept = environ_for("brokerctl", os.environ)
+    subprocess.run(argv, env=kept, check=False, capture_output=True)
     return time.perf_counter() - begun

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from brokerctl import wire
-from brokerctl.broker import find_profile
+from brokerctl.broker import find_profile, refuse_circle
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import TokenRequest, Value
 from brokerctl.text import safe
@@ -47,6 +47,7 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
         hint = "run 'brokerctl profile list'" if house.plan.profiles else first
         raise UsageError("no profile named", hint=hint)
     profile = find_profile(house.plan.profiles, name)
+    refuse_circle(house.broker.within, name)  # who runs us holds the grant's lock
     if wishes.flow is not None:
         profile = profile.replace(flow=wishes.flow)
     link = house.link()

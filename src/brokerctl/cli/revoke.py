@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl import freshness, jsonlite, wire
-from brokerctl.broker import find_profile, grant_key
+from brokerctl.broker import find_profile, grant_key, read_within, refuse_circle
 from brokerctl.cli import options
 from brokerctl.cli.helper_kept import end_kept
 from brokerctl.cli.tend import tend
@@ -64,6 +64,8 @@ def revoke(
         raise UsageError("name one profile, or say --all", hint="run 'brokerctl revoke --help'")
     if kept and (subject is not None or not everything):
         raise UsageError("--kept goes with --all", hint="for one run 'brokerctl helper forget'")
+    if profile:
+        refuse_circle(read_within(os.environ), profile)  # who runs us holds the grant's lock
     house = wire.open_house(os.environ)
     # Before anything takes a lock, for what is damaged is set aside then.
     errors = _find_damaged(house, house.plan.profiles.get(profile) if profile else None)

@@ -1,17 +1,34 @@
-"""Runs a program for its output: no shell, from `/`, within a time and a size."""
+"""Runs a program for its output: no shell, from `/`, within a time and a size.
+
+It has a process group of its own, which ends with it, so that nothing outlives a time-out or holds
+the caller's streams. Its answer is what it has written when it ends: what it leaves behind, an
+agent for one, may hold the pipe open as long as it likes.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _CHUNK_BYTES = 65536
+_POLL_S = 0.05
+_FIRST_POLL_S = 0.001  # once its output has ended, so has the program, or is just about to
+_GRACE_S = 1.0  # for a killed program; one of another user's can't be killed
+_TERMINAL = "/dev/tty"
+# While the program runs these wait, so that none ends us without it; one that has come ends it.
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
+
+
+class NoTerminalError(OSError):
+    """The program asks at a terminal where nobody can be asked now."""
 
 
 def run_bounded(
@@ -26,32 +43,37 @@ def run_bounded(
     """Return (exit code, output); OSError if it can't start, TimeoutError if it doesn't end.
 
     Its errors go to our stderr unless `is_quiet`. `given` is written to its stdin and must be
-    small; without it there is none. Whatever it started and left behind is not waited for.
+    small; without it there is none.
     """
     deadline = time.monotonic() + timeout_s
-    child = subprocess.Popen(
-        list(words),
-        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if is_quiet else None,
-        env=dict(environ),
-        cwd="/",  # an entry of PATH like `.` means nothing of the working folder's
-    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING | {signal.SIGTTOU})
     try:
-        if child.stdin is not None and given is not None:
-            _give(child.stdin.fileno(), given)
-            child.stdin.close()
-        assert child.stdout is not None  # noqa: S101 - it is a pipe, above
-        output = _read(child.stdout.fileno(), deadline, limit)
-        return child.wait(max(0.0, deadline - time.monotonic())), output
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
+        child = subprocess.Popen(
+            list(words),
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if is_quiet else None,
+            env=dict(environ),
+            cwd="/",  # an entry of PATH like `.` means nothing of the working folder's
+            process_group=0,
+            preexec_fn=_take_signals,  # noqa: PLW1509 - one system call, and no lock of anybody's
+        )
+        run = _Run(child)
+        try:
+            if child.stdin is not None and given is not None:
+                _give(child.stdin.fileno(), given)
+                child.stdin.close()
+            output = run.read(deadline, limit)
+        finally:
+            run.end()
+        return child.returncode, output
     finally:
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None and not pipe.closed:
-                pipe.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _take_signals() -> None:
+    """Hold nothing back in the child: what a refresh holds back is no business of others."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _give(fd: int, data: bytes) -> None:
@@ -61,15 +83,116 @@ def _give(fd: int, data: bytes) -> None:
         return  # its exit code says more
 
 
-def _read(fd: int, deadline: float, limit: int) -> bytes:
-    found = b""
+class _Run:
+    """One program on its way to its end."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        assert child.stdout is not None  # noqa: S101 - it is a pipe
+        self._fd = child.stdout.fileno()
+        self._terminal: int | None = None  # lent to it, until its end
+
+    def read(self, deadline: float, limit: int) -> bytes:
+        """Return what it has written when it ends."""
+        os.set_blocking(self._fd, False)
+        found, is_open, pause_s = bytearray(), True, _FIRST_POLL_S
+        while True:
+            has_ended = self._has_ended()
+            is_open = is_open and _drain(self._fd, found, limit)
+            if has_ended:
+                return bytes(found)
+            self._look_for_stop()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            if not _ENDING.isdisjoint(signal.sigpending()):
+                raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+            wait_s = _POLL_S if is_open else pause_s
+            select.select([self._fd] if is_open else [], [], [], min(left_s, wait_s))
+            pause_s = pause_s if is_open else min(pause_s * 2, _POLL_S)
+
+    def _has_ended(self) -> bool:
+        """Say whether it has ended. It stays a zombie, so that its group's number stays its own."""
+        if not hasattr(os, "waitid"):  # pragma: no cover - macOS before Python 3.13
+            return self._child.poll() is not None
+        flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, self._child.pid, flags) is not None
+
+    def _look_for_stop(self) -> None:
+        """Let a program that asks at our terminal do so, as a shell would."""
+        if not hasattr(os, "waitid"):  # pragma: no cover - as above
+            return
+        try:
+            stopped = os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WNOHANG)
+        except ChildProcessError:
+            return  # it has just ended
+        if stopped is None or stopped.si_status not in {signal.SIGTTIN, signal.SIGTTOU}:
+            return
+        if self._terminal is None:
+            self._terminal = os.open(_TERMINAL, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+            if os.tcgetpgrp(self._terminal) != os.getpgrp():
+                raise NoTerminalError  # nor are we the ones who may ask there
+            os.tcsetpgrp(self._terminal, self._child.pid)
+        os.killpg(self._child.pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        """End it, its group and, where it has not ended by itself, all that it started."""
+        others = [] if self._has_ended() else list(_descendants(self._child.pid))
+        for kill, pid in ((os.killpg, self._child.pid), *((os.kill, pid) for pid in others)):
+            try:
+                kill(pid, signal.SIGKILL)
+            except OSError:
+                continue  # it has just ended, or is another user's
+        try:
+            self._child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            pass
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None and not pipe.closed:
+                pipe.close()
+        if self._terminal is not None:
+            self._take_terminal_back(self._terminal)
+
+    def _take_terminal_back(self, terminal: int) -> None:
+        try:
+            if os.tcgetpgrp(terminal) == self._child.pid:
+                os.tcsetpgrp(terminal, os.getpgrp())
+        except OSError:
+            pass  # it is gone
+        finally:
+            os.close(terminal)
+
+
+def _drain(fd: int, found: bytearray, limit: int) -> bool:
+    """Read what is there; say whether more may come."""
     while True:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0 or not select.select([fd], [], [], left_s)[0]:
-            raise TimeoutError
-        chunk = os.read(fd, _CHUNK_BYTES)
+        try:
+            chunk = os.read(fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            return True
         if not chunk:
-            return found
+            return False
         found += chunk
         if len(found) > limit:
             raise OSError("more output than a secret has")
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """Yield what a process started, and what that started: groups of their own do not hide it."""
+    children: dict[int, list[int]] = {}
+    try:
+        entries = [entry for entry in os.listdir("/proc") if entry.isdigit()]
+    except OSError:
+        return  # no /proc here
+    for entry in entries:
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue  # it has just ended
+        children.setdefault(parent, []).append(int(entry))
+    left = [pid]
+    while left:
+        found = children.get(left.pop(), [])
+        left += found
+        yield from found

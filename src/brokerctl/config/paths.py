@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 SYSTEM_FILE = "/etc/brokerctl/config.toml"
 PROJECT_FILE = ".brokerctl.toml"
 STATE_VERSION = "v1"
-# Given to whatever is run to get a secret of ours: our `keyring` has no answer then, since it
-# would wait for the lock of the very grant that the secret is for.
-NO_KEYRING = "BROKERCTL_NO_KEYRING"
 # Each of them means a store that is kept, also in CI.
 _KEPT = ("HOME", "KEY", "KEY_FILE", "KEEPER", "PASSPHRASE", "PASSPHRASE_FILE")
 _IS_MAC = sys.platform == "darwin"

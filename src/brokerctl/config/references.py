@@ -12,10 +12,11 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from brokerctl.config.bounded import run_bounded
-from brokerctl.config.paths import NO_KEYRING, expand_home
+from brokerctl.config.bounded import NoTerminalError, run_bounded
+from brokerctl.config.paths import expand_home
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.files import chmod_hint, read_all
+from brokerctl.programs import environ_for
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
@@ -27,13 +28,10 @@ COMMAND_S = 15.0  # below the 20 s that a grant's lock may be held for
 MAX_SECRET_BYTES = 64 * 1024
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OTHERS = stat.S_IWGRP | stat.S_IRWXO  # a group may read: that is how secrets are mounted in pods
-_OWN_VARIABLES = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
 # keys/keyring_child.py is a program, not a module of ours: it holds the allow-list of back ends.
 _KEYRING_CHILD = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "keys", "keyring_child.py"
 )
-_KEYRING_VARIABLES = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "DISPLAY", "WAYLAND_DISPLAY")
-_KEYRING_PREFIXES = ("XDG_", "DBUS_", "GNOME_", "KDE_", "LC_")
 
 
 def resolve(
@@ -43,10 +41,12 @@ def resolve(
     timeout_s: float = COMMAND_S,
     *,
     hidden: frozenset[str] = frozenset(),
+    within: tuple[str, ...] = (),
 ) -> Secret:
     """Return the secret that a reference names; UsageError says what to do if there is none.
 
-    `hidden` are variables that a command does not get: the secrets of other profiles.
+    `hidden` are variables that a command does not get: the secrets of other profiles. `within` are
+    the profiles that are being asked for, which it must not ask us for again.
     """
     target = reference.target[0]
     if reference.kind == "env":
@@ -61,9 +61,8 @@ def resolve(
     elif reference.kind == "file":
         text = _chosen(_read_file(expand_home(target, environ)), target)
     elif reference.kind == "command":
-        text = _chosen(
-            _run(reference.target, environ, timeout_s, hidden), f"the output of {target}"
-        )
+        kept = environ_for("secret", environ, hidden=hidden, within=within)
+        text = _chosen(_run(reference.target, kept, timeout_s), f"the output of {target}")
     elif reference.kind == "keyring":
         text = _find_in_keyring(target, environ, timeout_s)
     else:
@@ -117,20 +116,17 @@ def _check_file(path: str, found: os.stat_result) -> None:
         raise UsageError(f"{path} is larger than a secret can be")
 
 
-def _run(
-    words: tuple[str, ...], environ: Mapping[str, str], timeout_s: float, hidden: frozenset[str]
-) -> bytes:
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name not in hidden and not name.startswith(_OWN_VARIABLES)
-    }
-    kept[NO_KEYRING] = "1"
+def _run(words: tuple[str, ...], environ: Mapping[str, str], timeout_s: float) -> bytes:
     program = expand_home(words[0], environ) if "/" in words[0] else words[0]
     try:
-        code, output = run_bounded([program, *words[1:]], kept, timeout_s, MAX_SECRET_BYTES)
+        code, output = run_bounded([program, *words[1:]], environ, timeout_s, MAX_SECRET_BYTES)
     except TimeoutError:
         raise UsageError(f"{words[0]}, asked for a secret, took over {timeout_s:g} s") from None
+    except NoTerminalError:
+        raise UsageError(
+            f"{words[0]}, asked for a secret, asks at a terminal, and there is none to ask at",
+            hint=f"have {words[0]} find the secret without a question",
+        ) from None
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f"can't run {words[0]}, asked for a secret: {reason}") from error
@@ -148,11 +144,7 @@ def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) 
         "secret": None,
         "may_prompt": False,
     }
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name in _KEYRING_VARIABLES or name.startswith(_KEYRING_PREFIXES)
-    }
+    kept = environ_for("keyring", environ)
     words = [sys.executable, "-I", _KEYRING_CHILD]
     try:
         line = json.dumps(request).encode() + b"\n"

@@ -15,11 +15,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from brokerctl.programs import environ_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LINUX = ("xdg-open", "x-www-browser", "sensible-browser", "wslview")
-_OWN = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
 
 
 def commands(url: str, environ: Mapping[str, str], *, has_terminal: bool) -> Iterator[list[str]]:
@@ -62,14 +63,13 @@ def open_browser(url: str, environ: Mapping[str, str], *, has_terminal: bool) ->
 
 
 def _start(words: list[str], environ: Mapping[str, str]) -> bool:
-    kept = {name: value for name, value in environ.items() if not name.startswith(_OWN)}
     try:
         child = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=kept,
+            env=environ_for("browser", environ),
             close_fds=True,
             start_new_session=True,
         )

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from brokerctl import __version__, jsonlite
 from brokerctl.config.hosts import is_loopback, parse_url
-from brokerctl.config.paths import NO_KEYRING
 from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, USERNAME, Answer, Helper, MalformedError, Wanted
 from brokerctl.model import Value
+from brokerctl.programs import NO_KEYRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

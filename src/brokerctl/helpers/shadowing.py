@@ -18,6 +18,7 @@ from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import server_name
 from brokerctl.helpers.keyring_command import find_fault
+from brokerctl.programs import environ_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -111,7 +112,7 @@ def _git_helpers(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     try:
         done = subprocess.run(
             words,
-            env=dict(environ),
+            env=environ_for("git", environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_WAIT_S,

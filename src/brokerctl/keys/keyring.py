@@ -16,6 +16,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.keys.making import new_key_text
 from brokerctl.keys.ring import parse_key
+from brokerctl.programs import environ_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,21 +31,13 @@ PERSON_S = 120.0  # where a person may be asked to unlock it
 _START_S = 20.0  # for Python and the libraries on a busy machine
 _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keyring_child.py")
 _MAX_BYTES = 65536
-# Security: nothing else of the environment reaches the libraries, which would follow
-# PYTHON_KEYRING_BACKEND and KEYRING_PROPERTY_…; our own secrets stay out of the child as well.
-_NAMES = frozenset({"HOME", "USER", "LOGNAME", "PATH", "LANG", "DISPLAY", "WAYLAND_DISPLAY", "TZ"})
-_PREFIXES = ("XDG_", "DBUS_", "GNOME_", "KDE_", "LC_", "LD_LIBRARY_", "DYLD_")
 
 
 class Keyring:
     """Keeps the key as an entry of service `brokerctl`, user the key's id."""
 
     def __init__(self, means: Means, *, answer_s: float = ANSWER_S) -> None:
-        self._environ = {
-            name: value
-            for name, value in means.environ.items()
-            if name in _NAMES or name.startswith(_PREFIXES)
-        }
+        self._environ = environ_for("keyring", means.environ)
         self._may_prompt = means.ask is not None
         self._answer_s = PERSON_S if self._may_prompt else answer_s
 

@@ -10,6 +10,7 @@ memory where tokens are shared, 20 MB where HTTP was needed to get them.
 
 from __future__ import annotations
 
+from brokerctl.broker import read_within
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.model import NOT_BEARER, TokenRequest, Value
 from brokerctl.session import child, environment, signals
@@ -100,6 +101,11 @@ def _prepare(ask: Ask, tools: Tools) -> Prepared:
     environ = environment.inherited(tools.environ, tools.profiles.values(), is_clean=ask.is_clean)
     path = child.find_program(ask.command[0], environ)
     session_id = os.urandom(_ID_BYTES).hex()
+    for one in wanted:
+        if one.profile.name in read_within(tools.environ):
+            # A circle is refused here, with its record: a session's end would wait for the lock.
+            name = one.profile.name
+            tools.get(TokenRequest(profile=name, requester=tools.requester(session_id)))
     purpose = ask.purpose or tools.environ.get("BROKERCTL_PURPOSE") or None
     return Prepared(
         ask=ask,
