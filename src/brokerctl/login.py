@@ -126,8 +126,7 @@ class Login:
             try:
                 answer = run(steps, guard)
             except UnusableAnswerError as error:
-                self._queue_unusable(profile, guard, error)
-                raise
+                raise self._queue_unusable(profile, guard, error) from error
             locked = guard.hold()
             token = None
             is_other = self._is_other(locked, answer) and not is_forced
@@ -286,11 +285,16 @@ class Login:
             hint=f"run 'brokerctl login {shell_word(name)}' again",
         )
 
-    def _queue_unusable(self, profile: Profile, guard: Guard, error: UnusableAnswerError) -> None:
+    def _queue_unusable(
+        self, profile: Profile, guard: Guard, error: UnusableAnswerError
+    ) -> UnusableAnswerError:
         """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
-        if error.refresh_token is not None:
-            item = self._queued(error.refresh_token, "refresh_token", None)
-            guard.hold().enqueue(item, profile=profile.name)
+        if error.refresh_token is None:
+            return error
+        item = self._queued(error.refresh_token, "refresh_token", None)
+        guard.hold().enqueue(item, profile=profile.name)
+        what = "the refresh token that came with it is queued to be revoked"
+        return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
 
     def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer, name: str) -> None:
         if answer.refresh_token is not None:

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from brokerctl.store.contract import LockedGrant
 
 _NOT_STORED = "it could not be stored"
+_CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our disk"
+_NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used"
+LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
 _ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
 _WAITING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
 
@@ -61,9 +64,11 @@ class Redeemer:
         self.log = log
         self.ring = ring
         self._was_cut = False  # a request went out whose answer may have been lost
+        self._sent: Intent | None = None  # ours, as it stands on disk
 
     def __call__(self, order: Order, locked: LockedGrant) -> Token:
         """Return the new token; a failure is left beside the grant for whoever waits."""
+        self._was_cut, self._sent = False, None
         try:
             with signals_wait():
                 return self._finish(order, locked) or self._redeem(order, locked)
@@ -73,6 +78,8 @@ class Redeemer:
             is_unsent = isinstance(error, UnsentError | UsageError) and not self._was_cut
             if locked.state.grant is None or is_unsent:
                 locked.withdraw()  # nothing could be lost: no grant, or nothing was sent
+            else:
+                self._note_lost(locked)
             if isinstance(error, IssuerError):  # a profile that is wrong needs no back-off
                 self._remember(order, locked, error)
             raise
@@ -102,7 +109,8 @@ class Redeemer:
             key=order.grant_key,
         )
         context = with_subject(context, order, self.link)
-        locked.intend(self._intent(grant, refresh_token))
+        self._sent = self._intent(grant, refresh_token)
+        locked.intend(self._sent)
         steps = (
             refresh(context, refresh_token, grant.scopes)
             if grant is not None and refresh_token is not None
@@ -111,8 +119,10 @@ class Redeemer:
         try:
             answer = self.link.run(profile, self._watched(steps), deadline)
         except tokens.UnusableAnswerError as error:
-            self._keep_rotated(order, locked, error.refresh_token)
-            raise
+            if not self._keep_rotated(order, locked, error.refresh_token, deadline):
+                raise
+            message = f"{error.message}; the refresh token that came with it is kept"
+            raise IssuerError(message) from error
         if _rotates(answer, grant):
             locked.persist(deadline)  # the successor is in our memory and nowhere else
         try:
@@ -175,16 +185,30 @@ class Redeemer:
         return token
 
     def _keep_rotated(
-        self, order: Order, locked: LockedGrant, refresh_token: Secret | None
-    ) -> None:
-        """Store the new refresh token of an answer that is no use otherwise."""
+        self, order: Order, locked: LockedGrant, refresh_token: Secret | None, deadline: float
+    ) -> bool:
+        """Store the new refresh token of an answer that is no use otherwise; False: it has none."""
         grant = locked.state.grant
         if grant is None or refresh_token is None or refresh_token == grant.refresh_token:
-            return
+            return False
         generation = locked.next_generation
-        locked.commit(Change(grant=grant.replace(refresh_token=refresh_token)))
+        locked.persist(deadline)
+        try:
+            locked.commit(Change(grant=grant.replace(refresh_token=refresh_token)))
+        except StoreError as error:
+            raise _grant_lost(order.profile.name, error) from error
         fields = {"generation": generation, "outcome": "unusable"}
         self.log.append("grant.refreshed", record_fields(order) | fields, durable=True)
+        return True
+
+    def _note_lost(self, locked: LockedGrant) -> None:
+        """Note with the intent that we lived on: no crash explains what became of the answer."""
+        if self._sent is None or locked.state.intent != self._sent:
+            return
+        try:
+            locked.intend(self._sent.replace(pid=LIVED_ON))
+        except StoreError:
+            return  # it stays as it is, and the issuer's error is the one to tell
 
     def _not_stored(
         self,
@@ -195,7 +219,7 @@ class Redeemer:
         deadline: float,
     ) -> StoreError:
         """Return the error to tell, having done what can be done for what the disk did not take."""
-        name, grant, held = order.profile.name, None, None
+        grant, held = None, None
         token = make_token(self.ring, order, answer, generation=0)
         try:
             grant = self.link.store.find_grant(order.grant_key)
@@ -207,11 +231,7 @@ class Redeemer:
             self._leave(order, locked, token, deadline)
         if order.grant_key.actor == "client" or not _rotates(answer, grant):
             return error
-        return StoreError(
-            f"the new grant for '{name}' is lost, it could not be stored: {error.message}",
-            hint=f"the issuer has replaced the one before: mend that, "
-            f"then run 'brokerctl login {shell_word(name)}'",
-        )
+        return _grant_lost(order.profile.name, error)
 
     def _leave(self, order: Order, locked: LockedGrant, token: Token, deadline: float) -> None:
         """Revoke an access token that lies nowhere; where a person's grant is at stake, record it.
@@ -250,9 +270,8 @@ class Redeemer:
         intent = locked.state.intent if self._was_cut else locked.state.earlier_intent
         is_refresh = intent is not None and intent.kind == "refresh"
         if intent is not None and is_refresh and intent.generation == grant.generation:
-            why = (
-                f"a refresh was cut off at {_at(intent)}, between the issuer's answer and our disk"
-            )
+            is_crash = intent.pid != LIVED_ON and not self._was_cut
+            why = (_CUT_OFF if is_crash else _NO_ANSWER).format(_at(intent))
         locked.end(grant.generation, why)
         fields = record_fields(order) | {"outcome": "ended", "reason": why}
         self.log.append("grant.ended", fields, durable=True)
@@ -292,6 +311,14 @@ def make_token(ring: KeyRing, order: Order, answer: TokenAnswer, generation: int
     )
 
 
+def _grant_lost(name: str, error: StoreError) -> StoreError:
+    return StoreError(
+        f"the new grant for '{name}' is lost, it could not be stored: {error.message}",
+        hint=f"the issuer has replaced the one before: mend that, "
+        f"then run 'brokerctl login {shell_word(name)}'",
+    )
+
+
 def _rotates(answer: TokenAnswer, grant: Grant | None) -> bool:
     """Say whether an answer holds a refresh token that this grant does not have."""
     found = answer.refresh_token
@@ -311,7 +338,8 @@ def _lost(locked: LockedGrant) -> dict[str, str]:
     is_its = intent is not None and intent.generation == (grant.generation if grant else 0)
     if intent is None or intent.kind == "login" or not is_its:
         return {}
-    when = f"an earlier request was cut off at {_at(intent)}"
+    happened = "got no answer" if intent.pid == LIVED_ON else "was cut off"
+    when = f"an earlier request {happened} at {_at(intent)}"
     return {"reason": f"{when}: a token of it may be alive until it expires"}
 
 

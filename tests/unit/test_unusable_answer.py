@@ -33,9 +33,8 @@ KEY = grant_key(PROFILE)
 GOOD = {"access_token": "t2", "token_type": "Bearer", "expires_in": 60, "refresh_token": "r2"}
 BAD = (
     {"token_type": "DPoP"},
-    {"token_type": None},
-    {"scope": ["a"]},
-    {"scope": "\x1b"},
+    {"token_type": "N_A"},
+    {"scope": "access-token-that-is-a-scope", "access_token": "access-token-that-is-a-scope"},
     {"access_token": None},
     {"access_token": "a b"},
 )

@@ -1,14 +1,16 @@
 """Reads what a token endpoint says (RFC 6749, 5.1 and 5.2), trusting none of it.
 
-What is wrong but harmless is read as absent, because refusing a whole answer to a refresh loses
-the new refresh token in it; what is wrong and not harmless is an IssuerError.
+What an issuer gave is never thrown away: a 2xx with a usable access token is an answer, however
+oddly the rest of it is written. Where the access token is no use, the refresh token is still read.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from urllib.parse import parse_qsl
 
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError, OAuthError
@@ -18,20 +20,26 @@ from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from brokerctl.oauth.message import HttpResponse
 
 MAX_TOKEN_CHARS = 65536
 MAX_LIFETIME_S = 365 * 86400
-MAX_SCOPES = 1000
+MAX_SCOPES, MAX_SCOPE_CHARS = 1000, 512
 OK, BAD_REQUEST, SERVER_ERROR = 200, 400, 500
+SUCCESS = range(200, 300)
 _CODE_CHARS, _SUB_CHARS = 80, 255
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")  # RFC 6749, A.17: it only ever goes into a form
 _CODE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 5.2
-_SCOPES = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6749, 3.3
+_NO_SCOPE = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749, 3.3
 _SECONDS = re.compile(r"[0-9]{1,10}")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_FORM = re.compile(r"[A-Za-z0-9_.-]{1,64}=[^&\s<>]*(?:&[A-Za-z0-9_.-]{1,64}=[^&\s<>]*)*")
+_MAX_DEPTH, _MAX_DIGITS = 8, 30
 
 
 class UnusableAnswerError(IssuerError):
@@ -64,11 +72,16 @@ def parse_token_response(
     UnusableAnswerError where the issuer has issued and we can't use it: its refresh token counts,
     because the one before may be dead by now.
     """
-    body = parse_answer(response, "token endpoint", host)
+    body = read_members(response.body) if response.status in SUCCESS else None
+    if body is None:
+        body = parse_answer(response, "token endpoint", host)
     try:
         return _parse_issued(body, response, asked, host)
     except IssuerError as error:
-        raise UnusableAnswerError(error.message, _find_refresh_token(body)) from error
+        refresh_token = _find_refresh_token(body)
+        if refresh_token is not None or not _is_said(body.get("error")):
+            raise UnusableAnswerError(error.message, refresh_token) from error
+    raise parse_error(body, response.status, host, response.hide_sent)
 
 
 def _parse_issued(
@@ -77,50 +90,142 @@ def _parse_issued(
     issued = [body.get("access_token"), body.get("refresh_token")]
     found = tuple(Secret(value) for value in issued if isinstance(value, str) and value)
     response = response.replace(secrets=(*response.secrets, *found))
-    token_type, sub = body.get("token_type"), find_unverified_sub(body.get("id_token"))
-    if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        shown = safe(response.hide_sent(token_type), 40) if isinstance(token_type, str) else "none"
-        raise IssuerError(f"{host} answered with a token of type {shown}, not Bearer")
+    access_token = _access_token(body.get("access_token"), host)
+    token_type = _token_type(body.get("token_type"), response, host)
+    scopes, sub = _scopes(body.get("scope"), asked), find_unverified_sub(body.get("id_token"))
     # Security: scopes and `sub` are shown and recorded.
-    if response.holds_secret(f"{sub or ''} {body.get('scope') or ''}"):
+    if response.holds_secret(" ".join((sub or "", *_words_of(body.get("scope")), *scopes))):
         raise IssuerError(f"{host} answered with a secret among its scopes or as the person's name")
     return TokenAnswer(
-        access_token=_token(body.get("access_token"), "access token", host),
+        access_token=access_token,
         token_type=token_type,
         expires_in=parse_lifetime(body.get("expires_in")),
-        scopes=_scopes(body.get("scope"), asked, host),
-        refresh_token=_refresh_token(body.get("refresh_token"), host),
+        scopes=scopes,
+        refresh_token=_refresh_token(body.get("refresh_token")),
         id_sub=sub,
         sent_at=response.sent_at,
     )
 
 
 def _find_refresh_token(body: dict[str, Any]) -> Secret | None:
+    """Return the refresh token of an answer; where it is wrapped, the only one that is in there."""
+    found = _refresh_token(body.get("refresh_token"))
+    level: list[Any] = list(body.values())
+    inner: set[str] = set()
+    for _ in range(_MAX_DEPTH):
+        dicts = [value for value in level if isinstance(value, dict)]
+        tokens = (_refresh_token(value.get("refresh_token")) for value in dicts)
+        inner |= {token.reveal() for token in tokens if token is not None}
+        level = [item for value in dicts for item in value.values()]
+    return Secret(*inner) if found is None and len(inner) == 1 else found
+
+
+def _is_said(error: object) -> bool:
+    """Return whether an `error` member says something: many answers hold an empty one."""
+    return error not in (None, "", False, 0, (), [], {})
+
+
+def read_members(data: bytes) -> dict[str, Any] | None:
+    """Return the members of a 2xx answer's object, whatever is odd about it; None where none is.
+
+    JSON in any encoding, with a byte order mark, a key twice, text behind it or cut short; or a
+    form. Members that can't be read are left out; what is used of the others is checked by itself.
+    """
+    text = data.decode(json.detect_encoding(data), "replace").strip("\ufeff\0 \t\r\n")
+    if text.startswith(("{", "[")):
+        return _members(text)
+    if _FORM.fullmatch(text):
+        return _merged(parse_qsl(text, keep_blank_values=True, errors="replace"))
+    return None
+
+
+def _members(text: str) -> dict[str, Any] | None:
     try:
-        return _refresh_token(body.get("refresh_token"), "")
-    except IssuerError:
-        return None
+        whole: Any = _JSON.raw_decode(text)[0]
+    except (ValueError, RecursionError):
+        return _merged(_first_members(text)) or None
+    if isinstance(whole, list):
+        whole = {"": whole[0]} if len(whole) == 1 else None
+    return whole if isinstance(whole, dict) else None
+
+
+def _first_members(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the members before the place from which on an object can't be read."""
+    at = 0
+    while text[at : at + 1] in {"{", ","}:
+        try:
+            key, at = _JSON.raw_decode(text, _past_space(text, at + 1))
+            at = _past_space(text, at)
+            if not isinstance(key, str) or text[at : at + 1] != ":":
+                return
+            value, at = _value(text, _past_space(text, at + 1))
+        except (ValueError, RecursionError):
+            return
+        yield key, value
+        at = _past_space(text, at)
+
+
+def _value(text: str, at: int) -> tuple[object, int]:
+    """Return a member's value and where it ends; None for one that is nested too deep."""
+    try:
+        return _JSON.raw_decode(text, at)
+    except RecursionError:
+        depth = 0
+        for match in _BRACKETS.finditer(text, at):
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+            if depth == 0:
+                return None, match.end()
+        raise
+
+
+def _past_space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members by name; of a name that is there twice the last that says something."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in found or value not in (None, ""):
+            found[name] = value
+    return found
+
+
+def _number(text: str) -> float | None:
+    """Return a number that a lifetime can be; None for one beyond all bounds."""
+    return float(text) if len(text) <= _MAX_DIGITS else None
+
+
+_JSON = json.JSONDecoder(
+    strict=False,
+    object_pairs_hook=_merged,
+    parse_int=lambda text: int(text) if len(text) <= _MAX_DIGITS else None,
+    parse_float=_number,
+    parse_constant=lambda _: None,
+)
 
 
 def parse_answer(response: HttpResponse, what: str, host: str) -> dict[str, Any]:
-    """Return the JSON object of a 200; an error in it is an OAuthError whatever the status.
+    """Return the members of a 2xx; an error in it is an OAuthError whatever the status.
 
-    A refusal without an `error` in JSON is an IssuerError: some issuers answer 400 or 403 with an
-    empty page, which says nothing about the grant and so must not end it.
+    A refusal without an `error` in strict JSON is an IssuerError: some issuers answer 400 or 403
+    with an empty page, which says nothing about the grant and so must not end it.
     """
-    try:
-        body = jsonlite.loads(response.body)
-    except ValueError:
-        body = None
-    if response.status >= SERVER_ERROR:
-        raise _unexplained(response, what, host)
-    if isinstance(body, dict) and "error" in body:
+    if response.status in SUCCESS:
+        body = read_members(response.body)
+        if body is None:
+            raise IssuerError(f"the {what} of {host} did not answer in JSON")
+        if not _is_said(body.get("error")):
+            return body
         raise parse_error(body, response.status, host, response.hide_sent)
-    if response.status != OK:
-        raise _unexplained(response, what, host)
-    if not isinstance(body, dict):
-        raise IssuerError(f"the {what} of {host} did not answer in JSON")
-    return body
+    try:
+        refusal = jsonlite.loads(response.body)
+    except ValueError:
+        refusal = None
+    if response.status < SERVER_ERROR and isinstance(refusal, dict) and "error" in refusal:
+        raise parse_error(refusal, response.status, host, response.hide_sent)
+    raise _unexplained(response, what, host)
 
 
 def parse_error(
@@ -163,32 +268,56 @@ def parse_lifetime(value: object) -> int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return max(0, min(int(value), MAX_LIFETIME_S))
+    return int(max(0, min(value, MAX_LIFETIME_S)))
 
 
-def _token(value: object, what: str, host: str) -> Secret:
+def _access_token(value: object, host: str) -> Secret:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN_CHARS:
-        raise IssuerError(f"{host} answered without a usable {what}")
+        raise IssuerError(f"{host} answered without a usable access token")
     if not _TOKEN.fullmatch(value):
-        raise IssuerError(f"{host} answered with characters in the {what} that no token has")
+        raise IssuerError(f"{host} answered with characters in the access token that no token has")
     return Secret(value)
 
 
-def _refresh_token(value: object, host: str) -> Secret | None:
-    return None if value is None or value == "" else _token(value, "refresh token", host)
+def _refresh_token(value: object) -> Secret | None:
+    """Return what can be sent back to the issuer; what can't be is no refresh token."""
+    if not isinstance(value, str) or not _REFRESH_TOKEN.fullmatch(value):
+        return None
+    return Secret(value)
 
 
-def _scopes(value: object, asked: tuple[str, ...], host: str) -> tuple[str, ...]:
-    if value is None:
+def _token_type(value: object, response: HttpResponse, host: str) -> str:
+    """Return Bearer as the issuer wrote it; a type that is not named is taken for it.
+
+    Security: a type that we don't know must not be used (RFC 6749, 7.1).
+    """
+    if value is None or value == "":
+        return "Bearer"
+    if isinstance(value, str) and value.strip().lower() == "bearer":
+        return value.strip()
+    shown = safe(response.hide_sent(value), 40) if isinstance(value, str) else "none"
+    raise IssuerError(f"{host} answered with a token of type {shown}, not Bearer")
+
+
+def _scopes(value: object, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what was granted, sorted.
+
+    Security: of a word that can't be a scope the odd characters are shown as `?`. So it is none
+    that was asked for, and a narrowed request is not answered with it.
+    """
+    if not isinstance(value, str | list):
         return tuple(sorted(set(asked)))  # RFC 6749, 5.1: absent means as asked
-    if not isinstance(value, str) or len(value) > MAX_TOKEN_CHARS or not _SCOPES.fullmatch(value):
-        raise IssuerError(f"{host} answered with a scope that is none")
-    found = set(value.split(" ")) - {""}
-    if len(found) == 1 and "," in value and not found <= set(asked):
-        found = set(value.split(",")) - {""}  # GitHub separates with commas
-    if len(found) > MAX_SCOPES:
-        raise IssuerError(f"{host} answered with more than {MAX_SCOPES} scopes")
-    return tuple(sorted(found))
+    found = set(_words_of(value))
+    if len(found) == 1 and not found <= set(asked):
+        found = {part for word in found for part in word.split(",") if part}  # GitHub's commas
+    words = {_NO_SCOPE.sub("?", word)[:MAX_SCOPE_CHARS] for word in found}
+    first = words & set(asked)
+    return tuple(sorted([*first, *sorted(words - first)][:MAX_SCOPES]))
+
+
+def _words_of(scope: object) -> list[str]:
+    words = scope if isinstance(scope, list) else [scope]
+    return [part for word in words if isinstance(word, str) for part in word.split()]
 
 
 def find_unverified_sub(id_token: object) -> str | None:
