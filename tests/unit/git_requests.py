@@ -88,8 +88,11 @@ _UNSAFE_HOSTS = (
     "",
 )
 _PROTOCOLS = _words("""
-HTTPS Https http:// https: https:// ssh git file ftp ftps cert smtp imap imaps ldap ws wss
-https\u200b https+git git+https ext fd javascript data \uff48ttps 443 //
+HTTPS Https http:// https: https:// https\u200b \uff48ttps 443 // SMTP
+""")
+# What was kept for such a place goes back there; no profile has one.
+_OTHER_PROTOCOLS = _words("""
+ssh git file ftp ftps cert smtp imap imaps ldap ws wss https+git git+https ext fd javascript data
 """)
 _ODD_PROTOCOLS = ("", " https", "https ", "https\t", "https http", "h" * 60000)
 # Each stands where the path of OURS does.
@@ -203,7 +206,10 @@ def _of_parts() -> list[Case]:
             Case(f"protocol {_short(one)}", _with(b"https", one), NOTHING)
             for one in (*_PROTOCOLS, *_ODD_PROTOCOLS)
         ),
-        Case("protocol http", _with(b"https", "http"), NOBODY),
+        *(
+            Case(f"protocol {_short(one)}", _with(b"https", one), NOBODY)
+            for one in ("http", *_OTHER_PROTOCOLS)
+        ),
         *(Case(f"path {_short(path)}", _with(b"team/shop.git", path), NOBODY) for path in _PATHS),
     ]
 

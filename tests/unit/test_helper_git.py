@@ -6,6 +6,7 @@ import pytest
 
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.git import Git, find_schemes, parse_request
+from brokerctl.helpers.keeping import place_of
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 HTTPS = b"protocol=https\nhost=git.example.com\n"
@@ -29,8 +30,11 @@ NOTHING = {
     "no host": b"protocol=https\n",
     "an empty host": b"protocol=https\nhost=\n",
     "no protocol": b"host=git.example.com\n",
-    "ssh": b"protocol=ssh\nhost=git.example.com\n",
-    "cert": b"protocol=cert\nhost=git.example.com\npath=/key.pem\n",
+    "no host and no path": b"protocol=smtp\nhost=\n",
+    "a protocol that is none": b"protocol=a b\nhost=git.example.com\n",
+    "a protocol with a mark": b"protocol=ssh://\nhost=git.example.com\n",
+    "a host with a path": b"protocol=smtp\nhost=mail.example.com/x\n",
+    "a host with a user": b"protocol=smtp\nhost=a@mail.example.com\n",
     "upper case": b"protocol=HTTPS\nhost=git.example.com\n",
     "a url instead": b"url=https://git.example.com/\n",
 }
@@ -54,6 +58,27 @@ def test_what_git_never_sends_is_refused(name: str) -> None:
 def test_what_is_no_web_request_is_answered_with_nothing(name: str) -> None:
     """A missing host is never any host (CVE-2020-11008)."""
     assert Git().read(["get"], NOTHING[name], {}) == Answer()
+
+
+@pytest.mark.parametrize(
+    ("data", "url"),
+    [
+        (b"protocol=smtp\nhost=mail.example.com:25\n", "smtp://mail.example.com:25"),
+        (b"protocol=imaps\nhost=mail.example.com\n", "imaps://mail.example.com"),
+        (b"protocol=cert\nhost=\npath=/a b.pem\n", "cert:////a%20b.pem"),
+        (b"protocol=cert\npath=a.pem\n", "cert:///a.pem"),
+        (b"protocol=ssh\nhost=git.example.com\n", "ssh://git.example.com"),
+    ],
+)
+def test_another_protocol_is_nobody_s_but_git_s_own(data: bytes, url: str) -> None:
+    """Security: no profile is ever asked for it, whatever is stored, wanted or refused."""
+    more = data + b"username=\npassword=x\n"
+    for word in ("get", "erase", "store"):
+        found = wanted(more, word)
+        assert (found.action, found.url, found.is_foreign) == (word, url, True)
+        place = place_of(found)
+        assert place is not None
+        assert place.scheme == url.partition(":")[0]
 
 
 @pytest.mark.parametrize("operation", ["fill", "approve", "", "GET"])

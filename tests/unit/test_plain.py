@@ -59,9 +59,28 @@ def test_git_credentials() -> None:
         ("https://git.example.com", "alice", "hunter2"),
         ("https://git.example.com:8443/team%20a/shop.git", "bob@x", "p:w/"),
         ("http://10.0.0.1", "carol", "x"),
+        ("ssh://git.example.com", "dave", "x"),
         ("https://git.example.com", "", "empty"),
     ]
-    assert [one.why != "" for one in found].count(True) == 6
+    assert [one.why != "" for one in found].count(True) == 5
+
+
+def test_git_credentials_of_other_protocols() -> None:
+    """As git's own store has them; a certificate's path keeps the slash that it was given with."""
+    lines = b"""\
+smtp://a%40b:p%20w@mail.example.com%3a25
+cert://:pw@//home/a/c%20d.pem
+cert://:pw@/c.pem
+socks5h://u:pw@proxy_1%3a1080
+"""
+    assert values(read_git_credentials(lines)) == [
+        ("smtp://mail.example.com:25", "a@b", "p w"),
+        ("cert:////home/a/c%20d.pem", "", "pw"),
+        ("cert:///c.pem", "", "pw"),
+        ("socks5h://proxy_1:1080", "u", "pw"),
+    ]
+    for line in (b"smtp://u:pw@", b"sm+tp_://u:pw@h", b"HTTPS://u:pw@h", b"cert://u:pw@h%2fx"):
+        assert not values(read_git_credentials(line)), line
 
 
 def test_netrc() -> None:

@@ -71,7 +71,11 @@ class Git(Helper):
             return Answer()
         fields, lists = parse_request(stdin, operation)
         scheme, host = fields.get("protocol", ""), fields.get("host", "")
-        if scheme not in _SCHEMES or not host or not _NO_HOST.isdisjoint(host):
+        if scheme not in _SCHEMES:
+            from brokerctl.helpers.git_store import read_other  # noqa: PLC0415 - seldom asked for
+
+            return read_other(words, scheme, fields)
+        if not host or not _NO_HOST.isdisjoint(host):
             return Answer()
         path = escape_path(fields.get("path", ""))
         url = f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}"

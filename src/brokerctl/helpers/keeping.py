@@ -10,7 +10,7 @@ import time
 
 from brokerctl import freshness, policy, wire
 from brokerctl.broker import shown_requester
-from brokerctl.config.hosts import split_pattern
+from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
 from brokerctl.store import kept as store_kept
 from brokerctl.store.values import Kept
@@ -19,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from brokerctl.config.hosts import Url
     from brokerctl.helpers import Answer, Helper, Wanted
     from brokerctl.secret import Secret
     from brokerctl.wire import House
@@ -156,16 +155,36 @@ def _matching(
 
 def place_of(wanted: Wanted) -> Url | None:
     """Return where a credential belongs; None for a spelling that could be read in two ways."""
-    return find_place(wanted.url or "")
+    url = find_place(wanted.url or "")
+    is_web = url is not None and url.scheme in _DEFAULT_PORTS
+    return url if is_web or wanted.is_foreign else None
 
 
 def find_place(text: str) -> Url | None:
     """Return the place that a URL means; None as for `place_of`."""
+    scheme, mark, rest = text.partition("://")
+    scheme = scheme.lower()
+    is_other = bool(mark) and scheme not in _DEFAULT_PORTS
+    host, slash, path = rest.partition("/")
     try:
-        url = split_pattern(text)
+        url = split_pattern(f"https://{host or 'none'}" if is_other else text)
     except UsageError:
         return None
-    return None if url.host.startswith("*") or url.query is not None else url
+    if url.host.startswith("*") or url.query is not None:
+        return None
+    if not is_other:
+        return url
+    # Of another protocol: who names no port means the usual one, which is not ours to know.
+    is_said = bool(host) and (url.port != _DEFAULT_PORTS["https"] or host.endswith(f":{url.port}"))
+    is_plain = not url.path and all("!" <= char <= "~" for char in path)
+    if not is_plain or not (host or path):
+        return None
+    return Url(
+        scheme=scheme,
+        host=url.host if host else "",
+        port=url.port if is_said else 0,
+        path=slash + path if path else "",
+    )
 
 
 def _is_news(house: House, one: Kept, here: Kept | None) -> bool:
@@ -210,7 +229,7 @@ def _record(house: House, event: str, one: Kept, *, by: str | None = None, **mor
 
 def url_of(one: Kept) -> str:
     """Return where it goes back to, as a URL."""
-    port = "" if one.port == _DEFAULT_PORTS[one.protocol] else f":{one.port}"
+    port = "" if one.port == _DEFAULT_PORTS.get(one.protocol, 0) else f":{one.port}"
     return f"{one.protocol}://{one.host}{port}{one.path}"
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from brokerctl.helpers import STORE, Wanted
-from brokerctl.helpers.git import escape_path
+from brokerctl.helpers.git_store import is_scheme, place_url
 from brokerctl.secret import Secret
 
 _SCHEMES = ("https", "http")
@@ -51,7 +51,10 @@ def _read_url(line: bytes, start: int, end: int) -> Found:
         if not (mark and at and colon):
             return left
         name, password, host = (unquote(one, errors="strict") for one in (name, password, host))
-        path = unquote(rest[len(authority) :].strip("/"), errors="strict")
+        path = rest[len(authority) :]
+        # What git's own store has written of a path that begins with a slash keeps that one.
+        path = path.strip("/") if scheme in _SCHEMES else path.removeprefix("/").rstrip("/")
+        path = unquote(path, errors="strict")
     except UnicodeDecodeError:
         return left
     return _found(start, end, scheme, name, password, host, path)
@@ -62,11 +65,15 @@ def _found(
 ) -> Found:
     if any(not _CONTROL.isdisjoint(part) for part in (name, password, host, path)):
         return Found(start, end, "a line", why="it holds the end of a line")
-    url = f"{scheme}://{host}/{escape_path(path)}" if path else f"{scheme}://{host}"
+    url = place_url(scheme, host, path)
     shown = url.replace("://", f"://{quote(name)}@", 1)
-    if scheme not in _SCHEMES or not host or not _MORE_THAN_A_HOST.isdisjoint(host):
-        return Found(start, end, shown, why="it is not of a host of the web")
-    wanted = Wanted(action=STORE, url=url, username=name, offered=Secret(password))
+    is_web = scheme in _SCHEMES
+    if not (is_web or is_scheme(scheme)) or not _MORE_THAN_A_HOST.isdisjoint(host):
+        return Found(start, end, shown, why="it is not spelled in the plain way")
+    if not host and (is_web or not path):
+        return Found(start, end, shown, why="it is of no host")
+    secret = Secret(password)
+    wanted = Wanted(action=STORE, url=url, username=name, offered=secret, is_foreign=not is_web)
     return Found(start, end, shown, wanted)
 
 
