@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import take_block
-from brokerctl.helpers.ini import put_keys
+from brokerctl.helpers.ini import Keys
 from brokerctl.helpers.setup_uv import UvSetup
+from brokerctl.helpers.setups import Place
 
 INI_LINES = st.sampled_from(
     [
@@ -53,6 +53,8 @@ TOML_LINES = st.sampled_from(
 )
 FINAL = st.sampled_from(["", "\n", "\n\n"])
 KEYS = {"keyring-provider": "subprocess"}
+OURS = Keys("pip", "global", KEYS)
+PLACE = Place("x")
 
 
 def ini(text: str) -> dict[str, dict[str, str]] | None:
@@ -71,7 +73,7 @@ def test_ini(lines: list[str], final: str) -> None:
     text = "\n".join(lines) + final
     before = ini(text)
     try:
-        after = put_keys("x", text, "pip", "global", KEYS)
+        after = OURS.put(PLACE, text)
     except UsageError:
         has = (before or {}).get("global", {})
         assert before is None or "keyring_provider" in has or text.count("[global]") > 0
@@ -85,8 +87,8 @@ def test_ini(lines: list[str], final: str) -> None:
     said["global"].pop("keyring-provider", None)
     had = {key: value for key, value in before.get("global", {}).items() if key not in KEYS}
     assert said == {**before, "global": had}
-    assert put_keys("x", after, "pip", "global", KEYS) == after
-    assert take_block(after, "pip") == text
+    assert OURS.put(PLACE, after) == after
+    assert OURS.take(PLACE, after) == text
 
 
 @given(lines=st.lists(TOML_LINES, max_size=9), final=FINAL)
@@ -98,11 +100,11 @@ def test_toml(lines: list[str], final: str) -> None:
     except tomllib.TOMLDecodeError:
         before = None
     try:
-        after = UvSetup().put_keys("x", text)
+        after = UvSetup().put_keys(PLACE, text)
     except UsageError:
         assert before is None
         return
     assert before is not None
     assert tomllib.loads(after) == {**before, "keyring-provider": "subprocess"}
-    assert UvSetup().put_keys("x", after) == after
-    assert UvSetup().take_keys(after) == text
+    assert UvSetup().put_keys(PLACE, after) == after
+    assert UvSetup().take_keys(PLACE, after) == text

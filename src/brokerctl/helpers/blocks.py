@@ -1,63 +1,205 @@
-"""A part of somebody else's configuration that is ours: put in, found, taken out. Pure text.
+"""Lines of somebody else's configuration that are ours: put in, found, taken out. Pure text.
 
-It stands between two comment lines, so that everything else in the file stays byte for byte, and
-taking it out leaves the file as it was. A file that did not end its last line gets the end of
-that line from us, which the first comment remembers.
+They stand between two comment lines. A tool's own `set`, and people, write there too: below our
+last line, or under a header of ours that stands above. So a line is ours if it stands there and
+has the form that we write, and a header goes only where nothing of anybody else is left under it.
+Everything else in the file stays byte for byte. A file that did not end its last line gets the end
+of that line from us, which the first comment remembers.
 """
 
 from __future__ import annotations
 
-from brokerctl.errors import UsageError
+import itertools
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 _BEGIN = "# brokerctl helper install {name}: begin"
 _NEW_LINE = " (and the end of the line before)"
 _END = "# brokerctl helper install {name}: end"
 
 
-def put_block(text: str, name: str, lines: list[str]) -> str:
-    """Return the text with our part in it: where it was, else at its end."""
-    found = _find(text, name)
-    before, opening, after = found or _at_end(text, name)
-    block = "\n".join([opening, *lines, _END.format(name=name)])
-    return f"{before}{block}\n{after}"
+def _no_header(row: str) -> bool:  # noqa: ARG001 - most formats have none
+    return False
 
 
-def take_block(text: str, name: str) -> str | None:
-    """Return the text without our part, as it was before; None if there is none."""
-    found = _find(text, name)
+class Form(NamedTuple):
+    """How the lines that a set-up writes look, in every version of brokerctl."""
+
+    is_ours: Callable[[list[str], int], bool]  # of the rows one, without white space around them
+    is_header: Callable[[str], bool] = _no_header  # whether a row is a header that we write
+
+
+class _Found(NamedTuple):
+    """What of a text is ours: rows, those that go, and those between our marks that stay."""
+
+    rows: list[str]
+    gone: set[int]
+    others: set[int]
+    headers: set[int]  # of the others those that we wrote, which now are of use to somebody else
+
+    @property
+    def first(self) -> int:
+        """Return the row of the first mark, or where one was."""
+        return min(self.gone)
+
+    @property
+    def rest(self) -> list[str]:
+        """Return the rows that are not ours."""
+        return [row for at, row in enumerate(self.rows) if at not in self.gone]
+
+    @property
+    def ends_a_line(self) -> bool:
+        """Say whether the end of the line before is ours too, and the last of the text."""
+        is_noted = self.rows[self.first].rstrip("\r").endswith(_NEW_LINE)
+        last = len(self.rows) - 1
+        return is_noted and self.gone.issuperset(range(self.first, last)) and not self.rows[last]
+
+
+def put_block(text: str, name: str, lines: list[str], form: Form) -> str:
+    """Return the text with our lines in it: where they were, else at its end."""
+    found = _find(text, name, form)
     if found is None:
-        return None
-    before, opening, after = found
-    if opening.endswith(_NEW_LINE) and before.endswith("\n") and not after:
-        before = before[:-1]
-    return before + after
+        return _put_at_end(text, name, lines)
+    block = [_BEGIN.format(name=name), *lines, _END.format(name=name)]
+    if _is_whole(found, block):
+        return text
+    rest, at = found.rest, found.first - sum(one < found.first for one in found.gone)
+    if found.others or not any(rest[at:]):
+        return _put_at_end(_joined(found), name, lines)
+    return "\n".join([*rest[:at], *block, *rest[at:]])
+
+
+def put_in_sections(text: str, name: str, sections: Mapping[str, list[str]]) -> Iterator[str]:
+    """Yield texts with lines below their headers, of which those that are missing go to the end.
+
+    Our lines must not be in the text. A row that looks like a header may be none: only a parser of
+    the format knows, and picks one of the texts.
+    """
+    rows = text.split("\n")
+    found = {one: [at for at, row in enumerate(rows) if _bare(row) == one] for one in sections}
+    new = [row for one, at in found.items() if not at for row in (one, *sections[one])]
+    there = [one for one, at in found.items() if at]
+    for chosen in itertools.product(*(found[one] for one in there)):
+        below = {at: sections[one] for one, at in zip(there, chosen, strict=True)}
+        yield _put_below(rows, name, below, new)
+
+
+def _put_below(rows: list[str], name: str, below: dict[int, list[str]], new: list[str]) -> str:
+    last = below.pop(len(rows) - 1, [])  # a header that ends the text, and has no end of its line
+    made: list[str] = []
+    for at, row in enumerate(rows):
+        made.append(row)
+        if at in below:
+            made += [_BEGIN.format(name=name), *below[at], _END.format(name=name)]
+    text = "\n".join(made)
+    return _put_at_end(text, name, [*last, *new]) if last or new else text
+
+
+def _bare(row: str) -> str:
+    """Return a row without the comment and the white space around it."""
+    return row.partition("#")[0].strip()
+
+
+def take_block(text: str, name: str, form: Form) -> str | None:
+    """Return the text without our lines, as it was before; None if there are none."""
+    found = _find(text, name, form)
+    return None if found is None else _joined(found)
+
+
+def without_block(text: str, name: str, form: Form) -> str:
+    """Return the text without our lines, if there are any."""
+    found = _find(text, name, form)
+    return text if found is None else _joined(found)
+
+
+def split_at_block(text: str, name: str) -> tuple[str, list[str]]:
+    """Return what is before our first mark, and the rows that follow, up to the last mark."""
+    rows = text.split("\n")
+    inside = _inside(rows, name)
+    first = next(at for at, row in enumerate(rows) if _mark(row, name))
+    head = "".join(f"{row}\n" for row in rows[:first])
+    return head, [rows[at] for at in sorted(inside) if at > first]
 
 
 def has_block(text: str, name: str) -> bool:
-    """Say whether our part is in the text."""
-    return _find(text, name) is not None
+    """Say whether our marks, or one of them, are in the text."""
+    return any(_mark(row, name) for row in text.split("\n"))
 
 
-def _at_end(text: str, name: str) -> tuple[str, str, str]:
+def find_kept(text: str, name: str, form: Form) -> list[str]:
+    """Return the headers of ours that stay, since somebody else has written below them."""
+    found = _find(text, name, form)
+    return [] if found is None else [found.rows[at].strip() for at in sorted(found.headers)]
+
+
+def _put_at_end(text: str, name: str, lines: list[str]) -> str:
     opening = _BEGIN.format(name=name)
     if text and not text.endswith("\n"):
-        return f"{text}\n", opening + _NEW_LINE, ""
-    return text, opening, ""
+        text, opening = f"{text}\n", opening + _NEW_LINE
+    return text + "".join(f"{row}\n" for row in (opening, *lines, _END.format(name=name)))
 
 
-def _find(text: str, name: str) -> tuple[str, str, str] | None:
-    """Return what is before our part, its first line, and what is after it."""
-    begin, end = _BEGIN.format(name=name), _END.format(name=name)
+def _joined(found: _Found) -> str:
+    rest = "\n".join(found.rest)
+    return rest[:-1] if found.ends_a_line and rest else rest
+
+
+def _is_whole(found: _Found, block: list[str]) -> bool:
+    """Say whether these lines are in it already; the note of the first one may differ."""
+    ours = [found.rows[at].rstrip("\r") for at in sorted(found.gone | found.headers)]
+    return [ours[0].removesuffix(_NEW_LINE), *ours[1:]] == block
+
+
+def _find(text: str, name: str, form: Form) -> _Found | None:
     rows = text.split("\n")
-    starts = [at for at, row in enumerate(rows) if row in {begin, begin + _NEW_LINE}]
-    ends = [at for at, row in enumerate(rows) if row == end]
-    if not starts and not ends:
+    marks = {at for at, row in enumerate(rows) if _mark(row, name)}
+    if not marks:
         return None
-    if len(starts) != 1 or len(ends) != 1 or ends[0] < starts[0]:
-        raise UsageError(
-            f"the part of '{name}' in this file is no longer whole",
-            hint=f"remove the lines from '{begin}' to '{end}' by hand",
-        )
-    start, stop = starts[0], ends[0]
-    before = "".join(f"{row}\n" for row in rows[:start])
-    return before, rows[start], "\n".join(rows[stop + 1 :])
+    bare = [row.strip() for row in rows]
+    inside = _inside(rows, name)
+    gone = marks | {at for at in inside if form.is_ours(bare, at)}
+    gone |= {at for at in inside if form.is_header(bare[at]) and _is_empty(bare, at, gone)}
+    others = {at for at in inside - gone if bare[at]}
+    return _Found(rows, gone, others, {at for at in others if form.is_header(bare[at])})
+
+
+def _inside(rows: list[str], name: str) -> set[int]:
+    """Return the rows between our marks.
+
+    A tool that removes a section takes the mark behind it along: then the text's end is the other.
+    """
+    found: set[int] = set()
+    start = 0
+    is_open = next((mark == "end" for row in rows if (mark := _mark(row, name))), False)
+    for at, row in enumerate(rows):
+        mark = _mark(row, name)
+        if not mark:
+            continue
+        if is_open:
+            found.update(range(start, at))
+        start, is_open = at + 1, mark == "begin"
+    if is_open:
+        found.update(range(start, len(rows)))
+    return found
+
+
+def _mark(row: str, name: str) -> str:
+    """Return which of our marks a row is, if it is one; an editor may have changed its line end."""
+    if row[:1] != "#":
+        return ""
+    row = row.rstrip("\r").removesuffix(_NEW_LINE)
+    if row == _BEGIN.format(name=name):
+        return "begin"
+    return "end" if row == _END.format(name=name) else ""
+
+
+def _is_empty(bare: list[str], header: int, gone: set[int]) -> bool:
+    """Say whether nothing but comments is left below a header, up to the next one."""
+    for at in range(header + 1, len(bare)):
+        if bare[at][:1] == "[":
+            return True
+        if at not in gone and bare[at][:1] not in {"", "#", ";"}:
+            return False
+    return True

@@ -7,20 +7,18 @@ import json
 import re
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import take_block
 
 _TOKENS = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|//[^\n]*|/\*.*?\*/|[A-Za-z_][\w-]*', re.DOTALL)
 
 
-def refuse_other(path: str, text: str, name: str, key: str) -> None:
-    """Raise UsageError where a file has this key outside our part, or is JSON.
+def refuse_other(path: str, rest: str, key: str) -> None:
+    """Raise UsageError where a file has this key, beside our part of it, or is JSON.
 
     In doubt it is refused: a word in a heredoc counts as a key.
     """
-    if text.lstrip().startswith("{"):
+    if rest.lstrip().startswith("{"):
         raise UsageError(f"{path} is JSON, which has no place for comments", hint="edit it by hand")
-    rest = take_block(text, name)
-    if has_key(text if rest is None else rest, key):
+    if has_key(rest, key):
         raise UsageError(f"{path} has a '{key}' already", hint="remove that one first")
 
 

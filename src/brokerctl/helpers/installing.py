@@ -87,13 +87,13 @@ def plan_install(
     if not part.profiles:
         raise UsageError("there is no profile to set up", hint="run 'brokerctl profile add NAME'")
     changes = []
-    for place in setup.places(environ):
-        path = os.path.realpath(place.path)  # a link, as dotfiles often are, stays one
+    for place in _places(setup, environ):
+        path = place.path
         if os.path.exists(path) and not os.path.isfile(path):  # a variable says /dev/null
             raise UsageError(f"{path} is not a file", hint="unset the variable that names it")
         before = _read(path)
-        had = before is not None and setup.take(place, before) is not None
-        after = setup.put(place, before or "", part)
+        had = before is not None and _take(setup, place, before) is not None
+        after = _put(setup, place, before or "", part)
         changes.append(Change(path, before, after, (had, True), place))
     return Planned(tool, tuple(changes), setup.advice(part))
 
@@ -101,13 +101,43 @@ def plan_install(
 def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
     """Plan to take our part out; a file that is empty then, and was made by us, goes."""
     tool, setup = find_setup(tool)
-    return Planned(tool, tuple(_taken_out(setup, place) for place in setup.places(environ)))
+    return Planned(tool, tuple(_taken_out(setup, place) for place in _places(setup, environ)))
+
+
+def _places(setup: Setup, environ: Mapping[str, str]) -> list[Place]:
+    """Return the files of a set-up, and what tells of our part where a tool drops comments."""
+    # A link, as dotfiles often are, stays one.
+    found = [one._replace(path=os.path.realpath(one.path)) for one in setup.places(environ)]
+    is_named = any(
+        setup.take(one, _read(one.path) or "") is not None for one in found if one.is_own
+    )
+    return [
+        one._replace(is_named=is_named, original=_read(one.path + BACKUP) or "") for one in found
+    ]
+
+
+def _put(setup: Setup, place: Place, text: str, part: Part) -> str:
+    """Put our part in as the text ends its lines: some editors change all of a file's."""
+    if place.is_own or not _is_crlf(text):
+        return setup.put(place, text, part)
+    return setup.put(place, text.replace("\r\n", "\n"), part).replace("\n", "\r\n")
+
+
+def _take(setup: Setup, place: Place, text: str) -> str | None:
+    """Take our part out, whichever way the text ends its lines."""
+    if not _is_crlf(text):
+        return setup.take(place, text)
+    taken = setup.take(place, text.replace("\r\n", "\n"))
+    return None if taken is None else taken.replace("\n", "\r\n")
+
+
+def _is_crlf(text: str) -> bool:
+    return "\n" in text and text.count("\n") == text.count("\r\n")
 
 
 def _taken_out(setup: Setup, place: Place) -> Change:
-    path = os.path.realpath(place.path)
-    before = _read(path)
-    after = None if before is None else setup.take(place, before)
+    path, before = place.path, _read(place.path)
+    after = None if before is None else _take(setup, place, before)
     if after is None:
         return Change(path, before, before, (False, False), place)
     is_ours = not after and not os.path.exists(path + BACKUP)
@@ -126,12 +156,12 @@ class Installed(NamedTuple):
 def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
     """Return whether our part is in the tool's files, and whether what they name can be run."""
     _, setup = find_setup(tool)
-    places = setup.places(environ)
-    path = os.path.realpath(places[0].path)
+    path = os.path.realpath(setup.places(environ)[0].path)
     again = f"run 'brokerctl helper install {shell_word(tool)}'"
     try:
-        texts = [(place, _read(os.path.realpath(place.path))) for place in places]
-        missing = [one for one, text in texts if text is None or setup.take(one, text) is None]
+        places = _places(setup, environ)
+        texts = [(place, _read(place.path)) for place in places]
+        missing = [one for one, text in texts if text is None or _take(setup, one, text) is None]
     except UsageError as error:
         return Installed(path, is_in=True, fault=error.message, hint=error.hint or again)
     if len(missing) == len(places):

@@ -29,29 +29,29 @@ class KeyringCommandSetup:
         def path(self, environ: Mapping[str, str]) -> str:
             """Return the tool's configuration file."""
 
-        def put_keys(self, path: str, text: str) -> str:
+        def put_keys(self, place: Place, text: str) -> str:
             """Return its text with our key."""
 
-        def take_keys(self, text: str) -> str | None:
+        def take_keys(self, place: Place, text: str) -> str | None:
             """Return its text without our key; None if there is none."""
 
     def places(self, environ: Mapping[str, str]) -> list[Place]:
         """Return the configuration and the command."""
         command = own_path(environ, self.name, "keyring")
-        return [Place(self.path(environ)), Place(command, SCRIPT_MODE)]
+        return [Place(self.path(environ)), Place(command, SCRIPT_MODE, is_own=True)]
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Have the tool run a `keyring`, and be that."""
         part.check_hosts()
         if place.mode == SCRIPT_MODE:
             return put_script(place.path, text, self.name, [part.script, "helper", "keyring"])
-        return self.put_keys(place.path, text)
+        return self.put_keys(place, text)
 
     def take(self, place: Place, text: str) -> str | None:
         """Take the key, or the command, out."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)
-        return self.take_keys(text)
+        return self.take_keys(place, text)
 
     def advice(self, part: Part) -> str | None:
         """Say what PATH needs."""

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import put_block, take_block
+from brokerctl.helpers.blocks import (
+    find_kept,
+    has_block,
+    put_block,
+    put_in_sections,
+    take_block,
+    without_block,
+)
 from brokerctl.helpers.setups import PRIVATE_MODE, BlockSetup, Place, home_path
 
 if TYPE_CHECKING:
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 _FLOW = "aws_web_identity"
+_KEY, _WE = "credential_process", " helper aws --profile "
+_Sections = dict[str, dict[str, str]]
 _WORDS = 2  # "profile" and its name
 
 
@@ -38,23 +47,49 @@ class AwsSetup(BlockSetup):
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Put the sections in; one that is there already is somebody's and stays."""
-        base = take_block(text, self.name)
-        base = text if base is None else base
-        lines, names = self.lines(part), [profile.name for profile in _chosen(part)]
-        found = _sections(place.path, base)
-        for name in names:
-            if name in _names(found):
+        base = without_block(text, self.name, self.form)
+        before, sections = _parse(place.path, base), self.sections(part)
+        kept = {
+            one for one in find_kept(text, self.name, self.form) if _KEY not in before[one[1:-1]]
+        }
+        for header, profile in zip(sections, _chosen(part), strict=True):
+            if header not in kept and profile.name in _names(set(before)):
                 raise UsageError(
-                    f"{place.path} has a section for '{name}' already",
+                    f"{place.path} has a section for '{profile.name}' already",
                     hint="take it out first, or name the profile otherwise",
                 )
-        after = put_block(text, self.name, lines)
-        wanted = found | {f"profile {name}" for name in names}
-        if _sections(place.path, after) != wanted:
-            raise UsageError(f"can't change {place.path}", hint="add the section by hand")
-        return after
+        wanted = dict(before)
+        for header, lines in sections.items():
+            name = header[1:-1]
+            wanted[name] = {**before.get(name, {}), _KEY: lines[0].partition(" = ")[2]}
+        if has_block(text, self.name) and _parse(place.path, text) == wanted:
+            return text
+        rows = [row for header, lines in sections.items() for row in (header, *lines)]
+        candidates = put_in_sections(base, self.name, sections)
+        for after in candidates if kept else [put_block(text, self.name, rows, self.form)]:
+            if _try(after) == wanted:
+                return after
+        raise UsageError(f"can't change {place.path}", hint="add the section by hand")
 
-    def lines(self, part: Part) -> list[str]:
+    def take(self, place: Place, text: str) -> str | None:
+        """Take our lines out; a section to which a key of somebody's came stays with that."""
+        taken = take_block(text, self.name, self.form)
+        before, after = _try(text), None if taken is None else _try(taken)
+        if before is not None and taken is not None and _others(before) != _others(after):
+            raise UsageError(f"can't take brokerctl out of {place.path}", hint="do it by hand")
+        return taken
+
+    @staticmethod
+    def is_ours(rows: list[str], at: int) -> bool:
+        """Say whether a row is one of our commands."""
+        return rows[at].startswith(f"{_KEY} = ") and _WE in rows[at]
+
+    @staticmethod
+    def is_header(row: str) -> bool:
+        """Say whether a row is the header of a profile."""
+        return row.startswith("[profile ")
+
+    def sections(self, part: Part) -> dict[str, list[str]]:
         """Return the sections; a path is quoted as a shell's word, which AWS's tools split at."""
         chosen = _chosen(part)
         if not chosen:
@@ -64,18 +99,18 @@ class AwsSetup(BlockSetup):
             )
         if not part.script.isprintable():
             raise UsageError("the path of brokerctl can't stand in a line", hint="move it")
-        rows: list[str] = []
+        found: dict[str, list[str]] = {}
         for profile in chosen:
             command = shlex.join([part.script, "helper", "aws", "--profile", profile.name])
-            rows += [f"[profile {profile.name}]", f"credential_process = {command}"]
-        return rows
+            found[f"[profile {profile.name}]"] = [f"{_KEY} = {command}"]
+        return found
 
     def advice(self, part: Part) -> str | None:
         """Say which profile has static keys elsewhere: those go before."""
         given = part.environ.get("AWS_SHARED_CREDENTIALS_FILE")
         path = given or home_path(part.environ, ".aws", "credentials")
         try:
-            found = _sections(path, read_regular(path).decode("utf-8", "surrogateescape"))
+            found = _parse(path, read_regular(path).decode("utf-8", "surrogateescape"))
         except (OSError, UsageError):
             return None
         names = [profile.name for profile in _chosen(part) if profile.name in found]
@@ -104,11 +139,30 @@ def _names(sections: set[str]) -> set[str]:
     return found
 
 
-def _sections(path: str, text: str) -> set[str]:
-    """Return the names of a file's sections, as AWS's tools read them."""
+def _others(found: _Sections | None) -> _Sections | None:
+    """Return what a file says beside our commands, and the sections that hold nothing else."""
+    if found is None:
+        return None
+    left = {}
+    for name, keys in found.items():
+        others = {key: value for key, value in keys.items() if key != _KEY or _WE not in value}
+        if others or _KEY not in keys:
+            left[name] = others
+    return left
+
+
+def _parse(path: str, text: str) -> _Sections:
+    """Return what is in a file, as AWS's tools read it."""
+    found = _try(text)
+    if found is None:
+        raise UsageError(f"{path} can't be read as what it is", hint="mend it first")
+    return found
+
+
+def _try(text: str) -> _Sections | None:
     parser = configparser.RawConfigParser(default_section="\0")
     try:
-        parser.read_string(text, path)
+        parser.read_string(text)
     except configparser.Error:
-        raise UsageError(f"{path} can't be read as what it is", hint="mend it first") from None
-    return set(parser.sections())
+        return None
+    return {section: dict(parser.items(section)) for section in parser.sections()}

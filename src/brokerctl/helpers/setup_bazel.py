@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from brokerctl.config.hosts import split_pattern
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from brokerctl.helpers.setups import Part
 
 _PLAIN = frozenset("/._-+@:,")  # beside letters and digits: what .bazelrc takes as it is
+_OURS = re.compile(r'common "?--credential_helper=[^=]+=.*/brokerctl-bazel"?')
 _SPECIAL = frozenset("\"'\\%\n")  # `%workspace%` is replaced, also in a path
 
 
@@ -43,6 +45,11 @@ class BazelSetup(BlockSetup):
             )
         options = [f"--credential_helper={host}={part.script}" for host in sorted(hosts)]
         return [f"common {_word(option)}" for option in options]
+
+    @staticmethod
+    def is_ours(rows: list[str], at: int) -> bool:
+        """Say whether a row is one of our lines."""
+        return _OURS.fullmatch(rows[at]) is not None
 
     def advice(self, part: Part) -> str | None:
         """Name the hosts that there is no line for."""

@@ -6,14 +6,21 @@ Providers are asked from the last to the first, and those of no profile's hosts 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import has_block, put_block, take_block
+from brokerctl.helpers.blocks import (
+    Form,
+    has_block,
+    put_in_sections,
+    take_block,
+    without_block,
+)
 from brokerctl.helpers.setups import Place, home_path
-from brokerctl.helpers.tomltext import parse_toml
+from brokerctl.helpers.tomltext import parse_toml, read_toml
 from brokerctl.jsonlite import quote
 
 if TYPE_CHECKING:
@@ -24,6 +31,15 @@ if TYPE_CHECKING:
 _NAME = "cargo"
 _TABLE, _KEY = "registry", "global-credential-providers"
 _ALIASES, _ALIAS = "credential-alias", "brokerctl"
+_PROGRAM = r'".*cargo-credential-brokerctl"'
+_OURS = re.compile(
+    rf'{_KEY} = \["cargo:token", ("{_ALIAS}"|{_PROGRAM})\]|{_ALIAS} = \[{_PROGRAM}\]'
+)
+_HEADERS = {f"[{_TABLE}]", f"[{_ALIASES}]"}
+_FORM = Form(
+    lambda rows, at: _OURS.fullmatch(rows[at]) is not None,
+    lambda row: row in _HEADERS,
+)
 
 
 class CargoSetup:
@@ -41,26 +57,24 @@ class CargoSetup:
     def put(self, place: Place, text: str, part: Part) -> str:
         """Name our program in the table that is there, or in one at the end."""
         part.check_hosts()
-        base = take_block(text, _NAME)
-        base = text if base is None else base
+        base = without_block(text, _NAME, _FORM)
         before = parse_toml(place.path, base)
         _refuse_other(place.path, before)
-        program = [part.script] if _is_one_word(part.script) else [_ALIAS]
-        wanted = {**before, _TABLE: {**before.get(_TABLE, {}), _KEY: ["cargo:token", *program]}}
-        tables = [f"[{_ALIASES}]", f"{_ALIAS} = [{quote(part.script)}]"]
-        if program == [_ALIAS]:  # cargo would take a name with spaces apart
-            wanted[_ALIASES] = {_ALIAS: [part.script]}
-        line = f"{_KEY} = [{', '.join(quote(one) for one in wanted[_TABLE][_KEY])}]"
-        more = tables if program == [_ALIAS] else []
-        for candidate in _candidates(base, line, more, has_table=_TABLE in before):
-            if parse_toml(place.path, candidate) == wanted:
-                is_same = has_block(text, _NAME) and parse_toml(place.path, text) == wanted
+        wanted, sections = _meant(before, part.script)
+        for candidate in put_in_sections(base, _NAME, sections):
+            if read_toml(candidate) == wanted:
+                is_same = has_block(text, _NAME) and read_toml(text) == wanted
                 return text if is_same else candidate
+        line = sections[f"[{_TABLE}]"][0]
         raise UsageError(f"can't change [{_TABLE}] of {place.path}", hint=f"write '{line}' into it")
 
-    def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - there is one place
+    def take(self, place: Place, text: str) -> str | None:
         """Take our lines out."""
-        return take_block(text, _NAME)
+        taken = take_block(text, _NAME, _FORM)
+        before, after = read_toml(text), None if taken is None else read_toml(taken)
+        if before is not None and taken is not None and _others(before) != _others(after):
+            raise UsageError(f"can't take brokerctl out of {place.path}", hint="do it by hand")
+        return taken
 
     def advice(self, part: Part) -> str | None:
         """Name what cargo believes before any provider is asked."""
@@ -87,19 +101,30 @@ def _refuse_other(path: str, found: dict[str, Any]) -> None:
         raise UsageError(f"{path} has an alias '{_ALIAS}' already", hint="take it out first")
 
 
-def _candidates(base: str, line: str, more: list[str], *, has_table: bool) -> list[str]:
-    """Return the texts to try: our line right after each name of the table, or a table of ours."""
-    if not has_table:
-        return [put_block(base, _NAME, [*more, f"[{_TABLE}]", line])]
-    found, end = [], 0
-    for row in base.split("\n"):
-        end += len(row) + 1
-        if row.split("#")[0].strip() == f"[{_TABLE}]" and not more:
-            if end > len(base):
-                found.append(put_block(base, _NAME, [line]))
-            else:
-                found.append(base[:end] + put_block("", _NAME, [line]) + base[end:])
-    return found
+def _others(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a file says beside the tables that we write into, and others' keys there."""
+    if found is None:
+        return None
+    ours = {_TABLE: _KEY, _ALIASES: _ALIAS}
+    left = {name: value for name, value in found.items() if name not in ours}
+    for name, key in ours.items():
+        table = {one: value for one, value in found.get(name, {}).items() if one != key}
+        if table:
+            left[name] = table
+    return left
+
+
+def _meant(before: dict[str, Any], script: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return what the file is to say, and the lines for it below their headers."""
+    program = script if _is_one_word(script) else _ALIAS
+    providers = ["cargo:token", program]
+    wanted = {**before, _TABLE: {**before.get(_TABLE, {}), _KEY: providers}}
+    sections: dict[str, list[str]] = {}
+    if program == _ALIAS:  # cargo would take a name with spaces apart
+        wanted[_ALIASES] = {**before.get(_ALIASES, {}), _ALIAS: [script]}
+        sections[f"[{_ALIASES}]"] = [f"{_ALIAS} = [{quote(script)}]"]
+    sections[f"[{_TABLE}]"] = [f"{_KEY} = [{', '.join(map(quote, providers))}]"]
+    return wanted, sections
 
 
 def _is_one_word(path: str) -> bool:

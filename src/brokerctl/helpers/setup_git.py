@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from brokerctl.helpers.setups import Part
 
 
+_ABOVE = 3  # how far above its last line a section of ours begins
+
+
 class GitSetup(BlockSetup):
     """`~/.gitconfig`, or wherever git itself would write (git-config(1), FILES)."""
 
@@ -45,6 +48,31 @@ class GitSetup(BlockSetup):
             if parse_url(host.replace("*.", "any.", 1)).path:
                 lines.append("\tuseHttpPath = true")  # else git does not say which path it wants
         return lines
+
+    @staticmethod
+    def is_ours(rows: list[str], at: int) -> bool:
+        """Say whether a row is our helper, the empty one before it, or the word on paths after it.
+
+        `gh auth setup-git`, for one, has an empty helper before its own: that is no line of ours.
+        """
+        if rows[at] == "helper =":
+            return at + 1 < len(rows) and _is_helper(rows[at + 1])
+        if rows[at] == "useHttpPath = true":  # at a host without a path it is somebody's wish
+            return at > _ABOVE and _is_helper(rows[at - 1]) and _has_path(rows[at - _ABOVE])
+        return _is_helper(rows[at])
+
+    @staticmethod
+    def is_header(row: str) -> bool:
+        """Say whether a row begins a section as ours do."""
+        return row.startswith('[credential "') and row.endswith('"]')
+
+
+def _has_path(header: str) -> bool:
+    return "/" in header.partition("://")[2]
+
+
+def _is_helper(row: str) -> bool:
+    return row.startswith("helper = ") and row.rstrip("\"'").endswith("/git-credential-brokerctl")
 
 
 def _is_plain(path: str) -> bool:

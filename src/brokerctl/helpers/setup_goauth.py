@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import has_block, put_block, take_block
+from brokerctl.helpers.blocks import Form, has_block, put_block, split_at_block, take_block
 from brokerctl.helpers.setups import NO_HOSTS_HINT, Place, home_path
 
 if TYPE_CHECKING:
@@ -24,10 +24,9 @@ _KEY = "GOAUTH="
 _OFF = "off"
 _USUAL = "netrc"  # what Go does where GOAUTH is not set
 _US = "helper goauth"
-_BEGIN = f"# brokerctl helper install {_NAME}: begin"
-_END = f"# brokerctl helper install {_NAME}: end"
 _WAS = "# was: "
 _WAS_LAST = "# was, without the end of a line: "
+_FORM = Form(lambda rows, at: rows[at].startswith((_KEY, _WAS + _KEY, _WAS_LAST + _KEY)))
 
 
 class GoauthSetup:
@@ -64,23 +63,21 @@ class GoauthSetup:
             )
         own = f"{_KEY}{_command(part.script)};{value}"
         if line is None:
-            put = put_block(base, _NAME, [own])
+            put = put_block(base, _NAME, [own], _FORM)
         else:
             was = f"{_WAS if after is not None else _WAS_LAST}{line}"
-            put = before + put_block("", _NAME, [was, own]) + (after or "")
+            put = before + put_block("", _NAME, [was, own], _FORM) + (after or "")
         return text if has_block(text, _NAME) and own in text.split("\n") else put
 
     def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - there is one place
         """Take our line out, and have the other one back."""
-        rest = take_block(text, _NAME)
+        rest = take_block(text, _NAME, _FORM)
         if rest is None:
             return None
-        rows = text.split("\n")
-        at = next(at for at, row in enumerate(rows) if row.startswith(_BEGIN))
-        head = "".join(f"{row}\n" for row in rows[:at])
+        head, rows = split_at_block(text, _NAME)
         tail = rest[len(head) :]  # nothing, where the end of the line before goes as well
-        was, end = _was(rows[at + 1], tail)
-        line = _left(rows[at + 1 : rows.index(_END, at)], was)
+        was, end = _was(rows, tail)
+        line = _left(rows, was)
         if line == was:
             return rest if was is None else head + was + end + tail
         return head + tail if line is None else f"{head}{line}\n{tail}"
@@ -92,10 +89,11 @@ class GoauthSetup:
         return None
 
 
-def _was(row: str, tail: str) -> tuple[str | None, str]:
+def _was(rows: list[str], tail: str) -> tuple[str | None, str]:
     """Return the line that a comment of ours remembers, if there was one, and its end."""
     for mark, end in ((_WAS, "\n"), (_WAS_LAST, "\n" if tail else "")):
-        if row.startswith(mark + _KEY):
+        row = next((row for row in rows if row.startswith(mark + _KEY)), None)
+        if row is not None:
             return row.removeprefix(mark), end
     return None, ""
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import brokerctl
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import take_block
-from brokerctl.helpers.ini import put_keys
+from brokerctl.helpers.ini import Keys
 from brokerctl.helpers.setups import Place, home_path, own_path
 
 if TYPE_CHECKING:
@@ -34,7 +33,10 @@ class KeyringSetup:
         """Return the library's configuration and the module that it names."""
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         module = own_path(environ, "keyring", f"{_MODULE}.py")
-        return [Place(os.path.join(base, "python_keyring", "keyringrc.cfg")), Place(module)]
+        return [
+            Place(os.path.join(base, "python_keyring", "keyringrc.cfg")),
+            Place(module, is_own=True),
+        ]
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Have the library import the module, and write that."""
@@ -43,21 +45,24 @@ class KeyringSetup:
             if text and self.take(place, text) is None:
                 raise UsageError(f"{place.path} is there already", hint="move it away")
             return f"{_MARK}{_read_backend()}\n\nBackend.brokerctl = {part.script!r}\n"
-        folder = os.path.dirname(own_path(part.environ, "keyring", f"{_MODULE}.py"))
-        keys = {"default-keyring": f"{_MODULE}.ChainerBackend", "keyring-path": folder}
-        return put_keys(place.path, text, "keyring", "backend", keys)
+        return _keys(own_path(part.environ, "keyring")).put(place, text)
 
     def take(self, place: Place, text: str) -> str | None:
         """Take our keys, or the module, out."""
         if place.path.endswith(".py"):
             return "" if text.startswith(_MARK) else None
-        return take_block(text, "keyring")
+        return _keys("*/brokerctl/helpers/keyring").take(place, text)
 
     def advice(self, part: Part) -> str | None:
         """Say what else decides."""
         if part.environ.get("PYTHON_KEYRING_BACKEND"):
             return "PYTHON_KEYRING_BACKEND is set, and the library asks that back end alone"
         return None
+
+
+def _keys(folder: str) -> Keys:
+    keys = {"default-keyring": f"{_MODULE}.ChainerBackend", "keyring-path": folder}
+    return Keys("keyring", "backend", keys)
 
 
 def _read_backend() -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from brokerctl.helpers.blocks import take_block
-from brokerctl.helpers.ini import put_keys
+from brokerctl.helpers.ini import Keys
 from brokerctl.helpers.keyring_command import KeyringCommandSetup
 from brokerctl.helpers.setups import home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Place
+
+_KEYS = Keys("pip", "global", {"keyring-provider": "subprocess"})
 
 
 class PipSetup(KeyringCommandSetup):
@@ -27,10 +30,10 @@ class PipSetup(KeyringCommandSetup):
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         return os.path.join(base, "pip", "pip.conf")
 
-    def put_keys(self, path: str, text: str) -> str:
+    def put_keys(self, place: Place, text: str) -> str:
         """Name the provider in [global]."""
-        return put_keys(path, text, self.name, "global", {"keyring-provider": "subprocess"})
+        return _KEYS.put(place, text)
 
-    def take_keys(self, text: str) -> str | None:
+    def take_keys(self, place: Place, text: str) -> str | None:
         """Take it out."""
-        return take_block(text, self.name)
+        return _KEYS.take(place, text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError, shell_word
-from brokerctl.helpers.blocks import put_block, take_block
+from brokerctl.helpers.blocks import has_block, put_block, take_block
 from brokerctl.helpers.scripts import put_script, take_script
 from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, Place, home_path, own_path
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # What `.npmrc` takes as it is. Security: a `=` in a path would name a program of its own.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/@+,[]")
+_OURS = re.compile(r"//\S+/:tokenHelper=\S+/brokerctl/helpers/pnpm-token")
 _VARIABLES = ("npm_config_userconfig", "NPM_CONFIG_USERCONFIG")
 
 
@@ -29,7 +31,7 @@ class PnpmSetup(BlockSetup):
 
     def places(self, environ: Mapping[str, str]) -> list[Place]:
         """Return the configuration and the script."""
-        return [Place(self.path(environ)), Place(_script_path(environ), SCRIPT_MODE)]
+        return [Place(self.path(environ)), Place(_script_path(environ), SCRIPT_MODE, is_own=True)]
 
     def path(self, environ: Mapping[str, str]) -> str:
         """Return the user's file."""
@@ -46,7 +48,17 @@ class PnpmSetup(BlockSetup):
                 f"{place.path} has sections, and what comes after one belongs to it",
                 hint="add the lines by hand",
             )
-        return put_block(text, self.name, self.lines(part))
+        lines = self.lines(part)
+        rows = text.split("\n")
+        if not has_block(text, self.name) and _unmarked(rows) == sorted(lines):
+            return text
+        rest = "\n".join(row for row in rows if not _is_unmarked(row))
+        return put_block(text if has_block(text, self.name) else rest, self.name, lines, self.form)
+
+    @staticmethod
+    def is_ours(rows: list[str], at: int) -> bool:
+        """Say whether a row is one of our lines."""
+        return _OURS.fullmatch(rows[at]) is not None
 
     def lines(self, part: Part) -> list[str]:
         """Return a line for each registry; pnpm compares its URLs without their scheme."""
@@ -75,7 +87,20 @@ class PnpmSetup(BlockSetup):
         """Take the lines out, or remove the script."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)
-        return take_block(text, self.name)
+        taken = take_block(text, self.name, self.form)
+        rows = (text if taken is None else taken).split("\n")
+        if not _unmarked(rows):
+            return taken
+        return "\n".join(row for row in rows if not _is_unmarked(row))
+
+
+def _is_unmarked(row: str) -> bool:
+    """Say whether a row is ours by its value: npm writes the file without comments."""
+    return _OURS.fullmatch(row.strip()) is not None
+
+
+def _unmarked(rows: list[str]) -> list[str]:
+    return sorted(filter(_is_unmarked, rows))
 
 
 def _script_path(environ: Mapping[str, str]) -> str:

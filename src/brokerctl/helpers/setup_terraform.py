@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import put_block, take_block
+from brokerctl.helpers.blocks import put_block, take_block, without_block
 from brokerctl.helpers.hcl import find_labels, has_key, refuse_other
 from brokerctl.helpers.scripts import put_script, take_script
 from brokerctl.helpers.setups import NO_HOSTS_HINT, SCRIPT_MODE, BlockSetup, Place, home_path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from brokerctl.helpers.setups import Part
 
 _KEY = "credentials_helper"
+_BLOCK = f'{_KEY} "brokerctl" {{}}'
 
 
 class TerraformSetup(BlockSetup):
@@ -30,7 +31,7 @@ class TerraformSetup(BlockSetup):
     def places(self, environ: Mapping[str, str]) -> list[Place]:
         """Return the configuration and the script in the plug-in folder."""
         plugin = home_path(environ, ".terraform.d", "plugins", self.script)
-        found = [Place(self.path(environ)), Place(plugin, SCRIPT_MODE)]
+        found = [Place(self.path(environ)), Place(plugin, SCRIPT_MODE, is_own=True)]
         other = home_path(environ, ".tofurc")
         if not _given(environ) and os.path.exists(other):
             found.append(Place(other))
@@ -45,11 +46,16 @@ class TerraformSetup(BlockSetup):
         """Put the block in, or make the script; a second helper is an error to terraform."""
         if place.mode == SCRIPT_MODE:
             return put_script(place.path, text, self.name, [part.script])
-        refuse_other(place.path, text, self.name, _KEY)
+        refuse_other(place.path, without_block(text, self.name, self.form), _KEY)
         for path, other in _beside(part.environ):
             if has_key(other, _KEY):
                 raise UsageError(f"{path} has a '{_KEY}' already", hint="remove that one first")
-        return put_block(text, self.name, self.lines(part))
+        return put_block(text, self.name, self.lines(part), self.form)
+
+    @staticmethod
+    def is_ours(rows: list[str], at: int) -> bool:
+        """Say whether a row is our block."""
+        return rows[at] == _BLOCK
 
     def lines(self, part: Part) -> list[str]:
         """Return the block, which is for every host: the helper says which are ours."""
@@ -58,7 +64,7 @@ class TerraformSetup(BlockSetup):
                 "no profile has an https host without a path, so terraform has nothing to ask for",
                 hint=NO_HOSTS_HINT,
             )
-        return [f'{_KEY} "brokerctl" {{}}']
+        return [_BLOCK]
 
     def advice(self, part: Part) -> str | None:
         """Name what terraform believes before it asks: `terraform login` leaves such a file."""
@@ -72,7 +78,7 @@ class TerraformSetup(BlockSetup):
         """Take the block out, or remove the script."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)
-        return take_block(text, self.name)
+        return take_block(text, self.name, self.form)
 
 
 def _given(environ: Mapping[str, str]) -> str | None:

@@ -6,15 +6,19 @@ import os
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import has_block, put_block, take_block
+from brokerctl.helpers.blocks import Form, has_block, put_block, take_block, without_block
 from brokerctl.helpers.keyring_command import KeyringCommandSetup
 from brokerctl.helpers.setups import home_path
-from brokerctl.helpers.tomltext import parse_toml
+from brokerctl.helpers.tomltext import parse_toml, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from brokerctl.helpers.setups import Place
+
 _KEY, _VALUE = "keyring-provider", "subprocess"
+_LINE = f'{_KEY} = "{_VALUE}"'
+_FORM = Form(lambda rows, at: rows[at] == _LINE)
 
 
 class UvSetup(KeyringCommandSetup):
@@ -30,22 +34,21 @@ class UvSetup(KeyringCommandSetup):
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         return os.path.join(base, "uv", "uv.toml")
 
-    def put_keys(self, path: str, text: str) -> str:
+    def put_keys(self, place: Place, text: str) -> str:
         """Name the provider in the first line: what stands behind a table belongs to that."""
-        base = self.take_keys(text)
-        base = text if base is None else base
+        path, base = place.path, without_block(text, self.name, _FORM)
         found = parse_toml(path, base)
         given = found.get(_KEY)
         if given not in {None, _VALUE}:
             raise UsageError(f"{path} has another '{_KEY}'", hint=f"take that '{_KEY}' out first")
-        lines = [] if given else [f'{_KEY} = "{_VALUE}"']
-        after = put_block("", self.name, lines) + base
+        lines = [] if given else [_LINE]
+        after = put_block("", self.name, lines, _FORM) + base
         wanted = {**found, _KEY: _VALUE}
-        if parse_toml(path, after) != wanted:
-            raise UsageError(f"can't change {path}", hint=f"write '{_KEY} = \"{_VALUE}\"' into it")
-        is_same = has_block(text, self.name) and parse_toml(path, text) == wanted
+        if read_toml(after) != wanted:
+            raise UsageError(f"can't change {path}", hint=f"write '{_LINE}' into it")
+        is_same = has_block(text, self.name) and read_toml(text) == wanted
         return text if is_same else after
 
-    def take_keys(self, text: str) -> str | None:
+    def take_keys(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - marks stay here
         """Take it out."""
-        return take_block(text, self.name)
+        return take_block(text, self.name, _FORM)

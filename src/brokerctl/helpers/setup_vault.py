@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.blocks import put_block
+from brokerctl.helpers.blocks import put_block, without_block
 from brokerctl.helpers.hcl import refuse_other
 from brokerctl.helpers.setups import BlockSetup, home_path
 
@@ -34,8 +34,13 @@ class VaultSetup(BlockSetup):
 
     def put(self, place: Place, text: str, part: Part) -> str:
         """Put our line in; the key can be there once."""
-        refuse_other(place.path, text, self.name, _KEY)
-        return put_block(text, self.name, self.lines(part))
+        refuse_other(place.path, without_block(text, self.name, self.form), _KEY)
+        return put_block(text, self.name, self.lines(part), self.form)
+
+    @staticmethod
+    def is_ours(rows: list[str], at: int) -> bool:
+        """Say whether a row is our line."""
+        return rows[at].startswith(f'{_KEY} = "') and rows[at].endswith('/brokerctl-vault"')
 
     def lines(self, part: Part) -> list[str]:
         """Return the line: Vault has a shell run what it says."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from brokerctl.config.paths import home_folder
 from brokerctl.errors import UsageError, shell_word
-from brokerctl.helpers.blocks import put_block, take_block
+from brokerctl.helpers.blocks import Form, put_block, take_block
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -56,6 +56,10 @@ class Place(NamedTuple):
     path: str
     mode: int = TEXT_MODE
     lock: str | None = None  # what the tool itself puts behind the path of its lock
+    is_own: bool = False  # whether all of the file is ours: what another one names
+    # For tools that write a file without its comments, which lose our marks:
+    is_named: bool = False  # whether a file of our own is there, as only a set-up makes it
+    original: str = ""  # the file before the set-up, where that is kept
 
 
 class Part(NamedTuple):
@@ -97,7 +101,10 @@ class Setup(Protocol):
         """Return the text with our part, brought up to date; UsageError where it can't be."""
 
     def take(self, place: Place, text: str) -> str | None:
-        """Return the text without our part, as it was before; None if there is none."""
+        """Return the text without our part, as it was before; None if there is none.
+
+        What others wrote stays, with its meaning.
+        """
 
     def advice(self, part: Part) -> str | None:
         """Return what is left to do for the person, if anything is."""
@@ -118,17 +125,31 @@ class BlockSetup:
         def lines(self, part: Part) -> list[str]:
             """Return our lines; UsageError if the profiles have nothing for this tool."""
 
+        @staticmethod
+        def is_ours(rows: list[str], at: int) -> bool:
+            """Say whether a row has the form of our lines, whichever profiles they were for."""
+
+    @staticmethod
+    def is_header(row: str) -> bool:  # noqa: ARG004 - most formats have none
+        """Say whether a row is the header of a section, as we write them."""
+        return False
+
+    @property
+    def form(self) -> Form:
+        """Return how our lines look."""
+        return Form(self.is_ours, self.is_header)
+
     def places(self, environ: Mapping[str, str]) -> list[Place]:
         """Return the one file."""
         return [Place(self.path(environ), lock=self.lock)]
 
     def put(self, place: Place, text: str, part: Part) -> str:  # noqa: ARG002 - there is one place
         """Put our lines where they were, else at the end."""
-        return put_block(text, self.name, self.lines(part))
+        return put_block(text, self.name, self.lines(part), self.form)
 
     def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - as `put`
         """Take our lines out."""
-        return take_block(text, self.name)
+        return take_block(text, self.name, self.form)
 
     def advice(self, part: Part) -> str | None:  # noqa: ARG002 - most have none
         """Nothing is left to do."""

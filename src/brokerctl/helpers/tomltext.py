@@ -14,3 +14,11 @@ def parse_toml(path: str, text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}", hint="mend it first") from None
+
+
+def read_toml(text: str) -> dict[str, Any] | None:
+    """Return what a text says; None for what is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
