@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +93,26 @@ def test_an_odd_home(machine: Machine, name: str) -> None:
     refused(machine.under([], "get", "service", env=env), 2)
 
 
+@pytest.mark.parametrize("name", ["HOME", "BROKERCTL_HOME", "BROKERCTL_CONFIG", "XDG_STATE_HOME"])
+def test_a_path_that_begins_with_two_slashes(machine: Machine, name: str) -> None:
+    """To Python `//` is a folder of its own above which there is none: no walk may wait for `/`."""
+    env = homeless(machine, "fresh")
+    place = {"HOME": env["HOME"], "BROKERCTL_CONFIG": machine.config}.get(name)
+    env[name] = place or f"{machine.home}/fresh/state"
+    token = answers(machine.under([], "get", "service", env=env))
+    env[name] = f"/{env[name]}"
+    answers(machine.under([], "get", "service", env=env, cwd="//"), token)
+
+
+def test_a_path_of_many_levels(machine: Machine) -> None:
+    """More folders to make than Python calls can be nested."""
+    deep = machine.home + "/d" * 1500
+    try:
+        answers(machine.under([], "get", "service", env={"BROKERCTL_HOME": deep}))
+    finally:  # Python's own way to remove it calls itself for each level
+        subprocess.run(["rm", "-r", f"{machine.home}/d"], check=True)
+
+
 def test_a_home_of_bytes(machine: Machine) -> None:
     """A path that is no UTF-8 is refused and called so."""
     done = machine.under([], "get", "service", env=homeless(machine, f"home{RAW}"))
@@ -131,6 +152,42 @@ def test_few_open_files(machine: Machine, count: int) -> None:
         assert bool(done.stdout) == (done.returncode == 0)
     machine.works()
     machine.log_is_whole()
+
+
+@pytest.mark.parametrize("free", range(3, 9))
+@pytest.mark.parametrize("words", ["get person", "get person --fresh", "status", "doctor"])
+def test_few_open_files_are_left(machine: Machine, free: int, words: str) -> None:
+    """With what the caller left open: one line that says it, for what prints errors imports too."""
+    answers(machine("get", "person"))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(9 - free)]
+    try:
+        limited = [require_tool("prlimit"), "--nofile=12"]
+        done = machine.under(limited, *words.split(), pass_fds=held)
+    finally:
+        for fd in held:
+            os.close(fd)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "bug" not in done.stderr
+    assert done.returncode == 0 or "too many open files" in done.stderr + done.stdout, done
+    machine.works()
+
+
+LIMITED = """
+import resource, sys
+from brokerctl.__main__ import main
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+sys.argv[:] = ["brokerctl", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("words", ["get x", "exec -p x -- true", "helper git get", "status"])
+def test_not_one_more_file_can_be_opened(words: str) -> None:
+    """Not even those of our own modules: the front door says it without importing anything."""
+    argv = [sys.executable, "-c", LIMITED, *words.split()]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.stderr == "brokerctl: error: too many open files\n"
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 @pytest.mark.parametrize("mebibytes", [24, 36, 40, 44])
