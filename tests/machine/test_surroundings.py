@@ -68,7 +68,10 @@ def test_it_is_refused(machine: Machine, name: str) -> None:
 
 
 # Where people and distributions put homes.
-HOMES = ("a b", "new\nline", "quote'\"`$(id)", "-dash", "ünï 火 \u202e", "%s{}", "\\x")
+HOMES = (
+    *("a b", "new\nline", "quote'\"`$(id)", "-dash", "ünï 火 \u202e", "%s{}", "\\x"),
+    *("x;cd;touch PWNED;", "$(touch PWNED)", "a';touch PWNED;'", "&touch PWNED&", ">PWNED"),
+)
 
 
 def homeless(machine: Machine, name: str) -> dict[str, str | None]:
@@ -90,7 +93,17 @@ def test_an_odd_home(machine: Machine, name: str) -> None:
     answers(machine.under([], "get", "service", env=env), token)
     assert machine.under([], "audit", "verify", env=env).returncode == 0
     os.chmod(os.path.join(machine.home, name), 0o777)  # noqa: S103 - to be refused
-    refused(machine.under([], "get", "service", env=env), 2)
+    done = machine.under([], "get", "service", env=env)
+    refused(done, 2)
+    # The hint, copied as it is: it mends what it names, and runs nothing else.
+    command = done.stderr.rpartition("hint: run '")[2].removesuffix("'\n")
+    pasted = subprocess.run(
+        ["sh", "-c", command], cwd=machine.home, capture_output=True, check=False
+    )
+    if "\u202e" not in name:  # which a shell without its locale can't find by a `?`
+        assert pasted.returncode == 0, (command, pasted)
+        answers(machine.under([], "get", "service", env=env))
+    assert not [place for place, _, names in os.walk(machine.home) if "PWNED" in names]
 
 
 @pytest.mark.parametrize("name", ["HOME", "BROKERCTL_HOME", "BROKERCTL_CONFIG", "XDG_STATE_HOME"])

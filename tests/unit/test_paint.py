@@ -76,5 +76,5 @@ def test_a_narrow_terminal_cuts_no_word(home: str) -> None:
     told = "warning: keys: not locked, kept by 'file'; whoever can read this user's files has"
     assert any(line and told.startswith(line) for line in lines)
     assert "    the key too" in lines or "    has the key too" in lines
-    assert "  run 'brokerctl store rekey --to keyring', or --to passphrase" in lines
+    assert "  run 'brokerctl store rekey --to passphrase', or --to keyring where one is" in lines
     assert lines[-1].startswith("brokerctl: ")

@@ -52,7 +52,8 @@ def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Ite
         yield Finding(
             what=f"'{name}': the last attempt failed: {failure.message}",
             state=WARNING,
-            hint=failure.hint or f"run 'brokerctl get {shell_word(name)} --fresh'",
+            # No command: the `get` that failed has sent its reader here.
+            hint=failure.hint or "the next request asks the issuer again; mend what it says first",
         )
     if profile.flow not in NO_PERSON:
         yield from _persons(house, profile, slots, now)

@@ -35,7 +35,7 @@ def check(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             what=f"keys: {state}; {who}",
             state=WARNING,
-            hint="run 'brokerctl store rekey --to keyring', or --to passphrase",
+            hint="run 'brokerctl store rekey --to passphrase', or --to keyring where one is",
         )
     else:
         yield Finding(what=f"keys: {state}; {who}")

@@ -10,7 +10,7 @@ import typer
 from brokerctl.config import paths
 from brokerctl.config.duration import parse_duration, render_duration
 from brokerctl.config.plan import Plan
-from brokerctl.errors import StoreError
+from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.files import Folder, open_folder
 from brokerctl.keys import harden
 
@@ -38,7 +38,12 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
     harden()
     ask = terminal.ask_secret if terminal.is_interactive() else None
     for_s = _configured if seconds is None else lambda: seconds
-    done = unlock_keys(_home(), os.environ, for_s, ask=ask, choice=_choice)
+    try:
+        done = unlock_keys(_home(), os.environ, for_s, ask=ask, choice=_choice)
+    except KeyLockedError as error:
+        if ask is None and error.hint and "brokerctl unlock" in error.hint:  # which is what was run
+            error.hint = "run it on a terminal, or set BROKERCTL_PASSPHRASE_FILE"
+        raise
     if json:
         _print_json({"keeper": done.keeper, "unlocked_for": done.for_s})
     elif done.for_s is None:

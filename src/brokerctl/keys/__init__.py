@@ -182,7 +182,10 @@ def remember(means: Means, pin: Pin, key: bytes, unlock_for: UnlockFor | None) -
 def _wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
     """Say it of the keeper at hand: a wrong passphrase is likelier than a damaged ring."""
     if pin.keeper == "passphrase":
-        return KeyLockedError("wrong passphrase", hint=_UNLOCK)
+        names = ("BROKERCTL_PASSPHRASE", "BROKERCTL_PASSPHRASE_FILE")
+        given = next((name for name in names if means.environ.get(name)), None)
+        hint = _UNLOCK if given is None else f"{given} has another one"
+        return KeyLockedError("wrong passphrase", hint=hint)
     if pin.keeper == "env":
         return StoreError(
             f"BROKERCTL_KEY is not the key of {means.folder.path}/{rings.NAME}",

@@ -44,7 +44,11 @@ class Keyring:
     def make(self, wrap_id: str) -> tuple[bytes, str]:
         """Store a new key and read it back; this is the probe of contract 2."""
         text = new_key_text()
-        if self._ask("keep", wrap_id, text) != text:
+        try:
+            stored = self._ask("keep", wrap_id, text)
+        except KeyLockedError as error:
+            raise KeyLockedError(error.message, hint="name another keeper") from error
+        if stored != text:
             raise StoreError("the OS keyring did not give back what it was given")
         return parse_key(text), "{}"
 

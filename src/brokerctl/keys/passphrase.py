@@ -62,7 +62,7 @@ class Passphrase:
         if given is None:
             raise KeyLockedError(
                 "no passphrase is set and nobody can be asked",
-                hint=f"run 'brokerctl unlock' in a terminal, or set {VARIABLE}_FILE",
+                hint=f"run it on a terminal, or set {VARIABLE}_FILE",
             )
         if not given:
             raise UsageError("an empty passphrase protects nothing")
