@@ -133,7 +133,7 @@ class Broker:
 
         before, self.within = self.within, (*self.within, order.profile.name)
         try:
-            return Obtaining(self.store, self._redeem, order, held).run()
+            return Obtaining(self.store, self._redeem, order).run()
         finally:
             self.within = before
 

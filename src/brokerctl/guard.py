@@ -6,6 +6,7 @@ import os
 import time
 from contextlib import ExitStack
 
+from brokerctl.errors import StoreError
 from brokerctl.model import Intent
 from brokerctl.oauth.steps import Send, Wait
 from brokerctl.redeem import signals_wait
@@ -70,9 +71,19 @@ class Guard:
         return self._locked
 
     def withdraw(self) -> None:
-        """Clear our own intent."""
-        if self._locked is not None and _cut_off(self._locked) is None:
+        """Clear our own intent, unless the grant is on disk: by it the next holder finishes."""
+        if self._locked is not None and _cut_off(self._locked) is None and not self._is_stored():
             self._locked.withdraw()
+
+    def _is_stored(self) -> bool:
+        """Say whether the disk has the grant of this login, whatever went wrong after it."""
+        assert self._locked is not None  # noqa: S101 - the caller has looked
+        intent = self._locked.state.intent
+        try:
+            grant = self._store.find_grant(self._key)
+        except StoreError:
+            return True  # who can't be asked may have it; an intent too many harms nobody
+        return intent is not None and grant is not None and grant.generation >= intent.generation
 
     def _release(self, *, is_pending: bool) -> None:
         try:

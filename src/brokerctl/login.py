@@ -13,7 +13,9 @@ import time
 from brokerctl import policy
 from brokerctl.broker import Order, record_fields
 from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_word
+from brokerctl.freshness import timestamp
 from brokerctl.guard import LOCK_S, Guard
+from brokerctl.issuing import Said
 from brokerctl.model import Grant, Queued, Value
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _HELD = ("live", "superseded", "unknown", "local_only")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_SPARED = "it could not be stored, and to revoke it could end the grant that is held"
 
 
 class LoggedIn(Value):
@@ -188,24 +191,61 @@ class Login:
             self.link.keep_metadata(order.profile, order.grant_key)
             return self._store(order, locked, answer, owner)
         except BrokerError:
-            self._give_back(order, old, answer)
+            self._give_back(order, locked, old, answer)
             raise
 
-    def _give_back(self, order: Order, old: Grant | None, answer: TokenAnswer) -> None:
-        """Revoke whichever of the two grants is not the one on disk; the error at hand counts.
+    def _give_back(
+        self, order: Order, locked: LockedGrant, old: Grant | None, answer: TokenAnswer
+    ) -> None:
+        """Revoke a grant that could not be stored, unless it is on disk or another one is.
 
-        Security: the new one is left alone while the old one is held, because an issuer that hangs
-        both on one consent would end the old one with it, and a full disk must not do that.
+        Security: it is left alone while another one is held, because an issuer that hangs both on
+        one consent would end that one with it, and a full disk must not do that. Where the new one
+        is on disk and not in its slot, the old one is in the queue: whoever revokes it stores the
+        slot first, so that no token is served of a grant that has been revoked.
         """
-        deadline = time.monotonic() + order.profile.timeout_s
         try:
             held = self.store.find_grant(order.grant_key)
-            live = held.refresh_token if held is not None else None
-            lost = answer.refresh_token if live is None else old and old.refresh_token
-            if lost and lost != live:
-                self.link.revoke(order.profile, lost, "refresh_token", deadline, order.grant_key)
         except BrokerError:
+            held = old
+        if _is_of(held, answer):
             return
+        is_refresh = answer.refresh_token is not None
+        hint = "refresh_token" if is_refresh else "access_token"
+        ends = None if is_refresh or not answer.expires_in else answer.sent_at + answer.expires_in
+        item = self._queued(answer.refresh_token or answer.access_token, hint, ends)
+        try:
+            said = Said(outcome="local_only", reason=_SPARED)
+            if held is None or held.dead_why is not None:
+                said = self._revoke_lost(order, locked, item)
+            else:
+                self._drop_queued(locked, answer)
+            self._record_lost(order, item, said)
+        except BrokerError:
+            return  # the error at hand is the one to tell
+
+    def _revoke_lost(self, order: Order, locked: LockedGrant, item: Queued) -> Said:
+        """Revoke what is held nowhere; queue it where that can't be done now."""
+        profile, key = order.profile, order.grant_key
+        deadline = time.monotonic() + profile.timeout_s
+        try:
+            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline, key)
+        except BrokerError as error:
+            said = Said(outcome="unknown", reason=error.message)
+        if said.outcome == "unknown":
+            locked.enqueue(item, profile=profile.name)
+        return said
+
+    def _record_lost(self, order: Order, item: Queued, said: Said) -> None:
+        event = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
+        until = None if item.expires_at is None else timestamp(item.expires_at)
+        fields = record_fields(order) | {
+            "fingerprint": item.fingerprint,
+            "expires_at": until,
+            "outcome": said.outcome,
+            "reason": said.reason or "it could not be stored",
+        }
+        self.log.append(event, fields, durable=True)
 
     def _store(
         self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
@@ -239,6 +279,7 @@ class Login:
                 token_key=None if is_over else order.token_key,
                 token=None if is_over else token,
                 profile=profile.name,
+                replaces=is_replaced,
             )
         )
         fields = record_fields(order, token) | {"generation": generation, "sub": grant.sub}
@@ -252,15 +293,17 @@ class Login:
         """Queue the old grant's tokens. Some issuers give the same refresh token again."""
         if old is None or old.refresh_token == new.refresh_token:
             return
-        for slot in locked.state.slots:
-            for token in (slot.current, *slot.superseded):
-                if token is None or token.generation >= new.generation or token.status not in _HELD:
-                    continue
-                if profile.revoke_at_exit == "access" and token.value:
-                    locked.enqueue(self._queued(token.value, "access_token", token.issuer_end))
-                    locked.settle(token.fingerprint, "unknown")
-                else:
-                    locked.settle(token.fingerprint, "local_only")
+        held = [one for slot in locked.state.slots for one in (slot.current, *slot.superseded)]
+        olds = [
+            token
+            for token in held
+            if token is not None and token.generation < new.generation and token.status in _HELD
+        ]
+        may_revoke = profile.revoke_at_exit == "access"
+        ending = [token for token in olds if may_revoke and token.value]
+        locked.enqueue(*(self._queued(one.value, "access_token", one.issuer_end) for one in ending))
+        outcomes = {one.fingerprint: "local_only" for one in olds}
+        locked.settle_all(outcomes | {one.fingerprint: "unknown" for one in ending})
 
     def _refuse_ended(self, order: Order, token: Token) -> None:
         """Say so at once where the issuer ended the new grant together with the one before.
@@ -278,6 +321,7 @@ class Login:
             return
         why = "the issuer ended it together with the grant before it"
         with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
+            locked.settle(token.fingerprint, "revoked")
             locked.end(token.generation, why)
         self.log.append("grant.ended", record_fields(order) | {"reason": why}, durable=True)
         raise LoginNeededError(
@@ -327,6 +371,16 @@ def _not_kept(name: str, *, is_other: bool, is_dead: bool) -> DeniedError:
         hint=f"run 'brokerctl login {shell_word(name)} --force', or use --subject",
         rule="same subject",
     )
+
+
+def _is_of(held: Grant | None, answer: TokenAnswer) -> bool:
+    """Say whether the grant on disk is the one that this answer brought."""
+    if held is None or held.dead_why is not None:
+        return False
+    if answer.refresh_token is not None:
+        return held.refresh_token == answer.refresh_token
+    issued = held.issued.current if held.issued is not None else None
+    return issued is not None and issued.value == answer.access_token
 
 
 def _logged_in(

@@ -30,15 +30,14 @@ WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
 
 
 class Obtaining:
-    """One request that the store could not answer; `held` is a token that is not fresh enough."""
+    """One request that the store could not answer."""
 
-    __slots__ = ("_deadline", "_held", "_order", "_redeem", "_seen", "_store")
+    __slots__ = ("_deadline", "_order", "_redeem", "_seen", "_store")
 
-    def __init__(self, store: Store, redeem: Redeem, order: Order, held: Token | None) -> None:
+    def __init__(self, store: Store, redeem: Redeem, order: Order) -> None:
         self._store = store
         self._redeem = redeem
         self._order = order
-        self._held = held
         self._deadline = time.monotonic() + WAIT_S
         self._seen = 0  # the last failure that is not ours: it was there when we came
 
@@ -59,8 +58,10 @@ class Obtaining:
             self._refuse_dead(self._store.find_grant(order.grant_key))
             return self._under_lock()
         except (IssuerError, LockTimeoutError):
-            if self._held is not None and order.still_good(self._held, time.time()):
-                return self._held, "cache"
+            # Looked for anew: whoever was waited for may have ended it.
+            held = order.find_in(self._store)
+            if held is not None and order.still_good(held, time.time()):
+                return held, "cache"
             raise
 
     def _wait(self) -> Token | None:

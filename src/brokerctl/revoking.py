@@ -100,6 +100,8 @@ class Revoker:
     def retry(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> list[Ending]:
         """Try again what is queued for one grant."""
         with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
+            # Else a slot would go on serving a token of the grant that is revoked here.
+            locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             return self._flush(profile, key, locked, verify=False)
 
     def finish(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.broker import grant_key
-from brokerctl.errors import BrokerError
+from brokerctl.errors import BrokerError, IssuerError
 from brokerctl.issuing import Said
 from brokerctl.login import Login
 from brokerctl.model import Profile, Requester, TokenRequest
@@ -20,7 +20,7 @@ from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
-from tests.faults.faulty import CHANGING, FAIL, LATE, MODES, SHORT, FaultySystem, Killed
+from tests.faults.faulty import CHANGING, FAIL, LATE, MODES, SHORT, STUCK, FaultySystem, Killed
 from tests.store_room import NOW, RING, open_store, soon
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class World:
         self.alive: set[str] = set()
         self.count = 0
         self.records: list[str] = []
+        self.lost: list[tuple[str, str]] = []  # what a record says of a grant that is held nowhere
         self.finished = 0
+        self.is_down = False
 
     # The link to the issuer.
 
@@ -55,7 +57,9 @@ class World:
         return SimpleNamespace(metadata=SimpleNamespace(token_endpoint=TOKEN_URL))
 
     def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
-        """Revoke a token."""
+        """Revoke a token, unless down."""
+        if self.is_down:
+            raise IssuerError("down")
         self.alive.discard(value.reveal())
         return Said(outcome="revoked")
 
@@ -64,9 +68,11 @@ class World:
 
     # The log.
 
-    def append(self, event: str, _fields: dict[str, Any], *, durable: bool = False) -> int:
+    def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
         """Remember an event."""
         self.records.append(f"{event} {durable}")
+        if event == "grant.revoked" and "decision" in fields:  # the login's own word of it
+            self.lost.append((fields["fingerprint"], fields["outcome"]))
         return len(self.records)
 
     # The desk, and the driver.
@@ -157,6 +163,45 @@ def test_first_login(tmp_path: Path, mode: str) -> None:
         if not system.has_struck:
             break
     assert nth > 10
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_what_no_store_took_is_in_the_record(tmp_path: Path, *, is_down: bool) -> None:
+    """A grant that lies nowhere is revoked or queued, or spared for the one held; and said."""
+    start, first = tmp_path / "start", World()
+    first.log_in(str(start), FaultySystem())
+    seen = set()
+    for begun in (None, start):
+        nth, has_struck = 0, True
+        while has_struck:
+            nth += 1
+            folder = tmp_path / f"{begun is None}-{nth}"
+            if begun is not None:
+                shutil.copytree(begun, folder)
+            open_store(str(folder))
+            world = World()
+            world.alive, world.count = ({"r1"}, 1) if begun else (set(), 0)
+            world.is_down = is_down
+            before = world.count
+            system = FaultySystem(nth, STUCK, names=("rename",), last=nth + 2)
+            with contextlib.suppress(BrokerError):
+                world.log_in(str(folder), system)
+            has_struck = system.has_struck
+            seen |= {(begun is not None, outcome) for _, outcome in world.lost}
+            if world.count == before:
+                continue
+            _is_held_queued_or_said(str(folder), world, f"r{world.count}")
+    outcome = "unknown" if is_down else "revoked"
+    assert seen == {(False, outcome), (True, "local_only")}
+
+
+def _is_held_queued_or_said(folder: str, world: World, value: str) -> None:
+    with open_store(folder).lock_grant(KEY, soon()) as locked:
+        grant, queue = locked.state.grant, locked.state.queue
+    held = {grant.refresh_token.reveal()} if grant and grant.refresh_token else set()
+    queued = {item.value.reveal() for item in queue}
+    said = {fingerprint for fingerprint, _ in world.lost}
+    assert value in held | queued or RING.fingerprint(value) in said
 
 
 def test_nothing_is_sent_where_nothing_can_be_stored(tmp_path: Path) -> None:

@@ -182,6 +182,10 @@ def test_again_in_the_same_browser(brokerctl: Program, http_issuer: OidcProvider
         assert process.returncode == 0 or "together with the grant before" in stderr
         if process.returncode == 0:
             assert brokerctl("get", name, "--fresh").returncode == 0
+            continue
+        # Nor is the token handed out that was just found dead, by any way in.
+        asked = brokerctl("get", name), brokerctl("exec", "-p", name, "--", "env")
+        assert [(done.returncode, done.stdout) for done in asked] == [(3, "")] * 2
     assert codes == [0, 3, 0]
 
 

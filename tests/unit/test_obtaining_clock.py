@@ -42,7 +42,7 @@ def test_back_off(tmp_path: Path, ahead_s: float, *, is_tried: bool) -> None:
         tried.append(asked)
         return make_token(issued_at=time.time())
 
-    obtaining = Obtaining(store, redeem, order, None)
+    obtaining = Obtaining(store, redeem, order)
     if is_tried:
         obtaining.run()
     else:

@@ -30,14 +30,14 @@ def test_the_same_token_twice_is_one_token() -> None:
 
 def test_a_token_that_had_ended_keeps_how() -> None:
     """Superseding is no news of a revoked token."""
-    ended = slots.settle(_filled(1), make_token("t0").fingerprint, "revoked")
+    ended = slots.settle(_filled(1), {make_token("t0").fingerprint: "revoked"})
     slot, _ = slots.put(ended, make_token("new"), NOW)
     assert slot.superseded[0].status == "revoked"
 
 
 def test_the_dead_leave_before_the_living() -> None:
     """With a dead one among seventeen nobody has to be revoked."""
-    slot = slots.settle(_filled(17), make_token("t3").fingerprint, "revoked")
+    slot = slots.settle(_filled(17), {make_token("t3").fingerprint: "revoked"})
     slot, fallen = slots.put(slot, make_token("new"), NOW)
     assert fallen == ()
     assert len(slot.superseded) == 16

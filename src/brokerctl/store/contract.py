@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from brokerctl.model import (
@@ -96,14 +96,20 @@ class LockedGrant(Protocol):
     def settle(self, fingerprint: str, outcome: str) -> None:
         """Record how a token ended; the value goes where nothing is alive any more."""
 
+    def settle_all(self, outcomes: Mapping[str, str]) -> None:
+        """Record how tokens ended, by fingerprint, in one write for each slot."""
+
     def drop_ended(self) -> None:
         """Remove the slots of sessions in which nothing is alive any more, durably."""
 
-    def enqueue(self, item: Queued, *, profile: str | None = None) -> None:
-        """Add to, or replace in, the revoke queue, durably."""
+    def enqueue(self, *items: Queued, profile: str | None = None) -> None:
+        """Add to, or replace in, the revoke queue, durably and in one write."""
 
-    def dequeue(self, fingerprint: str) -> None:
-        """Take from the revoke queue, durably."""
+    def dequeue(self, *fingerprints: str) -> None:
+        """Take from the revoke queue, durably and in one write."""
+
+    def requeue(self, items: Iterable[Queued], done: Iterable[str]) -> None:
+        """Replace these in the revoke queue and take those out, durably and in one write."""
 
 
 class Store(Protocol):

@@ -6,7 +6,7 @@ machine stops.
 
 from __future__ import annotations
 
-from brokerctl.errors import DamagedError
+from brokerctl.errors import DamagedError, StoreError
 from brokerctl.model import Slot
 from brokerctl.store import codec, slots
 from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
@@ -16,7 +16,7 @@ from brokerctl.store.values import Change, Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Token, TokenKey
     from brokerctl.store.disk import Disk
@@ -95,6 +95,8 @@ class LockedGrant:
             self.persist(0.0)  # nothing can be lost any more
         if key is not None and token is not None:
             self._store_token(change, key, token)
+        if change.grant is not None and change.replaces:
+            self._retire(before=self.state.generation)
         self._clear_after_success()
         return self.state
 
@@ -113,6 +115,8 @@ class LockedGrant:
         if is_new:
             change = Change(profile=issued.profile, ends_previous=ends_previous)
             self._store_token(change, issued.key, issued.current)
+        if intent.kind == "login" or grant.obtained_at >= intent.at:  # a refresh changes neither
+            self._retire(before=grant.generation)
         self._clear_after_success()
         self.state = self.state.changed(earlier_intent=None)
         return issued if is_new else None
@@ -129,8 +133,8 @@ class LockedGrant:
         slot, fallen = slots.put(
             slot.replace(profile=profile), token, self._clock(), is_dead=change.ends_previous
         )
-        for one in fallen:
-            self.enqueue(slots.queued(one, self._clock(), "superseded"), profile=profile)
+        fell = [slots.queued(one, self._clock(), slots.SUPERSEDED) for one in fallen]
+        self.enqueue(*fell, profile=profile)
         self._write_slot(name, slot)
         if change.ends_previous:
             self._end_other_slots(name)
@@ -141,6 +145,24 @@ class LockedGrant:
             if other != name and slot.current is not None and slot.current.value:
                 ended, _ = slots.put(slot, None, self._clock(), is_dead=True)
                 self._write_slot(other, ended)
+
+    def _retire(self, before: int | None = None) -> None:
+        """Serve no token any more that is older than this generation; None: none at all.
+
+        Security: their grant has ended, or is about to, and the warm road looks at the slot alone.
+        What may be alive keeps its value, so that `revoke` reaches it.
+        """
+        trouble: StoreError | None = None
+        for name, slot in tuple(self.state.named_slots.items()):
+            retired = slots.retire(slot, before)
+            if retired == slot:
+                continue
+            try:
+                self._write_slot(name, retired)
+            except StoreError as error:  # one slot's trouble keeps no other token in service
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
 
     def _write_slot(self, name: str, slot: Slot) -> None:
         self._disk.write(TOKEN, name, codec.render(slot))
@@ -189,13 +211,15 @@ class LockedGrant:
     def end(self, generation: int, why: str) -> bool:
         """Compare and clear: the entry stays, with the reason and without the refresh token.
 
-        It counts on, so that a copy from before the end is one that was rolled back.
+        It counts on, so that a copy from before the end is one that was rolled back. Its tokens
+        are served no more, which is durable before the end is.
         """
         self._check_held()
         grant = self.state.grant
         if grant is None or grant.generation != generation:
             return False
         self.finish()
+        self._retire()
         earlier = self.state.earlier_intent
         ended = grant.replace(refresh_token=None, dead_why=why, dead_at=self._clock(), issued=None)
         self._write_grant(ended.replace(generation=self.next_generation))
@@ -205,15 +229,19 @@ class LockedGrant:
 
     def settle(self, fingerprint: str, outcome: str) -> None:
         """Record how a token ended, in whichever slot it is."""
+        self.settle_all({fingerprint: outcome})
+
+    def settle_all(self, outcomes: Mapping[str, str]) -> None:
+        """Record how tokens ended, by fingerprint: one write for each slot that has any."""
         self._check_held()
         self.finish()
         grant = self.state.grant
         issued = grant.issued.current if grant is not None and grant.issued is not None else None
-        is_its = issued is not None and issued.fingerprint == fingerprint
-        if grant is not None and is_its and outcome in slots.DEAD:
+        is_dead = issued is not None and outcomes.get(issued.fingerprint) in slots.DEAD
+        if grant is not None and is_dead:
             self._write_grant(grant.replace(issued=None))  # no value of what is proven dead
         for name, slot in tuple(self.state.named_slots.items()):
-            settled = slots.settle(slot, fingerprint, outcome)
+            settled = slots.settle(slot, outcomes)
             if settled != slot:
                 self._write_slot(name, settled)
 
@@ -226,18 +254,28 @@ class LockedGrant:
                 self._disk.remove(TOKEN, name)
                 self.state = self.state.forgotten("slots")
 
-    def enqueue(self, item: Queued, *, profile: str | None = None) -> None:
-        """Add to the revoke queue, or replace the item of the same fingerprint."""
-        self._check_held()
-        others = [one for one in self.state.queue if one.fingerprint != item.fingerprint]
-        self._write_queue((*others, item), profile)
+    def enqueue(self, *items: Queued, profile: str | None = None) -> None:
+        """Add to the revoke queue, or replace the items of the same fingerprints: one write."""
+        self._change_queue(items, (), profile)
 
-    def dequeue(self, fingerprint: str) -> None:
-        """Take from the revoke queue."""
+    def dequeue(self, *fingerprints: str) -> None:
+        """Take from the revoke queue: one write."""
+        self._change_queue((), fingerprints, None)
+
+    def requeue(self, items: Iterable[Queued], done: Iterable[str]) -> None:
+        """Replace these items and take out those that are done: one write for a whole attempt."""
+        self._change_queue(tuple(items), tuple(done), None)
+
+    def _change_queue(
+        self, items: tuple[Queued, ...], done: tuple[str, ...], profile: str | None
+    ) -> None:
         self._check_held()
-        left = tuple(one for one in self.state.queue if one.fingerprint != fingerprint)
-        if left != self.state.queue:
-            self._write_queue(left, None)
+        before = self.state.queue
+        given = {item.fingerprint: item for item in items}
+        others = (one for one in before if one.fingerprint not in {*given, *done})
+        left = (*others, *given.values())
+        if left != before:
+            self._write_queue(left, profile)
 
     def _write_queue(self, items: tuple[Queued, ...], profile: str | None) -> None:
         if items:

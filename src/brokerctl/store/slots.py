@@ -7,6 +7,8 @@ from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from brokerctl.model import Slot, Token
 
 MAX_SUPERSEDED = 16
@@ -64,16 +66,29 @@ def _bounded(tokens: list[Token]) -> tuple[list[Token], list[Token]]:
     return kept, [tokens[position] for position in sorted(leaving) if tokens[position].value]
 
 
-def settle(slot: Slot, fingerprint: str, outcome: str) -> Slot:
-    """Return the slot in which this token has ended so."""
-    current = slot.current
-    if current is not None and current.fingerprint == fingerprint:
-        current = end_token(current, outcome)
-    superseded = tuple(
-        end_token(token, outcome) if token.fingerprint == fingerprint else token
-        for token in slot.superseded
-    )
-    return slot.replace(current=current, superseded=superseded)
+def settle(slot: Slot, outcomes: Mapping[str, str]) -> Slot:
+    """Return the slot in which these tokens, by fingerprint, have ended so."""
+
+    def settled(token: Token) -> Token:
+        outcome = outcomes.get(token.fingerprint)
+        return token if outcome is None else end_token(token, outcome)
+
+    return _each(slot, settled)
+
+
+def retire(slot: Slot, before: int | None) -> Slot:
+    """Return the slot that serves no token older than this generation; None: none at all."""
+
+    def retired(token: Token) -> Token:
+        is_old = before is None or token.generation < before
+        return token.replace(status=SUPERSEDED) if is_old and token.status == LIVE else token
+
+    return _each(slot, retired)
+
+
+def _each(slot: Slot, change: Callable[[Token], Token]) -> Slot:
+    current = None if slot.current is None else change(slot.current)
+    return slot.replace(current=current, superseded=tuple(map(change, slot.superseded)))
 
 
 def has_ended(slot: Slot, now: float) -> bool:

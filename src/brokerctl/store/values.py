@@ -16,6 +16,7 @@ class Change(Value):
     """What a commit stores: a grant whose generation the store counts on, and one slot's token.
 
     `ends_previous`: the issuer ended every earlier access token of the grant by this answer.
+    `replaces`: another grant was here, which is to be revoked: no token of it is served any more.
     """
 
     grant: Grant | None = None
@@ -23,6 +24,7 @@ class Change(Value):
     token: Token | None = None
     profile: str = ""  # of the slot; empty: the grant's
     ends_previous: bool = False
+    replaces: bool = False
 
 
 class Queue(Value):
