@@ -65,6 +65,8 @@ PROGRAMS = {
     "brokerctl": Row(has_own=True, has_repository=True),
     # `git config`, asked what git does in this very folder.
     "git": Row(has_repository=True),
+    # The same, asked what git does in any folder.
+    "git_anywhere": Row(),
     # keys/keyring_child.py. Security: nothing else reaches the libraries, which would follow
     # PYTHON_KEYRING_BACKEND and KEYRING_PROPERTY_….
     "keyring": Row(only=_DESKTOP, prefixes=_DESKTOP_PREFIXES),

@@ -149,7 +149,7 @@ STARTERS = {
     "brokerctl.config.references": "keyring secret",
     "brokerctl.demo.stage": "none: an environment made for the play",
     "brokerctl.effects.browser": "browser",
-    "brokerctl.helpers.shadowing": "git",
+    "brokerctl.helpers.shadowing": "git git_anywhere",
     "brokerctl.keyring_backend": "none: it imports nothing of ours, and what it runs is brokerctl",
     "brokerctl.keys.keyring": "keyring",
     "brokerctl.session.child": "none: the user's own command",

@@ -31,11 +31,23 @@ nonsense
 SECRETS = ("hunter2", "older", "pw-of-bob", "pw-of-carol")
 
 
+# Whom git asks, and that it names the path of the one that has one.
+ASKS = """\
+[credential]
+\thelper = {script}
+[credential "https://git.example.com/team%20a"]
+\tuseHttpPath = true
+"""
+
+
 @pytest.fixture
 def home(brokerctl: Program) -> Program:
     """Return a program with a file of git's, and a link to it as dotfiles have them."""
-    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    require_tool("git")
+    brokerctl.env.update({"BROKERCTL_KEEPER": "file", "GIT_CONFIG_NOSYSTEM": "1"})
     brokerctl.config(KEEP + PROFILE)
+    script = os.path.join(os.path.dirname(brokerctl.path), "git-credential-brokerctl")
+    write(brokerctl, ".gitconfig", ASKS.format(script=script))
     write(brokerctl, "dotfiles-credentials", PLAIN)
     os.symlink("dotfiles-credentials", os.path.join(brokerctl.home, ".git-credentials"))
     return brokerctl

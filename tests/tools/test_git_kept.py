@@ -11,7 +11,7 @@ import pytest
 from tests.program import require_tool
 
 if TYPE_CHECKING:
-    from tests.program import Program
+    from tests.program import Program, Result
 
 KEEP = '[helpers]\nkeep = ["git"]\n'
 PASSWORD = "pw of alice"
@@ -35,13 +35,33 @@ ABSOLUTE = "protocol=cert\nhost=\nusername=\npath=/home/alice/me.pem\n"
 class Git:
     """Real git in a home of its own, with one credential helper."""
 
-    def __init__(self, program: Program, name: str, helper: str) -> None:
+    def __init__(self, program: Program, name: str, *helpers: str) -> None:
         self.git = require_tool("git")
         self.program = program
         self.home = os.path.join(program.home, name)
         os.makedirs(self.home, exist_ok=True)
-        with open(os.path.join(self.home, ".gitconfig"), "w", encoding="utf-8") as file:
-            file.write(f"[credential]\n\thelper = {helper}\n")
+        lines = "".join(f"\thelper = {helper}\n" for helper in helpers)
+        self.write(".gitconfig", f"[credential]\n{lines}")
+
+    def write(self, name: str, text: str, mode: int = 0o600) -> str:
+        """Write a file of the home and return its path."""
+        path = os.path.join(self.home, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def read(self, name: str = ".git-credentials") -> str:
+        """Return a file of the home, empty where it is none."""
+        try:
+            with open(os.path.join(self.home, name), encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def ask(self, *words: str) -> Result:
+        """Run brokerctl in git's home."""
+        return self.program(*words, env={"HOME": self.home, "GIT_CONFIG_NOSYSTEM": "1"})
 
     def __call__(self, word: str, lines: str) -> str:
         """Run `git credential WORD` and return what it prints; nothing where it would ask."""
@@ -66,8 +86,20 @@ def two(brokerctl: Program) -> tuple[Git, Git]:
     """Return git with its own store, and git with brokerctl that keeps."""
     brokerctl.env["BROKERCTL_KEEPER"] = "file"
     brokerctl.config(KEEP)
-    ours = os.path.join(os.path.dirname(brokerctl.path), "git-credential-brokerctl")
-    return Git(brokerctl, "judge", "store"), Git(brokerctl, "ours", ours)
+    return Git(brokerctl, "judge", "store"), Git(brokerctl, "ours", script(brokerctl))
+
+
+def script(program: Program) -> str:
+    """Return the helper that git runs."""
+    return os.path.join(os.path.dirname(program.path), "git-credential-brokerctl")
+
+
+@pytest.fixture
+def alone(brokerctl: Program) -> Program:
+    """Return a program that keeps what git stores."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(KEEP)
+    return brokerctl
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: " ".join(place.split()[:2]))
@@ -98,3 +130,65 @@ def test_a_certificate_of_an_absolute_path(two: tuple[Git, Git]) -> None:
         assert ours("fill", ABSOLUTE.replace("/home/alice/me.pem", path)) == ""
     listed = ours.program("helper", "kept", "git").stdout
     assert "git: cert:////home/alice/me.pem, kept since" in listed
+
+
+# A file of git's, and what git asks for each line of it.
+FILE = """\
+https://alice:pw1@git.example.com
+https://bob:pw2@git.example.com/team/shop
+http://carol:pw3@10.0.0.1%3a8080
+smtp://dave:pw4@mail.example.com%3a587
+https://erin:pw5@other.example.com/x
+"""
+ASKED = (
+    "protocol=https\nhost=git.example.com\nusername=alice\n",
+    "protocol=https\nhost=git.example.com\npath=team/shop\nusername=bob\n",
+    "protocol=http\nhost=10.0.0.1:8080\n",
+    "protocol=smtp\nhost=mail.example.com:587\n",
+    "protocol=https\nhost=other.example.com\npath=x\n",
+)
+HTTP_PATH = '[credential "https://git.example.com"]\n\tuseHttpPath = true\n'
+
+
+def answers(git: Git) -> list[str]:
+    """Return what git is answered with for each line of the file, path or no path."""
+    return [git("fill", asked).partition("password=")[2].strip() for asked in ASKED]
+
+
+@pytest.mark.parametrize("more", ["", HTTP_PATH, "[credential]\n\tuseHttpPath = true\n"])
+@pytest.mark.parametrize("helpers", ["store", "ours", "ours store", "store ours", "ours none"])
+def test_whatever_import_moves_git_still_finds(alone: Program, helpers: str, more: str) -> None:
+    """Each line is answered as before: moved if git asks brokerctl and names the path, else left."""
+    asked = [script(alone) if one == "ours" else one.replace("none", "") for one in helpers.split()]
+    git = Git(alone, "home", *asked)
+    git.write(".gitconfig", git.read(".gitconfig") + more)
+    git.write(".git-credentials", FILE)
+    before, done = answers(git), git.ask("helper", "import", "git", "--yes")
+    assert done.returncode == 0, done.stderr
+    left, after = git.read().splitlines(), answers(git)
+    moved = [at for at, line in enumerate(FILE.splitlines()) if line not in left]
+    is_asked = "ours" in helpers and "none" not in helpers
+    paths = {"": 0, HTTP_PATH: 1}.get(more, 2)
+    assert len(moved) == (3 + paths if is_asked else 0)
+    assert [old for old, new in zip(before, after, strict=True) if old not in {"", new}] == []
+    assert [after[at] for at in moved] == [f"pw{at + 1}" for at in moved]
+    assert ("git does not ask brokerctl for it" in done.stderr) is not is_asked
+    assert ("git does not name its path" in done.stderr) is (is_asked and paths < 2)
+
+
+def test_what_git_s_own_store_would_write_again_is_said(alone: Program) -> None:
+    """With it in the list the next use writes the password in plain text; its command ends that."""
+    git = Git(alone, "home", "store", script(alone))
+    git.write(".git-credentials", FILE.splitlines()[0] + "\n")
+    done = git.ask("helper", "import", "git", "--yes")
+    assert git.read() == ""
+    [line] = [line for line in done.stderr.splitlines() if "plain text" in line]
+    command = line.partition("plain text: ")[2]
+    git("approve", git("fill", ASKED[0]))
+    assert "pw1" in git.read()
+    assert git.ask("helper", "import", "git", "--yes").returncode == 0
+    variables = git.program.environment({"HOME": git.home, "GIT_CONFIG_NOSYSTEM": "1"})
+    subprocess.run(["/bin/sh", "-c", command], env=variables, check=True, cwd=git.home)
+    git("approve", git("fill", ASKED[0]))
+    assert (git.read(), "pw1" in git("fill", ASKED[0])) == ("", True)
+    assert "plain text" not in git.ask("helper", "import", "git", "--yes").stderr

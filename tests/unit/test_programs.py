@@ -45,6 +45,7 @@ KEPT = {
     "browser": DESKTOP | PLAIN | LIBRARY,
     "brokerctl": REPOSITORY | OWN | DESKTOP | PLAIN | LIBRARY,
     "git": REPOSITORY | DESKTOP | PLAIN | LIBRARY,
+    "git_anywhere": DESKTOP | PLAIN | LIBRARY,
     "keyring": DESKTOP,
     "secret": DESKTOP | PLAIN | LIBRARY | {NO_KEYRING: "1", WITHIN: "outer,p"},
 }

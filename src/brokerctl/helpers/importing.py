@@ -6,6 +6,7 @@ A crash in between leaves a credential in both places; none is ever in neither.
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.paths import home_folder
@@ -20,11 +21,13 @@ from brokerctl.errors import UsageError
 from brokerctl.files import MAX_FILE_BYTES
 from brokerctl.helpers.door import find_owners, load
 from brokerctl.helpers.installing import BACKUP, find_script
-from brokerctl.helpers.keeping import find_here, keep, place_of
+from brokerctl.helpers.keeping import find_here, find_place, keep, place_of
 from brokerctl.helpers.plain import Found, cut_out, read_git_credentials, read_netrc
 from brokerctl.helpers.plain_docker import find_unasked, hand_over, is_also_in, read_auths
 from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup
+from brokerctl.helpers.setup_git import GitSetup, git_value
 from brokerctl.helpers.setups import Part
+from brokerctl.helpers.shadowing import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from brokerctl.helpers import Helper
     from brokerctl.wire import House
 
+_NOT_ASKED = "git does not ask brokerctl for it"
+_NO_PATH = "git does not name its path to a helper"
 _GIT_LOCK = ".lock"  # git's own (git-credential-store(1)): nobody else writes meanwhile
 
 
@@ -55,7 +60,9 @@ class _Kind(NamedTuple):
     read: Callable[[bytes], list[Found]]
     cut: Callable[[bytes, list[Found]], bytes]
     lock: str | None  # what the tool's own lock of a file is called after it
-    notes: Callable[[Mapping[str, str], str, bytes, list[Found]], list[str]]
+    notes: Callable[[Mapping[str, str], str, bytes, list[Found], list[Found]], list[str]]
+    # Why the tool would not ask brokerctl for one that is moved: then it is left.
+    unasked: Callable[[Mapping[str, str]], Callable[[Found], str]]
 
 
 def plan_import(house: House, tool: str) -> list[Source]:
@@ -87,7 +94,7 @@ def plan_import(house: House, tool: str) -> list[Source]:
 def _plan(house: House, tool: str, path: str, data: bytes, before: list[Found]) -> Source:
     kind = _KINDS[tool]
     moving, left = _sorted(house, kind, kind.read(data), before)
-    notes = kind.notes(house.environ, path, data, moving)
+    notes = kind.notes(house.environ, path, data, moving, left)
     return Source(tool, path, data, kind.cut(data, moving), moving, left, notes)
 
 
@@ -96,14 +103,14 @@ def _sorted(
 ) -> tuple[list[Found], list[Found]]:
     moving: list[Found] = []
     left: list[Found] = []
-    helper = load(kind.kept_for)
+    helper, unasked = load(kind.kept_for), kind.unasked(house.environ)
     for one in found:
         sought, why = one, one.why
         if one.wanted is not None:
             wanted, owners = find_owners(helper, one.wanted, house.plan.profiles)
             sought = one._replace(wanted=wanted)
             why = why or _why_not(house, kind, helper, sought, [*before, *moving])
-            why = why or ("its host is a profile's" if owners else "")
+            why = why or ("its host is a profile's" if owners else "") or unasked(sought)
         if why:
             left.append(one._replace(why=why))
         else:
@@ -202,7 +209,11 @@ def _read(path: str) -> bytes | None:
 
 
 def _docker_notes(
-    environ: Mapping[str, str], path: str, data: bytes, moving: list[Found]
+    environ: Mapping[str, str],
+    path: str,
+    data: bytes,
+    moving: list[Found],
+    left: list[Found],  # noqa: ARG001 - the file itself says whom docker asks
 ) -> list[str]:
     """Say for which registries the file will name us, what is not found then, and what is left."""
     notes = [f"name brokerctl as the helper for {host}" for host in find_unasked(data, moving)]
@@ -215,12 +226,57 @@ def _docker_notes(
     return notes
 
 
-def _no_notes(*_: object) -> list[str]:
-    return []
+def _git_unasked(environ: Mapping[str, str]) -> Callable[[Found], str]:
+    """Return what says why git would not find one that is moved: it would be lost to it."""
+    asking = Asking(environ)
+
+    def why(one: Found) -> str:
+        url = (one.wanted.url if one.wanted else None) or ""
+        if not asking.is_ours(url):
+            return _NOT_ASKED
+        place = find_place(url)
+        if place is not None and place.path and not asking.names_path(url):
+            return _NO_PATH
+        return ""
+
+    return why
+
+
+def _git_notes(
+    environ: Mapping[str, str],
+    path: str,  # noqa: ARG001 - git's configuration is elsewhere
+    data: bytes,  # noqa: ARG001 - as above
+    moving: list[Found],
+    left: list[Found],
+) -> list[str]:
+    """Say what git has to be told first, and what would write the moved back in plain text."""
+    notes = []
+    if any(one.why == _NOT_ASKED for one in left):
+        value = git_value(find_script(GitSetup.script))
+        command = f"git config --global --add credential.helper {shlex.quote(value)}"
+        notes.append(f"to have git ask brokerctl everywhere: {command}")
+    for url in [one.wanted.url or "" for one in left if one.why == _NO_PATH and one.wanted]:
+        key = shlex.quote(f"credential.{url}.useHttpPath")
+        notes.append(f"to have git name that path: git config --global {key} true")
+    asking = Asking(environ)
+    urls = [one.wanted.url or "" for one in moving if one.wanted]
+    for key in sorted({key for url in urls for key in asking.plain_stores(url)}):
+        command = f"git config --global --unset-all {shlex.quote(key)} '(^|[-/])store( |$)'"
+        notes.append(f"git's own store is asked too, and writes them back in plain text: {command}")
+    return notes
+
+
+def _docker_unasked(environ: Mapping[str, str]) -> Callable[[Found], str]:  # noqa: ARG001 - as every kind's
+    """Return what finds no reason: the file is made to name brokerctl for what is moved."""
+    return lambda _: ""
 
 
 _KINDS = {
-    "docker": _Kind("docker", _docker_paths, read_auths, hand_over, None, _docker_notes),
-    "git": _Kind("git", _git_paths, read_git_credentials, cut_out, _GIT_LOCK, _no_notes),
-    "netrc": _Kind("git", _netrc_paths, read_netrc, cut_out, _GIT_LOCK, _no_notes),
+    "docker": _Kind(
+        "docker", _docker_paths, read_auths, hand_over, None, _docker_notes, _docker_unasked
+    ),
+    "git": _Kind(
+        "git", _git_paths, read_git_credentials, cut_out, _GIT_LOCK, _git_notes, _git_unasked
+    ),
+    "netrc": _Kind("git", _netrc_paths, read_netrc, cut_out, _GIT_LOCK, _git_notes, _git_unasked),
 }

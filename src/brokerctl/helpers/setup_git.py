@@ -39,8 +39,7 @@ class GitSetup(BlockSetup):
         """Return the sections: the empty helper takes away those that would be asked first."""
         part.check_hosts()
         hosts = sorted({host for profile in part.profiles for host in profile.hosts})
-        script = part.script
-        helper = _quoted(script if _is_plain(script) else f"!{shlex.quote(script)}")
+        helper = _quoted(git_value(part.script))
         lines = []
         for host in hosts:
             section = host.replace('"', '\\"')  # security: else a path could go on as a helper
@@ -75,8 +74,9 @@ def _is_helper(row: str) -> bool:
     return row.startswith("helper = ") and row.rstrip("\"'").endswith("/git-credential-brokerctl")
 
 
-def _is_plain(path: str) -> bool:
-    return shlex.quote(path) == path
+def git_value(script: str) -> str:
+    """Return how `credential.helper` names a program: with more than a plain path, a shell does."""
+    return script if shlex.quote(script) == script else f"!{shlex.quote(script)}"
 
 
 def _quoted(value: str) -> str:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from brokerctl.config.hosts import covering, parse_pattern, parse_url, split_pattern
+from brokerctl.config.hosts import covering, parse_pattern, split_pattern
 from brokerctl.config.paths import home_folder
 from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
@@ -101,30 +101,77 @@ def _registry_logins(hosts: Iterable[str], environ: Mapping[str, str]) -> Iterat
             yield f"podman: {path} has {name}, and is read before brokerctl is asked"
 
 
-def _git_helpers(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+class Asking:
+    """What git does for a URL, whatever folder it is in: whom it asks, and whether it names paths.
+
+    Security: what a repository's own configuration says counts nowhere else.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._entries = _git_helpers(environ, is_anywhere=True)
+
+    def asked(self, url: str) -> list[tuple[str, str]]:
+        """Return the helpers that are asked for a URL, in order, as (URL or "", value)."""
+        found: list[tuple[str, str]] = []
+        for section, value in self._entries:
+            if _is_for(section, url):
+                found = [*found, (section, value)] if value else []
+        return found
+
+    def is_ours(self, url: str) -> bool:
+        """Say whether brokerctl is asked for a URL, first or not."""
+        return any(_is_ours(value) for _, value in self.asked(url))
+
+    def names_path(self, url: str) -> bool:
+        """Say whether git tells a helper the path: of the web's it does only if it was told to."""
+        if not url.startswith(("https://", "http://")):
+            return True
+        words = ["--type=bool", "--get-urlmatch", "credential.useHttpPath", url]
+        return _run_git(self._environ, words, is_anywhere=True).strip() == b"true"
+
+    def plain_stores(self, url: str) -> list[str]:
+        """Return the keys by which git also has its own store, which writes what it is given."""
+        return sorted(
+            {
+                f"credential.{section}.helper" if section else "credential.helper"
+                for section, value in self.asked(url)
+                if _name(value).rpartition("/")[2].removeprefix("git-credential-") == "store"
+            }
+        )
+
+
+def _git_helpers(environ: Mapping[str, str], *, is_anywhere: bool = False) -> list[tuple[str, str]]:
     """Return git's helpers in its own order, as (URL or "", value)."""
+    found = []
+    output = _run_git(environ, ["--null", "--get-regexp", _KEY], is_anywhere=is_anywhere)
+    for entry in output.decode("utf-8", "replace").split("\0")[:-1]:
+        key, _, value = entry.partition("\n")
+        found.append((key.removeprefix("credential.").removesuffix("helper").rstrip("."), value))
+    return found
+
+
+def _run_git(environ: Mapping[str, str], words: list[str], *, is_anywhere: bool) -> bytes:
+    """Return what `git config` prints; nothing where it can't be run."""
     # Security: never a `git` of the working folder, which may be anybody's repository.
     folders = [one for one in environ.get("PATH", os.defpath).split(":") if os.path.isabs(one)]
     git = shutil.which("git", path=":".join(folders)) if folders else None
     if git is None:
-        return []
-    words = [git, "config", "--null", "--get-regexp", _KEY]
+        return b""
+    given = environ_for("git_anywhere", environ) if is_anywhere else environ_for("git", environ)
     try:
         done = subprocess.run(
-            words,
-            env=environ_for("git", environ),
+            [git, "config", *words],
+            cwd="/" if is_anywhere else None,
+            env=given,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_WAIT_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    found = []
-    for entry in done.stdout.decode("utf-8", "replace").split("\0")[:-1]:
-        key, _, value = entry.partition("\n")
-        found.append((key.removeprefix("credential.").removesuffix("helper").rstrip("."), value))
-    return found
+        return b""
+    return done.stdout
 
 
 def _git_shadows(entries: list[tuple[str, str]], host: str) -> Iterator[str]:
@@ -141,7 +188,7 @@ def _git_shadows(entries: list[tuple[str, str]], host: str) -> Iterator[str]:
 
 def _is_for(section: str, host: str) -> bool:
     try:
-        return not section or covering(parse_url(host), parse_pattern(section)) is not None
+        return not section or covering(split_pattern(host), parse_pattern(section)) is not None
     except UsageError:
         return False  # git takes URLs that we do not
 
