@@ -2,7 +2,8 @@
 
 Order of events, each durable before the next: intent, request, answer, grant and slot, record.
 A refresh token is sent again only where an intent says that an earlier holder may have been
-killed between sending and storing. Signals other than SIGKILL wait for that step.
+killed between sending and storing. Signals other than SIGKILL wait for that step, and for no
+program that is asked for a secret before it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from brokerctl.broker import record_fields
 from brokerctl.errors import (
@@ -50,10 +51,14 @@ if TYPE_CHECKING:
 
 _NOT_STORED = "it could not be stored"
 _CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our disk"
-_NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used"
+_NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used or stored"
 LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
 _ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
-_WAITING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
+# Held back is all that can be: whoever sets an alarm or a limit of CPU time means no grant by it.
+# What an instruction of our own causes can't wait; KILL and STOP the kernel leaves out by itself.
+_OWN_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+_OWN_FAULTS |= {signal.SIGTRAP, signal.SIGSYS}
+_WAITING = signal.valid_signals() - _OWN_FAULTS
 
 
 class Redeemer:
@@ -69,9 +74,12 @@ class Redeemer:
     def __call__(self, order: Order, locked: LockedGrant) -> Token:
         """Return the new token; a failure is left beside the grant for whoever waits."""
         self._was_cut, self._sent = False, None
+        with ExitStack() as held:
+            return self._finish(order, locked) or self._try(order, locked, held)
+
+    def _try(self, order: Order, locked: LockedGrant, held: ExitStack) -> Token:
         try:
-            with signals_wait():
-                return self._finish(order, locked) or self._redeem(order, locked)
+            return self._redeem(order, locked, held)
         except OAuthError as error:
             raise self._refused(order, locked, error) from error
         except (IssuerError, UsageError) as error:
@@ -95,7 +103,7 @@ class Redeemer:
         is_it = issued.key == order.token_key and order.serves(token, time.time())
         return token if is_it else None
 
-    def _redeem(self, order: Order, locked: LockedGrant) -> Token:
+    def _redeem(self, order: Order, locked: LockedGrant, held: ExitStack) -> Token:
         grant = locked.state.grant
         refresh_token = grant.refresh_token if grant else None
         deadline = time.monotonic() + order.profile.timeout_s
@@ -109,6 +117,7 @@ class Redeemer:
             key=order.grant_key,
         )
         context = with_subject(context, order, self.link)
+        held.enter_context(signals_wait())
         self._sent = self._intent(grant, refresh_token)
         locked.intend(self._sent)
         steps = (
@@ -231,6 +240,7 @@ class Redeemer:
             self._leave(order, locked, token, deadline)
         if order.grant_key.actor == "client" or not _rotates(answer, grant):
             return error
+        self._note_lost(locked)
         return _grant_lost(order.profile.name, error)
 
     def _leave(self, order: Order, locked: LockedGrant, token: Token, deadline: float) -> None:

@@ -13,6 +13,7 @@ from brokerctl.broker import grant_key, shown_requester
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
+from brokerctl.redeem import signals_wait
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
 from brokerctl.store.slots import queued
 from brokerctl.store.values import Queue
@@ -72,7 +73,7 @@ class Revoker:
         self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = "revoked here"
     ) -> list[Ending]:
         """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
-        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
+        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked, signals_wait():
             # Else a token whose slot was never written would live on.
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             self._queue_all(locked)
@@ -83,7 +84,7 @@ class Revoker:
 
     def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
         """Revoke the tokens that one session owns and leave the grant as it is."""
-        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked:
+        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked, signals_wait():
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             may_revoke, spared = profile.revoke_at_exit == "access", []
             for token in _tokens(locked):
@@ -99,7 +100,7 @@ class Revoker:
 
     def retry(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> list[Ending]:
         """Try again what is queued for one grant."""
-        with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
+        with self.store.lock_grant(key, time.monotonic() + wait_s) as locked, signals_wait():
             # Else a slot would go on serving a token of the grant that is revoked here.
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             return self._flush(profile, key, locked, verify=False)

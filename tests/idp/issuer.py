@@ -230,6 +230,9 @@ class DemoIssuer(OidcProvider):
         self._argv[:2] = [sys.executable, "-I", DEMO, "--until-eof"]
 
     def change(self, **settings: float | str | bool) -> None:
-        """Change settings of the running issuer: `change(access_ttl=1)`."""
+        """Change settings of the running issuer: `change(access_ttl=1)`.
+
+        It has one mode more than the other: `held` is answered when the mode is changed again.
+        """
         answer = self.send("/__mode", json.dumps(settings).encode())
         assert answer.status == 200, answer

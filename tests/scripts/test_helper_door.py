@@ -203,6 +203,26 @@ def test_a_request_that_does_not_end(
     assert time.monotonic() - begun < 10
 
 
+ALARMED = """
+import signal, sys
+from brokerctl.helpers import door
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+signal.setitimer(signal.ITIMER_REAL, 500, 9)
+door._read_request("all")
+left, again = signal.getitimer(signal.ITIMER_REAL)
+is_blocked = signal.SIGALRM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+print(400 < left <= 500, again, signal.getsignal(signal.SIGALRM).name, is_blocked)
+"""
+
+
+def test_the_callers_alarm_is_the_callers_again() -> None:
+    """What bounds the reading of a request leaves timer, handler and mask as it found them."""
+    words = [os.path.join(BIN, "python"), "-c", ALARMED]
+    done = subprocess.run(words, input=b"", capture_output=True, timeout=20, check=True)
+    assert done.stdout == b"True 9.0 SIG_IGN True\n"
+
+
 def test_a_git_that_checks_no_certificate_gets_no_token(two: Program) -> None:
     """Security: whoever is in between would have it; the profile can say that it may."""
     asked = ASK.format(host="git.example.com", more="username=alice-work\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.effects.browser import open_browser
+from brokerctl.effects.http import _DaemonThreads
 from brokerctl.errors import LockTimeoutError
 from brokerctl.files import open_folder
 from brokerctl.store.locks import FileLock
@@ -81,5 +82,16 @@ def test_who_waits_for_a_grant(tmp_path: Path) -> None:
         masks = new_threads(give_up)
     finally:
         lock.release()
+    assert masks
+    assert all(mask.issuperset(ENDING) for mask in masks)
+
+
+def test_who_looks_a_name_up() -> None:
+    """A look-up that was given up goes on in its thread, and takes no signal of a later request."""
+
+    def look_up() -> None:
+        _DaemonThreads().submit(time.sleep, 1)
+
+    masks = new_threads(look_up)
     assert masks
     assert all(mask.issuperset(ENDING) for mask in masks)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from brokerctl.demo.state import Settings, State
 
 ENDPOINTS = ("token", "revocation", "introspection", "device", "metadata")
-_MODE = re.compile(r"(ok|hang|lost|[1-5]\d\d|slow:\d{1,6})(?:\*(\d{1,6}))?")
+_MODE = re.compile(r"(ok|hang|held|lost|[1-5]\d\d|slow:\d{1,6})(?:\*(\d{1,6}))?")
 
 
 class Mode:

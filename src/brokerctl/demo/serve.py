@@ -119,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         if word == "hang":
             changed.wait()
             return None
+        if word == "held":
+            changed.wait()
         if word.isdecimal():
             return json_reply({"error": "temporarily_unavailable"}, int(word))
         if word.startswith("slow:"):

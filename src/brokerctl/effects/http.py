@@ -23,6 +23,7 @@ from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.effects.proxies import find_proxy
 from brokerctl.errors import IssuerError, UnsentError, UsageError
 from brokerctl.secret import Secret
+from brokerctl.system import take_no_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -274,13 +275,14 @@ class _DaemonThreads(ThreadPoolExecutor):
     """Runs each name look-up in a thread that nobody waits for.
 
     A resolver can't be interrupted: the event loop's own threads would keep us past the deadline,
-    and past the end of the program.
+    and past the end of the program. It takes no signal, which a later request may hold back.
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - the base class's signature
         future: Future[Any] = Future()
 
         def run() -> None:
+            take_no_signal()
             future.set_running_or_notify_cancel()
             try:
                 future.set_result(fn(*args, **kwargs))

@@ -228,17 +228,25 @@ def _read_request(how: str, wait_s: float = _WAIT_S) -> bytes:
     """Read up to an empty line (BLOCK) or the end (ALL); MalformedError where neither comes.
 
     Bounded in size and in time, whoever sends it. The kernel's timer ends the wait: it works for
-    whatever stdin is, and `select` would be one more module.
+    whatever stdin is, and `select` would be one more module. What came after it would meet a token
+    request, so that timer and handler end here.
     """
     if how == NOTHING:
         return b""
-    signals.signal(signals.SIGALRM, _stop_waiting)
-    signals.pthread_sigmask(signals.SIG_UNBLOCK, [signals.SIGALRM])
-    signals.setitimer(signals.ITIMER_REAL, wait_s)
+    begun, alarm = time.monotonic(), {signals.SIGALRM}
+    left_s, again_s = signals.setitimer(signals.ITIMER_REAL, 0)
+    before = signals.signal(signals.SIGALRM, _stop_waiting)
+    mask = signals.pthread_sigmask(signals.SIG_UNBLOCK, alarm)
     try:
+        signals.setitimer(signals.ITIMER_REAL, min(wait_s, left_s or wait_s))
         return _read_up_to_end(how)
     finally:
         signals.setitimer(signals.ITIMER_REAL, 0)
+        signals.pthread_sigmask(signals.SIG_SETMASK, mask)
+        signals.signal(signals.SIGALRM, before if before is not None else signals.SIG_DFL)
+        if left_s:  # our caller's own: it outlives `exec`
+            passed_s = time.monotonic() - begun
+            signals.setitimer(signals.ITIMER_REAL, max(left_s - passed_s, 0.001), again_s)
 
 
 def _stop_waiting(*_: object) -> None:

@@ -28,7 +28,7 @@ _REDEEMING = ("refresh", "revoke")
 class LockedGrant:
     """One grant while its lock is held; every method but `record_failure` is durable."""
 
-    __slots__ = ("_clock", "_disk", "_lock", "_name", "key", "state")
+    __slots__ = ("_clock", "_disk", "_is_reserved", "_lock", "_name", "key", "state")
 
     def __init__(
         self, disk: Disk, key: GrantKey, name: str, lock: FileLock, clock: Callable[[], float]
@@ -37,6 +37,7 @@ class LockedGrant:
         self._name = name
         self._lock = lock
         self._clock = clock
+        self._is_reserved = False
         self.key = key
         self.state = FileState(disk, name, lock)
 
@@ -58,7 +59,8 @@ class LockedGrant:
                     raise DamagedError(damage.why, hint="run 'brokerctl store check'")
         self.finish()  # its intent, which says that it was cut off, is about to be replaced
         earlier = self.state.earlier_intent  # before it is replaced
-        self._reserve(intent)
+        if not self._is_reserved:  # else ours is only put in other words
+            self._reserve(intent)
         if intent.kind == "refresh" and intent.fingerprint is not None:
             # A login that was cut off queued it. Once redeemed, its revocation could end its heir.
             self.dequeue(intent.fingerprint)
@@ -66,6 +68,7 @@ class LockedGrant:
         self.state = self.state.changed(intent=intent, earlier_intent=earlier)
 
     def _reserve(self, intent: Intent) -> None:
+        self._is_reserved = True
         if self.state.grant is not None or intent.kind != "issue":
             self._disk.reserve(GRANT, self._name)
         if self.state.grant is not None and intent.kind == "login":
