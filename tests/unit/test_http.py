@@ -14,7 +14,7 @@ import pytest
 
 from brokerctl.effects.http import Http
 from brokerctl.errors import IssuerError, UnsentError
-from brokerctl.oauth.message import BrokenError, HttpRequest, post_form
+from brokerctl.oauth.message import BrokenError, CutError, HttpRequest, post_form
 from brokerctl.secret import Secret
 from tests.hostile import OK, body, get, say, serving
 
@@ -174,6 +174,44 @@ def test_a_body_ends_at_one_mebibyte(serve: Serve, size: int) -> None:
     else:
         with pytest.raises(IssuerError, match="more than 1 MiB"):
             get(server.url)
+
+
+TOKENS = b'{"access_token":"at-1","refresh_token":"rt-1"}'
+LATER = b"content-length: 999\r\n\r\n" + TOKENS
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (OK + LATER, BrokenError),
+        (OK + b"transfer-encoding: chunked\r\n\r\n2e\r\n" + TOKENS + b"\r\n", BrokenError),
+        (OK + b"x: y\r\n" * 300 + b"\r\n" + TOKENS, CutError),
+        (OK + b"content-encoding: utf-8\r\n\r\n" + TOKENS, CutError),
+        (OK + b"\r\n" + TOKENS + b" " * (1 << 20), CutError),
+    ],
+    ids=["closed too soon", "no last chunk", "headers", "coding", "too large"],
+)
+def test_what_came_of_an_answer_is_not_lost(serve: Serve, data: bytes, kind: type) -> None:
+    """It may hold a refresh token that has replaced ours."""
+    with pytest.raises(kind) as caught:
+        get(serve(say(data)).url)
+    assert isinstance(caught.value, CutError)
+    assert caught.value.part is not None
+    assert caught.value.part.body.startswith(TOKENS)
+
+
+def test_what_came_before_the_deadline_is_not_lost(serve: Serve) -> None:
+    """A server that promises more than it sends may keep the connection open."""
+
+    def hang(link: socket.socket) -> None:
+        link.sendall(OK + LATER)
+        link.recv(1)
+
+    with pytest.raises(CutError, match="in time") as caught:
+        get(serve(hang).url, seconds=1)
+    assert not isinstance(caught.value, BrokenError)
+    assert caught.value.part is not None
+    assert caught.value.part.body == TOKENS
 
 
 def test_an_endless_body_is_cut_off(serve: Serve) -> None:

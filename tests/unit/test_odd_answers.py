@@ -57,6 +57,7 @@ class Case(NamedTuple):
     status: int = 200
     scopes: tuple[str, ...] = ("read",)
     has_refresh: bool = True
+    how: str = ""  # broke: the connection did, behind it; cut: the rest never came
 
 
 def like(name: str, *, without: str = "", **changes: Any) -> Case:  # noqa: ANN401 - JSON is what it is
@@ -108,6 +109,11 @@ TABLE = [
     raw("depth behind it", f'{{{HEAD},"scope":"read","x":{DEEP}}}'),
     raw("cut short behind it", f'{{{HEAD},"scope":"read","id_token":"eyJ'),
     raw("a comma too many", f'{{{HEAD},"scope":"read",}}'),
+    *(like(f"{how} behind it")._replace(how=how) for how in ("broke", "cut")),
+    *(
+        raw(f"{how} in the last string", f'{{{HEAD},"scope":"read","x":"')._replace(how=how)
+        for how in ("broke", "cut")
+    ),
     like("a huge member", x="x" * 900_000),
     raw("many members", json.dumps(GOOD | {f"x{number}": number for number in range(5000)})),
     raw(
@@ -181,12 +187,16 @@ class Wire:
 
     def send(self, request: HttpRequest, _deadline: float | None = None) -> HttpResponse:
         """Answer with what is next; the device endpoint always has a code."""
-        body, status = b'{"device_code":"d","user_code":"U","verification_uri":"https://v"}', 200
+        how, status = "", 200
+        body = b'{"device_code":"d","user_code":"U","verification_uri":"https://v"}'
         if request.url == f"{ISSUER}/token":
             case = self.answers.pop(0)
-            body, status = case.body, case.status
+            body, status, how = case.body, case.status, case.how
         now = time.time()
-        return request.answered(status=status, headers=(), body=body, sent_at=now, received_at=now)
+        came = request.answered(status=status, headers=(), body=body, sent_at=now, received_at=now)
+        if how:
+            raise getattr(request, how)("the answer was cut short", came)
+        return came
 
     def do(self, step: Any) -> Any:  # noqa: ANN401 - each step has an answer of its own
         """Do what a person would."""
@@ -331,3 +341,33 @@ def test_only_a_crash_is_called_one(case: Case) -> None:
         came.redeem()
     assert "cut off" not in caught.value.message
     assert "was lost on its way here or could not be used" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("first", "asked"),
+    [
+        (raw("broke behind the access token", f'{{"access_token":"{AT}"'), 2),
+        (raw("broke in the refresh token", f'{{"access_token":"{AT}","refresh_token":"re'), 2),
+        (raw("broke behind the refresh token", f'{{"refresh_token":"{RT}","access_'), 1),
+        (Case("a form may be cut anywhere", f"access_token={AT}&refresh_token=ref".encode()), 2),
+        (Case("a page", b"<html>"), 2),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_is_asked_again(first: Case, asked: int) -> None:
+    """A broken connection is worth another try, unless the new refresh token came before."""
+    came = Came("code", first._replace(how="broke"), TABLE[0], grant=held())
+    if asked == 1:
+        with pytest.raises(IssuerError, match="the refresh token that came with it is kept"):
+            came.redeem()
+    else:
+        assert came.redeem().value.reveal() == AT
+    assert (came.refresh_token, len(came.wire.answers)) == (RT, 2 - asked)
+
+
+@pytest.mark.parametrize("flow", ["code", "device"])
+def test_a_login_is_not_asked_again(flow: str) -> None:
+    """A code is good for one request: what came of the answer is all that there will be."""
+    came = Came(flow, raw("", f'{{"access_token":"{AT}","refr')._replace(how="broke"))
+    came.log_in()
+    assert (came.served, came.refresh_token, came.queue) == (AT, None, [])

@@ -42,6 +42,8 @@ _CA_FILES = (  # where OpenSSL was built for another distribution than this one
     "/etc/ssl/cert.pem",
 )
 _CUT = (ConnectionResetError, BrokenPipeError, anyio.EndOfStream, ssl.SSLEOFError)
+_PACKED = ("gzip", "x-gzip", "deflate")
+_CODINGS = ("", "identity", *_PACKED)
 _LOOPBACK = ("127.0.0.1", "[::1]")
 
 
@@ -71,14 +73,15 @@ class Http:
         if left <= 0:
             raise IssuerError(f"no time is left to ask {url.host}")
         answers: list[HttpResponse] = []
+        coming = _Coming(request)
 
         async def send() -> None:
-            answers.append(await self._send(request, url, left))
+            answers.append(await self._send(coming, url, left))
 
         try:
             anyio.run(send)
         except TimeoutError:
-            raise IssuerError(f"{url.host} did not answer in time") from None
+            raise request.cut(f"{url.host} did not answer in time", coming.part()) from None
         except (OSError, RuntimeError, MemoryError) as error:  # no descriptor, thread or memory
             # The loop starts a thread to end itself: with none to be had, what the issuer has
             # answered by then, a rotated refresh token for one, must not be lost.
@@ -94,23 +97,24 @@ class Http:
         except UsageError as error:
             raise IssuerError("nothing is sent to an address that is not https") from error
 
-    async def _send(self, request: HttpRequest, url: Url, left: float) -> HttpResponse:
+    async def _send(self, coming: _Coming, url: Url, left: float) -> HttpResponse:
         asyncio.get_running_loop().set_default_executor(_DaemonThreads())
         with anyio.fail_after(left):
             if url.host == "localhost":
-                return await self._send_to_loopback(request, url)
-            return await self._exchange(request, url, url.host)
+                return await self._send_to_loopback(coming, url)
+            return await self._exchange(coming, url, url.host)
 
-    async def _send_to_loopback(self, request: HttpRequest, url: Url) -> HttpResponse:
+    async def _send_to_loopback(self, coming: _Coming, url: Url) -> HttpResponse:
         """Send to 127.0.0.1, or to [::1] where nothing listens there: no resolver is asked."""
         try:
-            return await self._exchange(request, url, _LOOPBACK[0])
+            return await self._exchange(coming, url, _LOOPBACK[0])
         except _NoConnectionError:
-            return await self._exchange(request, url, _LOOPBACK[1])
+            return await self._exchange(coming, url, _LOOPBACK[1])
 
-    async def _exchange(self, request: HttpRequest, url: Url, host: str) -> HttpResponse:
+    async def _exchange(self, coming: _Coming, url: Url, host: str) -> HttpResponse:
+        request = coming.request
         proxy = None if is_loopback(url.host) else find_proxy(url, self._environ)
-        sent_at = time.time()
+        coming.sent_at = time.time()
         try:
             async with (
                 httpx2.AsyncClient(
@@ -128,8 +132,7 @@ class Http:
                     extensions={"sni_hostname": url.host} if host != url.host else None,
                 ) as response,
             ):
-                body = await _read(response, url.host)
-                headers = _answered_headers(response, url.host)
+                await coming.read(response, url.host)
         except httpx2.ConnectTimeout as error:
             raise UnsentError(f"{_way(url, proxy)} can't be reached in time") from error
         except httpx2.ConnectError as error:
@@ -137,18 +140,12 @@ class Http:
         except httpx2.ProxyError as error:
             raise IssuerError(f"the proxy does not lead to {url.host}") from error
         except httpx2.TimeoutException as error:
-            raise IssuerError(f"{url.host} did not answer in time") from error
+            raise request.cut(f"{url.host} did not answer in time", coming.part()) from error
         except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-            raise request.broke(f"the connection to {url.host} broke") from error
+            raise request.broke(f"the connection to {url.host} broke", coming.part()) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             raise IssuerError(f"{url.host} can't be talked to over HTTP") from error
-        return request.answered(
-            status=response.status_code,
-            headers=headers,
-            body=body,
-            sent_at=sent_at,
-            received_at=time.time(),
-        )
+        return coming.answer()
 
     def _proxy(self, proxy: str | None) -> httpx2.Proxy | None:
         if proxy is None:
@@ -242,33 +239,63 @@ def _headers(request: HttpRequest, url: Url) -> list[tuple[str, str]]:
     return [*fixed, *plain]
 
 
-def _answered_headers(response: httpx2.Response, host: str) -> tuple[tuple[str, str], ...]:
-    raw = response.headers.raw
-    if len(raw) > MAX_HEADERS:
-        raise IssuerError(f"{host} answered with too many headers")
-    return tuple((k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in raw)
+class _Coming:
+    """An answer as it comes, so that what has come of it is not lost where the rest never does."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.sent_at = 0.0
+        self._status: int | None = None
+        self._headers: tuple[tuple[str, str], ...] = ()
+        self._body = bytearray()
+
+    def part(self) -> HttpResponse | None:
+        """Return what has come; None before the first byte of a body."""
+        return self.answer() if self._body else None
+
+    def answer(self) -> HttpResponse:
+        """Return the answer."""
+        assert self._status is not None  # noqa: S101 - it was read
+        return self.request.answered(
+            status=self._status,
+            headers=self._headers,
+            body=bytes(self._body),
+            sent_at=self.sent_at,
+            received_at=time.time(),
+        )
+
+    async def read(self, response: httpx2.Response, host: str) -> None:
+        """Read the answer; CutError for one that breaks a bound, with as much as is within."""
+        raw = response.headers.raw
+        self._status = response.status_code
+        self._headers = tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in raw[:MAX_HEADERS]
+        )
+        coding = response.headers.get("content-encoding", "identity").strip().lower()
+        problem = await self._unpack(response, coding)
+        if problem is None and len(raw) > MAX_HEADERS:
+            problem = "answered with too many headers"
+        if problem is not None:
+            raise self.request.cut(f"{host} {problem}", self.part())
+
+    async def _unpack(self, response: httpx2.Response, coding: str) -> str | None:
+        """Take the body, at most 1 MiB, counted after decoding: a small gzip can be huge."""
+        unpack = _unpacker(coding)
+        async for chunk in response.aiter_raw():
+            try:
+                self._body += unpack(chunk, MAX_BODY + 1 - len(self._body))
+            except zlib.error:
+                return "answered with a body that can't be unpacked"
+            if len(self._body) > MAX_BODY:
+                return "answered with more than 1 MiB"
+        return None if coding in _CODINGS else "answered in a coding that was not asked for"
 
 
-async def _read(response: httpx2.Response, host: str) -> bytes:
-    """Return the body, at most 1 MiB of it, counted after decoding: a small gzip can be huge."""
-    unpack = _unpacker(response.headers.get("content-encoding", "identity").strip().lower(), host)
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        try:
-            body += unpack(chunk, MAX_BODY + 1 - len(body))
-        except zlib.error as error:
-            raise IssuerError(f"{host} answered with a body that can't be unpacked") from error
-        if len(body) > MAX_BODY:
-            raise IssuerError(f"{host} answered with more than 1 MiB")
-    return bytes(body)
-
-
-def _unpacker(coding: str, host: str) -> Callable[[bytes, int], bytes]:
-    if coding in ("", "identity"):
-        return lambda chunk, room: chunk[:room]
-    if coding in ("gzip", "x-gzip", "deflate"):
+def _unpacker(coding: str) -> Callable[[bytes, int], bytes]:
+    if coding in _PACKED:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
-    raise IssuerError(f"{host} answered in a coding that was not asked for")
+    return lambda chunk, room: chunk[:room]
 
 
 class _DaemonThreads(ThreadPoolExecutor):

@@ -23,14 +23,23 @@ _SECRET_CHARS = 16  # a shorter one may be a scope's own word
 _SECONDS = re.compile(r"[0-9]{1,10}")
 
 
-class BrokenError(IssuerError):
-    """The connection broke before an answer came: unlike a time-out, worth one more try."""
+class CutError(IssuerError):
+    """An answer did not come whole; `part` is what came of it, if anything did."""
+
+    def __init__(self, message: str, part: HttpResponse | None = None) -> None:
+        super().__init__(message)
+        self.part = part
+
+
+class BrokenError(CutError):
+    """The connection broke before an answer was whole: unlike a time-out, worth one more try."""
 
 
 class HttpRequest(Value):
     """One request; what must not be seen (form, Authorization) is a `Secret`.
 
-    `answered` and `broke` make what can come of it, for a sender that may not import this room.
+    `answered`, `cut` and `broke` make what can come of it, for a sender that may not import this
+    room.
     """
 
     method: str
@@ -62,9 +71,14 @@ class HttpRequest(Value):
         )
 
     @staticmethod
-    def broke(message: str) -> BrokenError:
+    def cut(message: str, part: HttpResponse | None) -> CutError:
+        """Return the error of an answer that did not come whole, or is too large."""
+        return CutError(message, part)
+
+    @staticmethod
+    def broke(message: str, part: HttpResponse | None = None) -> BrokenError:
         """Return the error of a connection that broke before the answer was whole."""
-        return BrokenError(message)
+        return BrokenError(message, part)
 
 
 class HttpResponse(Value):

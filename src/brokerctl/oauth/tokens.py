@@ -6,11 +6,9 @@ oddly the rest of it is written. Where the access token is no use, the refresh t
 
 from __future__ import annotations
 
-import json
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from urllib.parse import parse_qsl
 
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError, OAuthError
@@ -20,7 +18,7 @@ from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from brokerctl.oauth.message import HttpResponse
@@ -36,10 +34,7 @@ _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")  # RFC 6749, A.17: it only ever goe
 _CODE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 5.2
 _NO_SCOPE = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749, 3.3
 _SECONDS = re.compile(r"[0-9]{1,10}")
-_SPACE = re.compile(r"[ \t\r\n]*")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-_FORM = re.compile(r"[A-Za-z0-9_.-]{1,64}=[^&\s<>]*(?:&[A-Za-z0-9_.-]{1,64}=[^&\s<>]*)*")
-_MAX_DEPTH, _MAX_DIGITS = 8, 30
+_MAX_DEPTH = 8
 
 
 class UnusableAnswerError(IssuerError):
@@ -107,6 +102,19 @@ def _parse_issued(
     )
 
 
+def has_come(part: HttpResponse, *, needs_refresh_token: bool) -> bool:
+    """Return whether the beginning of an answer issues a token.
+
+    It must be JSON: a form does not show its end, so that a token in it may be cut.
+    """
+    if part.status not in SUCCESS or b"{" not in part.body[:16]:
+        return False
+    body = read_members(part.body) or {}
+    if _refresh_token(body.get("refresh_token")) is not None:
+        return True
+    return not needs_refresh_token and isinstance(body.get("access_token"), str)
+
+
 def _find_refresh_token(body: dict[str, Any]) -> Secret | None:
     """Return the refresh token of an answer; where it is wrapped, the only one that is in there."""
     found = _refresh_token(body.get("refresh_token"))
@@ -126,84 +134,16 @@ def _is_said(error: object) -> bool:
 
 
 def read_members(data: bytes) -> dict[str, Any] | None:
-    """Return the members of a 2xx answer's object, whatever is odd about it; None where none is.
-
-    JSON in any encoding, with a byte order mark, a key twice, text behind it or cut short; or a
-    form. Members that can't be read are left out; what is used of the others is checked by itself.
-    """
-    text = data.decode(json.detect_encoding(data), "replace").strip("\ufeff\0 \t\r\n")
-    if text.startswith(("{", "[")):
-        return _members(text)
-    if _FORM.fullmatch(text):
-        return _merged(parse_qsl(text, keep_blank_values=True, errors="replace"))
-    return None
-
-
-def _members(text: str) -> dict[str, Any] | None:
+    """Return the members of a 2xx answer's object, whatever is odd about it; None where none is."""
     try:
-        whole: Any = _JSON.raw_decode(text)[0]
-    except (ValueError, RecursionError):
-        return _merged(_first_members(text)) or None
-    if isinstance(whole, list):
-        whole = {"": whole[0]} if len(whole) == 1 else None
-    return whole if isinstance(whole, dict) else None
+        body = jsonlite.loads(data)
+    except ValueError:
+        from brokerctl.oauth.members import read  # noqa: PLC0415 - `json`, for an odd answer alone
 
-
-def _first_members(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the members before the place from which on an object can't be read."""
-    at = 0
-    while text[at : at + 1] in {"{", ","}:
-        try:
-            key, at = _JSON.raw_decode(text, _past_space(text, at + 1))
-            at = _past_space(text, at)
-            if not isinstance(key, str) or text[at : at + 1] != ":":
-                return
-            value, at = _value(text, _past_space(text, at + 1))
-        except (ValueError, RecursionError):
-            return
-        yield key, value
-        at = _past_space(text, at)
-
-
-def _value(text: str, at: int) -> tuple[object, int]:
-    """Return a member's value and where it ends; None for one that is nested too deep."""
-    try:
-        return _JSON.raw_decode(text, at)
-    except RecursionError:
-        depth = 0
-        for match in _BRACKETS.finditer(text, at):
-            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
-            if depth == 0:
-                return None, match.end()
-        raise
-
-
-def _past_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
-
-
-def _merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the members by name; of a name that is there twice the last that says something."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name not in found or value not in (None, ""):
-            found[name] = value
-    return found
-
-
-def _number(text: str) -> float | None:
-    """Return a number that a lifetime can be; None for one beyond all bounds."""
-    return float(text) if len(text) <= _MAX_DIGITS else None
-
-
-_JSON = json.JSONDecoder(
-    strict=False,
-    object_pairs_hook=_merged,
-    parse_int=lambda text: int(text) if len(text) <= _MAX_DIGITS else None,
-    parse_float=_number,
-    parse_constant=lambda _: None,
-)
+        body = read(data)
+    if isinstance(body, list) and len(body) == 1:
+        return {"": body[0]}
+    return body if isinstance(body, dict) else None
 
 
 def parse_answer(response: HttpResponse, what: str, host: str) -> dict[str, Any]:

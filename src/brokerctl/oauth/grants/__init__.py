@@ -5,8 +5,9 @@ from __future__ import annotations
 from brokerctl.errors import IssuerError, not_in_this_version
 from brokerctl.oauth import load
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
-from brokerctl.oauth.message import host_of, should_retry
+from brokerctl.oauth.message import CutError, host_of, should_retry
 from brokerctl.oauth.steps import Send
+from brokerctl.oauth.tokens import has_come
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,17 +47,34 @@ def find_flow(name: str) -> Flow:
 def send_twice(make: Callable[[], HttpRequest]) -> Generator[Send, HttpResponse, HttpResponse]:
     """Send, and once more at once after a 5xx or a broken connection.
 
-    The request is made anew, because an assertion's `jti` is good for one.
+    The request is made anew, because an assertion's `jti` is good for one. Where a refresh token
+    has come, the one before may be dead: nothing is sent again then.
     """
     try:
-        response = yield Send(request=make())
+        response = yield from send_once(make(), is_last=False)
     except IssuerError as error:
         if not should_retry(error):
             raise
     else:
         if not should_retry(response):
             return response
-    return (yield Send(request=make()))
+    return (yield from send_once(make()))
+
+
+def send_once(
+    request: HttpRequest, *, is_last: bool = True
+) -> Generator[Send, HttpResponse, HttpResponse]:
+    """Send to the token endpoint; of an answer that was cut short, return what issues a token.
+
+    Not `is_last`: the error is raised where another try may bring more.
+    """
+    try:
+        return (yield Send(request=request))
+    except CutError as error:
+        may_ask_again = not is_last and should_retry(error)
+        if error.part is None or not has_come(error.part, needs_refresh_token=may_ask_again):
+            raise
+        return error.part
 
 
 def get_endpoint(ctx: FlowContext, name: str) -> str:

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 from brokerctl.oauth import parameters, pkce
 from brokerctl.oauth.callback import is_ours, parse_callback
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.grants import get_endpoint
+from brokerctl.oauth.grants import get_endpoint, send_once
 from brokerctl.oauth.message import host_of
-from brokerctl.oauth.steps import Listen, Send, Visit
+from brokerctl.oauth.steps import Listen, Visit
 from brokerctl.oauth.tokens import parse_token_response
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class Code:
             ("code_verifier", verifier),
             *parameters.shared(ctx, with_scope=False),
         ]
-        response = yield Send(request=authenticated_form(ctx, url, fields))
+        response = yield from send_once(authenticated_form(ctx, url, fields))
         return parse_token_response(response, ctx.scopes, host=host_of(url))
 
 

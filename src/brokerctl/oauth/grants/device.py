@@ -6,7 +6,7 @@ from brokerctl.errors import IssuerError, LoginNeededError, OAuthError, shell_wo
 from brokerctl.model import Value
 from brokerctl.oauth import parameters
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.grants import get_endpoint
+from brokerctl.oauth.grants import get_endpoint, send_once
 from brokerctl.oauth.message import host_of, is_endpoint_of
 from brokerctl.oauth.steps import Send, ShowUserCode, Wait
 from brokerctl.oauth.tokens import parse_answer, parse_lifetime, parse_token_response
@@ -78,7 +78,7 @@ def _poll(
         yield Wait(seconds=wait)
         response = None
         try:
-            response = yield Send(request=authenticated_form(ctx, url, fields))
+            response = yield from send_once(authenticated_form(ctx, url, fields))
         except IssuerError:  # RFC 8628, 3.5: a time-out is no answer; ask more slowly
             pass
         if response is None or response.status == TOO_MANY or response.status >= SERVER_ERROR:
