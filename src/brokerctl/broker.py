@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from brokerctl.store.contract import LockedGrant, Store
 
     Redeem = Callable[["Order", LockedGrant], Token]
+    IsNews = Callable[[str, str], bool]
 
+_SHOWN_SCOPES = 8
 NO_PERSON = ("client_credentials", "aws_web_identity")  # flows that need no login first
 
 
@@ -92,12 +94,20 @@ class Broker:
     """Hands out access tokens: the one way in and the one way out."""
 
     def __init__(
-        self, plan: Plan, store: Store, log: Log, redeem: Redeem, within: tuple[str, ...] = ()
+        self,
+        plan: Plan,
+        store: Store,
+        log: Log,
+        redeem: Redeem,
+        within: tuple[str, ...] = (),
+        is_news: IsNews = lambda _subject, _text: True,
     ) -> None:
+        """`is_news` says whether a warning about a subject was not given before."""
         self.plan = plan
         self.store = store
         self.log = log
         self._redeem = redeem
+        self._is_news = is_news
         self.within = within  # the profiles that are being asked for: by who runs us, and by us
 
     def get(self, request: TokenRequest) -> AccessToken:
@@ -151,13 +161,23 @@ class Broker:
             resource=order.token_key.resource,
             fingerprint=token.fingerprint,
             source=source,
-            warning=_warning(order, token, now),
+            warning=self._warning(order, token, now),
+            is_assumed=token.is_assumed and until is not None,
             renew_at=freshness.renewal(
                 token, now, order.decision.max_ttl_s, order.min_ttl_s(token)
             ),
         )
         self.log.append("token.handed_out", record_fields(order, token) | {"outcome": source})
         return answer
+
+    def _warning(self, order: Order, token: Token, now: float) -> str | None:
+        """Say what a caller would be surprised by, in one line."""
+        found = [_too_short(order, token, now)]
+        text = broader_text(order, token.scopes)
+        if text and order.profile.allow_broader is None:
+            subject = f"broader {order.profile.issuer} {order.profile.name}"
+            found.append(text if self._is_news(subject, text) else None)
+        return "; ".join(filter(None, found)) or None
 
     def _record_refusal(self, order: Order, error: BrokerError) -> None:
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
@@ -234,22 +254,31 @@ def _source_of(profile: Profile) -> str | None:
     return None if source is None else f"{source.kind} {source.target[0]}"
 
 
+def broader_text(order: Order, granted: tuple[str, ...]) -> str:
+    """Return what is said of scopes that go beyond what was asked for; "" where none does."""
+    broader = policy.find_broader(order.decision.scopes, granted)
+    if not broader:
+        return ""
+    found = " ".join(broader[:_SHOWN_SCOPES])
+    more = "" if len(broader) <= _SHOWN_SCOPES else f" and {len(broader) - _SHOWN_SCOPES} more"
+    return f"the issuer of '{order.profile.name}' gave {found}{more} too, which was not asked for"
+
+
 def _refuse_broader(order: Order, token: Token) -> None:
     """Raise DeniedError for a token that the decision did not allow: issuers may ignore `scope`.
 
     It stays in its slot, where `revoke` reaches it and the next request is refused without another.
     """
-    scope = policy.find_broader(order.profile, order.decision, token.scopes)
-    if scope is not None:
-        raise DeniedError(
-            f"the issuer of '{order.profile.name}' gave {scope} too, which was not asked for",
-            hint="it does not narrow: log in to a profile that has these scopes alone",
-            rule="narrowing",
-        )
+    text = broader_text(order, token.scopes)
+    if text and not policy.may_be_broader(order.profile, order.decision):
+        name = shell_word(order.profile.name)
+        is_asked = order.profile.allow_broader is not None
+        hint = f"if it may, run 'brokerctl profile edit {name} --set allow_broader=true'"
+        raise DeniedError(text, hint=hint, rule="allow_broader" if is_asked else "narrowing")
 
 
-def _warning(order: Order, token: Token, now: float) -> str | None:
-    """Say what a caller would be surprised by: a token younger than asked for can't be had."""
+def _too_short(order: Order, token: Token, now: float) -> str | None:
+    """Say that a token is younger than asked for, which can't be had."""
     wanted = order.request.min_ttl_s
     end = freshness.expiry(token, order.decision.max_ttl_s)
     if wanted is not None and end is not None and end - now < wanted:
@@ -262,6 +291,7 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
     request, decision = order.request, order.decision
     requester = request.requester
     until = freshness.expiry(token, decision.max_ttl_s) if token else None
+    broader = broader_text(order, token.scopes) if token else ""
     issuer_until = token.issuer_end if token else None
     # A query can hold a signature, and says nothing of where a token goes.
     place = {} if request.url is None else {"url": request.url.partition("?")[0]}
@@ -279,7 +309,7 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
             "effect": decision.effect,
             "rule": decision.rule,
             "layer": decision.layer,
-            "reason": decision.reason,
+            "reason": "; ".join(filter(None, (decision.reason, broader))),
         },
         "purpose": request.purpose or order.profile.purpose or requester.tool,
         "owner": order.profile.owner,

@@ -11,7 +11,7 @@ import signal
 import time
 
 from brokerctl import policy
-from brokerctl.broker import Order, record_fields
+from brokerctl.broker import Order, broader_text, record_fields
 from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.guard import LOCK_S, Guard
@@ -55,6 +55,8 @@ class LoggedIn(Value):
     sub: str | None  # whom the issuer says it was, unverified
     scopes: tuple[str, ...]
     missing: tuple[str, ...]  # asked for and not granted
+    broader: str  # what to say of scopes that were granted beyond those asked for
+    is_assumed: bool  # the issuer named no lifetime of the first access token
     expires_at: float | None  # of the first access token
     can_refresh: bool
     endings: tuple[Ending, ...] = ()  # of the grant that was there before
@@ -397,8 +399,21 @@ def _logged_in(
         subject=order.grant_key.subject,
         sub=sub,
         scopes=token.scopes,
-        missing=tuple(scope for scope in order.decision.scopes if scope not in token.scopes),
+        missing=_missing(order.decision.scopes, token.scopes, can_refresh=can_refresh),
+        broader=broader_text(order, token.scopes),
+        is_assumed=token.is_assumed and token.expires_at is not None,
         expires_at=token.expires_at,
         can_refresh=can_refresh,
         endings=endings,
     )
+
+
+def _missing(
+    asked: tuple[str, ...], granted: tuple[str, ...], *, can_refresh: bool
+) -> tuple[str, ...]:
+    """Return what was not granted; many issuers leave the words of OpenID out of their answer.
+
+    Whether `offline_access` was granted, the refresh token shows.
+    """
+    plain = policy.NO_DIFFERENCE if can_refresh else policy.NO_DIFFERENCE - {"offline_access"}
+    return tuple(scope for scope in asked if scope not in granted and scope not in plain)

@@ -116,6 +116,8 @@ class Profile(Value):
     exec_mode: str | None = None  # own | shared | None: the default of contract 1
     revoke_at_exit: str = "access"  # access | none
     refresh_ends_previous: bool | None = None  # None: unknown
+    grant_ended_errors: tuple[str, ...] = ()  # beside invalid_grant (RFC 6749, 5.2)
+    allow_broader: bool | None = None  # scopes beyond the request; None: as contract 1 says
     send_resource: bool = True
     insecure_ok: bool | None = None  # no certificate need be checked; None: it must
     pkce_support: str = "required"  # required | assumed
@@ -290,4 +292,5 @@ class AccessToken(Value):
     fingerprint: str
     source: str  # cache | refresh | issue
     warning: str | None = None
+    is_assumed: bool = False  # the issuer named no expiry
     renew_at: float | None = None  # when who keeps it should ask again: the next is another then

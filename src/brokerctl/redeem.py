@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from brokerctl.store.contract import LockedGrant
 
 _NOT_STORED = "it could not be stored"
+_INVALID_GRANT = "invalid_grant"  # RFC 6749, 5.2; a profile may know its issuer's own words
 _CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our disk"
 _NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used or stored"
 LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
@@ -268,15 +269,18 @@ class Redeemer:
             return "unknown"
 
     def _refused(self, order: Order, locked: LockedGrant, error: OAuthError) -> BrokerError:
-        """Only `invalid_grant` on a stored refresh token ends a grant; all else is a failure."""
+        """Only an end, of a stored refresh token, ends a grant; all else is a failure."""
         grant, name = locked.state.grant, order.profile.name
-        if error.error != "invalid_grant" or grant is None or grant.refresh_token is None:
+        is_end = error.error in {_INVALID_GRANT, *order.profile.grant_ended_errors}
+        if not is_end or grant is None or grant.refresh_token is None:
             if not self._was_cut or grant is None:
                 locked.withdraw()  # an answer: nothing was redeemed by us
             refusal = shown(name, error)
+            if refusal.hint is None and grant is not None and grant.refresh_token is not None:
+                refusal.hint = f"if it stays so, run 'brokerctl login {shell_word(name)}'"
             self._remember(order, locked, refusal)
             return refusal
-        why = "the issuer no longer honours it (invalid_grant)"
+        why = f"the issuer no longer honours it ({error.error})"
         intent = locked.state.intent if self._was_cut else locked.state.earlier_intent
         is_refresh = intent is not None and intent.kind == "refresh"
         if intent is not None and is_refresh and intent.generation == grant.generation:

@@ -58,6 +58,7 @@ def as_json(answer: AccessToken, now: float) -> dict[str, object]:
         "token_type": answer.token_type,
         "expires_at": None if until is None else timestamp(until),
         "expires_in": None if until is None else max(0, int(until - now)),
+        **({"expires_at_assumed": True} if answer.is_assumed else {}),
         "scope": " ".join(answer.scopes),
         "scopes": list(answer.scopes),
         "profile": answer.profile,

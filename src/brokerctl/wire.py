@@ -66,7 +66,7 @@ class House:
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
-        self.broker = Broker(self.plan, self.store, self.log, self._redeem, within)
+        self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self.is_news)
         self.store.tell = self._tell
 
     def _renewed(self) -> KeyRing:
@@ -76,6 +76,20 @@ class House:
         from brokerctl.redeem import Redeemer
 
         return Redeemer(self.link(), self.log, self.ring)(order, locked)
+
+    def is_news(self, subject: str, text: str) -> bool:
+        """Return whether this was not the last word on a subject yet; from now on it is."""
+        from brokerctl.store.envelope import METADATA
+        from brokerctl.store.names import plain_name
+
+        name, data = plain_name(self.ring.name_key, "said", subject), text.encode()
+        try:
+            if self.store.find_sealed(METADATA, name) == data:
+                return False
+            self.store.put_sealed(METADATA, name, data)
+        except StoreError:
+            pass  # it is said once more
+        return True
 
     def _tell(self, found: tuple[Damage, ...]) -> None:
         from brokerctl.store.telling import tell

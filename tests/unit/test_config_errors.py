@@ -232,3 +232,26 @@ def test_a_project_names_variables_for_secrets_alone(name: str, is_fine: bool) -
 def test_scopes_of_nobody_can_t_be_narrowed() -> None:
     """Where a profile leaves its scopes to the issuer, naming some could be wider."""
     refused(GOOD, project='[profile.x]\nscopes = ["a"]\n')
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ('["invalid_code", "bad_refresh_token"]', ""),
+        ('["slow_down"]', "slow_down does not say that a grant has ended"),
+        ('["invalid_client"]', "invalid_client does not say that a grant has ended"),
+        ('["a\\"b"]', "is not an error code"),
+        ('"invalid_code"', "must be a list of strings"),
+    ],
+)
+def test_what_ends_a_grant(codes: str, said: str) -> None:
+    """A code that speaks of the client or the moment would end a grant that lives."""
+    text = GOOD + f"grant_ended_errors = {codes}\n"
+    if said:
+        with pytest.raises(UsageError, match=said):
+            compiled(text)
+    else:
+        assert compiled(text).profiles["x"].grant_ended_errors == (
+            "bad_refresh_token",
+            "invalid_code",
+        )

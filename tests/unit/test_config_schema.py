@@ -22,6 +22,8 @@ BASE = '[profile.x]\nissuer = "https://a.example.com"\nflow = "code"\nclient_id 
         BASE,
         BASE + 'scopes = ["a"]\nmax_ttl = "5m"\nsend_resource = false\nextra = { a = "b" }\n',
         BASE + 'client_secret = { command = ["pass", "x"] }\n',
+        BASE + 'grant_ended_errors = ["invalid_code"]\nallow_broader = false\n',
+        BASE + "allow_broader = 1\n",
         BASE + '[keys]\nkeeper = "file"\nunlock_for = "1h"\n[audit]\nrotate = "16MiB"\n',
         BASE + 'preset = "github"\n'.replace("github", "generic"),
         BASE + "scopes = 1\n",

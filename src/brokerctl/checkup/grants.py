@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.checkup import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError, shell_word
+from brokerctl.policy import find_broader
 from brokerctl.store.envelope import QUEUE, TOKEN
 from brokerctl.strays import find_strays
-from brokerctl.text import count_of
+from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from brokerctl.wire import House
 
 _SOON_S = 3600.0
+_SCOPES_CHARS = 120
 
 
 def check(house: House) -> Iterator[Finding]:
@@ -55,8 +57,23 @@ def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Ite
             # No command: the `get` that failed has sent its reader here.
             hint=failure.hint or "the next request asks the issuer again; mend what it says first",
         )
+    yield from _broader(profile, [slot for slot in slots if slot.key.grant == key])
     if profile.flow not in NO_PERSON:
         yield from _persons(house, profile, slots, now)
+
+
+def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
+    """Tell of tokens whose scopes go beyond what was asked for, unless the profile allows it."""
+    tokens = [(slot.key.scopes, slot.current) for slot in slots if slot.current is not None]
+    found = {scope for asked, token in tokens for scope in find_broader(asked, token.scopes)}
+    if found and not profile.allow_broader:
+        kept = " and is kept from tools" if profile.allow_broader is False else ""
+        scopes = safe(" ".join(sorted(found)), _SCOPES_CHARS)
+        yield Finding(
+            what=f"'{profile.name}': its issuer gives more than is asked for{kept}: {scopes}",
+            state=WARNING,
+            hint=f"set allow_broader: 'brokerctl profile show {shell_word(profile.name)}'",
+        )
 
 
 def _is_dead(house: House, key: GrantKey) -> bool:

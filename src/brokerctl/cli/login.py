@@ -130,6 +130,7 @@ def _as_json(answer: LoggedIn) -> dict[str, object]:
         "scopes": list(answer.scopes),
         "missing_scopes": list(answer.missing),
         "expires_at": freshness.timestamp(answer.expires_at) if answer.expires_at else None,
+        **({"expires_at_assumed": True} if answer.is_assumed else {}),
         "can_refresh": answer.can_refresh,
         "replaced": [ending.outcome for ending in answer.endings],
     }
@@ -141,6 +142,10 @@ def _told(answer: LoggedIn) -> str:
         f"until {freshness.timestamp(answer.expires_at)}" if answer.expires_at else "without end"
     )
     lines = [f"logged in to '{answer.profile}'{who}, first token {until}"]
+    if answer.is_assumed:
+        lines.append("the issuer names no lifetime: how long the token lives is assumed")
+    if answer.broader:
+        lines.append(f"warning: {safe(answer.broader)}")
     if answer.missing:
         lines.append(f"not granted: {safe(' '.join(answer.missing))}")
     if not answer.can_refresh:

@@ -58,6 +58,13 @@ _UNSAFE_VARIABLES = re.compile(
 _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_ERROR = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,80}", re.ASCII)  # RFC 6749, 5.2
+# What these say is true of the client, the request or the moment, and of no grant.
+_NO_END = _words(
+    "access_denied authorization_pending invalid_client invalid_request invalid_scope"
+    " invalid_target server_error slow_down temporarily_unavailable unauthorized_client"
+    " unsupported_grant_type"
+)
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,512}", re.ASCII)  # RFC 6749, 3.3
 _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]{1,1024}", re.ASCII)
 _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,512}", re.ASCII)
@@ -169,6 +176,14 @@ def variable(value: object) -> str:
     return name
 
 
+def _grant_ended_error(text: str) -> str:
+    if not _ERROR.fullmatch(text):
+        raise UsageError(f"{text[:80]!r} is not an error code (RFC 6749, section 5.2)")
+    if text in _NO_END:
+        raise UsageError(f"{text} does not say that a grant has ended")
+    return text
+
+
 def _flow(value: object) -> str:
     if _string(value) in {"token_exchange", "jwt_bearer", "github_app", "sts"}:
         raise UsageError(f"flow {value} is not in this version")
@@ -261,6 +276,8 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "exec": _one_of("own", "shared"),
     "revoke_at_exit": _one_of("access", "none"),
     "refresh_ends_previous": _flag,
+    "grant_ended_errors": _list_of(_grant_ended_error),
+    "allow_broader": _flag,
     "send_resource": _flag,
     "insecure_ok": _flag,
     "pkce_support": _one_of("required", "assumed"),
@@ -277,7 +294,7 @@ PROJECT = ("scopes", "max_ttl", "purpose", "env")
 # Named by the design and not built yet: refused by name, never accepted and ignored.
 LATER_PROFILE = _words(
     "client_cert audience details dpop par identity identity_audience actor"
-    " github_app azure allow_broader registration_endpoint"
+    " github_app azure registration_endpoint"
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )
 LATER_SETTINGS = {"audit": frozenset({"accept", "checkpoint"})}

@@ -42,6 +42,7 @@ def _github(issuer: str) -> dict[str, object]:
         "env": "GITHUB_TOKEN",
         "refresh_ends_previous": True,
         "revoke_at_exit": "none",
+        "grant_ended_errors": ["bad_refresh_token"],
         "send_resource": False,
         "pkce_support": "assumed",
         "authorization_endpoint": f"{base}/login/oauth/authorize",

@@ -53,9 +53,11 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "exchange": _closed({"subject": _SUBJECT}),
     "google": _closed(dict.fromkeys(("pool", "service_account"), _TEXT)),
     **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
-    **dict.fromkeys(("scopes", "resource", "hosts"), _WORDS),
+    **dict.fromkeys(("scopes", "resource", "hosts", "grant_ended_errors"), _WORDS),
     **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "lifetime"), _DURATION),
-    **dict.fromkeys(("refresh_ends_previous", "send_resource", "insecure_ok"), _FLAG),
+    **dict.fromkeys(
+        ("refresh_ends_previous", "send_resource", "insecure_ok", "allow_broader"), _FLAG
+    ),
 }
 _SETTINGS = {
     ("keys", "keeper"): _one_of(*fields.KEEPERS),

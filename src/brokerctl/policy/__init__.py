@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile, Requester, TokenRequest
 
 LAYER = "built-in"
+# What many issuers add to a grant, leave out of it or write in a way of their own.
+NO_DIFFERENCE = frozenset(
+    (
+        *("openid", "profile", "email", "offline_access"),
+        *(f"https://www.googleapis.com/auth/userinfo.{name}" for name in ("email", "profile")),
+    )
+)
 
 
 def decide(
@@ -62,15 +69,21 @@ def decide_kept(requester: Requester) -> Decision:
     )
 
 
-def find_broader(profile: Profile, decision: Decision, granted: tuple[str, ...]) -> str | None:
-    """Return a scope of the profile that was narrowed away and granted all the same.
+def find_broader(scopes: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes that were granted beyond those asked for, sorted.
 
-    What an issuer adds of its own, to narrowed and other tokens alike, is none of the profile's.
+    Where none was asked for the issuer grants its default (RFC 6749, 3.3), which is no more.
     """
-    if decision.scopes == profile.scopes:
-        return None
-    left_out = set(profile.scopes).difference(decision.scopes)
-    return next((scope for scope in granted if scope in left_out), None)
+    if granted == scopes or not scopes:
+        return ()
+    return tuple(sorted(set(granted).difference(scopes, NO_DIFFERENCE)))
+
+
+def may_be_broader(profile: Profile, decision: Decision) -> bool:
+    """Return whether such a token may be handed out: as the profile says, else unless narrowed."""
+    if profile.allow_broader is not None:
+        return profile.allow_broader
+    return decision.scopes == profile.scopes
 
 
 def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:

@@ -285,8 +285,9 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
         ("rotated, a nasty scope", (token(scope=NASTY, refresh_token="{rt}"),), 0, ""),
     ),
     NARROW: (
-        ("a broader scope", (token(scope="openid read", refresh_token="{rt}"),), 4,
-         "gave openid too"),
+        ("a broader scope", (token(scope="admin read", refresh_token="{rt}"),), 4,
+         "gave admin too"),
+        ("a word of OpenID", (token(scope="openid read", refresh_token="{rt}"),), 0, ""),
     ),
     CODE: (
         ("an error that was sent to it", (error("{sent}"),), 5, "answer"),

@@ -1,0 +1,162 @@
+"""The real program and what issuers do beside the protocol: words of their own, more than asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.program import Program
+
+CODE = {
+    "device_code": "d",
+    "user_code": "U",
+    "verification_uri": "https://v.example",
+    "interval": 1,
+}
+
+
+class Issuer(ThreadingHTTPServer):
+    """An issuer with the device flow: `token` is what its token endpoint answers."""
+
+    token: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Its issuer's URL, as GitHub writes it."""
+        return f"http://127.0.0.1:{self.server_address[1]}/login/oauth"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers every POST with 200, as GitHub does."""
+
+    server: Issuer
+
+    def do_POST(self) -> None:
+        """Answer."""
+        self.rfile.read(int(self.headers["content-length"]))
+        body = json.dumps(CODE if self.path.startswith("/login/device") else self.server.token)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """Start one."""
+    with Issuer(("127.0.0.1", 0), Handler) as server:
+        server.token = {
+            "access_token": "at-1-of-the-tests",
+            "refresh_token": "rt-1-of-the-tests",
+            "token_type": "bearer",
+            "scope": "read",
+            "expires_in": 3600,
+        }
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def log_in(
+    program: Program, issuer: Issuer, more: str = "", scopes: str = '"read", "write"'
+) -> str:
+    """Configure the profile and log in; return what was printed."""
+    program.env["BROKERCTL_KEEPER"] = "file"
+    program.config(
+        f'[profile.p]\npreset = "github"\nissuer = "{issuer.url}"\nclient_id = "c"\n'
+        f"scopes = [{scopes}]\n{more}"
+    )
+    done = program("login", "p", "--flow", "device")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_github_says_that_a_grant_is_dead(brokerctl: Program, issuer: Issuer) -> None:
+    """`bad_refresh_token` in a 200 ends the grant: every command leads to a login from there."""
+    log_in(brokerctl, issuer)
+    issuer.token = {"error": "bad_refresh_token", "error_description": "is incorrect or expired"}
+    told = (
+        "brokerctl: error: the grant for 'p' has ended: the issuer no longer honours it "
+        "(bad_refresh_token)\nbrokerctl: hint: run 'brokerctl login p'\n"
+    )
+    for words in ([], [], ["--login"]):
+        done = brokerctl("get", "p", "--fresh", *words)
+        assert (done.returncode, done.stderr) == (3, told), words
+    found = brokerctl("doctor", "--offline")
+    assert "'p': ended: the issuer no longer honours it (bad_refresh_token)" in found.stdout
+    assert "run 'brokerctl login p'" in found.stdout
+    assert "get p --fresh" not in found.stdout
+
+
+def test_an_unknown_refusal_leads_to_a_login(brokerctl: Program, issuer: Issuer) -> None:
+    """An error of which we don't know that it ends a grant ends none, and the hint is no circle."""
+    log_in(brokerctl, issuer)
+    issuer.token = {"error": "purple"}
+    done = brokerctl("get", "p", "--fresh")
+    assert done.returncode == 5
+    assert "hint: if it stays so, run 'brokerctl login p'" in done.stderr
+    assert "if it stays so, run 'brokerctl login p'" in brokerctl("doctor", "--offline").stdout
+
+
+def test_more_than_was_asked_for(brokerctl: Program, issuer: Issuer) -> None:
+    """Said at login and once at a hand-out, listed by `doctor`, recorded; refused if narrowed."""
+    issuer.token["scope"] = "read,write,admin"
+    said = "the issuer of 'p' gave admin too, which was not asked for"
+    assert f"warning: {said}" in log_in(brokerctl, issuer)
+    first, second = brokerctl("get", "p"), brokerctl("get", "p")
+    assert first.stdout == second.stdout == "at-1-of-the-tests\n"
+    assert first.stderr == f"brokerctl: warning: {said}\n"
+    assert second.stderr == ""
+    records = [json.loads(line) for line in brokerctl("audit", "log", "--json").stdout.splitlines()]
+    reasons = [one["decision"]["reason"] for one in records if one["event"] == "token.handed_out"]
+    assert reasons == [f"a subset of what the profile allows; {said}"] * 2
+    assert "gives more than is asked for: admin" in brokerctl("doctor", "--offline").stdout
+    issuer.token["access_token"] = "at-2-of-the-tests"
+    narrow = brokerctl("get", "p", "--scope", "read")
+    assert (narrow.returncode, narrow.stdout) == (4, "")
+    assert "gave admin write too" in narrow.stderr
+
+
+@pytest.mark.parametrize("allow", ["true", "false"])
+def test_what_the_profile_says_of_it(brokerctl: Program, issuer: Issuer, allow: str) -> None:
+    """`allow_broader` serves in silence, or not at all."""
+    issuer.token["scope"] = "read,write,admin"
+    log_in(brokerctl, issuer, f"allow_broader = {allow}\n")
+    done = brokerctl("get", "p")
+    assert done.returncode == (0 if allow == "true" else 4)
+    assert (done.stderr == "") is (allow == "true")
+    found = brokerctl("doctor", "--offline").stdout
+    assert ("gives more than is asked for and is kept from tools: admin" in found) is (
+        allow == "false"
+    )
+
+
+def test_a_lifetime_that_nobody_named(brokerctl: Program, issuer: Issuer) -> None:
+    """It is assumed, and said so: by `login`, and in JSON as long as the token lives."""
+    del issuer.token["expires_in"]
+    assert "names no lifetime" in log_in(brokerctl, issuer)
+    assert json.loads(brokerctl("get", "p", "--json").stdout)["expires_at_assumed"] is True
+    issuer.token["expires_in"] = 60
+    told = json.loads(brokerctl("get", "p", "--json", "--fresh").stdout)
+    assert "expires_at_assumed" not in told
+
+
+@pytest.mark.parametrize("has_refresh", [True, False])
+def test_offline_access_is_granted_with_the_refresh_token(
+    brokerctl: Program, issuer: Issuer, *, has_refresh: bool
+) -> None:
+    """Many issuers leave the words of OpenID out of what they say they granted."""
+    if not has_refresh:
+        del issuer.token["refresh_token"]
+    told = log_in(brokerctl, issuer, scopes='"read", "write", "openid", "email", "offline_access"')
+    missing = "write" if has_refresh else "offline_access write"
+    assert f"not granted: {missing}\n" in told
