@@ -124,14 +124,14 @@ class Broker:
                 hint=f"run 'brokerctl profile show {shell_word(name)}'",
                 rule=decision.rule,
             )
-            self._record_refusal(order, error)
+            self.record_refusal(order, error)
             raise error
         try:
             refuse_circle(self.within, name)
             token, source = self._find_or_redeem(order)
             _refuse_broader(order, token)
         except BrokerError as error:
-            self._record_refusal(order, error)
+            self.record_refusal(order, error)
             raise
         return self._hand_out(order, token, source)
 
@@ -179,11 +179,15 @@ class Broker:
             found.append(text if self._is_news(subject, text) else None)
         return "; ".join(filter(None, found)) or None
 
-    def _record_refusal(self, order: Order, error: BrokerError) -> None:
+    def record_refusal(self, asked: Order | TokenRequest, error: BrokerError) -> None:
+        """Record that a token was refused: the one place that says so, whoever refuses.
+
+        A request is what never became an order: its profile is none, or could be another too.
+        """
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
-        fields = record_fields(order) | {"outcome": error.name, "error": error.message}
+        fields = record_fields(asked) if isinstance(asked, Order) else undecided_fields(asked)
         try:
-            self.log.append(event, fields)
+            self.log.append(event, fields | {"outcome": error.name, "error": error.message})
         except AuditError:
             if not isinstance(error, StoreError):
                 raise  # else the same disk is full twice, and what it cost is the one to tell
@@ -313,6 +317,20 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
         },
         "purpose": request.purpose or order.profile.purpose or requester.tool,
         "owner": order.profile.owner,
+    }
+
+
+def undecided_fields(request: TokenRequest) -> dict[str, Any]:
+    """Return what the record of a request says that was refused before it could be decided."""
+    fields: dict[str, Any] = {"profile": request.profile or None}
+    if request.url is not None:
+        from brokerctl.config.hosts import shown_url  # noqa: PLC0415 - no hand-out needs it
+
+        fields = {"url": shown_url(request.url)} | fields
+    requester = request.requester
+    return fields | {
+        "requester": shown_requester(requester),
+        "purpose": request.purpose or requester.tool,
     }
 
 

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken, TokenRequest
+    from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.wire import House
 
 _LISTS = ("--scope", "--resource")
@@ -80,11 +80,12 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
 def get(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it; raises BrokerError. One hand-out, one record."""
     house = wire.open_house(environ, may_pass=True)
-    if options.url is not None and not options.profile:
-        from brokerctl.config.hosts import match_profile  # noqa: PLC0415 - most name a profile
-
-        options.profile = match_profile(options.url, house.plan.profiles)
-    profile = find_profile(house.plan.profiles, options.profile)
+    try:
+        profile = _find_profile(options, house.plan.profiles)
+    except BrokerError as error:
+        house.broker.record_refusal(make_request(options, environ), error)
+        raise
+    options.profile = profile.name
     answer = house.broker.get(make_request(options, environ))
     try:
         line = render(answer, profile, options.form, time.time())
@@ -92,6 +93,15 @@ def get(options: GetOptions, environ: Mapping[str, str]) -> int:
         house.broker.not_delivered(answer)
         raise
     return deliver(house, answer, line)
+
+
+def _find_profile(options: GetOptions, profiles: Mapping[str, Profile]) -> Profile:
+    """Return the profile that is named, or that a URL belongs to; UsageError if there is none."""
+    if options.url is not None and not options.profile:
+        from brokerctl.config.hosts import match_profile  # noqa: PLC0415 - most name a profile
+
+        return profiles[match_profile(options.url, profiles)]
+    return find_profile(profiles, options.profile)
 
 
 def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenRequest:

@@ -184,6 +184,17 @@ def _find_plan(house: House) -> Plan:
     return plan
 
 
+def read_plan(environ: Mapping[str, str]) -> Plan:
+    """Return the configuration alone, where keys or store can't be had; UsageError if it is wrong.
+
+    A project's file is left out: it can't say whose a host is.
+    """
+    from brokerctl.config.compile import compile_layers
+
+    layers = config_layers.read_layers(environ, None)
+    return compile_layers(layers, environ)
+
+
 def make_request(
     profile: str, environ: Mapping[str, str], tool: str, url: str | None = None
 ) -> TokenRequest:

@@ -168,13 +168,3 @@ def test_without_a_configuration(
     """There is nothing, and the tool goes on."""
     brokerctl.env["BROKERCTL_KEEPER"] = "file"
     assert ask(brokerctl, operation, "reg.example.com")[:2] == answer
-
-
-def test_a_broken_configuration_is_no_absence(held: Program) -> None:
-    """Else a tool would go on as nobody, and the reason would be lost."""
-    held.config("nonsense = [")
-    for operation in ("get", "list", "erase"):
-        code, stdout, stderr = ask(held, operation, "reg.example.com")
-        assert code == 1
-        assert stdout.startswith("brokerctl: ")
-        assert stderr.startswith("brokerctl: error: ")

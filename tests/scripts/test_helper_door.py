@@ -114,14 +114,6 @@ def test_what_git_never_sends_is_said(two: Program) -> None:
     assert stderr == "brokerctl: note: not a request of git: a key is repeated\n"
 
 
-def test_a_broken_configuration_stops_git(two: Program) -> None:
-    """Else git would ask for a password, and the reason would be lost."""
-    two.config("nonsense = [")
-    code, stdout, stderr = ask(two)
-    assert (code, stdout) == (0, "quit=1\n")
-    assert stderr.startswith("brokerctl: error: ")
-
-
 def test_an_end_without_an_empty_line_is_an_end(two: Program) -> None:
     """Git closes its pipe and may send no empty line."""
     request = "protocol=https\nhost=git.example.com\nusername=alice-work"

@@ -118,14 +118,6 @@ def test_what_no_tool_says(two: Program) -> None:
         assert "hunter2" not in stderr
 
 
-def test_a_broken_configuration_is_no_password(two: Program) -> None:
-    """The tool goes on without; the reason is on stderr."""
-    two.config("nonsense = [")
-    code, stdout, stderr = ask(two, "get", f"{HOST}/simple", "alice-work")
-    assert (code, stdout) == (1, "")
-    assert stderr.startswith("brokerctl: error: ")
-
-
 def test_a_hostile_working_folder(two: Program) -> None:
     """Tools run in whatever was cloned: an untrusted project file changes nothing."""
     folder = os.path.join(two.home, "clone")

@@ -84,13 +84,20 @@ def test_the_very_server(kube: Program, server: str) -> None:
         assert (code, "run 'brokerctl login kube'" in said) == (3, True)
 
 
-@pytest.mark.parametrize("text", ["", "[" * 50_000, '"' + "x" * 100_000 + '"', "\udcff", "{}"])
+@pytest.mark.parametrize("text", ["[" * 50_000, '"' + "x" * 100_000 + '"', "\udcff", "{}"])
 def test_no_request_at_all(kube: Program, text: str) -> None:
     """One line that says so, in which nothing of it is repeated."""
     code, said = ask(kube, text, *NAMED)
     assert code == 2
     assert said.startswith("brokerctl: note: not a request of kubernetes: KUBERNETES_EXEC_INFO is")
     assert len(said) < 120
+
+
+def test_an_empty_variable_is_none(kube: Program) -> None:
+    """Whoever can't unset it may empty it: the named profile is asked for, and no other."""
+    assert ask(kube, "", *NAMED)[0] == 3
+    code, said = ask(kube, "")
+    assert (code, "give '--profile NAME' in its args" in said) == (2, True)
 
 
 def test_an_unknown_profile(kube: Program) -> None:

@@ -226,7 +226,8 @@ def test_an_index_below_a_host_of_ours_gets_nothing(
     said = cargo("fetch", code=101)
     assert f"the index {registry.url}/index is not among the hosts of 'service'" in said
     assert not registry.statuses("Bearer")
-    assert not cargo.records("token")
+    assert cargo.records("token.refused")
+    assert not cargo.records("token.handed_out")
 
 
 def test_cargo_login_is_refused(brokerctl: Program, issuer: DemoIssuer, registry: Guarded) -> None:

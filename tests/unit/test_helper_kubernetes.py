@@ -107,7 +107,7 @@ def test_what_no_client_says_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "null"])
 def test_what_is_no_request_says_how_to_go_on(text: str) -> None:
     """Somebody has set the variable by hand, and needs to know that it has to go."""
-    with pytest.raises(MalformedError, match="unset it, since kubectl sets it"):
+    with pytest.raises(MalformedError, match="unset it, kubectl sets it"):
         read(text)
 
 

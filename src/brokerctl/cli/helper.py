@@ -227,6 +227,7 @@ def show(
 
     found = {tool: find_installed(tool, os.environ) for tool in SETUPS}
     profile = None if for_url is None else _profile_for(for_url)
+    _tell_fault()
     if json:
         helpers = [
             {"tool": tool, "installed": one.is_in, "path": one.path, "fault": one.fault}
@@ -238,6 +239,16 @@ def show(
         typer.echo(f"{tool}: {_state(tool, one)}")
     if for_url is not None:
         typer.echo(f"{safe(for_url)}: belongs to '{profile}'")
+
+
+def _tell_fault() -> None:
+    """Warn of a configuration for which every tool is told that its host is nobody's."""
+    from brokerctl import wire
+
+    try:
+        wire.read_plan(os.environ)
+    except UsageError as error:
+        wire.warn(f"{error.message}; no tool gets a token until that is mended")
 
 
 def _profile_for(url: str) -> str:

@@ -22,7 +22,7 @@ _DIGITS = frozenset("0123456789")
 _HEX = frozenset("0123456789abcdef")
 _LABEL = _LETTERS | _DIGITS | {"-", "_"}  # DNS has no `_` in a host's name, and intranets do
 _MAX_URL_CHARS, _MAX_HOST_CHARS, _MAX_LABEL_CHARS, _MAX_PORT = 2048, 253, 63, 65535
-_PORT_DIGITS, _QUAD = 5, 4
+_PORT_DIGITS, _QUAD, _SHOWN_CHARS = 5, 4, 200
 # Escapes that a server may resolve into another path than the one that was compared.
 _AMBIGUOUS_ESCAPES = ("%2e", "%2f", "%5c", "%25", "%00")
 
@@ -95,7 +95,7 @@ def match_profile(text: str, profiles: Mapping[str, Profile]) -> str:
     found = find_profile(text, profiles)
     if found is None:
         raise UsageError(
-            f"no profile for {_shown(text)}",
+            f"no profile for {shown_url(text)}",
             hint="add it to a profile's hosts: 'brokerctl profile edit NAME --set hosts=URL,URL'",
         )
     return found.name
@@ -251,7 +251,23 @@ def _is_ipv6(inner: str) -> bool:
         return False
 
 
-def _shown(text: str) -> str:
-    """Return a URL for a message without what could be a password in it."""
+def shown_url(text: str) -> str:
+    """Return a URL for a message or a record, without what could be a password or a signature.
+
+    One that is in its plain spelling has no user, so that its path may hold an `@`.
+    """
+    try:
+        url = _parse(text, is_pattern=True)
+    except UsageError:
+        return _shown(text)
+    return _shown(url.origin, url.path, "?" if url.query is not None else "")
+
+
+def _shown(text: str, path: str = "", query: str = "") -> str:
+    """Return a text for the message that says what is wrong with it as a URL."""
     head, at, tail = text.rpartition("@")
-    return (f"****@{tail}" if at else head + tail)[:200]
+    text = f"****@{tail}" if at else head + tail
+    for sign in "?#":
+        text, found, _ = text.partition(sign)
+        query = query or found
+    return (text + path)[:_SHOWN_CHARS] + (f"{query}..." if query else "")

@@ -90,6 +90,7 @@ class Helper:
     tells_errors = False  # True: the tool shows what its answer says of an error
     own_keys: tuple[str, ...] = ()  # ends of URLs that are the tool's own, wherever they are
     is_silent = False  # True: nothing may be written to stderr, the answer says it all
+    is_last = False  # True: the tool has nobody else to ask, so that no answer is an error
 
     if TYPE_CHECKING:
 

@@ -21,6 +21,7 @@ class Aws(Helper):
     """`brokerctl helper aws --profile P`; any exit code but 0 is an error, told from stderr."""
 
     takes_bearer = False
+    is_last = True
 
     def read(
         self,

@@ -31,7 +31,7 @@ from brokerctl.system import os, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from brokerctl.helpers import Helper, Wanted
     from brokerctl.model import AccessToken, Profile, TokenRequest
@@ -80,7 +80,13 @@ def answer_to(
     """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
     try:
         request = _read_request(helper.stdin_for(words[1:])) if data is None else data
-        return _answer(helper, words[0], helper.read(words[1:], request, environ), environ)
+        wanted = helper.read(words[1:], request, environ)
+        if isinstance(wanted, Answer):
+            return wanted
+        house = _open(helper, words[0], wanted, environ)
+        if isinstance(house, Answer):
+            return house
+        return _answer(house, helper, words[0], wanted)
     except MalformedError as error:
         if not helper.tells_errors:
             wire.note(f"not a request of {words[0]}: {error}")
@@ -97,31 +103,103 @@ def _refuse(helper: Helper, error: BrokerError) -> Answer:
     return helper.refusal(error)
 
 
-def _answer(
-    helper: Helper, tool: str, wanted: Wanted | Answer, environ: Mapping[str, str]
-) -> Answer:
-    if isinstance(wanted, Answer):
-        return wanted
-    house = wire.open_house(environ, may_pass=True)
+def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
     if wanted.action == LIST:
         from brokerctl.helpers.holding import find_usernames  # noqa: PLC0415 - no hand-out lists
 
         return helper.listing(find_usernames(house, tool))
-    wanted, found = find_owners(helper, wanted, house.plan.profiles)
+
+    def asked(name: str = wanted.profile or "") -> TokenRequest:
+        return wire.make_request(name, house.environ, tool, wanted.url)
+
+    with _Recorded(house, asked):
+        wanted, found = find_owners(helper, wanted, house.plan.profiles)
     if wanted.action in {ERASE, FORGET, STORE}:
-        requests = [wire.make_request(profile.name, environ, tool) for profile in found]
+        requests = [asked(profile.name).replace(url=None) for profile in found]
         return _keep(house, helper, tool, wanted, requests)
     if not found:
-        return _find_kept(house, helper, tool, wanted) or helper.not_ours()
-    profile = _only(found, wanted)
+        kept = _find_kept(house, helper, tool, wanted)
+        return kept or _refuse_none(house, helper, wanted, asked)
+    with _Recorded(house, asked):
+        profile = _only(found, wanted)
     if wanted.action == NAME:
         return helper.naming(wanted, profile)
-    helper.check(wanted, profile)
-    request = wire.make_request(profile.name, environ, tool, wanted.url)
-    if wanted.is_insecure:
-        request = request.replace(is_insecure=True)
+    request = asked(profile.name).replace(is_insecure=wanted.is_insecure)
+    with _Recorded(house, lambda: request):
+        helper.check(wanted, profile)
     token = house.broker.get(request)
     return _deliver(house, token, helper, wanted, profile)
+
+
+def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str]) -> House | Answer:
+    """Open what an answer needs; where that fails, the answer is what can still be said."""
+    try:
+        return wire.open_house(environ, may_pass=True)
+    except BrokerError as error:
+        return _answer_unopened(helper, tool, wanted, error, environ)
+    except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to stop the next helper
+        return _answer_unopened(helper, tool, wanted, wire.unexpected(error, environ), environ)
+
+
+class _Recorded:
+    """What is refused inside is recorded, as the broker does it for what reaches it."""
+
+    def __init__(self, house: House, asked: Callable[[], TokenRequest]) -> None:
+        self._house = house
+        self._asked = asked
+
+    def __enter__(self) -> None:
+        """Record nothing yet."""
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        """Record a refusal."""
+        if isinstance(error, BrokerError):
+            self._house.broker.record_refusal(self._asked(), error)
+
+
+def _refuse_none(
+    house: House, helper: Helper, wanted: Wanted, asked: Callable[[], TokenRequest]
+) -> Answer:
+    """Answer what is nobody's: refused where nobody else can be asked, or a profile was named."""
+    if helper.is_last or wanted.profile is not None:
+        whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
+        house.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
+    return helper.not_ours()
+
+
+def _answer_unopened(
+    helper: Helper, tool: str, wanted: Wanted, error: BrokerError, environ: Mapping[str, str]
+) -> Answer:
+    """Answer where configuration, keys or store can't be opened: what can't be known is not ours.
+
+    An error would keep git from its next helper, and docker from what is public. Without keys or
+    store the configuration alone still says whose a host is: for ours the error is the answer.
+    """
+    if helper.is_last:
+        raise error
+    try:
+        plan = wire.read_plan(environ)
+    except BrokerError:
+        plan = None  # it is the configuration that is wrong
+    if plan is not None and wanted.action != LIST:
+        wanted, found = find_owners(helper, wanted, plan.profiles)
+        if found:
+            raise error
+        if tool not in plan.keep:
+            return _nothing(helper, wanted)
+    wire.warn(f"{error.message}; so nothing is known to be brokerctl's: run 'brokerctl doctor'")
+    return _nothing(helper, wanted)
+
+
+def _nothing(helper: Helper, wanted: Wanted) -> Answer:
+    """Answer what is not ours, whatever is asked."""
+    if wanted.action == LIST:
+        return helper.listing({})
+    if wanted.action == STORE:
+        return helper.not_kept(is_ours=False)
+    if wanted.action in {ERASE, FORGET}:
+        return helper.forgotten(is_ours=False)
+    return helper.not_ours()
 
 
 def find_owners(

@@ -34,6 +34,7 @@ class Gcp(Helper):
 
     is_silent = True
     tells_errors = True
+    is_last = True
 
     def read(
         self,

@@ -27,7 +27,7 @@ VARIABLE = "KUBERNETES_EXEC_INFO"
 V1 = "client.authentication.k8s.io/v1"
 _VERSIONS = (V1, "client.authentication.k8s.io/v1beta1")
 _KIND = "ExecCredential"
-_UNSET = "; unset it, since kubectl sets it for each call"
+_UNSET = "; unset it, kubectl sets it"
 _NOBODY = (
     "the cluster's server is in no profile's hosts; 'brokerctl profile show --for URL' says why"
 )
@@ -37,6 +37,8 @@ _NO_CLUSTER_HINT = "set 'provideClusterInfo: true' in it, or give '--profile NAM
 
 class Kubernetes(Helper):
     """`brokerctl helper kubernetes [--profile NAME]`; exit codes are brokerctl's own."""
+
+    is_last = True
 
     def read(
         self,

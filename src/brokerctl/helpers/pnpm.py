@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Pnpm(Helper):
     """`brokerctl helper pnpm --profile P`; any exit code but 0 stops pnpm."""
 
+    is_last = True
+
     def read(
         self,
         words: list[str],
