@@ -16,11 +16,13 @@ mkdir -p "$trace/tmp"
 BROKERCTL_TEST_TRACE_DIR=$trace
 export BROKERCTL_TEST_TRACE_DIR
 
+# Some tests wait, for a token to end or a tool to ask again: meanwhile others have the cores.
+workers=${WORKERS:-$(($(nproc) * 3 / 2))}
 color=auto whole=
 [ -t 1 ] && color=yes
 [ $# -eq 0 ] && whole=--complete
 {
-    TMPDIR="$trace/tmp" .venv/bin/python -m pytest -q -n "${WORKERS:-auto}" --color=$color \
+    TMPDIR="$trace/tmp" .venv/bin/python -m pytest -q -n "$workers" --dist worksteal --color=$color \
         --basetemp="$trace/pytest" "$@"
     echo $? >"$trace/code"
 } 2>&1 | tee "$trace/pytest.out"

@@ -35,6 +35,13 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 
+# The rings in which a test starts programs, the dearest first; those of values follow.
+RINGS = (
+    *("tools", "idp", "scripts", "faults", "machine", "canary", "fuzz", "vectors"),
+    *("contracts", "property", "house", "unit"),
+)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give each property many more examples where the long tests alone are run."""
     if config.option.markexpr == "long":
@@ -43,12 +50,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take every property among the long tests, with a time-out that fits."""
+    """Put what takes long first, and every property among the long tests, with a fitting time-out.
+
+    A worker with nothing left to do takes tests from another's end: these have to be short ones.
+    """
+    items.sort(key=_is_later)
     if config.option.markexpr == "long":
         for item in items:
             if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
                 item.add_marker(pytest.mark.long)
                 item.add_marker(pytest.mark.timeout(1800))
+
+
+def _is_later(item: pytest.Item) -> tuple[bool, int]:
+    """Return what sorts the slow ones first, then whole programs, and values last."""
+    ring = item.nodeid.split("/")[1]
+    rank = RINGS.index(ring) if ring in RINGS else len(RINGS)
+    return item.get_closest_marker("slow") is None, rank
 
 
 @pytest.fixture(scope="session")

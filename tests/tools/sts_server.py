@@ -40,25 +40,55 @@ class Assumed(NamedTuple):
     is_given: bool
 
 
+class Moto:
+    """moto's server as a process, which takes seconds to start: `with Moto() as moto: …`."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        words = [require_client("moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def __enter__(self) -> Self:
+        """Wait until it listens."""
+        ends = time.monotonic() + _START_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                assert time.monotonic() < ends, "moto did not start"
+                time.sleep(0.1)
+            else:
+                return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self._process.terminate()
+        self._process.wait()
+
+    def reset(self) -> None:
+        """Let it forget all that it holds."""
+        url = f"http://127.0.0.1:{self.port}/moto-api/reset"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener.open(urllib.request.Request(url, method="POST"), timeout=30).close()
+
+
 class Sts:
-    """`with Sts(issuer) as sts: … sts.url …`; `assumed` has each exchange.
+    """`with Sts(issuer, moto) as sts: … sts.url …`; `assumed` has each exchange.
 
     `lifetime_s`: how long credentials live, in place of what was asked for; `code`: STS's error.
     """
 
-    def __init__(self, issuer: OidcProvider) -> None:
+    def __init__(self, issuer: OidcProvider, moto: Moto) -> None:
         self.issuer = issuer
         self.assumed: list[Assumed] = []
         self.lifetime_s: float | None = None
         self.code: str | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        words = [require_client("moto_server"), "-H", "127.0.0.1", "-p", str(self._port)]
+        self._port = moto.port
         self.s3 = f"http://127.0.0.1:{self._port}"  # a body in chunks goes there directly
-        self._moto = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
         door = self
 
         class Handler(_Handler):
@@ -68,24 +98,14 @@ class Sts:
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> Self:
-        """Start to serve, once moto listens."""
+        """Start to serve."""
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        ends = time.monotonic() + _START_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), 1).close()
-            except OSError:
-                assert time.monotonic() < ends, "moto did not start"
-                time.sleep(0.1)
-            else:
-                return self
+        return self
 
     def __exit__(self, *_: object) -> None:
         """Stop."""
         self._http.shutdown()
         self._http.server_close()
-        self._moto.terminate()
-        self._moto.wait()
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Reply:
         """Answer one request: moto's answer, but for a web identity that is not alive."""

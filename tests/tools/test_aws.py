@@ -15,13 +15,11 @@ import pytest
 from tests.idp import main_job
 from tests.program import PROGRAM
 from tests.tools.clients import require_client
-from tests.tools.sts_server import Sts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
+    from tests.tools.sts_server import Sts
 
 ROLE = "arn:aws:iam::123456789012:role/deploy"
 WHO = ("sts", "get-caller-identity", "--query", "Arn", "--output", "text")
@@ -100,13 +98,6 @@ class Desk:
         """Return the log's lines of one event."""
         done = self.program("audit", "log", "--event", event, "--json")
         return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-@pytest.fixture
-def sts(issuer: DemoIssuer) -> Iterator[Sts]:
-    """Return an STS that takes the issuer's tokens."""
-    with Sts(issuer) as running:
-        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from tests.idp import main_job
 from tests.program import BIN
 from tests.tools.room import read, write
-from tests.tools.test_aws import ROLE, sts
+from tests.tools.test_aws import ROLE
 from tests.tools.test_aws import Desk as UsedDesk
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.program import Program
     from tests.tools.sts_server import Sts
 
-__all__ = ["sts"]  # the fixtures
 CONFIGS = {
     "none": None,
     "empty": b"",
