@@ -188,6 +188,29 @@ class StoreContract:
         assert grant is not None
         assert (grant.refresh_token, grant.dead_why, grant.dead_at) == (None, "revoked here", NOW)
 
+    def test_an_ended_grant_keeps_no_token(self, store: Store) -> None:
+        """The access token that came with a grant lies in its entry too, and goes with its end."""
+        log_in(store)
+        grant = store.find_grant(GRANT_KEY)
+        assert grant is not None
+        assert grant.issued is not None
+        with store.lock_grant(GRANT_KEY, soon()) as locked:
+            assert locked.end(1, "revoked here")
+        (entry,) = store.entries(GRANT)
+        assert (entry.value.refresh_token, entry.value.issued) == (None, None)
+
+    def test_a_slot_of_another_grant_is_not_taken(self, store: Store) -> None:
+        """Whoever holds one grant's lock stores no token of another's."""
+        log_in(store)
+        other = TOKEN_KEY.replace(grant=LOCKED_OUT)
+        with (
+            store.lock_grant(GRANT_KEY, soon()) as locked,
+            pytest.raises(ValueError, match="another grant"),
+        ):
+            locked.commit(Change(token_key=other, token=make_token("t2")))
+        assert [entry.value.key for entry in store.entries(TOKEN)] == [TOKEN_KEY]
+        assert store.find_token(other, NOW, 0) is None
+
     def test_end_of_nothing_is_false(self, store: Store) -> None:
         """There is no grant to end."""
         with store.lock_grant(GRANT_KEY, soon()) as locked:

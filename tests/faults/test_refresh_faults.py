@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -15,8 +16,9 @@ import pytest
 
 from brokerctl import policy
 from brokerctl.audit.held import list_held
-from brokerctl.broker import Order, grant_key
-from brokerctl.errors import BrokerError, IssuerError, StoreError
+from brokerctl.broker import Broker, Order, grant_key
+from brokerctl.config.plan import Plan
+from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError
 from brokerctl.issuing import Said
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
@@ -100,9 +102,10 @@ class World:
         return len(self.records)
 
 
-def make_order(profile: Profile = PERSON) -> Order:
-    """Make the order of a plain request."""
+def make_order(profile: Profile = PERSON, **asked: tuple[str, ...]) -> Order:
+    """Make the order of a plain request, or of a narrower one."""
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
+    request = request.replace(**asked)
     return Order(profile, request, policy.decide(profile, request))
 
 
@@ -176,8 +179,6 @@ def _is_in_order(world: World, mode: str, system: FaultySystem, folder: str) -> 
             assert isinstance(world.error, StoreError)
             assert "'p' is lost" in world.error.message
             assert system.slept_s > PERSON.timeout_s - 2  # it was tried for long
-    served = store.find_token(make_order().token_key, time.time(), 0)
-    assert served is None or served.value.reveal() in world.alive, system.calls
     if mode in {FAIL, LATE} and world.count == 2:
         assert world.error is None, system.calls  # the second try is stored
 
@@ -196,6 +197,8 @@ def test_no_fault_of_the_disk_ends_a_grant_or_hides_a_token(
     for folder, world, system in _each(tmp_path, mode, profile, rotates=rotates):
         if profile is PERSON:
             _is_in_order(world, mode, system, folder)
+        served = open_store(folder).find_token(make_order(profile).token_key, time.time(), 0)
+        assert served is None or served.value.reveal() in world.alive, system.calls
         with open_store(folder).lock_grant(grant_key(profile), soon()) as locked:
             grant, intent = locked.state.grant, locked.state.earlier_intent
         at = grant.generation if grant else 0
@@ -232,6 +235,36 @@ def test_the_next_holder_gets_the_token_of_the_one_before(tmp_path: Path) -> Non
     assert found is not None
     assert (found.value.reveal(), found.generation) == ("t2", 2)
     assert list(find_cut_off(store)) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"scopes": ("b",)}, {"resource": ("https://b.example",)}, {}, {"scopes": ("a",)}]
+)
+def test_a_finished_token_answers_its_own_request_alone(
+    tmp_path: Path, asked: dict[str, tuple[str, ...]]
+) -> None:
+    """Who asks for another scope or resource finishes what was cut off, and gets its own token."""
+    wide = PERSON.replace(scopes=("a", "b"), resource=("https://a.example", "https://b.example"))
+    folder = str(tmp_path / "store")
+    start(folder, wide)
+    open_store(folder)
+    cut = FaultySystem(2, KILL, names=("rename",))  # right after the grant's: no slot is written
+    first, other = make_order(wide, scopes=("a",)), make_order(wide, **asked)
+    answered: list[str] = []
+    for order, system, count in ((first, cut, 1), (other, FaultySystem(), 10)):
+        store = open_store(folder, system)
+        world: Any = World(store)
+        world.count = count
+        with (
+            contextlib.suppress(Killed),
+            store.lock_grant(order.grant_key, soon()) as locked,
+        ):
+            answered.append(Redeemer(world, world, RING)(order, locked).value.reveal())
+    is_same = other.token_key == first.token_key
+    assert answered == ["t2" if is_same else "t11"]
+    held = open_store(folder).find_token(first.token_key, time.time(), 0)
+    assert held is not None
+    assert held.value.reveal() == "t2"
 
 
 def test_what_the_issuer_ended_is_not_served_after_it(tmp_path: Path) -> None:
@@ -312,6 +345,19 @@ def test_a_login_lists_the_token_of_a_refresh_that_was_cut_off(tmp_path: Path) -
     assert held == [RING.fingerprint(value) for value in ("t3", "t2", "t1")]
 
 
+def test_room_that_comes_back_in_time(tmp_path: Path) -> None:
+    """The successor waits in memory for as long as the request may take, and then it is stored."""
+    folder = str(tmp_path / "store")
+    start(folder, PERSON)
+    system = FaultySystem(2, STUCK, code=errno.ENOSPC, names=("rename",), last=12)
+    world = refresh(folder, system)
+    assert world.error is None
+    assert system.slept_s > 1
+    grant = open_store(folder).find_grant(grant_key(PERSON))
+    assert grant is not None
+    assert grant.refresh_token == Secret("r2")
+
+
 @PROFILES
 def test_what_no_disk_takes_and_no_issuer_ends(tmp_path: Path, profile: Profile) -> None:
     """A client's own token is queued for later commands; a person's is left alone and recorded."""
@@ -332,3 +378,25 @@ def test_what_no_disk_takes_and_no_issuer_ends(tmp_path: Path, profile: Profile)
         queued = [item.value.reveal() for item in locked.state.queue]
     assert queued == ([] if profile is PERSON else ["t2"])
     assert (RING.fingerprint("t2") in world.local) is (profile is PERSON)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(StoreError("it is lost"), StoreError), (IssuerError("down"), AuditError)]
+)
+def test_a_full_disk_does_not_hide_what_it_cost(
+    tmp_path: Path, error: BrokerError, told: type[BrokerError]
+) -> None:
+    """Where the store and the log fail alike, the lost grant is told; else no record, no answer."""
+    folder = str(tmp_path / "store")
+    start(folder, PERSON)
+
+    def fail(*_: object, **__: object) -> Any:  # noqa: ANN401 - it never returns
+        raise error
+
+    def refuse(*_: object, **__: object) -> int:
+        raise AuditError("no space left")
+
+    log: Any = SimpleNamespace(append=refuse)
+    broker = Broker(Plan(profiles={"p": PERSON}), open_store(folder), log, fail)
+    with pytest.raises(told):
+        broker.get(make_order().request)

@@ -6,12 +6,13 @@ import glob
 import os
 import shutil
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.machine.room import WITHOUT_RIGHTS, answers, refused, require_mounts
-from tests.program import require_tool
+from tests.program import Result, require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def small(machine: Machine) -> Iterator[Machine]:
 def fill(machine: Machine) -> str:
     """Write until the disk is full, and return the file that can be removed again."""
     path = os.path.join(machine.home, "state", "filler")
-    with open(path, "wb", buffering=0) as file:
+    with open(path, "ab", buffering=0) as file:
         for size in (65536, 4096, 1):
             try:
                 while file.write(bytes(size)):
@@ -72,6 +73,51 @@ def test_a_full_disk(small: Machine) -> None:
     refused(small(*FRESH), 6, 7)
     assert small.issuer.counts()["grants"] == before
     os.unlink(filler)
+    small.works()
+    small.log_is_whole()
+
+
+def _during_a_request(machine: Machine, *words: str, is_greedy: bool) -> Result:
+    """Fill the disk while the issuer keeps a request waiting; a greedy filler never stops."""
+    machine.issuer.reset()
+    machine.issuer.mode(token="held")
+    process = machine.program.start(*words)
+    while not machine.issuer.counts()["grants"]:
+        assert process.poll() is None, process.communicate()
+    filler, is_over = fill(machine), threading.Event()
+
+    def go_on() -> None:
+        while not is_over.is_set():
+            fill(machine)
+
+    other = threading.Thread(target=go_on)
+    if is_greedy:
+        other.start()
+    machine.issuer.mode(token="ok")
+    stdout, stderr = process.communicate(timeout=60)
+    is_over.set()
+    if is_greedy:
+        other.join()
+    os.unlink(filler)
+    return Result(process.returncode, stdout, stderr)
+
+
+@pytest.mark.parametrize("is_greedy", [False, True])
+def test_a_disk_that_fills_between_sending_and_storing(small: Machine, *, is_greedy: bool) -> None:
+    """The issuer has rotated: its answer goes into room that nobody else could take.
+
+    Where even the record's room is taken, no token leaves, and the next request has it.
+    """
+    done = _during_a_request(small, *FRESH, is_greedy=is_greedy)
+    if is_greedy and done.returncode:
+        refused(done, 7)
+        assert "make room on that disk" in done.stderr
+    else:
+        answers(done)
+    token = answers(small("get", "person"))
+    assert small.issuer.is_active(token)
+    assert not done.stdout or done.stdout.strip() == token
+    assert small.issuer.counts()["grants"] == {"refresh_token": 1}
     small.works()
     small.log_is_whole()
 

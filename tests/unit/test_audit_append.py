@@ -392,3 +392,37 @@ def test_the_hash_of_skipped_bytes_is_no_mac(small: SmallLog) -> None:
     line = forged + b',"mac":"' + named.encode() + b'"}\n'
     small.write(small.lines()[0] + line)
     assert small.kinds() == ["edited"]
+
+
+class Syncing(System):
+    """Notes what is locked and brought to the disk, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def flock(self, fd: int, how: int) -> None:  # type: ignore[override]  # static there
+        """Note a lock that is taken."""
+        self.calls.append("lock")
+        SYSTEM.flock(fd, how)
+
+    def write(self, fd: int, data: bytes) -> int:  # type: ignore[override]  # as above
+        """Note a record."""
+        self.calls.append("write")
+        return SYSTEM.write(fd, data)
+
+    def fdatasync(self, fd: int) -> None:  # type: ignore[override]  # as above
+        """Note a sync, and whether the lock is free by then."""
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+            assert "lock:" not in file.read()
+        self.calls.append("sync")
+        SYSTEM.fdatasync(fd)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_changes_a_grant_is_on_the_disk(tmp_path: Path, *, durable: bool) -> None:
+    """A durable record is synced after the lock is free; a hand-out's is not at all."""
+    small = SmallLog(tmp_path).fill(1)
+    system = Syncing()
+    small.log.system = small.log.folder.system = system
+    small.log.append("grant.refreshed", {"profile": "p"}, durable=durable)
+    assert system.calls == ["lock", "write", *["sync"] * durable]
