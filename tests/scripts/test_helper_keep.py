@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.program import clock
+
 if TYPE_CHECKING:
     from tests.program import Program, Result
 
@@ -189,9 +191,12 @@ def test_an_end_and_a_refresh_token(keeping: Program) -> None:
 
 def test_a_timeout(keeping: Program) -> None:
     """As that of git's cache: forgotten when it is over, and recorded."""
-    git(keeping, "store", SECRET, "https git.example.com", "--timeout=1")
+    an_hour_ago = clock("-1h")
+    keeping.env.update(an_hour_ago)
+    git(keeping, "store", SECRET, "https git.example.com", "--timeout=1800")
     assert keeping("status").stdout.splitlines().count("kept for other tools: 1 credential") == 1
-    time.sleep(1.1)
+    for name in an_hour_ago:
+        del keeping.env[name]
     assert "kept for" not in keeping("status").stdout
     assert git(keeping, "get") == (0, "", "")
     assert [one["reason"] for one in records(keeping, "credential.dropped")] == ["its time is over"]

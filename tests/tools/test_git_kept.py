@@ -158,7 +158,7 @@ def answers(git: Git) -> list[str]:
 @pytest.mark.parametrize("more", ["", HTTP_PATH, "[credential]\n\tuseHttpPath = true\n"])
 @pytest.mark.parametrize("helpers", ["store", "ours", "ours store", "store ours", "ours none"])
 def test_whatever_import_moves_git_still_finds(alone: Program, helpers: str, more: str) -> None:
-    """Each line is answered as before: moved if git asks brokerctl and names the path, else left."""
+    """Each line is answered as before: moved if git asks brokerctl and names the path, or left."""
     asked = [script(alone) if one == "ours" else one.replace("none", "") for one in helpers.split()]
     git = Git(alone, "home", *asked)
     git.write(".gitconfig", git.read(".gitconfig") + more)
