@@ -13,13 +13,12 @@ import time
 from brokerctl import policy
 from brokerctl.broker import Order, broader_text, record_fields
 from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_word
-from brokerctl.freshness import timestamp
 from brokerctl.guard import LOCK_S, Guard
-from brokerctl.issuing import Said
-from brokerctl.model import Grant, Queued, Value
+from brokerctl.model import Grant, Value
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.redeem import Redeemer, make_token
+from brokerctl.replaced import Replaced, drop_queued, queue_item
 from brokerctl.revoking import Revoker
 from brokerctl.store.values import Change
 
@@ -35,15 +34,12 @@ if TYPE_CHECKING:
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.revoking import Ending
-    from brokerctl.secret import Secret
     from brokerctl.store.contract import LockedGrant, Store
 
     Run = Callable[[Steps, Desk], TokenAnswer]
     Doubt = Callable[[str | None], Callable[[], bool] | None]
 
-_HELD = ("live", "superseded", "unknown", "local_only")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_SPARED = "it could not be stored, and to revoke it could end the grant that is held"
 
 
 class LoggedIn(Value):
@@ -140,7 +136,7 @@ class Login:
                 self._queue_answer(locked, answer, profile.name)
             else:
                 token = self._store_or_give_back(order, locked, answer, owner)
-                self._drop_queued(locked, answer)
+                drop_queued(self.ring, locked, answer)
         revoker = Revoker(self.store, self.log, self.ring, self.link)
         if token is None:
             is_dead = all(one.is_dead for one in revoker.retry(profile, order.grant_key))
@@ -179,11 +175,6 @@ class Login:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _drop_queued(self, locked: LockedGrant, answer: TokenAnswer) -> None:
-        for value in (answer.refresh_token, answer.access_token):
-            if value is not None:
-                locked.dequeue(self.ring.fingerprint(value.reveal()))
-
     def _store_or_give_back(
         self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
     ) -> Token:
@@ -193,61 +184,10 @@ class Login:
             self.link.keep_metadata(order.profile, order.grant_key)
             return self._store(order, locked, answer, owner)
         except BrokerError:
-            self._give_back(order, locked, old, answer)
+            Replaced(self.store, self.log, self.ring, self.link, order).give_back(
+                locked, old, answer
+            )
             raise
-
-    def _give_back(
-        self, order: Order, locked: LockedGrant, old: Grant | None, answer: TokenAnswer
-    ) -> None:
-        """Revoke a grant that could not be stored, unless it is on disk or another one is.
-
-        Security: it is left alone while another one is held, because an issuer that hangs both on
-        one consent would end that one with it, and a full disk must not do that. Where the new one
-        is on disk and not in its slot, the old one is in the queue: whoever revokes it stores the
-        slot first, so that no token is served of a grant that has been revoked.
-        """
-        try:
-            held = self.store.find_grant(order.grant_key)
-        except BrokerError:
-            held = old
-        if _is_of(held, answer):
-            return
-        is_refresh = answer.refresh_token is not None
-        hint = "refresh_token" if is_refresh else "access_token"
-        ends = None if is_refresh or not answer.expires_in else answer.sent_at + answer.expires_in
-        item = self._queued(answer.refresh_token or answer.access_token, hint, ends)
-        try:
-            said = Said(outcome="local_only", reason=_SPARED)
-            if held is None or held.dead_why is not None:
-                said = self._revoke_lost(order, locked, item)
-            else:
-                self._drop_queued(locked, answer)
-            self._record_lost(order, item, said)
-        except BrokerError:
-            return  # the error at hand is the one to tell
-
-    def _revoke_lost(self, order: Order, locked: LockedGrant, item: Queued) -> Said:
-        """Revoke what is held nowhere; queue it where that can't be done now."""
-        profile, key = order.profile, order.grant_key
-        deadline = time.monotonic() + profile.timeout_s
-        try:
-            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline, key)
-        except BrokerError as error:
-            said = Said(outcome="unknown", reason=error.message)
-        if said.outcome == "unknown":
-            locked.enqueue(item, profile=profile.name)
-        return said
-
-    def _record_lost(self, order: Order, item: Queued, said: Said) -> None:
-        event = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
-        until = None if item.expires_at is None else timestamp(item.expires_at)
-        fields = record_fields(order) | {
-            "fingerprint": item.fingerprint,
-            "expires_at": until,
-            "outcome": said.outcome,
-            "reason": said.reason or "it could not be stored",
-        }
-        self.log.append(event, fields, durable=True)
 
     def _store(
         self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
@@ -274,7 +214,7 @@ class Login:
         # Until the commit it is the grant on disk, which the queue never revokes.
         is_replaced = old is not None and old.refresh_token != grant.refresh_token
         if old is not None and old.refresh_token is not None and is_replaced:
-            locked.enqueue(self._queued(old.refresh_token, "refresh_token", None))
+            locked.enqueue(queue_item(self.ring, old.refresh_token, "refresh_token", None))
         locked.commit(
             Change(
                 grant=grant,
@@ -286,26 +226,8 @@ class Login:
         )
         fields = record_fields(order, token) | {"generation": generation, "sub": grant.sub}
         self.log.append("grant.obtained", fields | {"owner": grant.owner}, durable=True)
-        self._queue_old(locked, old, grant, profile)
+        Replaced(self.store, self.log, self.ring, self.link, order).queue_old(locked, old, grant)
         return token
-
-    def _queue_old(
-        self, locked: LockedGrant, old: Grant | None, new: Grant, profile: Profile
-    ) -> None:
-        """Queue the old grant's tokens. Some issuers give the same refresh token again."""
-        if old is None or old.refresh_token == new.refresh_token:
-            return
-        held = [one for slot in locked.state.slots for one in (slot.current, *slot.superseded)]
-        olds = [
-            token
-            for token in held
-            if token is not None and token.generation < new.generation and token.status in _HELD
-        ]
-        may_revoke = profile.revoke_at_exit == "access"
-        ending = [token for token in olds if may_revoke and token.value]
-        locked.enqueue(*(self._queued(one.value, "access_token", one.issuer_end) for one in ending))
-        outcomes = {one.fingerprint: "local_only" for one in olds}
-        locked.settle_all(outcomes | {one.fingerprint: "unknown" for one in ending})
 
     def _refuse_ended(self, order: Order, token: Token) -> None:
         """Say so at once where the issuer ended the new grant together with the one before.
@@ -337,25 +259,18 @@ class Login:
         """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
         if error.refresh_token is None:
             return error
-        item = self._queued(error.refresh_token, "refresh_token", None)
+        item = queue_item(self.ring, error.refresh_token, "refresh_token", None)
         guard.hold().enqueue(item, profile=profile.name)
         what = "the refresh token that came with it is queued to be revoked"
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
 
     def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer, name: str) -> None:
         if answer.refresh_token is not None:
-            item = self._queued(answer.refresh_token, "refresh_token", None)
+            item = queue_item(self.ring, answer.refresh_token, "refresh_token", None)
             locked.enqueue(item, profile=name)
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
-        locked.enqueue(self._queued(answer.access_token, "access_token", until), profile=name)
-
-    def _queued(self, value: Secret, hint: str, expires_at: float | None) -> Queued:
-        return Queued(
-            value=value,
-            fingerprint=self.ring.fingerprint(value.reveal()),
-            token_type_hint=hint,
-            since=time.time(),
-            expires_at=expires_at,
+        locked.enqueue(
+            queue_item(self.ring, answer.access_token, "access_token", until), profile=name
         )
 
 
@@ -373,16 +288,6 @@ def _not_kept(name: str, *, is_other: bool, is_dead: bool) -> DeniedError:
         hint=f"run 'brokerctl login {shell_word(name)} --force', or use --subject",
         rule="same subject",
     )
-
-
-def _is_of(held: Grant | None, answer: TokenAnswer) -> bool:
-    """Say whether the grant on disk is the one that this answer brought."""
-    if held is None or held.dead_why is not None:
-        return False
-    if answer.refresh_token is not None:
-        return held.refresh_token == answer.refresh_token
-    issued = held.issued.current if held.issued is not None else None
-    return issued is not None and issued.value == answer.access_token
 
 
 def _logged_in(

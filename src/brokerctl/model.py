@@ -114,7 +114,7 @@ class Profile(Value):
     timeout_s: int = 20
     lifetime_s: int | None = None  # assumed where the issuer says nothing
     exec_mode: str | None = None  # own | shared | None: the default of contract 1
-    revoke_at_exit: str = "access"  # access | none
+    revoke_at_exit: str | None = None  # access | none; None: as the issuer is seen to do
     refresh_ends_previous: bool | None = None  # None: unknown
     grant_ended_errors: tuple[str, ...] = ()  # beside invalid_grant (RFC 6749, 5.2)
     allow_broader: bool | None = None  # scopes beyond the request; None: as contract 1 says

@@ -24,6 +24,7 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
+from brokerctl.habits import FROM_NOW_ON, explain_end
 from brokerctl.issuing import shown
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
@@ -252,7 +253,7 @@ class Redeemer:
         """
         profile, key, outcome = order.profile, order.grant_key, "local_only"
         try:
-            if key.actor == "client" and profile.revoke_at_exit == "access":
+            if key.actor == "client" and profile.revoke_at_exit != "none":
                 outcome = self._revoke(profile, key, locked, token, deadline)
             fields = {"outcome": outcome, "reason": _NOT_STORED}
             self.log.append("token.revoked", record_fields(order, token) | fields, durable=True)
@@ -286,12 +287,17 @@ class Redeemer:
         if intent is not None and is_refresh and intent.generation == grant.generation:
             is_crash = intent.pid != LIVED_ON and not self._was_cut
             why = (_CUT_OFF if is_crash else _NO_ANSWER).format(_at(intent))
+        after = explain_end(
+            self.link.store, self.ring, order.profile, order.grant_key, grant.generation
+        )
+        why += after
         locked.end(grant.generation, why)
         fields = record_fields(order) | {"outcome": "ended", "reason": why}
         self.log.append("grant.ended", fields, durable=True)
         return LoginNeededError(
             f"the grant for '{name}' has ended: {why}",
-            hint=f"run 'brokerctl login {shell_word(name)}'",
+            hint=f"run 'brokerctl login {shell_word(name)}'"
+            + (f". {FROM_NOW_ON}" if after else ""),
         )
 
     def _remember(self, order: Order, locked: LockedGrant, error: BrokerError) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 
+from brokerctl import habits
 from brokerctl.broker import grant_key, shown_requester
-from brokerctl.errors import BrokerError
+from brokerctl.errors import BrokerError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
 from brokerctl.redeem import signals_wait
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
-from brokerctl.store.slots import queued
+from brokerctl.store.slots import LIVE, TIDY, queued
 from brokerctl.store.values import Queue
 
 TYPE_CHECKING = False
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
 LOCK_S = 22.0
 DEAD = ("revoked", "expired")
-_SPARED = "to revoke it could end the grant"
-_HELD = ("live", "superseded", "unknown", "local_only")
+WHY_ENDED = "its issuer ended it when an access token of it was revoked"
+SPARED = "to revoke it could end the grant"
+HELD = ("live", "superseded", "unknown", "local_only")
 
 
 class Ending(Value):
@@ -45,6 +47,7 @@ class Ending(Value):
     until: float | None = None  # a token that could not be killed lives until then
     reason: str = ""
     is_proven: bool | None = None  # introspection said inactive; None: not asked or not answered
+    notice: str = ""  # what people must be told at once
 
     @property
     def is_dead(self) -> bool:
@@ -86,14 +89,19 @@ class Revoker:
         """Revoke the tokens that one session owns and leave the grant as it is."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked, signals_wait():
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
-            may_revoke, spared = profile.revoke_at_exit == "access", []
-            for token in _tokens(locked):
-                if token.session != session:
-                    continue
-                if not may_revoke and token.status in _HELD and token.value:
-                    ending = _ending(profile, key, queued(token, time.time(), _SPARED))
-                    spared.append(ending.replace(outcome="local_only", reason=_SPARED))
-                self._queue_token(locked, token, may_revoke=may_revoke)
+            owned = [one for one in _tokens(locked) if one.session == session and _may_live(one)]
+            is_spared = self._find_habit(profile, locked) == habits.ENDS
+            if not is_spared:
+                locked.enqueue(*(queued(one, time.time(), "") for one in owned))
+            outcome = "local_only" if is_spared else "unknown"
+            locked.settle_all({one.fingerprint: outcome for one in owned})
+            spared = [
+                _ending(profile, key, queued(one, time.time(), SPARED)).replace(
+                    outcome="local_only", reason=SPARED
+                )
+                for one in owned
+                if is_spared
+            ]
             for ending in spared:
                 self._record(ending, profile)
             return [*spared, *self._flush(profile, key, locked, verify=False)]
@@ -124,69 +132,130 @@ class Revoker:
         return True
 
     def _queue_all(self, locked: LockedGrant) -> None:
-        grant = locked.state.grant
+        grant, now = locked.state.grant, time.time()
+        items = []
         if grant is not None and grant.refresh_token is not None:
-            locked.enqueue(
+            items.append(
                 Queued(
                     value=grant.refresh_token,
                     fingerprint=self.ring.fingerprint(grant.refresh_token.reveal()),
                     token_type_hint="refresh_token",
-                    since=time.time(),
+                    since=now,
                     expires_at=None,
                 )
             )
-        for token in _tokens(locked):
-            self._queue_token(locked, token, may_revoke=True)
+        alive = [one for one in _tokens(locked) if _may_live(one)]
+        locked.enqueue(*items, *(queued(one, now, "") for one in alive))
+        locked.settle_all({one.fingerprint: "unknown" for one in alive})
 
-    @staticmethod
-    def _queue_token(locked: LockedGrant, token: Token, *, may_revoke: bool) -> None:
-        if token.status not in _HELD or not token.value:
-            return
-        if may_revoke:
-            locked.enqueue(
-                Queued(
-                    value=token.value,
-                    fingerprint=token.fingerprint,
-                    token_type_hint="access_token",
-                    since=time.time(),
-                    expires_at=token.issuer_end,
-                )
-            )
-        locked.settle(token.fingerprint, "unknown" if may_revoke else "local_only")
+    def _find_habit(self, profile: Profile, locked: LockedGrant) -> str | None:
+        """Return what the issuer does to a grant with its tokens; KEEPS where none is at stake."""
+        if profile.revoke_at_exit != "none" and not _is_at_stake(locked):
+            return habits.KEEPS
+        return habits.find_habit(self.store, self.ring, profile)
 
     def _flush(
         self, profile: Profile, key: GrantKey, locked: LockedGrant, *, verify: bool
     ) -> list[Ending]:
         deadline = time.monotonic() + profile.timeout_s
-        queue = sorted(locked.state.queue, key=lambda item: item.token_type_hint != "refresh_token")
-        ended, endings = [], []
+        held = [item for item in locked.state.queue if self._is_held(locked, item)]
+        queue = sorted(
+            (item for item in locked.state.queue if item not in held),
+            key=lambda item: item.token_type_hint != "refresh_token",
+        )
+        habit = self._find_habit(profile, locked)
+        spared = [item for item in queue if _is_spared(habit, locked, item)]
+        watch = self._watch(profile, key, locked, [one for one in queue if one not in spared])
+        ended = []
         for item in queue:
-            if self._is_held(locked, item):
-                locked.dequeue(item.fingerprint)  # a login was cut off: it is still the grant
-            elif _would_end_grant(profile, locked, item):
-                ending = _ending(profile, key, item).replace(outcome="local_only", reason=_SPARED)
+            if item in spared:
+                ending = _ending(profile, key, item).replace(outcome="local_only", reason=SPARED)
                 ended.append((item, ending, False))
-            else:
-                ended.append((item, self._end_one(profile, key, item, deadline), verify))
+                continue
+            if watch is not None and item.token_type_hint == "access_token":
+                watch.begin(item, deadline)
+            ended.append((item, self._end_one(profile, key, item, deadline), verify))
         # All are revoked before any is proven: a silent introspection must not cost a revocation.
-        for item, said, may_prove in ended:
-            ending = self._proven(profile, key, item, said, deadline) if may_prove else said
-            if ending.outcome == "unknown":
-                locked.enqueue(item.replace(attempts=item.attempts + 1, reason=ending.reason))
-            else:
-                locked.settle(item.fingerprint, ending.outcome)
-                locked.dequeue(item.fingerprint)
-            self._record(ending, profile)
-            endings.append(ending)
-        locked.drop_ended()
+        endings = [
+            self._proven(profile, key, item, said, deadline) if may_prove else said
+            for item, said, may_prove in ended
+        ]
+        if watch is not None:
+            endings = self._learn(profile, key, locked, watch.find(deadline), endings)
+            if watch.is_noted and not any(map(_is_access_revoked, endings)):
+                habits.forget(self.store, self.ring, key)
+        self._settle(profile, locked, held, queue, endings)
         return endings
 
-    def _is_held(self, locked: LockedGrant, item: Queued) -> bool:
-        """Say whether a queued refresh token is that of a grant which has not ended."""
+    def _settle(
+        self,
+        profile: Profile,
+        locked: LockedGrant,
+        held: list[Queued],
+        queue: list[Queued],
+        endings: list[Ending],
+    ) -> None:
+        """Record each ending, then store all of them at once; a crash in between tries again."""
+        again, done = [], {item.fingerprint: "" for item in held}
+        outcomes = {}
+        for item, ending in zip(queue, endings, strict=True):
+            self._record(ending, profile)
+            if ending.outcome == "unknown":
+                reason = item.reason if item.reason in TIDY else ending.reason
+                again.append(item.replace(attempts=item.attempts + 1, reason=reason))
+            else:
+                outcomes[item.fingerprint] = ending.outcome
+        locked.settle_all(outcomes)
+        locked.requeue(again, done | outcomes)
+        locked.drop_ended()
+
+    def _watch(
+        self, profile: Profile, key: GrantKey, locked: LockedGrant, queue: list[Queued]
+    ) -> habits.Watch | None:
+        """Return what looks at the grant that these revocations may end, having noted them.
+
+        None where no grant is at stake, and where this issuer was seen to keep one.
+        """
         grant = locked.state.grant
-        if grant is None or grant.refresh_token is None or grant.dead_why is not None:
-            return False
-        return grant.refresh_token == item.value
+        is_any = any(item.token_type_hint == "access_token" for item in queue)
+        if grant is None or not is_any or not _is_at_stake(locked):
+            return None
+        learnt = habits.find_learnt(self.store, self.ring, key.issuer)
+        if learnt is not None and learnt.word == habits.KEEPS:
+            return None
+        is_noted = habits.note(self.store, self.ring, key, grant.generation)
+        return habits.Watch(self.link, profile, key, grant, is_noted=is_noted)
+
+    def _learn(
+        self,
+        profile: Profile,
+        key: GrantKey,
+        locked: LockedGrant,
+        found: str | None,
+        endings: list[Ending],
+    ) -> list[Ending]:
+        """Keep what the issuer was seen to do; a grant that ended is ended here, and said."""
+        if found is not None:
+            habits.learn(self.store, self.ring, profile, key.issuer, found)
+        grant = locked.state.grant
+        if found != habits.ENDS or grant is None:
+            return endings
+        locked.end(grant.generation, WHY_ENDED)
+        fields = {"profile": profile.name, "issuer": key.issuer, "subject": key.subject}
+        self.log.append("grant.ended", fields | {"reason": WHY_ENDED}, durable=True)
+        notice = (
+            f"the grant for '{profile.name}' has ended: {WHY_ENDED};"
+            f" run 'brokerctl login {shell_word(profile.name)}'. {habits.FROM_NOW_ON}"
+        )
+        return [*endings[:-1], endings[-1].replace(notice=notice)]
+
+    def _is_held(self, locked: LockedGrant, item: Queued) -> bool:
+        """Say whether a queued token is that of a grant which has not ended, or is served."""
+        grant = locked.state.grant
+        if grant is not None and grant.dead_why is None and grant.refresh_token == item.value:
+            return True
+        current = [slot.current for slot in locked.state.slots if slot.current is not None]
+        return any(one.status == LIVE and one.value == item.value for one in current)
 
     def _end_one(self, profile: Profile, key: GrantKey, item: Queued, deadline: float) -> Ending:
         ending = _ending(profile, key, item)
@@ -243,12 +312,29 @@ def _ending(profile: Profile, key: GrantKey, item: Queued) -> Ending:
     )
 
 
-def _would_end_grant(profile: Profile, locked: LockedGrant, item: Queued) -> bool:
-    """Say whether an access token that fell off its slot has to be spared for its grant's sake."""
-    if profile.revoke_at_exit == "access" or item.token_type_hint != "access_token":
-        return False
+def _is_at_stake(locked: LockedGrant) -> bool:
+    """Say whether there is a grant that could end with a token of it."""
     grant = locked.state.grant
     return grant is not None and grant.dead_why is None
+
+
+def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
+    """Say whether an access token lives on for its grant's sake.
+
+    Where the issuer's habit is unknown only one that somebody wanted to be revoked is.
+    """
+    if item.token_type_hint != "access_token" or not _is_at_stake(locked):
+        return False
+    return habit == habits.ENDS or (habit is None and item.reason in TIDY)
+
+
+def _is_access_revoked(ending: Ending) -> bool:
+    """Say whether the issuer revoked an access token, or may have: its answer was lost."""
+    return ending.kind == "access_token" and ending.outcome in {"revoked", "unknown"}
+
+
+def _may_live(token: Token) -> bool:
+    return token.status in HELD and bool(token.value)
 
 
 def _tokens(locked: LockedGrant) -> list[Token]:

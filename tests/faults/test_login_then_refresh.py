@@ -18,7 +18,7 @@ from brokerctl.redeem import Redeemer
 from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
 from brokerctl.system import os
-from tests.faults.faulty import CHANGING, MODES, FaultySystem, Killed
+from tests.faults.faulty import CHANGING, KILL, STUCK, FaultySystem, Killed
 from tests.faults.test_login_faults import KEY, PROFILE, World
 from tests.store_room import NOW, RING, open_store, soon
 
@@ -67,7 +67,7 @@ def refresh(folder: str, world: World, link: Any) -> None:  # noqa: ANN401 - a s
 
 
 @pytest.mark.slow("every system call of a login, and a refresh after it")
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [KILL, STUCK])
 def test_what_was_queued_is_not_revoked_with_its_heirs(tmp_path: Path, mode: str) -> None:
     """An old refresh token that a cut-off login queued is no more to be revoked once redeemed."""
     start = tmp_path / "start"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.idp.main_job import person, service
+from tests.idp.main_job import person, scripted_browser, service
+from tests.idp.test_demo_issuer import DemoIssuer
 
 if TYPE_CHECKING:
     from tests.idp.issuer import OidcProvider
@@ -133,3 +135,54 @@ def test_a_token_that_no_child_got_is_recorded_so(
     assert [(one["requester"]["session"], one["outcome"]) for one in ends] == [
         (session, "not started")
     ]
+
+
+def log_in(brokerctl: Program, issuer: OidcProvider) -> None:
+    """Log a person in, with a consent of its own."""
+    done = brokerctl("login", "person", env=scripted_browser(issuer))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_session_ends_a_login_at_most_once(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """oidc-provider ends a grant with an access token: said, learnt, and never done again."""
+    person(brokerctl, http_issuer)
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    log_in(brokerctl, http_issuer)
+    shared = brokerctl("get", "person").stdout.strip()
+    first = brokerctl("exec", "-p", "person", "--ttl", "5m", "--", "sh", "-c", "exit 7")
+    assert first.returncode == 7
+    assert "the grant for 'person' has ended" in first.stderr
+    assert 'revoke_at_exit = "none"' in first.stderr
+    assert not http_issuer.is_active(shared)
+    asked = brokerctl("get", "person"), brokerctl("exec", "-p", "person", "--", "env")
+    assert [(done.returncode, done.stdout) for done in asked] == [(3, "")] * 2
+    log_in(brokerctl, http_issuer)
+    for words in (["--revoke"], ["--ttl", "5m"], ["--scope", "read"]):
+        done = brokerctl("exec", "-p", "person", *words, "--", "true")
+        assert (done.returncode, "the grant for" in done.stderr) == (0, False)
+        assert ("lives until" in done.stderr) is (words == ["--revoke"])
+    assert http_issuer.is_active(brokerctl("get", "person", "--fresh").stdout.strip())
+    outcomes = [
+        json.loads(line)["outcome"]
+        for line in brokerctl("audit", "log", "--json").stdout.splitlines()
+        if '"token.revoked"' in line
+    ]
+    # The shared token of the grant that ended, and one of each session.
+    assert outcomes == ["revoked", *["local_only"] * 4]
+
+
+def test_a_login_outlives_its_sessions_elsewhere(brokerctl: Program, trace_dir: str) -> None:
+    """An issuer that keeps the grant is found out too: its tokens end with their sessions."""
+    with DemoIssuer(tempfile.mkdtemp(prefix="demo-", dir=trace_dir)) as demo:
+        person(brokerctl, demo)
+        brokerctl.env["BROKERCTL_KEEPER"] = "file"
+        log_in(brokerctl, demo)
+        asked = []
+        for words in (["--revoke"], ["--ttl", "5m"]):
+            demo.reset()
+            done = brokerctl("exec", "-p", "person", *words, "--", "printenv", "PERSON_TOKEN")
+            assert (done.returncode, done.stderr) == (0, "")
+            asked.append(sum("introspect" in path for path in demo.counts()["paths"]))
+            assert not demo.is_active(done.stdout.strip())
+        assert asked == [1, 0]
+        assert brokerctl("get", "person", "--fresh").returncode == 0

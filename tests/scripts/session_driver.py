@@ -78,6 +78,7 @@ class Ended(Value):
     outcome: str
     until: float | None = None
     reason: str = ""
+    notice: str = ""
 
 
 def note(event: str, **fields: object) -> None:

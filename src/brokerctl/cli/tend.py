@@ -26,8 +26,10 @@ def tend(house: House) -> None:
     """Revoke the tokens of killed sessions and what is queued; say what came of it on stderr."""
     ended, errors = settle_leftovers(house)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
+    told += [e.notice for e in ended if e.notice]
     lost, failed = settle_lost(house)
     told += [f"a lost session's token of '{e.profile}': {e.outcome}" for e in lost]
+    told += [e.notice for e in lost if e.notice]
     errors += failed
     queues = [entry.value for entry in house.store.entries(QUEUE)]
     revoker = house.revoker("tend")
@@ -41,6 +43,7 @@ def tend(house: House) -> None:
             errors.append(error)
             continue
         told += [f"a queued revocation of '{e.profile}': {e.outcome}" for e in endings]
+        told += [e.notice for e in endings if e.notice]
     told += [error.message for error in errors]
     told += _finish(house, revoker)
     for line in told:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         def until(self) -> float | None: ...  # noqa: D102 - what is not dead lives until then
         @property
         def reason(self) -> str: ...  # noqa: D102 - the class says it
+        @property
+        def notice(self) -> str: ...  # noqa: D102 - what people must be told at once
 
     class SessionStore(Protocol):
         """What a session needs of the store: sealed blobs by kind and name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from brokerctl.errors import BrokerError
+from brokerctl.freshness import timestamp
 from brokerctl.session import leftovers, private, survivors
 from brokerctl.store.envelope import SESSION
 
@@ -20,13 +21,21 @@ class Ends:
     """One session's debts, known to the store from before the first token until all have ended."""
 
     def __init__(
-        self, session_id: str, own: tuple[str, ...], tools: Tools, *, has_files: bool
+        self,
+        session_id: str,
+        own: tuple[str, ...],
+        tools: Tools,
+        *,
+        has_files: bool,
+        is_asked: bool = False,
     ) -> None:
+        """`is_asked`: somebody said `--revoke`, and is told where that is not what came."""
         folder = None
         if has_files:
             folder = private.folder_path(tools.environ, session_id, tools.system)
         self.session = leftovers.describe(session_id, own, folder)
         self._tools = tools
+        self._is_asked = is_asked
         self._name = tools.name_of(session_id)
 
     def begin(self) -> None:
@@ -65,6 +74,11 @@ class Ends:
 
     def _report(self, ended: Iterable[Ended]) -> None:
         for one in ended:
+            if one.notice:
+                self._say(one.notice)
+            if one.outcome == "local_only" and self._is_asked:
+                until = "the issuer ends it" if one.until is None else timestamp(one.until)
+                self._say(f"the token of '{one.profile}' lives until {until}: {one.reason}")
             if one.outcome == "unknown":
                 reason = f": {one.reason}" if one.reason else ""
                 is_kept = self._tools.is_kept

@@ -111,7 +111,7 @@ def _prepare(ask: Ask, tools: Tools) -> Prepared:
         ask=ask,
         session_id=session_id,
         own=own,
-        ends=_find_ends(session_id, own, wanted, tools),
+        ends=_find_ends(session_id, own, wanted, tools, is_asked=ask.is_own is True),
         path=path,
         environ=environ,
         wanted=tuple(wanted),
@@ -128,14 +128,14 @@ def _is_masked(ask: Ask, tools: Tools) -> bool:
 
 
 def _find_ends(
-    session_id: str, own: tuple[str, ...], wanted: list[Wanted], tools: Tools
+    session_id: str, own: tuple[str, ...], wanted: list[Wanted], tools: Tools, *, is_asked: bool
 ) -> Ends | None:
     has_files = any(one.files for one in wanted)
     if not own and not has_files:
         return None
     from brokerctl.session.ends import Ends  # noqa: PLC0415 - a shared session starts without it
 
-    return Ends(session_id, own, tools, has_files=has_files)
+    return Ends(session_id, own, tools, has_files=has_files, is_asked=is_asked)
 
 
 def is_own(ask: Ask, profile: Profile) -> bool:

@@ -16,6 +16,7 @@ LIVE = "live"
 SUPERSEDED = "superseded"
 EXPIRED = "expired"
 DEAD = ("revoked", EXPIRED)
+TIDY = (SUPERSEDED,)  # why a token is queued that nobody asked to be revoked
 _GONE = Secret("")
 
 

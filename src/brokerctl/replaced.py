@@ -1,0 +1,147 @@
+"""The grant that a login replaces, and one that no store took: what becomes of them."""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.broker import record_fields
+from brokerctl.errors import BrokerError
+from brokerctl.freshness import timestamp
+from brokerctl.habits import KEEPS, find_habit
+from brokerctl.issuing import Said
+from brokerctl.model import Queued
+from brokerctl.revoking import HELD, SPARED
+from brokerctl.store.slots import queued
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.audit.append import Log
+    from brokerctl.broker import Order
+    from brokerctl.issuing import IssuerLink
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import Grant
+    from brokerctl.oauth.tokens import TokenAnswer
+    from brokerctl.secret import Secret
+    from brokerctl.store.contract import LockedGrant, Store
+
+_NOT_STORED = "it could not be stored"
+
+
+class Replaced:
+    """Ends what is left of one of two grants, while the lock of both is held."""
+
+    def __init__(
+        self, store: Store, log: Log, ring: KeyRing, link: IssuerLink, order: Order
+    ) -> None:
+        self.store = store
+        self.log = log
+        self.ring = ring
+        self.link = link
+        self.order = order
+
+    def give_back(self, locked: LockedGrant, old: Grant | None, answer: TokenAnswer) -> None:
+        """Revoke a grant that could not be stored, unless it is on disk or another one is.
+
+        Security: it is left alone while another one is held, because an issuer that hangs both on
+        one consent would end that one with it, and a full disk must not do that. Where the new one
+        is on disk and not in its slot, the old one is in the queue: whoever revokes it stores the
+        slot first, so that no token is served of a grant that has been revoked.
+        """
+        try:
+            held = self.store.find_grant(self.order.grant_key)
+        except BrokerError:
+            held = old
+        if _is_of(held, answer):
+            return
+        is_refresh = answer.refresh_token is not None
+        hint = "refresh_token" if is_refresh else "access_token"
+        ends = None if is_refresh or not answer.expires_in else answer.sent_at + answer.expires_in
+        item = queue_item(self.ring, answer.refresh_token or answer.access_token, hint, ends)
+        try:
+            said = Said(outcome="local_only", reason=f"{_NOT_STORED}, and {SPARED}")
+            if held is None or held.dead_why is not None:
+                said = self._revoke_lost(locked, item)
+            else:
+                drop_queued(self.ring, locked, answer)
+            self._record(item, said)
+        except BrokerError:
+            return  # the error at hand is the one to tell
+
+    def _revoke_lost(self, locked: LockedGrant, item: Queued) -> Said:
+        """Revoke what is held nowhere; queue it where that can't be done now."""
+        profile, key = self.order.profile, self.order.grant_key
+        deadline = time.monotonic() + profile.timeout_s
+        try:
+            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline, key)
+        except BrokerError as error:
+            said = Said(outcome="unknown", reason=error.message)
+        if said.outcome == "unknown":
+            locked.enqueue(item, profile=profile.name)
+        return said
+
+    def _record(self, item: Queued, said: Said) -> None:
+        event = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
+        until = None if item.expires_at is None else timestamp(item.expires_at)
+        fields = record_fields(self.order) | {
+            "fingerprint": item.fingerprint,
+            "expires_at": until,
+            "outcome": said.outcome,
+            "reason": said.reason or _NOT_STORED,
+        }
+        self.log.append(event, fields, durable=True)
+
+    def queue_old(self, locked: LockedGrant, old: Grant | None, new: Grant) -> None:
+        """Queue the old grant's tokens. Some issuers give the same refresh token again.
+
+        Where the issuer's habit is unknown, those of a grant that had ended before live on: they
+        are nobody's any more, and to revoke them could end the new one.
+        """
+        is_same = new.refresh_token is not None and old is not None
+        if old is None or (is_same and old.refresh_token == new.refresh_token):
+            return
+        held = [one for slot in locked.state.slots for one in (slot.current, *slot.superseded)]
+        olds = [
+            token
+            for token in held
+            if token is not None and token.generation < new.generation and token.status in HELD
+        ]
+        habit = find_habit(self.store, self.ring, self.order.profile)
+        may_revoke = habit == KEEPS or (habit is None and old.dead_why is None)
+        ending = [token for token in olds if may_revoke and token.value]
+        locked.enqueue(
+            *(queue_item(self.ring, one.value, "access_token", one.issuer_end) for one in ending)
+        )
+        outcomes = {one.fingerprint: "local_only" for one in olds}
+        locked.settle_all(outcomes | {one.fingerprint: "unknown" for one in ending})
+        for one in olds:
+            if one not in ending and one.value and one.status != "local_only":
+                said = Said(outcome="local_only", reason=SPARED)
+                item = queued(one, time.time(), "")
+                self._record(item, said)
+
+
+def queue_item(ring: KeyRing, value: Secret, hint: str, expires_at: float | None) -> Queued:
+    """Make the queue's item for a token; `hint` is its type (RFC 7009, section 2.1)."""
+    return Queued(
+        value=value,
+        fingerprint=ring.fingerprint(value.reveal()),
+        token_type_hint=hint,
+        since=time.time(),
+        expires_at=expires_at,
+    )
+
+
+def drop_queued(ring: KeyRing, locked: LockedGrant, answer: TokenAnswer) -> None:
+    """Take the tokens of an answer from the queue: they are stored, or spared."""
+    given = (answer.refresh_token, answer.access_token)
+    locked.dequeue(*(ring.fingerprint(one.reveal()) for one in given if one is not None))
+
+
+def _is_of(held: Grant | None, answer: TokenAnswer) -> bool:
+    """Say whether the grant on disk is the one that this answer brought."""
+    if held is None or held.dead_why is not None:
+        return False
+    if answer.refresh_token is not None:
+        return held.refresh_token == answer.refresh_token
+    issued = held.issued.current if held.issued is not None else None
+    return issued is not None and issued.value == answer.access_token

@@ -1,0 +1,248 @@
+"""Revoking an access token ends the grant at some issuers: learnt, said, and never done twice."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl import habits
+from brokerctl.broker import grant_key
+from brokerctl.errors import LoginNeededError
+from brokerctl.store.maintenance import METADATA_S, gc
+from brokerctl.store.slots import SUPERSEDED, queued
+from tests.issuer_room import KEY, PERSON, SERVICE, URL, House
+from tests.store_room import RING, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from brokerctl.revoking import Ending
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """Log a person in."""
+    made = House(str(tmp_path / "store"))
+    made.log_in()
+    return made
+
+
+def learnt(house: House) -> str | None:
+    """Return what is kept of the issuer."""
+    found = habits.find_learnt(house.store, RING, URL)
+    return None if found is None else found.word
+
+
+def told(house: House) -> list[str]:
+    """Return the kinds of tokens that the issuer was told to revoke, and forget them."""
+    found = [value[0] for endpoint, value in house.issuer.sent if endpoint == "revoke"]
+    house.issuer.sent.clear()
+    return found
+
+
+def end_session(house: House, name: str = "s1") -> list[Ending]:
+    """Run a session with a token of its own, and end it."""
+    house.own(name)
+    return house.revoker.revoke_session(house.profiles["p"], KEY, name)
+
+
+def test_a_grant_that_ended_with_a_session_is_said_at_once_and_once(house: House) -> None:
+    """Introspection shows it: it is told, learnt and ended here, and the next one is spared."""
+    house.issuer.is_family = True
+    shared = house.get().value.reveal()
+    (ending,) = end_session(house)
+    assert ending.outcome == "revoked"
+    assert ending.notice.startswith("the grant for 'p' has ended: its issuer ended it when")
+    assert 'revoke_at_exit = "none"' in ending.notice
+    assert (learnt(house), len(house.log.of("grant.ended"))) == ("ends", 1)
+    with pytest.raises(LoginNeededError, match="an access token of it was revoked"):
+        house.get()
+    assert shared not in house.issuer.alive
+    house.log_in()
+    told(house)
+    (spared,) = end_session(house, "s2")
+    assert (spared.outcome, spared.until is not None, spared.notice) == ("local_only", True, "")
+    assert told(house) == []
+    assert house.get(is_fresh=True).value.reveal() in house.issuer.alive
+
+
+@pytest.mark.parametrize("knows", ["a", ""])
+def test_a_grant_found_dead_later_is_explained(house: House, knows: str) -> None:
+    """Where introspection knows no refresh tokens the next refresh tells, and it is learnt."""
+    house.issuer.is_family, house.issuer.knows = True, knows
+    (ending,) = end_session(house)
+    assert (ending.notice, learnt(house)) == ("", None)
+    with pytest.raises(LoginNeededError, match="it was asked to revoke") as raised:
+        house.get(is_fresh=True)
+    assert 'revoke_at_exit = "none"' in str(raised.value.hint)
+    assert learnt(house) == "ends"
+    house.log_in()
+    told(house)
+    assert [one.outcome for one in end_session(house, "s2")] == ["local_only"]
+    assert told(house) == []
+
+
+def test_an_end_that_was_not_ours_teaches_nothing(house: House) -> None:
+    """A refresh has worked since the revocation: what ended the grant after it was another's."""
+    house.issuer.knows = ""
+    end_session(house)
+    house.get(is_fresh=True)
+    house.issuer.alive.clear()
+    with pytest.raises(LoginNeededError) as raised:
+        house.get(is_fresh=True)
+    assert "asked to revoke" not in raised.value.message
+    assert learnt(house) is None
+
+
+def test_a_refused_revocation_teaches_nothing(house: House) -> None:
+    """A signed token that can't be revoked has ended nothing, whatever becomes of the grant."""
+    house.issuer.revocation = 400
+    assert [one.outcome for one in end_session(house)] == ["local_only"]
+    house.issuer.alive.clear()
+    with pytest.raises(LoginNeededError) as raised:
+        house.get(is_fresh=True)
+    assert "asked to revoke" not in raised.value.message
+    assert learnt(house) is None
+
+
+def test_a_grant_that_lives_on_is_learnt_too(house: House) -> None:
+    """Seen once, it is not looked at again; and what falls off its slot is revoked from then on."""
+    assert [one.outcome for one in end_session(house)] == ["revoked"]
+    assert learnt(house) == "keeps"
+    house.issuer.sent.clear()
+    end_session(house, "s2")
+    assert "introspect" not in [endpoint for endpoint, _ in house.issuer.sent]
+
+
+def test_a_token_that_no_revocation_ends_proves_nothing(house: House) -> None:
+    """A 200 that changed nothing, as for signed tokens, says nothing of those that really end."""
+    house.issuer.knows = "r"
+    end_session(house)
+    assert learnt(house) is None
+
+
+def test_a_lost_answer_may_have_ended_it(house: House) -> None:
+    """The revocation timed out and was carried out: the grant's end is found all the same."""
+    house.issuer.is_family, house.issuer.lost = True, {"revoke"}
+    (ending,) = end_session(house)
+    assert ending.outcome == "unknown"
+    assert (bool(ending.notice), learnt(house)) == (True, "ends")
+
+
+def test_a_silent_introspection_costs_no_revocation(house: House) -> None:
+    """What is only asked to learn something must not keep a token alive."""
+    house.issuer.lost = {"introspect"}
+    assert [one.outcome for one in end_session(house)] == ["revoked"]
+
+
+def test_a_client_s_own_tokens_are_revoked_whatever_is_known(house: House) -> None:
+    """No person's grant hangs on them: flows without a person are not hindered."""
+    habits.learn(house.store, RING, PERSON, URL, habits.ENDS)
+    house.own("s1", "s")
+    (ending,) = house.revoker.revoke_session(SERVICE, grant_key(SERVICE), "s1")
+    assert ending.outcome == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome"),
+    [
+        (None, None, "local_only"),
+        ("access", "access", "local_only"),
+        ("access", None, "local_only"),
+        (None, "access", "revoked"),
+        (None, "none", "local_only"),
+        ("none", "access", "revoked"),
+        ("none", None, "revoked"),
+    ],
+)
+def test_the_profile_has_the_last_word_once_it_was_told(
+    house: House, before: str | None, after: str | None, outcome: str
+) -> None:
+    """What a profile said before it was known binds nobody; what it says afterwards does."""
+    house.issuer.is_family = True
+    house.profiles["p"] = PERSON.replace(revoke_at_exit=before)
+    end_session(house)
+    house.profiles["p"] = PERSON.replace(revoke_at_exit=after)
+    house.log_in()
+    assert [one.outcome for one in end_session(house, "s2")] == [outcome]
+
+
+def test_it_is_known_for_as_long_as_anything_is_held(house: House) -> None:
+    """`gc` removes old metadata; what was learnt stays while a grant or slot of the issuer does."""
+    habits.learn(house.store, RING, PERSON, URL, habits.ENDS)
+    gc(house.store, time.time() + METADATA_S + 10)
+    assert learnt(house) == "ends"
+
+
+def session(house: House) -> None:
+    """The end of an `exec`."""
+    house.own("s1")
+    house.issuer.sent.clear()
+    house.revoker.revoke_session(house.profiles["p"], KEY, "s1")
+
+
+def queued_session(house: House) -> None:
+    """The queue, which has a session's token whose revocation failed."""
+    house.own("s1")
+    house.issuer.is_down = True
+    house.revoker.revoke_session(house.profiles["p"].replace(revoke_at_exit="access"), KEY, "s1")
+    house.issuer.is_down = False
+    house.revoker.retry(house.profiles["p"], KEY)
+
+
+def fallen_off(house: House) -> None:
+    """A token that fell off the end of its slot, which nobody asked to be revoked."""
+    token = house.tokens()[0]
+    with house.store.lock_grant(KEY, soon()) as locked:
+        locked.settle(token.fingerprint, SUPERSEDED)
+        locked.enqueue(queued(token, time.time(), SUPERSEDED))
+    house.revoker.retry(house.profiles["p"], KEY)
+
+
+def log_in_again(house: House) -> None:
+    """A login over a living grant, whose refresh token goes first."""
+    house.log_in()
+
+
+def log_in_over_a_dead_one(house: House) -> None:
+    """A login after the grant had ended: nothing of it is at stake but the new one."""
+    house.issuer.alive = {value for value in house.issuer.alive if value[0] == "a"}
+    with contextlib.suppress(LoginNeededError):
+        house.get(is_fresh=True)
+    house.log_in()
+
+
+def whole(house: House) -> None:
+    """`revoke`: everything."""
+    house.revoker.revoke(house.profiles["p"], KEY)
+
+
+PLACES: dict[
+    Callable[[House], None], tuple[list[str], list[str], list[str]]
+] = {  # what is revoked where the habit is: unknown, ends, keeps
+    session: (["a"], [], ["a"]),
+    queued_session: (["a"], [], ["a"]),
+    fallen_off: ([], [], ["a"]),
+    log_in_again: (["r", "a"], ["r"], ["r", "a"]),
+    log_in_over_a_dead_one: ([], [], ["a"]),
+    whole: (["r", "a"], ["r", "a"], ["r", "a"]),
+}
+
+
+@pytest.mark.parametrize("habit", [None, habits.ENDS, habits.KEEPS])
+@pytest.mark.parametrize("place", PLACES)
+def test_every_place_that_revokes_access_tokens(
+    house: House, place: Callable[[House], None], habit: str | None
+) -> None:
+    """Asked for: unless it is known to end the grant. For tidiness: only if it is known not to."""
+    if habit is not None:
+        habits.learn(house.store, RING, PERSON, URL, habit)
+    place(house)
+    expected = PLACES[place][[None, habits.ENDS, habits.KEEPS].index(habit)]
+    assert told(house) == expected
+    kept = {one["outcome"] for one in house.log.of("token.revoked")}
+    assert ("local_only" in kept) == ("a" not in expected)
