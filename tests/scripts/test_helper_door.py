@@ -97,8 +97,22 @@ def test_a_user_or_a_path_chooses(two: Program, more: str, profile: str) -> None
 
 
 def test_a_stranger_s_name_is_nobody_s(two: Program) -> None:
-    """Security: another user of the host does not get alice's token."""
-    assert ask(two, more="username=bob\n") == (0, "", "")
+    """Security: another user of the host does not get alice's token, and a person hears why."""
+    code, stdout, stderr = ask(two, more="username=bob\n")
+    assert (code, stdout, stderr.count("\n")) == (0, "", 1)
+    assert "'home' is for the user alice-home and 'work' is for the user alice-work" in stderr
+    assert "the URL names bob: set username_match = 'any'" in stderr
+    assert ask(two, "other.example.com", more="username=bob\n") == (0, "", "")
+
+
+def test_whoever_the_url_names(two: Program) -> None:
+    """Where a forge looks at the token alone the profile may answer for any name."""
+    done = two("profile", "edit", "work", "--set", "username_match=any")
+    assert done.returncode == 0, done.stderr
+    assert "no grant for 'work'" in ask(two, more="username=bob\n")[2]
+    assert "no grant for 'home'" in ask(two, more="username=alice-home\n")[2]
+    two("profile", "edit", "work", "--set", "username_match=exact")
+    assert ask(two, more="username=bob\n")[1] == ""
 
 
 def test_plain_http_is_never_answered(two: Program) -> None:

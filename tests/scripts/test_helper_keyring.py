@@ -104,8 +104,10 @@ def test_two_accounts_of_one_host_are_never_either(two: Program, username: str) 
 
 
 def test_a_stranger_s_name_is_nobody_s(two: Program) -> None:
-    """Security: another user of the host does not get alice's token."""
-    assert ask(two, "get", f"{HOST}/simple", "bob") == (1, "", "")
+    """Security: another user of the host does not get alice's token, and a person hears why."""
+    code, stdout, stderr = ask(two, "get", f"{HOST}/simple", "bob")
+    assert (code, stdout, stderr.count("\n")) == (1, "", 1)
+    assert "the URL names bob" in stderr
 
 
 def test_what_no_tool_says(two: Program) -> None:

@@ -99,6 +99,9 @@ def test_a_user_in_the_url(brokerctl: Program, issuer: DemoIssuer, server: GitSe
         assert "could not read Password" in said
     assert {user for user, status in server.seen if status == 200} == {"robot"}
     assert len(git.records("token.handed_out")) - len(git.records("token.not_delivered")) == 1
+    assert brokerctl("profile", "edit", "service", "--set", "username_match=any").returncode == 0
+    git("clone", "-q", url.replace("://", "://alice@"), "anyone")
+    assert {user for user, status in server.seen if status == 200} == {"robot", "alice"}
 
 
 @pytest.mark.parametrize("age", ["older", "newer"])

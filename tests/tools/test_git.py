@@ -96,6 +96,21 @@ def test_clone_push_and_fetch(brokerctl: Program, issuer: DemoIssuer, server: Gi
     assert all('"tool":"git"' in line for line in handed_out)
 
 
+def test_a_url_that_names_its_user(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer
+) -> None:
+    """The URL that a forge shows: nothing and a reason, or the profile's own user and a token."""
+    url = server.make("shop.git").replace("://", "://alice@")
+    git = Desk(brokerctl, server)
+    main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"robot"')
+    said = git("clone", "-q", url, "one", code=128)
+    assert "'service' is for the user robot, and the URL names alice" in said
+    assert brokerctl("profile", "edit", "service", "--set", "username_match=any").returncode == 0
+    git("clone", "-q", url, "one")
+    git("-C", "one", "fetch", "-q")
+    assert {user for user, status in server.seen if status == 200} == {"robot"}
+
+
 def test_an_expired_token_is_refreshed_once(
     brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:

@@ -108,11 +108,15 @@ def test_a_revoked_grant_is_pip_s_own_failure(
 def test_another_index_or_user_gets_nothing(
     desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:
-    """Silence, no hand-out, and pip goes on without."""
+    """No hand-out, and pip goes on without; the profile may be for whoever the URL names."""
     desk.serve(issuer, index, username='"robot"')
     with Index(issuer) as other:
         said = install(desk, python, other.simple_of("robot"), code=1)
-        said += install(desk, python, index.simple_of("bob"), code=1)
         assert not other.users()
     assert "brokerctl" not in said
+    said = install(desk, python, index.simple_of("bob"), code=1)
     assert not desk.records("token")
+    words = ("profile", "edit", "service", "--set", "username_match=any")
+    assert desk.program(*words).returncode == 0
+    install(desk, python, index.simple_of("bob"))
+    assert index.users() <= {"bob", "robot"}

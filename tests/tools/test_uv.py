@@ -92,14 +92,19 @@ def test_a_revoked_grant_is_uv_s_own_failure(desk: Desk, issuer: DemoIssuer, ind
 
 
 def test_another_index_or_user_gets_nothing(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
-    """Silence, no hand-out, and uv goes on without."""
+    """No hand-out, and uv goes on without; the profile may be for whoever the URL names."""
     desk.serve(issuer, index, username='"robot"')
     with Index(issuer) as other:
         said = install(desk, other.simple_of("robot"), code=1)
-        said += install(desk, index.simple_of("bob"), code=1)
         assert not other.users()
     assert "brokerctl" not in said
+    said = install(desk, index.simple_of("bob"), code=1)
+    assert "the URL names bob" in said
     assert not desk.records("token")
+    words = ("profile", "edit", "service", "--set", "username_match=any")
+    assert desk.program(*words).returncode == 0
+    install(desk, index.simple_of("bob"))
+    assert index.users() <= {"bob", "robot"}
 
 
 def test_publish(desk: Desk, issuer: DemoIssuer, index: Index) -> None:

@@ -7,6 +7,7 @@ import pytest
 from brokerctl.config.hosts import (
     covers,
     find_profile,
+    find_profiles,
     is_loopback,
     match_profile,
     parse_issuer,
@@ -214,6 +215,50 @@ def test_a_tie_is_an_error_that_names_both() -> None:
     both = profiles(a="https://x.example.com/t", b="https://x.example.com https://x.example.com/t")
     with pytest.raises(UsageError, match="'a' and 'b'"):
         find_profile("https://x.example.com/t/1", both)
+
+
+USERS = {
+    "plain": {},
+    "alice": {"username": "alice"},
+    "label": {"subject": "bob"},
+    "robot": {"username": "robot", "username_match": "exact"},
+    "forge": {"username": "x-token", "username_match": "any"},
+    "anyone": {"subject": "carol", "username_match": "any"},
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "username", "found"),
+    [
+        ("alice", "alice", "alice"),
+        ("alice", "bob", ""),
+        ("alice", None, "alice"),
+        ("label", "bob", "label"),
+        ("label", "alice", ""),
+        ("robot", "alice", ""),
+        ("plain", "alice", "plain"),
+        ("forge", "alice", "forge"),
+        ("forge", "x-token", "forge"),
+        ("forge", "", "forge"),
+        ("anyone", "alice", "anyone"),
+        # Whose name it is comes before who takes any name, and two of these are a tie.
+        ("alice forge", "alice", "alice"),
+        ("alice forge", "bob", "forge"),
+        ("alice forge", None, "alice forge"),
+        ("plain alice", "alice", "alice"),
+        ("plain alice", "bob", "plain"),
+        ("plain forge", "bob", "forge plain"),
+        ("forge anyone", "bob", "anyone forge"),
+        ("forge anyone", "carol", "anyone"),
+        ("alice robot", "bob", ""),
+    ],
+)
+def test_a_username_chooses(names: str, username: str | None, found: str) -> None:
+    """Security: one account's token answers for another name only where its profile says so."""
+    of = profiles(**dict.fromkeys(names.split(), "https://a.example.com"))
+    some = [profile.replace(**USERS[name]) for name, profile in of.items()]
+    best = find_profiles("https://a.example.com/x", some, username)
+    assert " ".join(sorted(profile.name for profile in best)) == found
 
 
 def test_covers_is_for_one_profile() -> None:

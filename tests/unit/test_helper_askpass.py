@@ -126,6 +126,8 @@ def test_nobody_is_answered_for_another() -> None:
     asked = wanted(PASSWORD.format("oauth2@git.example.com"))
     with pytest.raises(UsageError, match="not the user that the URL names"):
         Askpass().credential(asked, ANSWER, PROFILE.replace(username="robot"))
+    anyone = PROFILE.replace(username="robot", username_match="any")
+    assert Askpass().credential(asked, ANSWER, anyone) == Answer(stdout=f"{TOKEN}\n".encode())
 
 
 @given(user=st.text(), host=st.sampled_from(["ours.example", "evil.example:8443", "[::1]"]))

@@ -125,15 +125,23 @@ def test_lists_are_kept_in_order_and_cleared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("username", "of_profile", "expected"),
-    [(None, None, "oauth2"), (None, "robot", "robot"), ("alice", "robot", "alice")],
+    ("username", "of_profile", "match", "expected"),
+    [
+        (None, None, None, "oauth2"),
+        (None, "robot", None, "robot"),
+        ("alice", "robot", "exact", "alice"),
+        ("alice", "robot", "any", "robot"),
+        ("alice", None, "any", "alice"),
+        (None, None, "any", "oauth2"),
+    ],
 )
 def test_the_user_is_the_asked_the_profile_s_or_any(
-    username: str | None, of_profile: str | None, expected: str
+    username: str | None, of_profile: str | None, match: str | None, expected: str
 ) -> None:
-    """Git must get back the user that it asked for."""
+    """Git gets back the user that it asked for, but where the profile's goes with every token."""
     asked = wanted(HTTPS + (f"username={username}\n".encode() if username else b""))
-    said = Git().credential(asked, ANSWER, PROFILE.replace(username=of_profile)).stdout
+    profile = PROFILE.replace(username=of_profile, username_match=match)
+    said = Git().credential(asked, ANSWER, profile).stdout
     assert said.decode() == (
         f"username={expected}\npassword={TOKEN}\npassword_expiry_utc=1795476591\n"
     )

@@ -33,11 +33,11 @@ MALFORMED = (
 )
 
 
-def said(*words: str, username: str | None = None) -> str:
-    """Return what is answered to a command line, by a profile with this user."""
+def said(*words: str, **of_profile: str | None) -> str:
+    """Return what is answered to a command line, by a profile with this user, or how it matches."""
     asked = Keyring().read(list(words), b"", {})
     assert isinstance(asked, Wanted), asked
-    answer = Keyring().credential(asked, ANSWER, PROFILE.replace(username=username))
+    answer = Keyring().credential(asked, ANSWER, PROFILE.replace(**of_profile))
     assert answer.exit_code == 0
     return answer.stdout.decode()
 
@@ -101,7 +101,9 @@ def test_the_user_is_the_asked_the_profile_s_or_any() -> None:
     """Without a user the profile's is the answer, and without that `oauth2`."""
     words = ("get", URL, "--mode", "creds")
     assert said(*words, username="robot") == f"robot\n{TOKEN}\n"
-    assert said(*words[:2], "oauth2", *words[2:], username="robot") == f"oauth2\n{TOKEN}\n"
+    asked = (*words[:2], "oauth2", *words[2:])
+    assert said(*asked, username="robot") == f"oauth2\n{TOKEN}\n"
+    assert said(*asked, username="robot", username_match="any") == f"robot\n{TOKEN}\n"
 
 
 @pytest.mark.parametrize(

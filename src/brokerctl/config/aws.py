@@ -34,8 +34,8 @@ _LATER_KEYS = ("subject_type", "actor", "actor_type", "requested_type")
 _FOREIGN = frozenset(
     (
         *("preset", "issuer", "client_id", "client_auth", "client_secret", "client_key"),
-        *("scopes", "resource", "send_resource", "extra", "hosts", "username", "lifetime"),
-        *("grant_ended_errors", "allow_broader"),
+        *("scopes", "resource", "send_resource", "extra", "hosts", "username", "username_match"),
+        *("lifetime", "grant_ended_errors", "allow_broader"),
         *("refresh_ends_previous", "pkce_support", "assertion_audience", "insecure_ok", "google"),
         *("authorization_endpoint", "device_authorization_endpoint", "token_endpoint"),
         *("revocation_endpoint", "introspection_endpoint", "jwks_uri"),

@@ -263,6 +263,7 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "resource": _list_of(_matching(_RESOURCE, "an absolute URI without a fragment")),
     "hosts": _list_of(parse_pattern),
     "username": _username,
+    "username_match": _one_of("exact", "any"),
     "env": variable,
     "owner": text_field,
     "purpose": text_field,

@@ -118,8 +118,9 @@ def find_profiles(
 ) -> list[Profile]:
     """Return every profile whose hosts cover this URL best: more than one is a tie.
 
-    With a username those that have it, as `username` or `subject`, or else those that have neither:
-    security: one account's token is never the answer to a question for another.
+    With a username those that have it, as `username` or `subject`, or else those that have neither
+    or say `username_match = "any"`: security: else one account's token would be the answer to a
+    question for another.
     """
     url = parse_url(text)
     best: list[tuple[tuple[bool, int], Profile]] = []
@@ -129,9 +130,13 @@ def find_profiles(
             best.append((max(ranks), profile))
     if username is not None:
         its = [(rank, one) for rank, one in best if username in {one.username, one.subject}]
-        best = its or [(rank, one) for rank, one in best if one.username is one.subject is None]
+        best = its or [(rank, one) for rank, one in best if _is_for_anyone(one)]
     top = max((rank for rank, _ in best), default=None)
     return [profile for rank, profile in best if rank == top]
+
+
+def _is_for_anyone(profile: Profile) -> bool:
+    return profile.username_match == "any" or profile.username is profile.subject is None
 
 
 def covers(profile: Profile, text: str) -> bool:

@@ -39,6 +39,7 @@ def _github(issuer: str) -> dict[str, object]:
         "client_auth": "none",
         "hosts": [base, "https://api.github.com"] if is_public else [base],
         "username": "x-access-token",
+        "username_match": "any",  # the token says who it is, and the user is not looked at
         "env": "GITHUB_TOKEN",
         "refresh_ends_previous": True,
         "revoke_at_exit": "none",
@@ -59,6 +60,7 @@ def _gitlab(issuer: str) -> dict[str, object]:
         "scopes": ["read_repository"],
         "hosts": [issuer],
         "username": "oauth2",
+        "username_match": "any",  # so from 17.0 on; git sends the one above, for those before it
         "env": "GITLAB_TOKEN",
         "refresh_ends_previous": True,
         "revoke_at_exit": "none",

@@ -44,6 +44,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     fields.PRESET: _one_of(*PRESETS),
     "flow": _one_of(*fields.FLOWS),
     "client_auth": _one_of(*fields.CLIENT_AUTHS),
+    "username_match": _one_of("exact", "any"),
     "exec": _one_of("own", "shared"),
     "revoke_at_exit": _one_of("access", "none"),
     "pkce_support": _one_of("required", "assumed"),

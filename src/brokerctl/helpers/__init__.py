@@ -43,6 +43,13 @@ STORE = "store"  # that a secret be kept: what is ours need not be
 NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
 
 
+def username_for(asked: str | None, profile: Profile) -> str:
+    """Return the user that goes with a profile's token, for a tool that asked for one or none."""
+    if profile.username_match == "any" and profile.username is not None:
+        return profile.username
+    return asked or profile.username or USERNAME
+
+
 class MalformedError(ValueError):
     """A request that no honest tool sends; its text says why, and holds nothing of the request."""
 

@@ -61,7 +61,8 @@ class Askpass(Helper):
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password."""
-        if wanted.form and profile.username not in {None, wanted.form}:
+        is_any = profile.username_match == "any"  # the user stays the URL's: none is looked at
+        if wanted.form and profile.username not in {None, wanted.form} and not is_any:
             raise UsageError(f"'{profile.name}' is not the user that the URL names")
         return _line(answer.value.reveal())
 

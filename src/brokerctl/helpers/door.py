@@ -164,7 +164,20 @@ def _refuse_none(
     if helper.is_last or wanted.profile is not None:
         whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
         house.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
+    else:
+        _note_other_user(helper, wanted, house.plan.profiles)
     return helper.not_ours()
+
+
+def _note_other_user(helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]) -> None:
+    """Say where nothing but the user of a URL stands between it and a profile's token."""
+    if wanted.username is None or not helper.names_user or wanted.is_foreign:
+        return
+    others = _find_profiles(helper, wanted.replace(username=None), profiles)
+    if others:
+        whose = [f"'{one.name}' is for the user {one.username or one.subject}" for one in others]
+        way = "set username_match = 'any' if their server looks at the token alone"
+        wire.note(f"{' and '.join(sorted(whose))}, and the URL names {wanted.username}: {way}")
 
 
 def _answer_unopened(

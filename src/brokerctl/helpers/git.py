@@ -13,11 +13,11 @@ from brokerctl.helpers import (
     ERASE,
     GET,
     STORE,
-    USERNAME,
     Answer,
     Helper,
     MalformedError,
     Wanted,
+    username_for,
 )
 from brokerctl.secret import Secret
 
@@ -105,8 +105,7 @@ class Git(Helper):
                 "ephemeral=1",
             ]
         else:
-            username = wanted.username or profile.username or USERNAME
-            lines = [f"username={username}", f"password={token}"]
+            lines = [f"username={username_for(wanted.username, profile)}", f"password={token}"]
         if answer.expires_at is not None:
             lines.append(f"password_expiry_utc={int(answer.expires_at)}")
         return Answer(stdout="".join(f"{line}\n" for line in lines).encode())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from brokerctl import __version__, jsonlite
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, USERNAME, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted, username_for
 from brokerctl.model import Value
 from brokerctl.programs import NO_KEYRING
 
@@ -80,7 +80,7 @@ class Keyring(Helper):
         mode, output, asked = (wanted.form or "").split(" ", 2)
         fields = {"password": answer.value.reveal()}
         if mode == "creds":
-            fields = {"username": asked or profile.username or USERNAME, **fields}
+            fields = {"username": username_for(asked, profile), **fields}
         if output == "json":
             return Answer(stdout=jsonlite.dumps(fields).encode() + b"\n")
         return Answer(stdout="".join(f"{value}\n" for value in fields.values()).encode())
