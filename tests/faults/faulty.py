@@ -35,10 +35,12 @@ COUNTED = (
     "stat",
     "mkdir",
     "rename",
+    "symlink",
     "unlink",
     "rmdir",
     "listdir",
     "fchmod",
+    "fchown",
     "flock",
 )
 CHANGING = (
@@ -49,8 +51,10 @@ CHANGING = (
     "fdatasync",
     "mkdir",
     "rename",
+    "symlink",
     "unlink",
     "fchmod",
+    "fchown",
 )
 FAIL = "fail"  # the Nth call does nothing and raises
 LATE = "late"  # the Nth call does its work and raises all the same

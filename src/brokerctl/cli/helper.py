@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl.cli import options, suggest
-from brokerctl.errors import UsageError, shell_word
+from brokerctl.errors import PartialError, UsageError, shell_word
 from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.installing import Change, Installed, Planned
+    from brokerctl.helpers.changes import Change, Planned
+    from brokerctl.helpers.installing import Installed
 
 _Tool = Annotated[
     str,
@@ -162,9 +163,8 @@ def forget(
 
 
 def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
-    from brokerctl import jsonlite, wire
     from brokerctl.effects.terminal import confirm, is_interactive
-    from brokerctl.helpers.installing import carry_out
+    from brokerctl.helpers.changes import carry_out, tidy
     from brokerctl.text import safe
 
     if planned.is_change:
@@ -176,8 +176,25 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
         if not yes and not confirm(f"change {paths}?"):
             raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
         carry_out(planned)
+    else:
+        tidy(planned)
+    _tell(planned, word, json=json)
+
+
+def _tell(planned: Planned, word: str, *, json: bool) -> None:
+    """Say how it ended; PartialError where the tool goes on to ask brokerctl."""
+    from brokerctl import jsonlite, wire
+    from brokerctl.text import safe
+
+    if planned.left:
+        raise PartialError(
+            f"{planned.tool}: {word} in part: {'; '.join(planned.left)}",
+            hint=f"take that out, then run 'brokerctl helper uninstall {shell_word(planned.tool)}'",
+        )
     if planned.advice and not json:
         wire.note(planned.advice)
+    for path in planned.backups if word == "uninstalled" and not json else ():
+        wire.note(f"{path} is the file as it was before 'install': remove it if nobody needs it")
     if json:
         answer = {"tool": planned.tool, "path": planned.path, "changed": planned.is_change}
         typer.echo(jsonlite.dumps({"schema": 1, **answer}))
@@ -230,7 +247,13 @@ def show(
     _tell_fault()
     if json:
         helpers = [
-            {"tool": tool, "installed": one.is_in, "path": one.path, "fault": one.fault}
+            {
+                "tool": tool,
+                "installed": one.is_in,
+                "path": one.path,
+                "fault": one.fault,
+                "backups": one.backups,
+            }
             for tool, one in found.items()
         ]
         typer.echo(jsonlite.dumps({"schema": 1, "helpers": helpers, "profile": profile}))
@@ -263,7 +286,10 @@ def _state(tool: str, one: Installed) -> str:
     from brokerctl.text import safe
 
     if not one.is_in:
-        return f"not installed; run 'brokerctl helper install {shell_word(tool)}'"
+        old = "".join(
+            f"; {safe(path)} is a copy from before an earlier one" for path in one.backups
+        )
+        return f"not installed; run 'brokerctl helper install {shell_word(tool)}'{old}"
     if one.fault:
         return safe(f"{one.fault}; {one.hint}", 1000)
     return f"installed, {safe(one.path)}"

@@ -19,8 +19,9 @@ from brokerctl.config.replacing import (
 )
 from brokerctl.errors import UsageError
 from brokerctl.files import MAX_FILE_BYTES
+from brokerctl.helpers.changes import BACKUP
 from brokerctl.helpers.door import find_owners, load
-from brokerctl.helpers.installing import BACKUP, find_script
+from brokerctl.helpers.installing import find_script
 from brokerctl.helpers.keeping import find_here, find_place, keep, place_of
 from brokerctl.helpers.plain import Found, cut_out, read_git_credentials, read_netrc
 from brokerctl.helpers.plain_docker import find_unasked, hand_over, is_also_in, read_auths

@@ -1,7 +1,7 @@
-"""Writes a helper into its tool's own configuration, and takes it out again.
+"""Plans to write a helper into its tool's own configuration, or to take it out; and how it stands.
 
 The change is made as a plan first, so that it can be shown; nothing but our own part of a file
-is touched, and the file as it was lies beside it until the part is taken out.
+is touched.
 """
 
 from __future__ import annotations
@@ -11,14 +11,9 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.config.replacing import (
-    locked_as_its_tool_does,
-    locked_folder,
-    read_regular,
-    replace_file,
-    sync_folder,
-)
-from brokerctl.errors import UsageError, shell_word
+from brokerctl.config.replacing import is_left_lock, locked_folder
+from brokerctl.errors import LockTimeoutError, UsageError, shell_word
+from brokerctl.helpers.changes import BACKUP, Change, Planned, read_text
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
@@ -26,41 +21,6 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers.setups import Place, Setup
     from brokerctl.model import Profile
-
-BACKUP = ".before-brokerctl"
-
-
-class Change(NamedTuple):
-    """One change of one file: its text before (None: there is none) and after (None: remove)."""
-
-    path: str
-    before: str | None
-    after: str | None
-    has_ours: tuple[bool, bool]  # whether our part is in it before and after
-    place: Place
-
-    @property
-    def is_change(self) -> bool:
-        """Say whether anything would be written."""
-        return self.before != self.after
-
-
-class Planned(NamedTuple):
-    """What is to be done for one tool; the first file is the tool's own configuration."""
-
-    tool: str
-    changes: tuple[Change, ...]
-    advice: str | None = None  # what is left to the person
-
-    @property
-    def path(self) -> str:
-        """Return the tool's own configuration file."""
-        return self.changes[0].path
-
-    @property
-    def is_change(self) -> bool:
-        """Say whether anything would be written."""
-        return any(change.is_change for change in self.changes)
 
 
 def find_setup(tool: str) -> tuple[str, Setup]:
@@ -91,7 +51,7 @@ def plan_install(
         path = place.path
         if os.path.exists(path) and not os.path.isfile(path):  # a variable says /dev/null
             raise UsageError(f"{path} is not a file", hint="unset the variable that names it")
-        before = _read(path)
+        before = read_text(path)
         had = before is not None and _take(setup, place, before) is not None
         after = _put(setup, place, before or "", part)
         changes.append(Change(path, before, after, (had, True), place))
@@ -99,9 +59,25 @@ def plan_install(
 
 
 def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
-    """Plan to take our part out; a file that is empty then, and was made by us, goes."""
+    """Plan to take our part out; a file that is empty then, and was made by us, goes.
+
+    What a file still names stays, and is said.
+    """
     tool, setup = find_setup(tool)
-    return Planned(tool, tuple(_taken_out(setup, place) for place in _places(setup, environ)))
+    changes = [_taken_out(setup, place) for place in _places(setup, environ)]
+    texts = [(one.path, one.after or "") for one in changes if not one.place.is_own]
+    texts += [(path, read_text(path) or "") for path in setup.read_also(environ)]
+    left = [
+        f"{path} names brokerctl in lines that are not its own"
+        for path, text in texts
+        if setup.names_us(text)
+    ]
+    for at, change in enumerate(changes):
+        users = [path for path, text in texts if setup.names(change.place, text)]
+        if change.place.is_own and change.before is not None and users:
+            left += [f"{one} still names {change.path}, which stays" for one in users]
+            changes[at] = change._replace(after=change.before)
+    return Planned(tool, tuple(changes), setup.farewell(environ), tuple(left))
 
 
 def _places(setup: Setup, environ: Mapping[str, str]) -> list[Place]:
@@ -109,10 +85,11 @@ def _places(setup: Setup, environ: Mapping[str, str]) -> list[Place]:
     # A link, as dotfiles often are, stays one.
     found = [one._replace(path=os.path.realpath(one.path)) for one in setup.places(environ)]
     is_named = any(
-        setup.take(one, _read(one.path) or "") is not None for one in found if one.is_own
+        setup.take(one, read_text(one.path) or "") is not None for one in found if one.is_own
     )
     return [
-        one._replace(is_named=is_named, original=_read(one.path + BACKUP) or "") for one in found
+        one._replace(is_named=is_named, original=read_text(one.path + BACKUP) or "")
+        for one in found
     ]
 
 
@@ -136,7 +113,7 @@ def _is_crlf(text: str) -> bool:
 
 
 def _taken_out(setup: Setup, place: Place) -> Change:
-    path, before = place.path, _read(place.path)
+    path, before = place.path, read_text(place.path)
     after = None if before is None else _take(setup, place, before)
     if after is None:
         return Change(path, before, before, (False, False), place)
@@ -151,6 +128,7 @@ class Installed(NamedTuple):
     is_in: bool
     fault: str | None = None
     hint: str | None = None
+    backups: tuple[str, ...] = ()  # copies from before a set-up that nobody needs any more
 
 
 def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
@@ -160,17 +138,36 @@ def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
     again = f"run 'brokerctl helper install {shell_word(tool)}'"
     try:
         places = _places(setup, environ)
-        texts = [(place, _read(place.path)) for place in places]
+        texts = [(place, read_text(place.path)) for place in places]
         missing = [one for one, text in texts if text is None or _take(setup, one, text) is None]
     except UsageError as error:
         return Installed(path, is_in=True, fault=error.message, hint=error.hint or again)
+    left = next(filter(_is_left, (one.path + one.lock for one in places if one.lock)), None)
+    if left:
+        fault = f"{left} was left by a brokerctl that was killed, and stops the tool"
+        return Installed(path, is_in=True, fault=fault, hint=f"run 'rm {shell_word(left)}'")
     if len(missing) == len(places):
-        return Installed(path, is_in=False)
+        backups = tuple(one.path + BACKUP for one in places if os.path.exists(one.path + BACKUP))
+        return Installed(path, is_in=False, backups=backups)
     if missing:
-        gone = f"{missing[0].path} is not there any more"
-        return Installed(path, is_in=True, fault=gone, hint=again)
-    fault, hint = _fault(setup.script, [text or "" for _, text in texts], environ)
-    return Installed(path, is_in=True, fault=fault, hint=hint or again)
+        fault = f"{missing[0].path} has no part of brokerctl's, and another file has"
+        if not os.path.exists(missing[0].path):
+            fault = f"{missing[0].path} is not there any more"
+        out = f"'brokerctl helper uninstall {shell_word(tool)}'"
+        return Installed(path, is_in=True, fault=fault, hint=f"{again}, or {out}")
+    reason, hint = _fault(setup.script, [text or "" for _, text in texts], environ)
+    return Installed(path, is_in=True, fault=reason, hint=hint or again)
+
+
+def _is_left(lock: str) -> bool:
+    """Return whether a lock of ours outlived its maker: nobody holds the lock of the folder."""
+    if not is_left_lock(lock):
+        return False
+    try:
+        with locked_folder(os.path.dirname(lock), 0):
+            return is_left_lock(lock)
+    except (OSError, LockTimeoutError):
+        return False
 
 
 def _fault(
@@ -193,55 +190,9 @@ def _fault(
     return f"{script} is not in PATH", f"link {own} into a folder of PATH"
 
 
-def carry_out(planned: Planned) -> None:
-    """Write what was planned; UsageError if a file changed meanwhile or can't be written."""
-    for change in planned.changes:
-        if not change.is_change:
-            continue
-        path, folder = change.path, os.path.dirname(change.path)
-        try:
-            os.makedirs(folder, exist_ok=True)
-            with locked_folder(folder), locked_as_its_tool_does(path, change.place.lock):
-                if _read(path) != change.before:
-                    raise UsageError(f"{path} has changed meanwhile", hint="try again")
-                _write(change)
-        except OSError as error:
-            reason = os.strerror(error.errno or 0).lower()
-            raise UsageError(f"can't change {path}: {reason}") from error
-
-
-def _write(change: Change) -> None:
-    path, backup = change.path, change.path + BACKUP
-    if change.after is None:
-        os.unlink(path)
-        sync_folder(os.path.dirname(path))
-        return
-    had, has = change.has_ours
-    if has and not had and change.before is not None:
-        replace_file(backup, _encoded(change.before), os.stat(path).st_mode & 0o700)
-    replace_file(path, _encoded(change.after), change.place.mode)
-    if not has and _read(backup) == change.after:
-        os.unlink(backup)  # the file is as it was: nothing is to be kept
-
-
 def find_script(name: str) -> str:
     """Return the path of one of our own scripts, beside the interpreter that runs us."""
     path = os.path.join(os.path.dirname(sys.executable), name)
     if not os.access(path, os.X_OK):
         raise UsageError(f"{path} is not there", hint="install brokerctl again")
     return path
-
-
-def _read(path: str) -> str | None:
-    """Return a file's text, whatever its bytes are; UsageError if it can't be read."""
-    try:
-        return read_regular(path).decode("utf-8", "surrogateescape")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        raise UsageError(f"can't read {path}: {reason}") from error
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")

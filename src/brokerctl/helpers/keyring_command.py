@@ -10,7 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from brokerctl.helpers.scripts import put_script, take_script
-from brokerctl.helpers.setups import SCRIPT_MODE, Place, own_path
+from brokerctl.helpers.setups import SCRIPT_MODE, Place, UsualSetup, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from brokerctl.helpers.setups import Part
 
 
-class KeyringCommandSetup:
+class KeyringCommandSetup(UsualSetup):
     """A tool with a configuration file, its first place, and our command, its second."""
 
     name: str
-    script = "brokerctl"
 
     if TYPE_CHECKING:
 

@@ -19,7 +19,7 @@ from brokerctl.helpers.blocks import (
     take_block,
     without_block,
 )
-from brokerctl.helpers.setups import Place, home_path
+from brokerctl.helpers.setups import Place, UsualSetup, home_path
 from brokerctl.helpers.tomltext import parse_toml, read_toml
 from brokerctl.jsonlite import quote
 
@@ -42,7 +42,7 @@ _FORM = Form(
 )
 
 
-class CargoSetup:
+class CargoSetup(UsualSetup):
     """`config.toml` in CARGO_HOME, or the older `config` where only that is there."""
 
     script = "cargo-credential-brokerctl"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import HUB, HUB_NAMES, server_name
 from brokerctl.helpers.jsontext import put_members, take_members, value_names
-from brokerctl.helpers.setups import PRIVATE_MODE, Place, home_path
+from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ _SECTION = "credHelpers"
 _SUFFIX = "brokerctl"  # `docker-credential-` goes before it, and no folder may
 
 
-class DockerSetup:
+class DockerSetup(UsualSetup):
     """`~/.docker/config.json`, or what is in the folder that DOCKER_CONFIG names."""
 
     script = "docker-credential-brokerctl"

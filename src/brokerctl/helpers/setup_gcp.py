@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.setups import PRIVATE_MODE, Place, own_path
+from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ _TIMEOUT_MS = 60000  # what one holder of a grant's lock may take, and who waits
 _SAYS = " helper gcp --profile "
 
 
-class GcpSetup:
+class GcpSetup(UsualSetup):
     """`gcp.json` among our own files; a variable tells Google's libraries of it."""
 
     name = "gcp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from brokerctl.helpers.setups import Part
 
 
+_ANY = re.compile(r"helper\s*=.*brokerctl.*", re.IGNORECASE)
 _ABOVE = 3  # how far above its last line a section of ours begins
 
 
@@ -59,6 +61,10 @@ class GitSetup(BlockSetup):
         if rows[at] == "useHttpPath = true":  # at a host without a path it is somebody's wish
             return at > _ABOVE and _is_helper(rows[at - 1]) and _has_path(rows[at - _ABOVE])
         return _is_helper(rows[at])
+
+    def names_us(self, text: str) -> bool:
+        """Look for a helper that git finds by its short name, too."""
+        return any(map(_ANY.fullmatch, map(str.strip, text.split("\n"))))
 
     @staticmethod
     def is_header(row: str) -> bool:

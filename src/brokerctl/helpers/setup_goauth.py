@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import Form, has_block, put_block, split_at_block, take_block
-from brokerctl.helpers.setups import NO_HOSTS_HINT, Place, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, Place, UsualSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ _WAS_LAST = "# was, without the end of a line: "
 _FORM = Form(lambda rows, at: rows[at].startswith((_KEY, _WAS + _KEY, _WAS_LAST + _KEY)))
 
 
-class GoauthSetup:
+class GoauthSetup(UsualSetup):
     """`$GOENV`, else `go/env` in the user's configuration folder (`go help environment`)."""
 
     script = "brokerctl"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import brokerctl
 from brokerctl.errors import UsageError
 from brokerctl.helpers.ini import Keys
-from brokerctl.helpers.setups import Place, home_path, own_path
+from brokerctl.helpers.setups import Place, UsualSetup, home_path, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ _MODULE = "brokerctl_keyring"
 _MARK = "# brokerctl helper install keyring: this file\n"
 
 
-class KeyringSetup:
+class KeyringSetup(UsualSetup):
     """`~/.config/python_keyring/keyringrc.cfg`, and a module beside our other files."""
 
     script = "brokerctl"
@@ -52,6 +52,10 @@ class KeyringSetup:
         if place.path.endswith(".py"):
             return "" if text.startswith(_MARK) else None
         return _keys("*/brokerctl/helpers/keyring").take(place, text)
+
+    def names(self, own: Place, text: str) -> bool:
+        """Look for the module's folder, where nothing else is."""
+        return super().names(own._replace(path=os.path.dirname(own.path)), text)
 
     def advice(self, part: Part) -> str | None:
         """Say what else decides."""

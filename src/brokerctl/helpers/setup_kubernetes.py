@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from brokerctl.errors import UsageError
 from brokerctl.helpers.kubernetes import V1
 from brokerctl.helpers.kubetext import NAME, put_user, take_user, user_rows
-from brokerctl.helpers.setups import PRIVATE_MODE, Place, home_path
+from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ _USE = (
 )
 
 
-class KubernetesSetup:
+class KubernetesSetup(UsualSetup):
     """The first file of KUBECONFIG, or `~/.kube/config`."""
 
     script = "brokerctl"

@@ -38,6 +38,12 @@ class PnpmSetup(BlockSetup):
         given = next((environ[name] for name in _VARIABLES if environ.get(name)), None)
         return os.path.abspath(given) if given else home_path(environ, ".npmrc")
 
+    def read_also(self, environ: Mapping[str, str]) -> list[str]:
+        """Return where `pnpm config set` writes, and the usual file, which may be another's."""
+        base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
+        found = [os.path.join(base, "pnpm", "rc"), home_path(environ, ".npmrc")]
+        return [path for path in found if path != self.path(environ)]
+
     def put(self, place: Place, text: str, part: Part) -> str:
         """Put the lines in, or make the script, which has to know the profile."""
         if place.mode == SCRIPT_MODE:

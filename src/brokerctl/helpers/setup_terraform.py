@@ -74,6 +74,18 @@ class TerraformSetup(BlockSetup):
                 return f"{path} has a token for {host}, which terraform takes without asking us"
         return None
 
+    def read_also(self, environ: Mapping[str, str]) -> list[str]:
+        """Return what else terraform and OpenTofu read."""
+        return [path for path, _ in _beside(environ)]
+
+    def names(self, own: Place, text: str) -> bool:  # noqa: ARG002 - the plug-in has one name
+        """Look for a block with the plug-in's name."""
+        return "brokerctl" in find_labels(text, _KEY)
+
+    def names_us(self, text: str) -> bool:
+        """Look for the same."""
+        return "brokerctl" in find_labels(text, _KEY)
+
     def take(self, place: Place, text: str) -> str | None:
         """Take the block out, or remove the script."""
         if place.mode == SCRIPT_MODE:

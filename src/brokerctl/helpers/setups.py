@@ -10,7 +10,7 @@ from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers.blocks import Form, put_block, take_block
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from brokerctl.model import Profile
 
@@ -109,12 +109,45 @@ class Setup(Protocol):
     def advice(self, part: Part) -> str | None:
         """Return what is left to do for the person, if anything is."""
 
+    def read_also(self, environ: Mapping[str, str]) -> Iterable[str]:
+        """Return other files that the tool reads, which may name what is ours."""
 
-class BlockSetup:
+    def names(self, own: Place, text: str) -> bool:
+        """Return whether a file's text names a file of ours."""
+
+    def names_us(self, text: str) -> bool:
+        """Return whether a tool that reads this text, without our part, asks brokerctl."""
+
+    def farewell(self, environ: Mapping[str, str]) -> str | None:
+        """Return what the person should know when our part goes."""
+
+
+class UsualSetup:
+    """What most set-ups answer: a tool has one file, and asks by our program's name."""
+
+    script = "brokerctl"
+
+    def read_also(self, environ: Mapping[str, str]) -> Iterable[str]:  # noqa: ARG002 - most have none
+        """There is no other file."""
+        return ()
+
+    def names(self, own: Place, text: str) -> bool:
+        """Look for the path."""
+        return any(own.path in row for row in _live_rows(text))
+
+    def names_us(self, text: str) -> bool:
+        """Look for the program, where it has a name that nothing else has."""
+        return self.script != "brokerctl" and any(self.script in row for row in _live_rows(text))
+
+    def farewell(self, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - most have none
+        """Nothing changes but the tool's asking."""
+        return None
+
+
+class BlockSetup(UsualSetup):
     """The usual kind: one file, our lines between two comment lines at its end."""
 
     name: str
-    script = "brokerctl"
     lock: str | None = None
 
     if TYPE_CHECKING:
@@ -154,6 +187,11 @@ class BlockSetup:
     def advice(self, part: Part) -> str | None:  # noqa: ARG002 - most have none
         """Nothing is left to do."""
         return None
+
+
+def _live_rows(text: str) -> list[str]:
+    """Return the rows that are no comments."""
+    return [row for row in text.split("\n") if row.lstrip()[:1] not in {"#", ";"}]
 
 
 def home_path(environ: Mapping[str, str], *parts: str) -> str:
