@@ -113,6 +113,7 @@ class Profile(Value):
     max_ttl_s: int | None = None
     ca_file: str | None = None
     timeout_s: int = 20
+    login_wait_s: int = 300  # how long a browser or a device may take
     lifetime_s: int | None = None  # assumed where the issuer says nothing
     exec_mode: str | None = None  # own | shared | None: the default of contract 1
     revoke_at_exit: str | None = None  # access | none; None: as the issuer is seen to do

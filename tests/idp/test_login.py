@@ -131,7 +131,21 @@ def test_no_browser_starts(brokerctl: Program, demo: DemoIssuer) -> None:
     name = main_job.person(brokerctl, demo)
     done = brokerctl("login", name, env={"BROWSER": "/nonexistent"})
     assert done.returncode == 3
+    assert "BROWSER names '/nonexistent'" in done.stderr
     assert "--flow device" in done.stderr
+
+
+@pytest.mark.parametrize("how", [("--no-browser",), ("--flow", "device")])
+def test_wait(brokerctl: Program, demo: DemoIssuer, how: tuple[str, ...]) -> None:
+    """A login waits as long as its profile says, or the command; it is said how to lengthen it."""
+    name = main_job.person(brokerctl, demo, login_wait='"1s"')
+    for more, said in (((), "within 1s"), (("--wait", "2s"), "within 2s")):
+        done = brokerctl("login", name, *how, *more)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert said in done.stderr
+        assert "--wait" in done.stderr
+    for wrong in ("0s", "10", "1w", "-1s"):
+        assert brokerctl("login", name, f"--wait={wrong}").returncode == 2
 
 
 def test_device_in_ci(brokerctl: Program, demo: DemoIssuer) -> None:

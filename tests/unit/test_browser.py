@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from brokerctl.effects.browser import commands, open_browser
+from brokerctl.effects.browser import commands, open_browser, unusable
 
 URL = "https://issuer.example/auth?a=1&b=$(touch /tmp/x);%20'\""
 DESKTOP = {"DISPLAY": ":0"}
@@ -96,3 +96,32 @@ def test_none() -> None:
     """Where no command exists, the caller is told so."""
     assert not open_browser(URL, {"BROWSER": "/nonexistent"}, has_terminal=True)
     assert not open_browser(URL, {}, has_terminal=False)
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"), [("", [URL]), (" %s", [URL]), (" -x '%s' &", ["-x", URL])]
+)
+def test_blanks(tmp_path: os.PathLike[str], rest: str, expected: list[str]) -> None:
+    """A path with blanks is found without quotes, too: a desktop's settings write it so."""
+    folder = os.path.join(tmp_path, "my  own browser")
+    os.mkdir(folder)
+    script = os.path.join(folder, "run me")
+    with open(os.open(script, os.O_WRONLY | os.O_CREAT, 0o700), "w", encoding="utf-8") as file:
+        file.write("#!/bin/sh\n")
+    for text in (f"{script}{rest}", f"'{script}'{rest}"):
+        assert list(commands(URL, {"BROWSER": text}, has_terminal=False)) == [[script, *expected]]
+
+
+@pytest.mark.parametrize(
+    ("browser", "named"),
+    [
+        ("/opt/my browser/run", "'/opt/my'; a path with blanks needs quotes of its own"),
+        ("/nonexistent", "'/nonexistent'"),
+        ("'open", "no command: ''open'"),
+        (":", "no command: ':'"),
+    ],
+)
+def test_unusable(browser: str, named: str) -> None:
+    """What can't be started is said by the variable that names it."""
+    assert unusable({"BROWSER": browser}) == f"no browser could be started: BROWSER names {named}"
+    assert unusable({}) is None

@@ -120,9 +120,21 @@ def test_visit_without_anybody() -> None:
         state=Secret("s"),
         accept=lambda _: True,
     )
-    with pytest.raises(LoginNeededError, match="no browser"):
+    with pytest.raises(LoginNeededError, match="BROWSER names '/nonexistent'"):
         desk.do(visit)
     desk.close()
+
+
+def test_a_device_s_wait_ends() -> None:
+    """A device may take as long as the login's wait, counted from when the code is shown."""
+    step = ShowUserCode(
+        user_code="A", verification_uri="https://v.example/", complete=None, expires_at=1e12
+    )
+    for wait_s, error in ((300, None), (0, LoginNeededError)):
+        desk = Desk(Net(), {}, timeout_s=wait_s)
+        desk.do(step)
+        with pytest.raises(error, match="within 0s") if error else contextlib.nullcontext():
+            desk.do(Wait(seconds=0))
 
 
 class HasTerminal:

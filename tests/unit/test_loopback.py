@@ -235,20 +235,17 @@ def test_pasted(line: str, query: str | None) -> None:
     assert read_pasted(line, "http://127.0.0.1:9/callback", accept) == query
 
 
-class Typed(Paste):
-    """A terminal whose foreground we are, whatever the test runner's is."""
-
-    def read_line(self) -> str | None:
-        """Read as the base class does in the foreground."""
-        return self._read()
+def typed_on(slave: int) -> Paste:
+    """Return a terminal whose foreground we are, whatever the test runner's is."""
+    os.set_blocking(slave, False)
+    return Paste(slave, lambda _: True)
 
 
 def test_pasted_on_a_terminal() -> None:
     """What is typed races the browser: nonsense is answered, the right address ends the wait."""
     master, slave = pty.openpty()
-    os.set_blocking(slave, False)
     listener = Loopback()
-    paste = Typed(slave)
+    paste = typed_on(slave)
     os.write(master, b"nonsense\n\n")
     os.write(master, f"{listener.redirect_uri}?{RIGHT}\n".encode())
     assert listener.wait(accept, 5, paste) == RIGHT
@@ -263,11 +260,10 @@ def test_pasted_on_a_terminal() -> None:
 def test_terminal_that_ends() -> None:
     """A terminal that hangs up does not end the wait, nor make it spin."""
     master, slave = pty.openpty()
-    os.set_blocking(slave, False)
     os.close(master)
     before = time.process_time()
     with pytest.raises(LoginNeededError):
-        Loopback().wait(accept, 0.5, Typed(slave))
+        Loopback().wait(accept, 0.5, typed_on(slave))
     assert time.process_time() - before < 0.3
     os.close(slave)
 

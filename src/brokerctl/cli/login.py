@@ -10,6 +10,7 @@ import typer
 from brokerctl import freshness, hot, jsonlite, wire
 from brokerctl.cli import suggest
 from brokerctl.cli.login_steps import Wishes, log_in, name_for_url, with_preset
+from brokerctl.config.fields import duration
 from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.text import safe
 
@@ -67,6 +68,12 @@ def login(
         str | None, typer.Option(metavar="ID", help="With a URL: the client's id.")
     ] = None,
     client_secret: _Secret = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="How long a browser or device may take; 5m if unsaid."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Even as somebody else.")] = False,
     acr: Annotated[str | None, typer.Option(hidden=True)] = None,
     ci: Annotated[bool, typer.Option("--ci", hidden=True)] = False,
@@ -91,6 +98,7 @@ def login(
         subject=subject,
         scopes=hot.split_scopes(scope) if scope else None,
         is_forced=force,
+        wait_s=None if wait is None else duration(wait),
         client_id=client_id,
         client_secret=client_secret,
     )

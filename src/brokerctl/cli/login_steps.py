@@ -29,6 +29,7 @@ class Wishes(Value):
     subject: str | None = None
     scopes: tuple[str, ...] | None = None
     is_forced: bool = False
+    wait_s: int | None = None
     client_id: str | None = None
     client_secret: str | None = None
 
@@ -59,6 +60,7 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
         paste=paste,
         no_browser=wishes.no_browser,
         port=wishes.port,
+        timeout_s=wishes.wait_s or profile.login_wait_s,
         request_s=profile.timeout_s,
     )
     try:

@@ -55,7 +55,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "google": _closed(dict.fromkeys(("pool", "service_account"), _TEXT)),
     **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
     **dict.fromkeys(("scopes", "resource", "hosts", "grant_ended_errors"), _WORDS),
-    **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "lifetime"), _DURATION),
+    **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "login_wait", "lifetime"), _DURATION),
     **dict.fromkeys(
         ("refresh_ends_previous", "send_resource", "insecure_ok", "allow_broader"), _FLAG
     ),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from brokerctl.config.compile import Compiled
     from brokerctl.config.source import Setting
 
-_DURATIONS = frozenset({"min_ttl", "max_ttl", "timeout", "lifetime"})
+_DURATIONS = frozenset({"min_ttl", "max_ttl", "timeout", "login_wait", "lifetime"})
 _IMPLIED = frozenset({"client_auth"})
 
 

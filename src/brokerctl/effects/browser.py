@@ -16,6 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from brokerctl.programs import environ_for
+from brokerctl.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,12 +40,37 @@ def commands(url: str, environ: Mapping[str, str], *, has_terminal: bool) -> Ite
         yield from ([name, url] for name in _LINUX)
 
 
+def unusable(environ: Mapping[str, str]) -> str | None:
+    """Say which program BROWSER names in vain; None where it names none."""
+    if not environ.get("BROWSER"):
+        return None
+    named = [words[0] for text in environ["BROWSER"].split(":") if (words := _split(text))]
+    what = f"'{safe(named[0])}'" if named else f"no command: '{safe(environ['BROWSER'])}'"
+    quoted = "; a path with blanks needs quotes of its own" if " " in environ["BROWSER"] else ""
+    return f"no browser could be started: BROWSER names {what}{quoted}"
+
+
 def _split(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError:
         return []  # an open quote: not a command, like one that does not exist
+    if words and os.path.isabs(text) and not _can_run(words[0]):
+        words = _with_blanks(text) or words
     return words[:-1] if words[-1:] == ["&"] else words
+
+
+def _with_blanks(text: str) -> list[str]:
+    """Return the words where the program's own path has blanks in it, unquoted."""
+    ends = [len(text), *(at for at, letter in enumerate(text) if letter == " ")]
+    for end in sorted(ends, reverse=True):
+        if _can_run(text[:end]):
+            return [text[:end], *shlex.split(text[end:])]
+    return []
+
+
+def _can_run(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def _with_url(words: list[str], url: str) -> list[str]:

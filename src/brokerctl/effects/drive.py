@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.effects.browser import open_browser
-from brokerctl.effects.loopback import TIMEOUT_S, Loopback
+from brokerctl.effects.browser import open_browser, unusable
+from brokerctl.effects.loopback import TIMEOUT_S, Loopback, nobody_answered
 from brokerctl.errors import BrokerError, LoginNeededError, shell_word
 from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
 from brokerctl.text import safe
@@ -82,12 +83,15 @@ class Desk:
         self.request_s = request_s
         self._loopback: Loopback | None = None
         self._is_peer_known = True
+        self._ends_at: float | None = None  # of a device's wait
 
     def do(self, step: Step) -> Any:  # noqa: ANN401 - each step has an answer of its own
         """Carry out one step and return what came of it."""
         if isinstance(step, Send):
             return self.http.send(step.request, time.monotonic() + self.request_s)
         if isinstance(step, Wait):
+            if self._ends_at is not None and time.monotonic() >= self._ends_at:
+                raise nobody_answered(self.timeout_s)
             return time.sleep(step.seconds)
         if isinstance(step, ShowUserCode):
             return self._show_user_code(step)
@@ -104,27 +108,34 @@ class Desk:
             self._loopback = None
 
     def _visit(self, step: Visit) -> str:
-        url = safe(step.url, _URL_CHARS)
         assert self._loopback is not None  # noqa: S101 - a flow listens before it visits
+        with nullcontext() if self.paste is None else self.paste.whole_lines():
+            self._show_address(step, self._loopback)
+            query = self._loopback.wait(step.accept, self.timeout_s, self.paste)
+        self._is_peer_known = self._loopback.is_peer_known
+        return query
+
+    def _show_address(self, step: Visit, loopback: Loopback) -> None:
+        """Open a browser where there is one, and say where else to go."""
         # Security: all users of the machine can read a browser's command line, so `state` is not
         # in it. Our own terminal, where the address itself is shown, is ours alone.
         is_open = not self.no_browser and open_browser(
-            self._loopback.offer(step.url), self.environ, has_terminal=self.paste is not None
+            loopback.offer(step.url), self.environ, has_terminal=self.paste is not None
         )
+        why = None if is_open or self.no_browser else unusable(self.environ)
         if is_open:
             _say("log in with the browser that has opened; if none has, visit")
         elif self.no_browser or self.paste is not None:
+            if why is not None:
+                _say(f"note: {why}")
             _say("to log in, visit")
         else:
             raise LoginNeededError(
-                "no browser could be started", hint="try --no-browser or '--flow device'"
+                why or "no browser could be started", hint="try --no-browser or '--flow device'"
             )
-        _say(f"  {url}")
+        _say(f"  {safe(step.url, _URL_CHARS)}")
         if self.paste is not None:
             _say("if the browser is on another machine, paste the address that it ends at here")
-        query = self._loopback.wait(step.accept, self.timeout_s, self.paste)
-        self._is_peer_known = self._loopback.is_peer_known
-        return query
 
     def doubt(self, sub: str | None) -> Callable[[], bool] | None:
         """Return the question whether to keep a login that may be another user's; None: no doubt.
@@ -142,7 +153,9 @@ class Desk:
         return partial(self.paste.confirm, f"{who}: keep it?", self.timeout_s)
 
     def _show_user_code(self, step: ShowUserCode) -> None:
-        minutes = max(1, round((step.expires_at - time.time()) / 60))
+        self._ends_at = time.monotonic() + self.timeout_s
+        left_s = min(step.expires_at - time.time(), self.timeout_s)
+        minutes = max(1, round(left_s / 60))
         _say(f"to log in, visit {safe(step.verification_uri, _URL_CHARS)}")
         _say(f"and enter the code {safe(step.user_code)} within {minutes} min")
         target = step.complete or step.verification_uri

@@ -10,7 +10,6 @@ read by all users, so it holds an address here that leads to the issuer, once.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hmac
 import os
@@ -18,9 +17,11 @@ import secrets
 import selectors
 import socket
 import time
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from brokerctl.config.duration import render_duration
 from brokerctl.effects.peer import FOREIGN, OURS, UNKNOWN, whose
 from brokerctl.errors import LoginNeededError, UsageError
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Accept = Callable[[str], bool]
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 PATH = "/callback"
 _START = "/start/"
 _MAX_HEAD_BYTES = 16384
@@ -60,6 +61,14 @@ _REASONS = {
     421: "Misdirected Request",
     431: "Request Header Fields Too Large",
 }
+
+
+def nobody_answered(wait_s: float) -> LoginNeededError:
+    """Return the error of a login that took longer than it may."""
+    return LoginNeededError(
+        f"nobody answered within {render_duration(int(wait_s))}",
+        hint="run the same login again, with --wait 15m if it takes longer",
+    )
 
 
 class _Connection:
@@ -105,7 +114,8 @@ class Loopback:
         Raises LoginNeededError when nobody answers in time.
         """
         deadline = time.monotonic() + timeout_s
-        try:
+        with ExitStack() as stack:
+            stack.callback(self.close)
             if paste is not None:
                 self._selector.register(paste.fd, selectors.EVENT_READ)
             while (now := time.monotonic()) < deadline:
@@ -120,11 +130,7 @@ class Loopback:
                         query = self._pasted(paste, accept)
                     if query is not None:
                         return query
-        finally:
-            self.close()
-        raise LoginNeededError(
-            f"nobody answered within {timeout_s:.0f} s", hint="run the same login again"
-        )
+        raise nobody_answered(timeout_s)
 
     def close(self) -> None:
         """Stop listening, and drop who is still connected."""
@@ -223,22 +229,23 @@ class Loopback:
             "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
             "Connection: close\r\n\r\n"
         )
-        with contextlib.suppress(OSError):  # whoever asked may be gone
+        with suppress(OSError):  # whoever asked may be gone
             connection.link.send((head + body).encode())
             connection.link.shutdown(socket.SHUT_WR)
         self._drop(connection)
 
     def _pasted(self, paste: Paste | None, accept: Accept) -> str | None:
         assert paste is not None  # noqa: S101 - nothing else is registered
-        line = paste.read_line()
+        while line := paste.read_line():
+            query = read_pasted(line, self.redirect_uri, accept)
+            # Security: a code is good for one try. One that a line's end broke is not sent.
+            if query is not None and not paste.is_followed():
+                return query
+            if line.strip():
+                paste.say("this is not the address that this login ends at; copy it whole")
         if line is None:
             self._selector.unregister(paste.fd)
-        if not line or not line.strip():
-            return None
-        query = read_pasted(line, self.redirect_uri, accept)
-        if query is None:
-            paste.say("this is not the address that this login ends at; copy it whole")
-        return query
+        return None
 
 
 def _listen(port: int) -> socket.socket:
