@@ -172,9 +172,13 @@ def test_stopped(terminal: Terminal) -> None:
 
 def _waiter(terminal: Terminal) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-c", WAITER, str(terminal.slave)]
-    fds = (terminal.slave,)
+    # In a group of its own: one without a parent outside of it can't be stopped from a terminal.
     waiter = subprocess.Popen(
-        words, stdout=subprocess.PIPE, pass_fds=fds, stderr=subprocess.DEVNULL
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(terminal.slave,),
+        process_group=0,
     )
     assert waiter.stdout is not None
     assert waiter.stdout.readline() == b"ready\n"
