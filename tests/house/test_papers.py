@@ -143,7 +143,7 @@ def test_every_key_of_the_configuration_is_on_its_page() -> None:
 def test_the_defaults_on_the_page_are_the_profile_s() -> None:
     """Where the page shows a default in code, it is what a profile that leaves it out has."""
     bare = Profile(name="p", issuer="https://i", flow="code", client_id="c")
-    spelled = {True: "`true`", False: "`false`", 20: "`20s`"}
+    spelled = {True: "`true`", False: "`false`", 20: "`20s`", 300: "`5m`"}
     shown = {
         key: default
         for key, (_, default, _) in rows("docs/configuration.md").items()
