@@ -186,11 +186,7 @@ class Broker:
         """
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
         fields = record_fields(asked) if isinstance(asked, Order) else undecided_fields(asked)
-        try:
-            self.log.append(event, fields | {"outcome": error.name, "error": error.message})
-        except AuditError:
-            if not isinstance(error, StoreError):
-                raise  # else the same disk is full twice, and what it cost is the one to tell
+        append_refusal(self.log, event, fields, error)
 
     def not_delivered(self, answer: AccessToken) -> None:
         """Record that a token could not be written to where it was asked for."""
@@ -288,6 +284,18 @@ def _too_short(order: Order, token: Token, now: float) -> str | None:
     if wanted is not None and end is not None and end - now < wanted:
         return f"the issuer's tokens for '{order.profile.name}' live shorter than the --min-ttl"
     return None
+
+
+def append_refusal(log: Log, event: str, fields: dict[str, Any], error: BrokerError) -> None:
+    """Record an error. Where the same disk is full for store and log, what it cost is told.
+
+    No token leaves in either case.
+    """
+    try:
+        log.append(event, fields | {"outcome": error.name, "error": error.message})
+    except AuditError:
+        if not isinstance(error, StoreError):
+            raise
 
 
 def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:

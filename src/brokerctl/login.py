@@ -11,7 +11,7 @@ import signal
 import time
 
 from brokerctl import policy
-from brokerctl.broker import Order, broader_text, record_fields
+from brokerctl.broker import Order, append_refusal, broader_text, record_fields
 from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_word
 from brokerctl.guard import LOCK_S, Guard
 from brokerctl.model import Grant, Value
@@ -100,8 +100,7 @@ class Login:
                 return self._without_person(order)
             return self._with_person(order, run, desk, owner=owner, is_forced=is_forced)
         except BrokerError as error:
-            fields = record_fields(order) | {"outcome": error.name, "error": error.message}
-            self.log.append("login.refused", fields)
+            append_refusal(self.log, "login.refused", record_fields(order), error)
             raise
 
     def _without_person(self, order: Order) -> LoggedIn:
@@ -180,6 +179,7 @@ class Login:
     ) -> Token:
         """Store the answer; where that fails half-way, leave no authority that nobody holds."""
         old = locked.state.grant
+        locked.persist(time.monotonic() + order.profile.timeout_s)
         try:
             self.link.keep_metadata(order.profile, order.grant_key)
             return self._store(order, locked, answer, owner)

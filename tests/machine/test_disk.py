@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.machine.room import WITHOUT_RIGHTS, answers, refused, require_mounts
+from tests.machine.room import WITHOUT_RIGHTS, answers, behaves, refused, require_mounts
 from tests.program import Result, require_tool
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ def _during_a_request(machine: Machine, *words: str, is_greedy: bool) -> Result:
     machine.issuer.reset()
     machine.issuer.mode(token="held")
     process = machine.program.start(*words)
+    if words[0] == "login":
+        assert process.stderr
+        seen = [process.stderr.readline(), process.stderr.readline()]
+        code = seen[1].split(" code ")[1].split(" ")[0]
+        machine.issuer.approve_device(code, seen[0].strip().rpartition(" ")[2])
     while not machine.issuer.counts()["grants"]:
         assert process.poll() is None, process.communicate()
     filler, is_over = fill(machine), threading.Event()
@@ -118,6 +123,20 @@ def test_a_disk_that_fills_between_sending_and_storing(small: Machine, *, is_gre
     assert small.issuer.is_active(token)
     assert not done.stdout or done.stdout.strip() == token
     assert small.issuer.counts()["grants"] == {"refresh_token": 1}
+    small.works()
+    small.log_is_whole()
+
+
+@pytest.mark.parametrize("is_greedy", [False, True])
+def test_a_disk_that_fills_during_a_login(small: Machine, *, is_greedy: bool) -> None:
+    """What a person has just agreed to is stored, with all that belongs to it."""
+    before = answers(small("get", "person"))
+    done = _during_a_request(small, "login", "person", is_greedy=is_greedy)
+    behaves(done)
+    assert done.returncode == 0 or is_greedy, done
+    token = answers(small("get", "person"))
+    assert token != before
+    assert small.issuer.is_active(token)
     small.works()
     small.log_is_whole()
 

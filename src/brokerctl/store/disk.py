@@ -41,22 +41,23 @@ class Disk(Reader):
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader.folder, reader.ring, reader.system, reader.renew)
         self._folders: dict[str, Folder] = {}
-        self._reserves: dict[int, tuple[Folder, str, int]] = {}
+        self._reserves: dict[int, list[tuple[Folder, str, int]]] = {}
         self.until = 0.0  # monotonic: a write that fails is tried again up to then
 
     def reserve(self, kind: int, name: str) -> None:
-        """Take the room that the next write of this kind needs, or raise StoreError.
+        """Take the room that one more write of this kind needs, or raise StoreError.
 
         The blocks are really written, and with what no file system makes smaller. Only whoever has
         the grant's lock reserves, so a file of this name is what a killed holder left.
         """
         folder, file_name = self.place(kind, name)
-        held = f"{TEMPORARY}{KIND_NAMES[kind]}-{file_name}"
+        taken = self._reserves.setdefault(kind, [])
+        held = f"{TEMPORARY}{KIND_NAMES[kind]}-{len(taken)}-{file_name}"
         try:
             fd = self._open_new(folder, held)
         except OSError as error:
             raise refused(folder.path, error) from error
-        self._reserves[kind] = (folder, held, fd)
+        taken.append((folder, held, fd))
         try:
             self.system.fchmod(fd, 0o600)
             write_all(fd, os.urandom(_RESERVE_BYTES), self.system)
@@ -74,7 +75,8 @@ class Disk(Reader):
 
     def give_back(self) -> None:
         """Give back what was reserved and not needed."""
-        left, self._reserves = tuple(self._reserves.values()), {}
+        left = [one for taken in self._reserves.values() for one in taken]
+        self._reserves = {}
         for _, _, fd in left:
             self.system.close(fd)
         for folder, held, _ in left:
@@ -127,9 +129,10 @@ class Disk(Reader):
 
     def _write_reserved(self, kind: int, folder: Folder, file_name: str, data: bytes) -> bool:
         """Say whether the entry is stored in the room that was reserved for it."""
-        reserved, held, fd = self._reserves.pop(kind, (None, "", -1))
-        if reserved is None:
+        taken = self._reserves.get(kind)
+        if not taken:
             return False
+        reserved, held, fd = taken.pop()
         try:
             try:
                 self._overwrite(fd, data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.model import Slot
 from brokerctl.store import codec, slots
-from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
+from brokerctl.store.envelope import GRANT, INTENT, METADATA, OUTCOME, QUEUE, TOKEN
 from brokerctl.store.names import token_name
 from brokerctl.store.state import FileState, refuse_older
 from brokerctl.store.values import Change, Queue
@@ -71,8 +71,10 @@ class LockedGrant:
         self._is_reserved = True
         if self.state.grant is not None or intent.kind != "issue":
             self._disk.reserve(GRANT, self._name)
-        if self.state.grant is not None and intent.kind == "login":
-            self._disk.reserve(QUEUE, self._name)  # for the grant that is replaced
+        if intent.kind == "login" or intent == self.state.earlier_intent:
+            self._disk.reserve(QUEUE, self._name)  # for the grant that is replaced, or not wanted
+            self._disk.reserve(METADATA, self._name)  # what the issuer says of itself, and
+            self._disk.reserve(METADATA, self._name)  # the profile's own endpoints
         self._disk.reserve(TOKEN, f"{self._name}/")
 
     def persist(self, until: float) -> None:
