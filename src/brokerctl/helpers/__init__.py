@@ -116,6 +116,13 @@ class Helper:
     def check(self, wanted: Wanted, profile: Profile) -> None:
         """Raise UsageError for what is not the profile's, before a token is asked for."""
 
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - of most, nothing says so
+        """Name what has the tool check no certificate of this server, as far as that can be seen.
+
+        `Wanted.is_insecure` is for those whose request says it.
+        """
+        return None
+
     def greeting(self) -> bytes:
         """Return what is said before the first line of many."""
         return b""

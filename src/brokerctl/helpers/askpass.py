@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, NAME, USERNAME, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.git_files import find_unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Askpass(Helper):
     def naming(self, wanted: Wanted, profile: Profile) -> Answer:  # noqa: ARG002 - all is known
         """Say which user the profile is; for the password git puts it into its prompt."""
         return _line(profile.username or USERNAME)
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable or the file of git's that says so."""
+        return find_unchecked(wanted, environ)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password."""

@@ -124,7 +124,9 @@ def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
         profile = _only(found, wanted)
     if wanted.action == NAME:
         return helper.naming(wanted, profile)
-    request = asked(profile.name).replace(is_insecure=wanted.is_insecure)
+    by = None if profile.insecure_ok else helper.unchecked(wanted, house.environ)
+    is_insecure = wanted.is_insecure or by is not None
+    request = asked(profile.name).replace(is_insecure=is_insecure, insecure_by=by)
     with _Recorded(house, lambda: request):
         helper.check(wanted, profile)
     token = house.broker.get(request)

@@ -12,6 +12,7 @@ from binascii import a2b_base64
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.unchecked import find_variable
 from brokerctl.helpers.words import read_profile
 from brokerctl.text import safe
 
@@ -71,6 +72,10 @@ class Gcp(Helper):
             )
         if audience != profile.google[0]:
             raise UsageError(f"the audience is not the pool of '{profile.name}'")
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable of the table that says so."""
+        return find_variable("gcp", wanted, environ)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render a token that is a JWT; Google reads it, and the libraries when it ends."""

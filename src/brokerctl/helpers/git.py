@@ -19,6 +19,7 @@ from brokerctl.helpers import (
     Wanted,
     username_for,
 )
+from brokerctl.helpers.git_files import find_unchecked
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -61,7 +62,7 @@ class Git(Helper):
         self,
         words: list[str],
         stdin: bytes,
-        environ: Mapping[str, str],
+        environ: Mapping[str, str],  # noqa: ARG002 - all that git asks is on stdin
     ) -> Wanted | Answer:
         """Read what git asks; unknown operations are nothing."""
         operation = words[-1] if words else ""
@@ -90,9 +91,12 @@ class Git(Helper):
             url=url,
             username=fields.get("username"),
             rejected=Secret(password) if password else None,
-            is_insecure="GIT_SSL_NO_VERIFY" in environ,  # set at all is set (git(1), Git Network)
             can_bearer="authtype" in lists.get("capability[]", ()) and _wants_bearer(lists),
         )
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable or the file of git's that says so."""
+        return find_unchecked(wanted, environ)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as a password, or as a bearer where the server asked for one."""

@@ -14,6 +14,7 @@ from brokerctl import __version__, jsonlite
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted, username_for
+from brokerctl.helpers.unchecked import find_variable
 from brokerctl.model import Value
 from brokerctl.programs import NO_KEYRING
 
@@ -74,6 +75,10 @@ class Keyring(Helper):
             username=None if username in _NOBODY else username,
             form=f"{call.mode} {call.output} {username or ''}",
         )
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable of the table that says so."""
+        return find_variable("keyring", wanted, environ)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password of the user that was asked for."""

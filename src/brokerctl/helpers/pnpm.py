@@ -7,6 +7,7 @@ token goes is what the user's own `.npmrc` says.
 from __future__ import annotations
 
 from brokerctl.helpers import GET, Answer, Helper, Wanted
+from brokerctl.helpers.unchecked import find_variable
 from brokerctl.helpers.words import read_profile
 
 TYPE_CHECKING = False
@@ -29,6 +30,10 @@ class Pnpm(Helper):
     ) -> Wanted | Answer:
         """Read the profile's name."""
         return Wanted(action=GET, profile=read_profile(words))
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable of the table that says so."""
+        return find_variable("pnpm", wanted, environ)
 
     def credential(
         self,

@@ -7,6 +7,7 @@ line uses, unless `-address` says otherwise.
 from __future__ import annotations
 
 from brokerctl.helpers import ERASE, FORGET, GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.unchecked import find_variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 # The last two go before the others: the server that is asked, and sent the token, is an agent.
 _ADDRESSES = ("VAULT_ADDR", "BAO_ADDR", "VAULT_AGENT_ADDR", "BAO_AGENT_ADDR")
-_UNCHECKED = ("VAULT_SKIP_VERIFY", "BAO_SKIP_VERIFY")
-_FALSE = frozenset(("", "0", "f", "F", "false", "False", "FALSE"))
 _STORE = "'login' is not needed: brokerctl keeps no token that another program made"
 
 
@@ -41,8 +40,11 @@ class Vault(Helper):
         if not addresses:
             return Answer()
         action = GET if words == [GET] else FORGET
-        is_insecure = any(environ.get(name, "") not in _FALSE for name in _UNCHECKED)
-        return Wanted(action=action, url=addresses.pop(), is_insecure=is_insecure)
+        return Wanted(action=action, url=addresses.pop())
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable of the table that says so."""
+        return find_variable("vault", wanted, environ)
 
     def credential(
         self,

@@ -92,6 +92,8 @@ def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
         return _deny("hosts of the profile", "the server that wants a token is not of its hosts")
     if request.is_insecure and not profile.insecure_ok:
         reason = "the server's certificate would not be checked, and insecure_ok is not true"
+        if request.insecure_by:
+            reason = f"by {request.insecure_by} {reason}"
         return _deny("insecure_ok of the profile", reason)
     return _deny_others(request.requester)
 

@@ -1,0 +1,171 @@
+"""How each tool switches its checks of certificates off, as far as a helper can see it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl.helpers import GET, HELPERS, Helper, Wanted
+from brokerctl.helpers.door import load
+from brokerctl.helpers.git_files import find_unchecked, read_regular
+from brokerctl.helpers.unchecked import VARIABLES
+from brokerctl.model import Profile, Requester, TokenRequest
+from brokerctl.policy import decide
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOST = "https://git.example.com"
+PYPI = "https://pypi.example.com:8443/simple/"
+
+
+def test_every_helper_is_in_the_table() -> None:
+    """A helper whose tool has such a variable looks at the table, and none is left out of it."""
+    assert VARIABLES.keys() == HELPERS.keys()
+    for tool, variables in VARIABLES.items():
+        looks = type(load(tool)).unchecked is not Helper.unchecked
+        assert looks or not variables, tool
+
+
+@pytest.mark.parametrize(
+    ("tool", "variable", "value", "is_off"),
+    [
+        ("askpass", "GIT_SSL_NO_VERIFY", "", True),
+        ("git", "GIT_SSL_NO_VERIFY", "0", True),
+        ("gcp", "NODE_TLS_REJECT_UNAUTHORIZED", "0", True),
+        ("gcp", "NODE_TLS_REJECT_UNAUTHORIZED", "1", False),
+        ("gcp", "CLOUDSDK_AUTH_DISABLE_SSL_VALIDATION", "True", True),
+        ("gcp", "CLOUDSDK_AUTH_DISABLE_SSL_VALIDATION", "false", False),
+        ("gcp", "CURL_CA_BUNDLE", "", True),
+        ("keyring", "CURL_CA_BUNDLE", "", True),
+        ("keyring", "CURL_CA_BUNDLE", "/etc/ca.pem", False),
+        ("keyring", "REQUESTS_CA_BUNDLE", "", True),
+        ("keyring", "PIP_TRUSTED_HOST", "a.example.com pypi.example.com", True),
+        ("keyring", "PIP_TRUSTED_HOST", "PyPI.example.com:8443", True),
+        ("keyring", "PIP_TRUSTED_HOST", "pypi.example.com:443 example.com", False),
+        ("keyring", "UV_INSECURE_HOST", "pypi.example.com", True),
+        ("keyring", "UV_INSECURE_HOST", "https://pypi.example.com:8443/", True),
+        ("keyring", "UV_INSECURE_HOST", "*", True),
+        ("keyring", "UV_INSECURE_HOST", "pypi.example.org", False),
+        ("keyring", "POETRY_CERTIFICATES_CORP_CERT", "false", True),
+        ("keyring", "POETRY_CERTIFICATES_CORP_CERT", "/etc/ca.pem", False),
+        ("pnpm", "NODE_TLS_REJECT_UNAUTHORIZED", "0", True),
+        ("pnpm", "npm_config_strict_ssl", "false", True),
+        ("pnpm", "NPM_CONFIG_STRICT_SSL", "false", True),
+        ("pnpm", "npm_config_strict_ssl", "", True),
+        ("pnpm", "npm_config_strict_ssl", "true", False),
+        ("vault", "BAO_SKIP_VERIFY", "1", True),
+        ("vault", "VAULT_SKIP_VERIFY", "false", False),
+    ],
+)
+def test_variables(tool: str, variable: str, value: str, *, is_off: bool) -> None:
+    """Security: a value that switches checks off is named, any other is not."""
+    url = None if tool in {"gcp", "pnpm"} else PYPI
+    wanted = Wanted(action=GET, url=url)
+    environ = {variable: value, "GIT_CONFIG_NOSYSTEM": "1"}
+    assert load(tool).unchecked(wanted, environ) == (variable if is_off else None)
+
+
+def test_the_refusal_names_what_was_found() -> None:
+    """Who is refused sees which variable or file it was, in the reason that the record has too."""
+    profile = Profile(name="p", issuer="https://i.example", flow="code", client_id="c")
+    requester = Requester(uid=os.geteuid(), pid=1)
+    request = TokenRequest(profile="p", requester=requester, is_insecure=True)
+    by = "http.sslVerify of /home/u/.gitconfig"
+    reason = decide(profile, request.replace(insecure_by=by)).reason
+    assert reason.startswith(f"by {by} the server's certificate would not be checked")
+    assert decide(profile.replace(insecure_ok=True), request).effect == "allow"
+
+
+def section(url: str, value: str) -> str:
+    """Return the lines of one URL."""
+    return f'[http "{url}"]\n\tsslVerify = {value}\n'
+
+
+OFF, ON = "[http]\nsslVerify = off\n", "[http]\nsslVerify = on\n"
+TEAM = section(f"{HOST}/team", "false")
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "username", "is_off"),
+    [
+        ("", HOST, None, False),
+        (OFF, HOST, None, True),
+        (OFF, "http://localhost", None, False),
+        (OFF + ON, HOST, None, False),
+        (OFF + section(HOST, "true"), HOST, None, False),
+        (OFF + section("https://other.example.com", "true"), HOST, None, True),
+        (section(HOST, "0"), HOST, None, True),
+        (section("https://*.example.com", "no"), HOST, None, True),
+        (section("https://other.example.com", "no"), HOST, None, False),
+        (section("http://git.example.com", "no"), HOST, None, False),
+        # Git seldom says which repository it is for: any that is not checked counts.
+        (TEAM, HOST, None, True),
+        (TEAM, f"{HOST}/team/shop.git", None, True),
+        (TEAM, f"{HOST}/open/shop.git", None, False),
+        (OFF + section(f"{HOST}/team", "true"), HOST, None, True),
+        (OFF + section(f"{HOST}/team", "true"), f"{HOST}/team/shop.git", None, False),
+        # The name may be the URL's or a configured one.
+        (section("https://alice@git.example.com", "no"), HOST, "alice", True),
+        (section("https://alice@git.example.com", "no"), HOST, "bob", False),
+        (OFF + section("https://alice@git.example.com", "yes"), HOST, "alice", True),
+        # Of what is not decided here only the worse is believed.
+        ('[includeIf "onbranch:main"]\npath = off\n', HOST, None, True),
+        (OFF + '[includeIf "onbranch:main"]\npath = on\n', HOST, None, True),
+        (ON + '[includeIf "hasconfig:remote.*.url:x"]\npath = off\n', HOST, None, True),
+        ('[includeIf "gitdir:/no/[w]here/"]\npath = off\n', HOST, None, True),
+        ('[includeIf "gitdir:/no/where/"]\npath = off\n', HOST, None, False),
+        ("[include]\npath = none\n[include]\npath = self\n", HOST, None, False),
+        ("[include] path = off\n", HOST, None, True),
+        ('[x] [include]\npath = "off"\n', HOST, None, True),
+        # Git stops at what is no configuration, at least the one that we know.
+        ("[http\nsslVerify = true\n", HOST, None, True),
+        ("[http]\nsslVerify = perhaps\n", HOST, None, True),
+        ("[alias]\nx = !echo sslVerify=false\n", HOST, None, False),
+        ("# sslVerify = false\n", HOST, None, False),
+    ],
+)
+def test_git_s_files(
+    tmp_path: Path, text: str, url: str, username: str | None, *, is_off: bool
+) -> None:
+    """Security: the setting that counts for this server, or may do, is found and named."""
+    for name, content in (("self", text), ("off", OFF), ("on", ON)):
+        (tmp_path / name).write_text(content)
+    environ = {
+        "GIT_CONFIG_GLOBAL": str(tmp_path / "self"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_DIR": str(tmp_path / "repo"),
+    }
+    wanted = Wanted(action=GET, url=url, username=username)
+    found = find_unchecked(wanted, environ) or ""
+    assert found.startswith(f"http.sslVerify of {tmp_path}/" if is_off else "")
+    assert bool(found) is is_off
+
+
+def test_a_linked_worktree_s_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository's file is where the common folder is, the worktree's own beside its HEAD."""
+    main, linked = tmp_path / "main/.git", tmp_path / "main/.git/worktrees/w"
+    linked.mkdir(parents=True)
+    (tmp_path / "w/deep").mkdir(parents=True)
+    (tmp_path / "w/.git").write_text(f"gitdir: {linked}\n")
+    (linked / "HEAD").write_text("ref: refs/heads/w\n")
+    (linked / "commondir").write_text("../..\n")
+    (main / "config").write_text("[extensions]\nworktreeConfig = true\n" + OFF)
+    monkeypatch.chdir(tmp_path / "w/deep")
+    wanted, environ = Wanted(action=GET, url=HOST), {"GIT_CONFIG_NOSYSTEM": "1"}
+    assert (find_unchecked(wanted, environ) or "").endswith("worktrees/w/../../config")
+    (linked / "config.worktree").write_text(ON)
+    assert find_unchecked(wanted, environ) is None
+    (linked / "config.worktree").write_text(OFF)
+    assert (find_unchecked(wanted, environ) or "").endswith("worktrees/w/config.worktree")
+    assert find_unchecked(wanted, environ | {"GIT_DIR": "/nowhere"}) is None
+    assert find_unchecked(wanted, environ | {"GIT_CEILING_DIRECTORIES": f"{tmp_path}/w"}) is None
+
+
+def test_a_file_that_is_none_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe is git's to read; a folder, and one without a name, are nothing."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero", "/dev/null", "no\0name"):
+        assert read_regular(str(path)) is None
