@@ -117,23 +117,34 @@ class Broker:
         AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
         """
         order = make_order(self.plan, request)
-        decision, name = order.decision, order.profile.name
-        if decision.effect == "deny":
-            error = DeniedError(
-                f"'{name}': {decision.reason}",
-                hint=f"run 'brokerctl profile show {shell_word(name)}'",
-                rule=decision.rule,
-            )
+        if order.decision.effect == "deny":
+            error = _denied(order)
             self.record_refusal(order, error)
             raise error
         try:
-            refuse_circle(self.within, name)
+            refuse_circle(self.within, order.profile.name)
             token, source = self._find_or_redeem(order)
             _refuse_broader(order, token)
         except BrokerError as error:
             self.record_refusal(order, error)
             raise
         return self._hand_out(order, token, source)
+
+    def check(self, request: TokenRequest) -> None:
+        """Raise what `get` would, as far as it is known without asking the issuer.
+
+        Nothing is handed out, so nothing is recorded.
+        """
+        order = make_order(self.plan, request)
+        if order.decision.effect == "deny":
+            raise _denied(order)
+        held = order.find_in(self.store)
+        if held is not None and order.serves(held, time.time()):
+            _refuse_broader(order, held)
+            return
+        from brokerctl.obtaining import Obtaining  # noqa: PLC0415 - as below
+
+        Obtaining(self.store, self._redeem, order).check()
 
     def _find_or_redeem(self, order: Order) -> tuple[Token, str]:
         held = order.find_in(self.store)
@@ -262,6 +273,15 @@ def broader_text(order: Order, granted: tuple[str, ...]) -> str:
     found = " ".join(broader[:_SHOWN_SCOPES])
     more = "" if len(broader) <= _SHOWN_SCOPES else f" and {len(broader) - _SHOWN_SCOPES} more"
     return f"the issuer of '{order.profile.name}' gave {found}{more} too, which was not asked for"
+
+
+def _denied(order: Order) -> DeniedError:
+    name = order.profile.name
+    return DeniedError(
+        f"'{name}': {order.decision.reason}",
+        hint=f"run 'brokerctl profile show {shell_word(name)}'",
+        rule=order.decision.rule,
+    )
 
 
 def _refuse_broader(order: Order, token: Token) -> None:

@@ -64,6 +64,13 @@ class Obtaining:
                 return held, "cache"
             raise
 
+    def check(self) -> None:
+        """Raise what `run` would without asking anybody: a grant that is over, a recent failure."""
+        failure = self._store.find_failure(self._order.grant_key)
+        self._refuse_dead(self._store.find_grant(self._order.grant_key))
+        if failure is not None and _holds_back(failure, time.time()):
+            raise failed(failure)
+
     def _wait(self) -> Token | None:
         """Return what another process got meanwhile; None if nobody was at it, or not for us.
 

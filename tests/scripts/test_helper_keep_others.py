@@ -74,6 +74,15 @@ def test_what_docker_stores_comes_back(keeping: Program, server: str, username: 
     assert records(keeping) == ["kept", "handed_out", "dropped"]
 
 
+def test_list_does_not_name_what_a_profile_has_taken_over(keeping: Program) -> None:
+    """A host of a profile is the profile's: what was kept for it before is answered to nobody."""
+    assert store(keeping, "registry.example.com") == (0, "", "")
+    taken = PROFILE.replace("ours.example.com", "registry.example.com")
+    keeping.config(KEEP + taken)
+    assert docker(keeping, "get", "registry.example.com")[:2] == (1, NOT_FOUND)
+    assert docker(keeping, "list").stdout == "{}\n"
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -124,7 +124,7 @@ def test_a_token_is_a_password(of_profile: str | None, user: str) -> None:
 def test_a_token_is_never_an_identity_token(username: str) -> None:
     """Security: docker would spend it as a refresh token, or cut the password at the colon."""
     with pytest.raises(UsageError, match="username of 'forge'") as found:
-        Docker().credential(ask("reg.example.com"), ANSWER, PROFILE.replace(username=username))
+        Docker().check(ask("reg.example.com"), PROFILE.replace(username=username))
     assert TOKEN not in str(found.value)
 
 

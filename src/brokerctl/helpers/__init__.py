@@ -163,6 +163,10 @@ class Helper:
         """Say who the user is, where a tool asks for that alone."""
         raise NotImplementedError
 
+    def address(self, host: str) -> str | None:
+        """Return how the tool asks for one of a profile's hosts; None where it can't."""
+        raise NotImplementedError
+
     def listing(self, usernames: Mapping[str, str]) -> Answer:
         """Render the hosts with a live grant, each with its user."""
         raise NotImplementedError

@@ -80,17 +80,20 @@ class Docker(Helper):
             return _failure(_USAGE)
         return _wanted(GET if words == [GET] else FORGET, _read_address(stdin))
 
-    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
-        """Render the token as the password of the profile's user."""
+    def check(self, wanted: Wanted, profile: Profile) -> None:  # noqa: ARG002 - for any server
+        """Refuse a user that would make another thing of the token at the registry."""
         username = profile.username or USERNAME
         if username == IDENTITY or ":" in username:
             raise UsageError(
                 f"the username of '{profile.name}' can't be one at a registry",
                 hint="a registry wants any name without a colon, such as oauth2",
             )
+
+    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+        """Render the token as the password of the profile's user."""
         credential = {
             "ServerURL": wanted.form,
-            "Username": username,
+            "Username": profile.username or USERNAME,
             "Secret": answer.value.reveal(),
         }
         return Answer(stdout=jsonlite.dumps(credential).encode() + b"\n")
@@ -119,6 +122,10 @@ class Docker(Helper):
         from brokerctl.text import safe  # noqa: PLC0415 - no hand-out refuses
 
         return _failure(f"brokerctl: {safe(error.message)}")
+
+    def address(self, host: str) -> str | None:
+        """Return a server's name."""
+        return server_name(host)
 
     def listing(self, usernames: Mapping[str, str]) -> Answer:
         """Render the servers that can be named, each with its user; the first of a name counts."""

@@ -107,7 +107,7 @@ def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
     if wanted.action == LIST:
         from brokerctl.helpers.holding import find_usernames  # noqa: PLC0415 - no hand-out lists
 
-        return helper.listing(find_usernames(house, tool))
+        return helper.listing(find_usernames(house, helper, tool))
 
     def asked(name: str = wanted.profile or "") -> TokenRequest:
         return wire.make_request(name, house.environ, tool, wanted.url)

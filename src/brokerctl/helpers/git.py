@@ -145,12 +145,11 @@ def parse_request(
         if not separator or not _is_key(name):
             raise MalformedError("a line is not KEY=VALUE")
         key = name.decode()
-        is_odd = len(line) >= _LINE_BYTES or b"\r" in value or b"\0" in value
-        if key in _LISTS and not is_odd:
+        if key in _LISTS:
             text = value.decode("latin-1")  # as the field of a header (RFC 9110, section 5.5)
             lists[key] = (*lists.get(key, ()), text) if text else ()
         elif key in _NEEDED[operation]:
-            if is_odd:
+            if len(line) >= _LINE_BYTES or b"\r" in value or b"\0" in value:
                 raise MalformedError("a line is too long, or holds a carriage return or a NUL")
             if key in fields:
                 raise MalformedError("a key is repeated")

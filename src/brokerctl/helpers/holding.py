@@ -4,32 +4,61 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.broker import NO_PERSON, grant_key, make_order
-from brokerctl.helpers import USERNAME
+from brokerctl import wire
+from brokerctl.broker import make_order
+from brokerctl.errors import BrokerError
+from brokerctl.helpers import GET, USERNAME, Wanted
+from brokerctl.helpers.door import find_owners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.model import Profile, TokenRequest
+    from brokerctl.helpers import Helper
+    from brokerctl.model import TokenRequest
     from brokerctl.secret import Secret
     from brokerctl.wire import House
 
 
-def find_usernames(house: House, tool: str) -> dict[str, str]:
-    """Return host to username, for every profile that could be served without a person.
+def find_usernames(house: House, helper: Helper, tool: str) -> dict[str, str]:
+    """Return host to username, for every host whose name `get` would answer without a person.
 
-    And for what the tool itself had us keep, where `[helpers] keep` says so.
+    And for what the tool itself had us keep, where `[helpers] keep` says so. Each name is read as
+    `get` reads it: of two profiles that share a name, one may be the answer, or neither.
     """
-    found: dict[str, str] = {}
-    for _, profile in sorted(house.plan.profiles.items()):
-        if profile.hosts and _is_held(house, profile):
-            for host in profile.hosts:
-                found.setdefault(host, profile.username or USERNAME)
+    asking = wire.make_request("", house.environ, tool)
+    hosts = [host for _, one in sorted(house.plan.profiles.items()) for host in one.hosts]
     if tool in house.plan.keep:
         from brokerctl.helpers.keeping import find_places  # noqa: PLC0415 - nothing is, by default
 
-        for place, username in find_places(house, tool):
-            found.setdefault(place, username)
+        hosts += [place for place, _ in find_places(house, tool)]
+    found: dict[str, str] = {}
+    for host in dict.fromkeys(hosts):
+        address = helper.address(host)
+        wanted = None if address is None else helper.read([GET], address.encode(), house.environ)
+        if isinstance(wanted, Wanted):
+            username = _find_username(house, helper, wanted, asking)
+            if username is not None:
+                found[host] = username
     return found
+
+
+def _find_username(
+    house: House, helper: Helper, wanted: Wanted, asking: TokenRequest
+) -> str | None:
+    """Return the user of the answer to this request; None where it would be refused."""
+    wanted, owners = find_owners(helper, wanted, house.plan.profiles)
+    if not owners and asking.requester.tool in house.plan.keep:
+        from brokerctl.helpers.keeping import find_here  # noqa: PLC0415 - as above
+
+        one = find_here(house, asking.requester.tool, wanted)
+        return None if one is None or one.is_over(time.time()) else one.username
+    if len(owners) != 1:
+        return None
+    try:
+        helper.check(wanted, owners[0])
+        house.broker.check(asking.replace(profile=owners[0].name, url=wanted.url))
+    except BrokerError:
+        return None
+    return owners[0].username or USERNAME
 
 
 def is_current(house: House, request: TokenRequest, secret: Secret | None) -> bool:
@@ -38,10 +67,3 @@ def is_current(house: House, request: TokenRequest, secret: Secret | None) -> bo
     if held is None or secret is None:
         return False
     return house.ring.fingerprint(secret.reveal()) == held.fingerprint
-
-
-def _is_held(house: House, profile: Profile) -> bool:
-    if profile.flow in NO_PERSON:
-        return True
-    grant = house.store.find_grant(grant_key(profile))
-    return grant is not None and grant.dead_why is None
