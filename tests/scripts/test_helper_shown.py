@@ -82,3 +82,47 @@ def test_a_long_file_of_our_own_is_told_by_its_length(brokerctl: Program) -> Non
         assert "lines of brokerctl's own)" in done.stderr
         assert f"{sign}default-keyring" in done.stderr
         assert len(done.stderr.splitlines()) < 25
+
+
+def test_a_part_that_stays_is_no_end(offline: Program) -> None:
+    """`uninstall` ends 9 where the tool goes on to ask brokerctl, and says where."""
+    path = os.path.join(offline.home, ".gitconfig")
+    offline("helper", "install", "git", "--yes")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("[credential]\n\thelper = brokerctl\n")
+    done = offline("helper", "uninstall", "git", "--yes")
+    assert (done.returncode, done.stdout) == (9, "")
+    said = f"git: uninstalled in part: {path} names brokerctl in lines that are not its own"
+    assert f"brokerctl: error: {said}" in done.stderr
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("")
+    assert offline("helper", "uninstall", "git").returncode == 0
+
+
+def test_contexts_that_lose_their_user_are_named(offline: Program) -> None:
+    """Before anything is done, and nobody has to find out from kubectl."""
+    path = os.path.join(offline.home, ".kube", "config")
+    offline("helper", "install", "kubernetes", "--yes")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("contexts:\n- context:\n    user: brokerctl\n  name: dev\n")
+    asked = offline("helper", "uninstall", "kubernetes")
+    assert asked.returncode == 2
+    done = offline("helper", "uninstall", "kubernetes", "--yes")
+    for one in (asked, done):
+        assert "'brokerctl' is the user of the context 'dev'" in one.stderr
+    assert done.returncode == 0
+    with open(path, encoding="utf-8") as file:
+        assert "user: brokerctl" in file.read()
+
+
+def test_a_copy_that_stays_is_named(offline: Program) -> None:
+    """Where the file was changed since, by `uninstall` and from then on by `list`."""
+    path = os.path.join(offline.home, ".gitconfig")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("[user]\n")
+    offline("helper", "install", "git", "--yes")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("[alias]\n\tst = status\n")
+    done = offline("helper", "uninstall", "git", "--yes")
+    assert f"{path}.before-brokerctl is the file as it was" in done.stderr
+    assert f"{path}.before-brokerctl is a copy" in offline("helper", "list").stdout

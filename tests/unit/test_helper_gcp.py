@@ -189,6 +189,15 @@ def test_a_profile_without_a_pool() -> None:
         GcpSetup().put(PLACE, "", PART._replace(profiles=(PROFILE,)))
 
 
+def test_what_somebody_adds_to_the_file_stays() -> None:
+    """`quota_project_id`, for one: with the next set-up, and when ours is taken out."""
+    text = GcpSetup().put(PLACE, "", PART)
+    found = {**json.loads(text), "quota_project_id": "shop"}
+    again = GcpSetup().put(PLACE, json.dumps(found), PART)
+    assert json.loads(again) == found
+    assert json.loads(GcpSetup().take(PLACE, again) or "") == {"quota_project_id": "shop"}
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.kubetext import put_user, take_user, user_rows
+from brokerctl.helpers.kubetext import find_contexts, put_user, take_user, user_rows
 
 OURS = user_rows("/opt/bin/brokerctl", "prod")
 OTHER = "- name: admin\n  user:\n    token: x\n"
@@ -136,6 +136,50 @@ def test_users_that_came_later_stay(name: str) -> None:
     assert taken is not None
     assert f"users:\n{OTHER}" in taken
     assert "brokerctl" not in taken
+
+
+MORE = "      env:\n      - name: A\n        value: b\n"
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_what_was_added_to_our_user_stays(*, is_written: bool) -> None:
+    """As `kubectl config set-credentials brokerctl --exec-env` has it; it goes with the user."""
+    whole = f"users:\n{REWRITTEN}" if is_written else put_user(TEXTS["a list"], OURS)
+    text = whole.replace("      env: null\n", "").replace(
+        "      interactiveMode", f"{MORE}      interactiveMode"
+    )
+    assert put_user(text, OURS) == text
+    other = put_user(text, user_rows("/opt/other/brokerctl", "test"))
+    assert MORE in other
+    assert "- 'test'\n" in other
+    assert "command: /opt/other/brokerctl\n" in other
+    assert other.count("\n") == text.count("\n")
+    assert take_user(other) == ("users: []\n" if is_written else TEXTS["a list"])
+
+
+@pytest.mark.parametrize("name", ["none", "null", "empty", "no users", "nothing", "a list"])
+def test_another_user_between_our_marks_stays(name: str) -> None:
+    """And so does a comment in ours."""
+    put = put_user(TEXTS[name], OURS)
+    end = "# brokerctl helper install kubernetes: end\n"
+    text = put.replace(end, OTHER + end).replace("  user:\n    exec", "  user:\n# mine\n    exec")
+    taken = take_user(text)
+    assert taken is not None
+    assert OTHER in taken
+    assert "# mine\n" in taken
+    assert "brokerctl" not in taken
+
+
+def test_contexts_that_have_our_user() -> None:
+    """By name, whatever their order; others are not named."""
+    text = (
+        "contexts:\n- context:\n    cluster: c\n    user: brokerctl\n  name: dev\n"
+        "- name: 'prod'\n  context: \n    user: \"brokerctl\"\n"
+        "- context:\n    user: admin\n  name: brokerctl\nkind: Config\n"
+    )
+    assert find_contexts(text) == ["dev", "prod"]
+    for none in ("", "contexts: []\n", "{contexts: []}", "kind: Config\n", OTHER):
+        assert find_contexts(none) == []
 
 
 @pytest.mark.parametrize("cut", ["begin", "end"])

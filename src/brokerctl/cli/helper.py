@@ -163,6 +163,7 @@ def forget(
 
 
 def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
+    from brokerctl import wire
     from brokerctl.effects.terminal import confirm, is_interactive
     from brokerctl.helpers.changes import carry_out, tidy
     from brokerctl.text import safe
@@ -170,6 +171,8 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
     if planned.is_change:
         for line in _diff(planned):
             typer.echo(safe(line, 1000), err=True)
+        if planned.warning:
+            wire.warn(planned.warning)
         if not yes and not is_interactive():
             raise UsageError("there is nobody to ask", hint="say --yes")
         paths = " and ".join(one.path for one in planned.changes if one.is_change)

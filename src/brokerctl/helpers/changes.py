@@ -52,6 +52,7 @@ class Planned(NamedTuple):
     tool: str
     changes: tuple[Change, ...]
     advice: str | None = None  # what is left to the person
+    warning: str | None = None  # what will no longer work, before it is done
     left: tuple[
         str, ...
     ] = ()  # where a tool goes on to ask brokerctl, in lines that we did not write

@@ -77,7 +77,7 @@ def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
         if change.place.is_own and change.before is not None and users:
             left += [f"{one} still names {change.path}, which stays" for one in users]
             changes[at] = change._replace(after=change.before)
-    return Planned(tool, tuple(changes), setup.farewell(environ), tuple(left))
+    return Planned(tool, tuple(changes), warning=setup.farewell(environ), left=tuple(left))
 
 
 def _places(setup: Setup, environ: Mapping[str, str]) -> list[Place]:

@@ -16,6 +16,7 @@ _INSTEAD = ", in place of: "
 _KEY = "users"
 _NOTHING = ("[]", "~", "null", "Null", "NULL")
 _WORDS = ("- helper", "- kubernetes")
+_PROFILE = "- --profile"
 _LINE = "args: [helper, kubernetes, "
 _HEAD = ("apiVersion: v1", "kind: Config")
 _KEY_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
@@ -34,24 +35,52 @@ def user_rows(command: str, profile: str) -> list[str]:
         "      args:",
         f"      {_WORDS[0]}",
         f"      {_WORDS[1]}",
-        "      - --profile",
+        f"      {_PROFILE}",
         f"      - {_quoted(profile)}",  # a name like `on` or `1.5` would be no text
         "      interactiveMode: Never",
         "      provideClusterInfo: true",
     ]
 
 
+_WHOLE = frozenset(
+    (
+        *_HEAD,
+        "users:",
+        f"- name: {NAME}",
+        "user:",
+        "exec:",
+        "apiVersion: client.authentication.k8s.io/v1",
+        "command:",
+        "args:",
+        *_WORDS,
+        _PROFILE,
+        "- profile",
+        "interactiveMode: Never",
+        "provideClusterInfo: true",
+    )
+)  # the shape of all that we write
+
+
 def put_user(text: str, user: list[str]) -> str:
     """Return the text with this user in it; ValueError where it can't be put in as text."""
     rows = text.split("\n")
-    found = None if _find_block(rows) else _find_user(rows)
-    if found and found.is_ours and _bare(rows[found.start : found.end]) == _bare(user):
-        return text
-    taken = take_user(text)
-    bare = text if taken is None else taken
-    rows = bare.split("\n")
+    is_marked = _find_block(rows) is not None
     found = _find_user(rows)
-    if found:
+    if found and found.is_ours:
+        item = rows[found.start : found.end]
+        renewed = _renewed(item, user) if _has_more(item) else []
+        if _bare(item) == _bare(renewed or user) and (renewed or not is_marked):
+            return text
+        if renewed:
+            return "\n".join([*rows[: found.start], *renewed, *rows[found.end :]])
+    taken = take_user(text)
+    return _put_new(text if taken is None else taken, user)
+
+
+def _put_new(text: str, user: list[str]) -> str:
+    """Return a text that has no user of ours with this one."""
+    rows = text.split("\n")
+    if _find_user(rows):
         raise ValueError(f"it has another user '{NAME}'")
     at = _find_key(rows)
     if at is None:
@@ -60,13 +89,13 @@ def put_user(text: str, user: list[str]) -> str:
         return "\n".join([*rows, *made] if rows[-1] else [*rows[:-1], *made, ""])
     value = _value(rows[at])
     if value in _NOTHING and all(_is_blank(rows[one]) for one in _section(rows, at)):
-        block = _block([f"{_KEY}:", *user], _INSTEAD + rows[at])
-        return "\n".join([*rows[:at], *block, *rows[at + 1 :]])
+        new = _block([f"{_KEY}:", *user], _INSTEAD + rows[at])
+        return "\n".join([*rows[:at], *new, *rows[at + 1 :]])
     if value:
         raise ValueError(f"its '{_KEY}' are not in block style")
     indent = " " * _find_indent(rows, at)
-    block = _block([indent + row for row in user])
-    return "\n".join([*rows[: at + 1], *block, *rows[at + 1 :]])
+    new = _block([indent + row for row in user])
+    return "\n".join([*rows[: at + 1], *new, *rows[at + 1 :]])
 
 
 def take_user(text: str) -> str | None:
@@ -74,17 +103,39 @@ def take_user(text: str) -> str | None:
     rows = text.split("\n")
     block = _find_block(rows)
     if block:
-        return _taken_block(rows, *block)
+        inside = rows[block[0] + 1 : block[1]]
+        if all(one in _WHOLE for one in _shape(inside)):
+            return _taken_block(rows, *block)
+        rows = [*rows[: block[0]], *inside, *rows[block[1] + 1 :]]
     try:
         found = _find_user(rows)
     except ValueError:
         return None  # nothing of ours was ever put into such a text
     if found is None or not found.is_ours:
-        return None
-    left = [*rows[: found.start], *rows[found.end :]]
+        return "\n".join(rows) if block else None
+    notes = [row for row in rows[found.start : found.end] if row.lstrip()[:1] == "#"]
+    left = [*rows[: found.start], *notes, *rows[found.end :]]
     if found.is_alone:
         left[found.key] = left[found.key].replace(":", ": []", 1)
     return "\n".join(left)
+
+
+def find_contexts(text: str) -> list[str]:
+    """Return the names of the contexts that have a user of our name."""
+    rows = text.split("\n")
+    try:
+        key = _find_key(rows, "contexts")
+        if key is None or _value(rows[key]):
+            return []
+        items = _items(rows, key)
+    except ValueError:
+        return []
+    found = []
+    for start, end in items:
+        item = [rows[start].replace("-", " ", 1), *rows[start + 1 : end]]
+        if f"user: {NAME}" in [_unquoted(row.strip()) for row in item]:
+            found.append(_name(item) or "")
+    return found
 
 
 class _User(NamedTuple):
@@ -102,15 +153,54 @@ def _find_user(rows: list[str]) -> _User | None:
     key = _find_key(rows)
     if key is None or _value(rows[key]):
         return None
-    indent = _find_indent(rows, key)
-    section = _section(rows, key)
-    starts = [at for at in section if _is_item(rows[at].removeprefix(" " * indent))]
-    for start, end in zip(starts, [*starts, section.stop][1:], strict=True):
+    items = _items(rows, key)
+    for start, end in items:
         item = [rows[start].replace("-", " ", 1), *rows[start + 1 : end]]
         if _name(item) == NAME:
             last = max(at for at in range(start, end) if not _is_blank(rows[at])) + 1
-            return _User(key, start, last, _is_ours(item), len(starts) == 1)
+            return _User(key, start, last, _is_ours(item), len(items) == 1)
     return None
+
+
+def _items(rows: list[str], key: int) -> list[tuple[int, int]]:
+    """Return where each item of the list below a key begins, and where the next thing does."""
+    indent = _find_indent(rows, key)
+    section = _section(rows, key)
+    starts = [at for at in section if _is_item(rows[at].removeprefix(" " * indent))]
+    return [*zip(starts, [*starts, section.stop][1:], strict=True)]
+
+
+def _shape(rows: list[str]) -> list[str]:
+    """Return rows of ours as they are for any command and profile."""
+    found = [
+        _unquoted(row.strip()) for row in rows if row.strip() and not row.endswith("env: null")
+    ]
+    for at, row in enumerate(found):
+        if row.startswith("command: "):
+            found[at] = "command:"
+        elif found[at - 1 : at] == ["- --profile"]:
+            found[at] = "- profile"
+    return found
+
+
+def _has_more(item: list[str]) -> bool:
+    """Say whether somebody added to our user, as `kubectl config set-credentials` does."""
+    return any(one not in _WHOLE for one in _shape(item))
+
+
+def _renewed(item: list[str], user: list[str]) -> list[str]:
+    """Return our user with the command and the profile of another; nothing if it has neither."""
+    command = next(row.strip() for row in user if row.lstrip().startswith("command: "))
+    renewed, is_profile, count = [], False, 0
+    for row in item:
+        is_command = row.lstrip().startswith("command: ")
+        if is_command or is_profile:
+            new = command if is_command else user[user.index(f"      {_PROFILE}") + 1].strip()
+            row = row[: len(row) - len(row.lstrip())] + new  # noqa: PLW2901 - the row anew
+            count += 1
+        renewed.append(row)
+        is_profile = row.strip() == _PROFILE
+    return renewed if count == len((command, _PROFILE)) else []
 
 
 def _name(item: list[str]) -> str | None:
@@ -133,8 +223,8 @@ def _is_ours(item: list[str]) -> bool:
     return tuple(words[at : at + 2]) == _WORDS or _LINE in _unquoted(words[0])
 
 
-def _find_key(rows: list[str]) -> int | None:
-    """Return the row of `users:`; ValueError for a text that is not plain block style."""
+def _find_key(rows: list[str], wanted: str = _KEY) -> int | None:
+    """Return the row of a key; ValueError for a text that is not plain block style."""
     found: list[int] = []
     is_begun = False
     for at, row in enumerate(rows):
@@ -147,10 +237,10 @@ def _find_key(rows: list[str]) -> int | None:
         if not colon or not name or not _KEY_CHARS.issuperset(name) or rest[:1].strip():
             raise ValueError(f"line {at + 1} is not in the block style that kubectl writes")
         is_begun = True
-        if name == _KEY:
+        if name == wanted:
             found.append(at)
     if len(found) > 1:
-        raise ValueError(f"'{_KEY}' is in it twice")
+        raise ValueError(f"'{wanted}' is in it twice")
     return found[0] if found else None
 
 

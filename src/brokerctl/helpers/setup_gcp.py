@@ -18,6 +18,14 @@ _STS = "https://sts.googleapis.com/v1/token"
 _IMPERSONATE = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 _TIMEOUT_MS = 60000  # what one holder of a grant's lock may take, and who waits for it
 _SAYS = " helper gcp --profile "
+_OURS = {
+    "type",
+    "audience",
+    "subject_token_type",
+    "token_url",
+    "service_account_impersonation_url",
+    "credential_source",
+}
 
 
 class GcpSetup(UsualSetup):
@@ -53,18 +61,28 @@ class GcpSetup(UsualSetup):
             body["service_account_impersonation_url"] = url
         run = {"command": command, "timeout_millis": _TIMEOUT_MS}
         body["credential_source"] = {"executable": run}
+        body |= _others(text)
         return json.dumps(body, indent=2) + "\n"
 
     def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - there is one place
-        """Take all of it out; None where it is not ours."""
+        """Take all of ours out, None where it is not; a `quota_project_id` of somebody's stays."""
         try:
             command = json.loads(text)["credential_source"]["executable"]["command"]
         except (ValueError, KeyError, TypeError):
             return None
-        return "" if isinstance(command, str) and _SAYS in command else None
+        if not isinstance(command, str) or _SAYS not in command:
+            return None
+        others = _others(text)
+        return json.dumps(others, indent=2) + "\n" if others else ""
 
     def advice(self, part: Part) -> str | None:
         """Name the two variables that Google's libraries read."""
         path = shlex.quote(own_path(part.environ, "gcp.json"))
         both = f"GOOGLE_APPLICATION_CREDENTIALS={path} GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1"
         return f"set {both}"
+
+
+def _others(text: str) -> dict[str, object]:
+    """Return what somebody added to our file."""
+    found = json.loads(text) if text else {}
+    return {name: value for name, value in found.items() if name not in _OURS}

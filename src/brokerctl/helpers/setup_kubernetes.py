@@ -6,9 +6,10 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.kubernetes import V1
-from brokerctl.helpers.kubetext import NAME, put_user, take_user, user_rows
+from brokerctl.helpers.kubetext import NAME, find_contexts, put_user, take_user, user_rows
 from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, home_path
 
 if TYPE_CHECKING:
@@ -55,6 +56,24 @@ class KubernetesSetup(UsualSetup):
             raise UsageError(
                 f"{place.path}: {error}", hint=f"remove its user '{NAME}' by hand"
             ) from error
+
+    def farewell(self, environ: Mapping[str, str]) -> str | None:
+        """Name the contexts whose user goes: kubectl fails there until they have another."""
+        paths = [path for path in environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+        found = []
+        for path in paths or [self.places(environ)[0].path]:
+            try:
+                text = read_regular(path).decode("utf-8", "surrogateescape")
+            except OSError:
+                continue
+            found += [f"'{name}'" for name in find_contexts(text)]
+        if not found:
+            return None
+        which = "is the user of the context" if len(found) == 1 else "is the user of the contexts"
+        return (
+            f"'{NAME}' {which} {' and '.join(found)}, where kubectl has none then: "
+            "'kubectl config set-context NAME --user=USER' gives it another"
+        )
 
     def advice(self, part: Part) -> str | None:  # noqa: ARG002 - it is the same for all
         """Return how a context gets the user."""
