@@ -85,7 +85,8 @@ class IssuerLink:
                 if not isinstance(step, Send):
                     raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
                 try:
-                    response = sender.send(step.request, deadline)
+                    now = time.monotonic()
+                    response = sender.send(step.request, now + (deadline - now) * step.share)
                 except IssuerError as error:
                     step = steps.throw(error)
                 else:

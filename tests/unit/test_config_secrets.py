@@ -40,6 +40,32 @@ def test_each_kind_finds_its_secret(tmp_path: Path) -> None:
     assert found("command", "printf", "%s\\n%s\\n", "first", "second") == "first"
 
 
+ENDS = ["\n", "\r\n", "\r", " \n\n"]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=repr)
+@pytest.mark.parametrize("kind", ["env", "file", "command", "store"])
+def test_a_line_end_is_no_part_of_a_secret(tmp_path: Path, kind: str, end: str) -> None:
+    """`$(cat file)` has none and an editor adds one: each way to the secret gives the same."""
+    text = "hunter2" + (end if kind != "store" else end.strip(" "))
+    file = tmp_path / "secret"
+    file.write_bytes(text.encode())
+    file.chmod(0o600)
+    target = {"env": ["X"], "file": [str(file)], "command": ["cat", str(file)], "store": ["x"]}
+    reference = Reference(kind=kind, target=tuple(target[kind]))
+    environ = {"X": text, "PATH": "/usr/bin:/bin"}
+    assert resolve(reference, environ, {"x": text}.get).reveal() == "hunter2"
+
+
+def test_a_key_in_a_variable_is_taken_whole() -> None:
+    """As from a file; of anything else it is the first line."""
+    assert found("env", "X", environ={"X": PEM.rstrip()}) == PEM
+    assert found("env", "X", environ={"X": '{"kty":\n"EC"}'}) == '{"kty":\n"EC"}\n'
+    assert found("env", "X", environ={"X": "hunter2\nuser: me\n"}) == "hunter2"
+    with pytest.raises(UsageError, match="X, which holds a secret, is not set"):
+        found("env", "X", environ={"X": " \n"})
+
+
 def test_a_key_is_taken_whole(tmp_path: Path) -> None:
     """A PEM key has many lines; a password's further lines are notes, as in pass."""
     file = tmp_path / "key.pem"

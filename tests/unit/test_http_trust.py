@@ -174,9 +174,28 @@ def test_a_proxy_of_another_kind_is_refused_without_showing_it() -> None:
         ("a.b", 443, "A.B", True),
         ("[2001:db8::1]", 443, "2001:db8::1", True),
         ("[2001:db8::1]", 443, "[2001:db8::1]", True),
+        ("[2001:db8::1]", 443, "2001:DB8:0::1", True),
+        ("[2001:db8::1]", 443, "[2001:db8::1]:443", True),
+        ("[2001:db8::1]", 443, "[2001:db8::1]:8443", False),
+        ("10.20.30.40", 443, "10.0.0.0/8", True),
+        ("11.20.30.40", 443, "10.0.0.0/8", False),
+        ("10.20.30.40", 443, "a.b,10.1.2.3/8", True),
+        ("10.20.30.40", 443, "10.20.30.40/32", True),
+        ("10.20.30.40", 443, "10.20.30.40:443", True),
+        ("10.20.30.40", 443, "0.0.0.0/0", True),
+        ("10.20.30.40", 443, "30.40", False),
+        ("10.20.30.40", 443, "10.0.0.0/33", False),
+        ("10.20.30.40", 443, "fd07::/16", False),
+        ("[fd07::1]", 443, "fd07::/16", True),
+        ("[fd07::1]", 443, "[fd07::]/16", True),
+        ("[fd08::1]", 443, "fd07::/16", False),
+        ("[fd07::1]", 443, "10.0.0.0/8", False),
+        ("a.b", 443, "0.0.0.0/0", False),
+        ("a.b", 443, "a.b.", True),
+        ("a.b", 443, "a.b/8", False),
         ("a.b", 443, ". ,,", False),
     ],
 )
 def test_no_proxy(host: str, port: int, entry: str, expected: bool) -> None:  # noqa: FBT001 - a column
-    """Names with all below them, ports, addresses; nonsense matches nothing."""
+    """Names with all below them, ports, addresses and their ranges; nonsense matches nothing."""
     assert is_excepted(host, port, entry) is expected

@@ -15,6 +15,7 @@ from brokerctl.files import Folder, open_folder
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.given import find_given
 from brokerctl.keys.making import new_key_text
+from brokerctl.secret import Secret
 from brokerctl.system import SYSTEM
 from tests.program import ROOT, require_tool
 
@@ -86,6 +87,16 @@ def test_a_file_gives_the_key(home: Folder, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(real)
     ring, _ = create_ring(home, {"BROKERCTL_KEY_FILE": str(tmp_path / "link")})
     assert keys.open_ring(home, {"BROKERCTL_KEY": key}) == ring
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=repr)
+def test_a_line_end_is_no_part_of_what_is_given(tmp_path: Path, end: str) -> None:
+    """In a variable as in a file: a passphrase in both must open the same store."""
+    path = tmp_path / "given"
+    path.write_bytes(f" pass phrase {end}".encode())
+    path.chmod(0o600)
+    for environ in ({"X": f" pass phrase {end}"}, {"X_FILE": str(path)}):
+        assert find_given("X", environ, SYSTEM) == Secret(" pass phrase ")
 
 
 def test_both_forms_at_once_are_refused(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from brokerctl.errors import IssuerError, UsageError
+from brokerctl.errors import IssuerError, UnsentError, UsageError
 from brokerctl.oauth import metadata as md
+from brokerctl.oauth.message import BrokenError, HttpResponse
 from tests.flows import ISSUER, NOW, answer, metadata, play, profile
 
 DOCUMENT = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token"}
+MAX_AGE = (("cache-control", "max-age=60"),)
 FORMS = [
     f"{ISSUER}/.well-known/oauth-authorization-server",
     f"{ISSUER}/.well-known/openid-configuration",
@@ -47,6 +49,90 @@ def test_the_second_form_is_tried(first: object) -> None:
     assert [request.url for request in played.requests] == FORMS
     assert played.value.token_endpoint == f"{ISSUER}/token"
     assert played.value.fetched_at == NOW
+
+
+ENDS = {f"{name}_endpoint": f"{ISSUER}/{name}" for name in ("revocation", "introspection")}
+WHOLE = (
+    DOCUMENT
+    | ENDS
+    | {
+        "authorization_endpoint": f"{ISSUER}/auth",
+        "device_authorization_endpoint": f"{ISSUER}/device",
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+    }
+)
+
+
+@pytest.mark.parametrize("flow", ["code", "device", "client_credentials"])
+@pytest.mark.parametrize("lacking", sorted({*WHOLE} - {"issuer"}))
+def test_the_second_document_has_what_the_first_lacks(flow: str, lacking: str) -> None:
+    """Some issuers keep PKCE's line, or an endpoint, in one of the two alone."""
+    first = {key: value for key, value in WHOLE.items() if key != lacking}
+    both = (answer(first), answer(WHOLE))
+    try:
+        found = play(md.discover(profile(flow=flow)), *both).value
+    except AssertionError:  # the second was not asked for: this flow does not need it
+        found = play(md.discover(profile(flow=flow)), both[0]).value
+        needed = {
+            "authorization_endpoint" if flow == "code" else "",
+            "device_authorization_endpoint" if flow == "device" else "",
+            "token_endpoint",
+            *ENDS,
+            *(["code_challenge_methods_supported"] * (flow == "code")),
+        }
+        assert lacking not in needed
+        return
+    assert found.replace(iss_in_callback=True) == md.parse_metadata(answer(WHOLE), ISSUER)
+
+
+LOST = IssuerError("a.example did not answer in time")
+
+
+@pytest.mark.parametrize("other", [LOST, BrokenError("broke"), answer(b"", 503), answer(b"<html>")])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_one_document_is_enough(other: HttpResponse | IssuerError, *, is_first: bool) -> None:
+    """What a firewall resets or swallows, or is broken, is no reason to do without the other."""
+    good = answer(DOCUMENT)
+    played = play(md.discover(profile()), *((other, good) if is_first else (good, other)))
+    assert played.value.token_endpoint == f"{ISSUER}/token"
+    assert [step.share for step in played.steps] == [1 / 3, 1 / 2], "time is left for the other"
+
+
+def test_what_the_first_document_says_counts() -> None:
+    """The second adds and changes nothing; what holds for a shorter time bounds both."""
+    other = WHOLE | {"token_endpoint": f"{ISSUER}/other", "code_challenge_methods_supported": []}
+    first, second = answer(WHOLE | {"revocation_endpoint": ""}), answer(other)
+    found = play(md.discover(profile()), first, second.replace(headers=MAX_AGE)).value
+    assert found == md.parse_metadata(answer(WHOLE), ISSUER).replace(max_age_s=60)
+
+
+def test_an_issuer_that_is_not_there_is_asked_once() -> None:
+    """Where there is no connection, the other address of the same host has none either."""
+    with pytest.raises(UnsentError):
+        play(md.discover(profile()), UnsentError("a.example can't be reached"))
+
+
+def test_another_issuers_second_document_adds_nothing() -> None:
+    """Security: each document must name the issuer, whatever the other said."""
+    wrong = answer(WHOLE | {"issuer": "https://evil.example"})
+    found = play(md.discover(profile()), answer(DOCUMENT), wrong).value
+    assert found == md.parse_metadata(answer(DOCUMENT), ISSUER)
+
+
+@pytest.mark.parametrize("url", ["", None])
+@pytest.mark.parametrize("name", md.ENDPOINTS[2:])
+def test_an_empty_optional_endpoint_is_none(name: str, url: str | None) -> None:
+    """So some issuers write what they do not have."""
+    found = md.parse_metadata(answer(DOCUMENT | {name: url}), ISSUER)
+    assert getattr(found, name) is None
+
+
+@pytest.mark.parametrize("url", ["/userinfo", "http://issuer.example.com/userinfo", 5])
+def test_an_endpoint_that_is_never_used_spoils_nothing(url: object) -> None:
+    """A userinfo endpoint is neither asked nor believed."""
+    found = md.parse_metadata(answer(DOCUMENT | {"userinfo_endpoint": url}), ISSUER)
+    assert found.userinfo_endpoint is None
 
 
 @pytest.mark.parametrize("named", [f"{ISSUER}/", ISSUER.upper(), f"{ISSUER}:443", None, 5])
@@ -142,7 +228,7 @@ def test_configured_endpoints_come_first() -> None:
     """A profile's endpoint replaces the issuer's; with all that are needed nothing is sent."""
     own = "https://other.example.com/token"
     device = play(
-        md.discover(profile(flow="device", endpoints=(("token_endpoint", own),))), answer(DOCUMENT)
+        md.discover(profile(flow="device", endpoints=(("token_endpoint", own),))), answer(WHOLE)
     )
     assert device.value.token_endpoint == own
     client = profile(flow="client_credentials", endpoints=(("token_endpoint", own),))

@@ -50,7 +50,7 @@ def resolve(
     """
     target = reference.target[0]
     if reference.kind == "env":
-        text = environ.get(target)
+        text = _first_line(environ.get(target, ""))
         if not text:
             raise UsageError(
                 f"the variable {target}, which holds a secret, is not set",
@@ -66,7 +66,7 @@ def resolve(
     elif reference.kind == "keyring":
         text = _find_in_keyring(target, environ, timeout_s)
     else:
-        text = store_secret(target)
+        text = (store_secret(target) or "").rstrip("\r\n")
         if not text:
             raise UsageError(
                 f"no secret '{target}' is stored",
@@ -78,14 +78,19 @@ def resolve(
 def _chosen(data: bytes, where: str) -> str:
     """Return a key as a whole and anything else by its first line, as `pass show` prints it."""
     try:
-        text = data.decode("utf-8").strip()
+        text = _first_line(data.decode("utf-8"))
     except UnicodeDecodeError:
         raise UsageError(f"{where} is not text in UTF-8") from None
     if not text:
         raise UsageError(f"{where} is empty")
+    return text
+
+
+def _first_line(text: str) -> str:
+    text = text.strip()
     if text.startswith(("-----BEGIN", "{")):
         return text + "\n"
-    return text.splitlines()[0].rstrip()
+    return text.splitlines()[0].rstrip() if text else ""
 
 
 def _read_file(path: str) -> bytes:
@@ -157,4 +162,4 @@ def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) 
     secret = answer.get("secret")
     if not isinstance(secret, str) or not secret:
         raise UsageError(f"the OS keyring has no entry '{user}' of service '{service}'")
-    return secret
+    return secret.rstrip("\r\n")

@@ -25,12 +25,12 @@ def is_given(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def find_given(name: str, environ: Mapping[str, str], system: System) -> Secret | None:
-    """Return the secret, without the newline that ends a file; None if the environment has none."""
+    """Return the secret, without a line end behind it; None if the environment has none."""
     value, path = environ.get(name), environ.get(f"{name}_FILE")
     if value and path:
         raise UsageError(f"both {name} and {name}_FILE are set", hint=f"unset {name}")
     if value:
-        return Secret(value)
+        return _without_end(value)
     if not path:
         return None
     try:
@@ -39,6 +39,10 @@ def find_given(name: str, environ: Mapping[str, str], system: System) -> Secret 
         raise refused(path, error) from error
     except UnicodeDecodeError:
         raise StoreError(f"{path} is not text") from None
+    return _without_end(text)
+
+
+def _without_end(text: str) -> Secret:
     return Secret(text.removesuffix("\n").removesuffix("\r"))
 
 

@@ -11,7 +11,7 @@ import re
 
 from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_issuer, parse_url
-from brokerctl.errors import IssuerError, UsageError, shell_word
+from brokerctl.errors import IssuerError, UnsentError, UsageError, shell_word
 from brokerctl.model import Value
 from brokerctl.oauth.message import JSON, HttpRequest, host_of, is_endpoint, is_endpoint_of
 from brokerctl.oauth.steps import Send
@@ -38,12 +38,15 @@ ENDPOINTS = (
     "introspection_endpoint",
     "userinfo_endpoint",
 )
+_OPTIONAL = ENDPOINTS[2:]
+_SHARES = (1 / 3, 1 / 2)
 _LISTS = (
     "code_challenge_methods_supported",
     "token_endpoint_auth_methods_supported",
     "token_endpoint_auth_signing_alg_values_supported",
     "scopes_supported",
 )
+_UNUSED = "userinfo_endpoint"  # a relative one, which some have, is no reason for anything
 _NEEDED = {
     "code": {"authorization_endpoint", "token_endpoint"},
     "device": {"device_authorization_endpoint", "token_endpoint"},
@@ -78,19 +81,56 @@ class Metadata(Value):
 def discover(profile: Profile, now: float = 0.0) -> Discovery:
     """Yield the requests that find the profile's issuer; endpoints of the profile come first.
 
-    Where the profile has all endpoints that its flow needs, nothing is sent.
+    Where the profile has all endpoints that its flow needs, nothing is sent. The second document is
+    asked for where the first can't be had, in a share of the time, or lacks what may be needed.
     """
     if is_configured(profile):
         return configured(profile, now)
-    problem: IssuerError | None = None
-    for url in well_known(profile.issuer):
-        response = yield Send(request=HttpRequest(method="GET", url=url, headers=(JSON,)))
-        try:
-            return with_configured(parse_metadata(response, profile.issuer), profile)
-        except IssuerError as error:
-            problem = _worse(problem, error)
-    assert problem is not None  # noqa: S101 - there are always two forms
-    raise problem
+    first = yield from _ask(profile.issuer, 0)
+    if isinstance(first, UnsentError):
+        raise first  # nobody is there: the other address of the same host is no better
+    if isinstance(first, Metadata) and _says_all(first, profile):
+        return with_configured(first, profile)
+    second = yield from _ask(profile.issuer, 1)
+    if isinstance(first, Metadata):
+        found = _merged(first, second) if isinstance(second, Metadata) else first
+        return with_configured(found, profile)
+    if isinstance(second, Metadata):
+        return with_configured(second, profile)
+    # A wrong document tells more than a missing one.
+    raise second if isinstance(first, _MissingError) else first
+
+
+def _ask(issuer: str, form: int) -> Generator[Send, HttpResponse, Metadata | IssuerError]:
+    """Return one of the two documents, or what was wrong with it."""
+    request = HttpRequest(method="GET", url=well_known(issuer)[form], headers=(JSON,))
+    try:
+        response = yield Send(request=request, share=_SHARES[form])
+        return parse_metadata(response, issuer)
+    except IssuerError as error:
+        return error
+
+
+def _says_all(metadata: Metadata, profile: Profile) -> bool:
+    """Return whether nothing is missing that a flow, or the end of its grant, may need."""
+    wanted = _needed(profile) | {"revocation_endpoint", "introspection_endpoint"}
+    if profile.flow == "code":
+        wanted |= {"code_challenge_methods_supported"}
+    return all(getattr(metadata, name) is not None for name in wanted)
+
+
+def _merged(first: Metadata, second: Metadata) -> Metadata:
+    """Return what the first document says, and of the second what the first says nothing of."""
+    more = {
+        name: getattr(second, name)
+        for name in (*ENDPOINTS, *_LISTS)
+        if getattr(first, name) is None
+    }
+    return first.replace(
+        **more,
+        max_age_s=min(first.max_age_s, second.max_age_s),
+        iss_in_callback=first.iss_in_callback or second.iss_in_callback,
+    )
 
 
 def is_configured(profile: Profile) -> bool:
@@ -111,11 +151,6 @@ def _needed(profile: Profile) -> set[str]:
 def configured(profile: Profile, now: float) -> Metadata:
     """Return what the profile alone says, without a word of the issuer's."""
     return with_configured(Metadata(issuer=profile.issuer, fetched_at=now), profile)
-
-
-def _worse(first: IssuerError | None, second: IssuerError) -> IssuerError:
-    """Return the problem that tells more: a wrong document rather than a missing one."""
-    return second if first is None or isinstance(first, _MissingError) else first
 
 
 class _MissingError(IssuerError):
@@ -166,7 +201,9 @@ def parse_metadata(response: HttpResponse, issuer: str) -> Metadata:
 
 def _endpoint(body: dict[str, Any], name: str, issuer: str) -> str | None:
     url = body.get(name)
-    if url is None:
+    if url is None or (url == "" and name in _OPTIONAL):
+        return None
+    if name == _UNUSED and not is_endpoint_of(issuer, url):
         return None
     if not is_endpoint_of(issuer, url):
         raise IssuerError(f"the {name} in the metadata of {host_of(issuer)} is not an https URL")

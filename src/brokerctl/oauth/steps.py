@@ -30,6 +30,7 @@ class Send(Value):
     """Send one HTTP request."""
 
     request: HttpRequest
+    share: float = 1.0  # of the time that is left, what it may take at most
 
 
 class Wait(Value):
