@@ -326,7 +326,9 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
     broader = broader_text(order, token.scopes) if token else ""
     issuer_until = token.issuer_end if token else None
     # A query can hold a signature, and says nothing of where a token goes.
-    place = {} if request.url is None else {"url": request.url.partition("?")[0]}
+    place: dict[str, Any] = {} if request.url is None else {"url": request.url.partition("?")[0]}
+    if request.route:
+        place["route"] = dict(request.route)
     return place | {
         "profile": order.profile.name,
         "issuer": order.profile.issuer,

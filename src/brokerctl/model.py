@@ -155,6 +155,7 @@ class TokenRequest(Value):
     purpose: str | None = None
     url: str | None = None  # where the token is to go, if that is known
     is_insecure: bool = False  # the tool says that it would not check that server's certificate
+    route: tuple[tuple[str, str], ...] = ()  # how the tool gets there, as far as its request says
     insecure_by: str | None = None  # by which variable or file, where its request does not say it
 
 

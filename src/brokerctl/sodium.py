@@ -1,4 +1,4 @@
-"""libsodium through PyNaCl: the two primitives that everything at rest is composed of.
+"""libsodium through PyNaCl: the two primitives that everything at rest is composed of, and SHA-256.
 
 XChaCha20-Poly1305 (IETF construction, 24-byte random nonces) seals; keyed BLAKE2b-256 names,
 chains and fingerprints. Both are libsodium's, called through PyNaCl's compiled module, because
@@ -99,6 +99,18 @@ def keyed_hash(key: bytes, data: bytes) -> bytes:
     if _lib.crypto_generichash_blake2b_salt_personal(
         out, HASH_BYTES, data, len(data), key, KEY_BYTES, bytes(16), _PERSON.ljust(16, b"\0")
     ):  # pragma: no cover - libsodium fails on wrong lengths alone
+        raise OSError("libsodium could not hash")
+    return bytes(_ffi.buffer(out, HASH_BYTES))
+
+
+def sha256(data: bytes) -> bytes:
+    """Return SHA-256, which others have tools for: a digest that people compare with their own."""
+    if _lib is None:  # pragma: no cover - as above
+        from hashlib import sha256 as public  # noqa: PLC0415 - as above
+
+        return public(data).digest()
+    out = _ffi.new("unsigned char[]", HASH_BYTES)
+    if _lib.crypto_hash_sha256(out, data, len(data)):  # pragma: no cover - it can't fail
         raise OSError("libsodium could not hash")
     return bytes(_ffi.buffer(out, HASH_BYTES))
 

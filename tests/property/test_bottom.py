@@ -87,6 +87,14 @@ def test_keyed_hash_is_blake2b(data: bytes) -> None:
     assert sodium.keyed_hash(KEY, data) == expected
 
 
+@given(st.binary(max_size=300))
+def test_sha256_is_everybody_s(data: bytes) -> None:
+    """What people compare with their own tools is the standard library's."""
+    from hashlib import sha256  # noqa: PLC0415 - the public path beside ours
+
+    assert sodium.sha256(data) == sha256(data).digest()
+
+
 @given(st.text())
 def test_secret_shows_nothing(text: str) -> None:
     """A secret prints as stars in every way that text is made, and can't be pickled or hashed."""

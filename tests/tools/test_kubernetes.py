@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
 import shutil
@@ -257,6 +258,27 @@ def test_a_certificate_that_is_not_checked(
     assert '"rule":"insecure_ok of the profile"' in desk.records("token.denied")[0]
     main_job.person(desk.program, issuer, hosts=hosts(desk.server.url), insecure_ok="true")
     assert desk.names() == "namespace/shop\n"
+
+
+def test_how_kubectl_gets_there_stands_in_the_record(desk: Desk, issuer: DemoIssuer) -> None:
+    """Whether by file or by option: its CA as a digest, the name that it wants, and its proxy."""
+    log_in(desk, issuer)
+    desk.write()
+    assert desk.names() == "namespace/shop\n"
+    with open(desk.server.ca_file, "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    assert json.loads(desk.records("token.handed_out")[-1])["route"] == {"ca_sha256": digest}
+    trust = f"certificate-authority: '{desk.server.ca_file}', proxy-url: 'http://u:p@127.0.0.1:9'"
+    desk.write(trust=trust)
+    desk("--tls-server-name=kube.internal", "get", "--raw", "/version", code=1)
+    assert json.loads(desk.records("token.handed_out")[-1])["route"] == {
+        "ca_sha256": digest,
+        "proxy": "http://127.0.0.1:9",
+        "tls_server_name": "kube.internal",
+    }
+    desk.write()
+    said = desk("--insecure-skip-tls-verify", "get", "--raw", "/version", code=1)
+    assert "certificate would not be checked, and insecure_ok is not true" in said
 
 
 @pytest.mark.parametrize("mode", ["Never", "IfAvailable"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
+import hashlib
 import json
 from typing import Any
 
@@ -71,6 +73,35 @@ def test_a_certificate_that_is_not_checked_is_told() -> None:
     """The decision is not the protocol's."""
     assert read(info(insecure_skip_tls_verify=True)).is_insecure
     assert not read(info(insecure_skip_tls_verify=False)).is_insecure
+
+
+@pytest.mark.parametrize(
+    ("members", "route"),
+    [
+        ({}, {}),
+        ({"proxy_url": "http://proxy.example:3128"}, {"proxy": "http://proxy.example:3128"}),
+        ({"proxy_url": "socks5://u:p%40@[::1]:1/x?y"}, {"proxy": "socks5://[::1]:1"}),
+        ({"proxy_url": "u:p@proxy.example"}, {"proxy": "proxy.example"}),
+        ({"tls_server_name": "kube.internal"}, {"tls_server_name": "kube.internal"}),
+        (
+            {"certificate_authority_data": base64.b64encode(b"PEM").decode()},
+            {"ca_sha256": hashlib.sha256(b"PEM").hexdigest()},
+        ),
+        (
+            {"certificate_authority_data": "abcde"},
+            {"ca_sha256": hashlib.sha256(b"abcde").hexdigest()},
+        ),
+        ({"proxy_url": 7, "tls_server_name": None, "certificate_authority_data": []}, {}),
+        ({"proxy_url": "", "tls_server_name": "", "certificate_authority_data": ""}, {}),
+    ],
+)
+def test_how_the_client_gets_there_is_for_the_record(
+    members: dict[str, object], route: dict[str, str]
+) -> None:
+    """A proxy without its password, a name and a digest: they refuse nothing."""
+    wanted = read(info(**members))
+    assert dict(wanted.route) == route
+    assert wanted == read(info()).replace(route=wanted.route)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ class Wanted(Value):
     terms: Terms = Terms()  # of store too
     is_foreign: bool = False  # no profile's, wherever it is: the tool's own
     is_insecure: bool = False  # the tool would not check the server's certificate
+    route: tuple[tuple[str, str], ...] = ()  # how the tool gets there: for the record alone
     can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
     form: str | None = None  # what the protocol has to remember for its answer
 

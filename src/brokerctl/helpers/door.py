@@ -126,7 +126,9 @@ def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
         return helper.naming(wanted, profile)
     by = None if profile.insecure_ok else helper.unchecked(wanted, house.environ)
     is_insecure = wanted.is_insecure or by is not None
-    request = asked(profile.name).replace(is_insecure=is_insecure, insecure_by=by)
+    request = asked(profile.name).replace(
+        is_insecure=is_insecure, insecure_by=by, route=wanted.route
+    )
     with _Recorded(house, lambda: request):
         helper.check(wanted, profile)
     token = house.broker.get(request)

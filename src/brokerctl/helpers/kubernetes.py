@@ -10,11 +10,15 @@ profile's hosts; one whose certificate would not be checked is refused unless th
 
 from __future__ import annotations
 
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.freshness import timestamp
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
 from brokerctl.helpers.words import read_profile
+from brokerctl.sodium import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +66,7 @@ class Kubernetes(Helper):
             url=_field(cluster, "server", str),
             profile=named,
             is_insecure=_field(cluster, "insecure-skip-tls-verify", bool, default=False),
+            route=_route(cluster),
             form=version,
         )
 
@@ -107,6 +112,34 @@ def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:
     if cluster is not None and not isinstance(cluster, dict):
         raise MalformedError(f"{VARIABLE} has a wrong cluster")
     return version, cluster
+
+
+def _route(cluster: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return how the client gets to its server: the user's own, believed, and in the record.
+
+    What is no text is left out: it decides nothing.
+    """
+    found = []
+    proxy = cluster.get("proxy-url")
+    if isinstance(proxy, str) and proxy:
+        scheme, separator, rest = proxy.partition("://")
+        place = (rest if separator else scheme).partition("/")[0].rpartition("@")[2]
+        found.append(("proxy", f"{scheme}{separator}{place}" if separator else place))
+    name = cluster.get("tls-server-name")
+    if isinstance(name, str) and name:
+        found.append(("tls_server_name", name))
+    roots = cluster.get("certificate-authority-data")
+    if isinstance(roots, str) and roots:
+        found.append(("ca_sha256", sha256(_decoded(roots)).hex()))
+    return tuple(found)
+
+
+def _decoded(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        return a2b_base64(data)
+    except Base64Error:
+        return data
 
 
 def _field(cluster: dict[str, Any], name: str, kind: type, **default: object) -> Any:  # noqa: ANN401 - of that kind
