@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.program import require_tool
+from tests.scripts.test_helper_import import read, write
+from tests.scripts.test_helper_import_docker import CONFIG, KEEP_ALONE, PLAIN
 from tests.scripts.test_helper_keep import PROFILE, git, records
 from tests.scripts.test_helper_keep_others import cargo, docker, store
 
@@ -30,6 +33,16 @@ def held(brokerctl: Program) -> Program:
     store(brokerctl, "https://index.docker.io/v1/", "<token>", "token-of-hub")
     cargo(brokerctl, "login", f"sparse+{INDEX}", token="cargo-token")
     return brokerctl
+
+
+def set_up(program: Program) -> None:
+    """Have git, docker and cargo ask brokerctl."""
+    require_tool("git")
+    program.env["GIT_CONFIG_NOSYSTEM"] = "1"
+    script = os.path.join(os.path.dirname(program.path), "git-credential-brokerctl")
+    write(program, ".gitconfig", f"[credential]\n\thelper = {script}\n")
+    write(program, CONFIG, '{"credsStore": "brokerctl"}\n')
+    assert program("helper", "install", "cargo", "--yes").returncode == 0
 
 
 def kept(program: Program, *words: str) -> list[dict[str, Any]]:
@@ -75,7 +88,12 @@ def test_nothing_is_kept(brokerctl: Program) -> None:
 
 
 def test_what_its_tool_is_not_answered_with_is_named(held: Program) -> None:
-    """A profile that has the host since, and `keep` without the tool: each reason is said."""
+    """A tool that does not ask, a profile that has the host since, `keep` without the tool."""
+    why = {one["tool"]: one["unanswered"] for one in kept(held)}
+    assert why == {tool: f"{tool} does not ask brokerctl for it" for tool in why}
+    said = held("doctor", "--offline").stdout
+    assert "git: 2 credentials kept and not found by it: git does not ask brokerctl" in said
+    set_up(held)
     assert {one["unanswered"] for one in kept(held)} == {None}
     ours = PROFILE.replace("ours.example.com", "registry.example.com")
     held.config('[helpers]\nkeep = ["git", "docker"]\n' + ours)
@@ -84,6 +102,7 @@ def test_what_its_tool_is_not_answered_with_is_named(held: Program) -> None:
     assert why.pop("https://registry.example.com") == "its host is that of the profile 'work'"
     assert set(why.values()) == {None}
     assert "not answered: its host is that of the profile 'work'" in held("helper", "kept").stdout
+    assert "not found by it: its host is that of the" in held("doctor", "--offline").stdout
 
 
 @pytest.mark.parametrize(
@@ -222,3 +241,42 @@ def test_a_damaged_one_is_told(held: Program) -> None:
     assert "1 kept credential can't be opened" in done.stderr
     assert held("revoke", "--all", "--kept").returncode == 9
     assert os.path.exists(victim)
+
+
+@pytest.mark.parametrize("tool", ["docker", "podman"])
+def test_docker_asks_again_after_uninstall_and_install(brokerctl: Program, tool: str) -> None:
+    """What import moved is asked for by the file again, and its being out of reach is said."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(KEEP_ALONE)
+    name = CONFIG if tool == "docker" else ".config/containers/auth.json"
+    write(brokerctl, name, PLAIN)
+    assert brokerctl("helper", "import", "docker", "--yes").returncode == 0
+    moved = set(json.loads(read(brokerctl, name))["credHelpers"])
+    assert {one["unanswered"] for one in kept(brokerctl)} == {None}
+    done = brokerctl("helper", "uninstall", tool, "--yes")
+    assert "warning: 3 credentials of docker are kept here" in done.stderr
+    assert f"'brokerctl helper export {tool}'" in done.stderr
+    assert {one["unanswered"] for one in kept(brokerctl)} == {
+        "docker does not ask brokerctl for it"
+    }
+    assert brokerctl("helper", "install", tool, "--yes").returncode == 0
+    assert set(json.loads(read(brokerctl, name))["credHelpers"]) >= moved
+    assert {one["unanswered"] for one in kept(brokerctl)} == {None}
+
+
+def test_docker_asks_though_there_is_no_profile(brokerctl: Program) -> None:
+    """Keeping for docker needs no profile, and neither does the way back to what is kept."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config('[helpers]\nkeep = ["docker"]\n')
+    assert brokerctl("helper", "install", "docker", "--yes").returncode == 2
+    store(brokerctl, "registry.example.com", "carol", "pw-of-carol")
+    assert brokerctl("helper", "install", "docker", "--yes").returncode == 0
+    assert json.loads(read(brokerctl, CONFIG))["credHelpers"] == {
+        "registry.example.com": "brokerctl"
+    }
+
+
+def test_an_uninstall_of_a_tool_that_has_nothing_here(brokerctl: Program) -> None:
+    """It says nothing of it, and makes no store."""
+    assert "kept" not in brokerctl("helper", "uninstall", "git", "--yes").stderr
+    assert not os.path.exists(os.path.join(brokerctl.home, "state"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from brokerctl.checkup import WARNING, Finding
 from brokerctl.errors import shell_word
+from brokerctl.helpers.custody import list_kept
 from brokerctl.helpers.installing import find_installed
 from brokerctl.helpers.setups import SETUPS
 from brokerctl.helpers.shadowing import find_shadows
+from brokerctl.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +29,7 @@ def check(house: House) -> Iterator[Finding]:
         yield Finding(what="helpers: no tool was set up to ask brokerctl")
     else:
         yield from _twice(house.plan.profiles.values())
+    yield from _unanswered(house)
     for tool, one in asking.items():
         if one.fault:
             yield Finding(what=f"{tool}: {one.fault}", state=WARNING, hint=one.hint)
@@ -48,6 +52,15 @@ def _twice(profiles: Iterable[Profile]) -> Iterator[Finding]:
             what = f"{host} belongs to {' and '.join(sorted(names))}: tools get no token for it"
             hint = "give one of them a path, or a username that the URL has too"
             yield Finding(what=what, state=WARNING, hint=hint)
+
+
+def _unanswered(house: House) -> Iterator[Finding]:
+    """Name what is kept for a tool that is not answered with it, each reason once."""
+    reasons = Counter((held.one.tool, held.unanswered) for held in list_kept(house))
+    for (tool, why), count in sorted(reasons.items(), key=str):
+        if why is not None:
+            what = f"{tool}: {count_of(count, 'credential')} kept and not found by it: {why}"
+            yield Finding(what=what, state=WARNING, hint="run 'brokerctl helper kept'")
 
 
 def _way_on(tool: str, line: str) -> str:

@@ -79,16 +79,17 @@ def install(
     """
     from brokerctl import wire
     from brokerctl.broker import find_profile
+    from brokerctl.helpers.custody import find_urls
     from brokerctl.helpers.installing import find_setup, plan_install
     from brokerctl.helpers.setups import ASKS_FOR_ALL
 
     tool, _ = find_setup(tool)
     if profile and tool in ASKS_FOR_ALL:
         wire.note(f"{tool} asks for the hosts of every profile: --profile can't narrow that")
-    plan = wire.open_house(os.environ).plan
-    found = plan.profiles
+    house = wire.open_house(os.environ)
+    plan, found = house.plan, house.plan.profiles
     chosen = [find_profile(found, name) for name in profile] if profile else found.values()
-    planned = plan_install(tool, chosen, os.environ, plan.keep)
+    planned = plan_install(tool, chosen, os.environ, plan.keep, find_urls(house, tool))
     _change(planned, "installed", yes=yes, json=json)
 
 
@@ -98,8 +99,10 @@ def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> Non
     \b
       brokerctl helper uninstall git
     """
+    from brokerctl.cli.helper_kept import note_kept
     from brokerctl.helpers.installing import plan_uninstall
 
+    note_kept(tool)
     _change(plan_uninstall(tool, os.environ), "uninstalled", yes=yes, json=json)
 
 

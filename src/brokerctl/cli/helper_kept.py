@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 from brokerctl import freshness, jsonlite, wire
+from brokerctl.config import paths
 from brokerctl.effects.terminal import confirm, is_interactive
 from brokerctl.errors import AuditError, BrokerError, PartialError, StoreError, UsageError
-from brokerctl.helpers.custody import Held, count_damaged, find_keeping, find_one, list_kept
+from brokerctl.helpers.custody import (
+    KEEPING,
+    Held,
+    count_damaged,
+    find_keeping,
+    find_one,
+    list_all,
+    list_kept,
+)
 from brokerctl.helpers.keeping import forget, url_of
+from brokerctl.helpers.setups import ALIASES
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
@@ -59,6 +70,23 @@ def show(tool: str | None, *, json: bool) -> int:
     return 0
 
 
+def note_kept(tool: str) -> None:
+    """Say that a tool which is about to ask us no more has something here, and the way out."""
+    helper = KEEPING.get(ALIASES.get(tool, tool))
+    folder = os.path.join(paths.state_home(os.environ), paths.STATE_VERSION, "kept")
+    if helper is None or not os.path.isdir(folder) or not os.listdir(folder):
+        return  # and no store is made
+    try:
+        count = len(list_kept(wire.open_house(os.environ), helper))
+    except BrokerError as error:
+        wire.warn(f"what is kept for {helper} can't be counted: {error.message}")
+        return
+    if count:
+        what = f"{count_of(count, 'credential')} of {helper} {'is' if count == 1 else 'are'} kept"
+        way = f"'brokerctl helper export {tool}' puts them into its own file"
+        wire.warn(f"{what} here, and {helper} finds them by asking brokerctl alone: {way}")
+
+
 def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
     """Show, ask, forget one."""
     house = wire.open_house(os.environ)
@@ -76,8 +104,10 @@ def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
 
 def end_kept(house: House, errors: list[BrokerError], *, is_meant: bool) -> list[End]:
     """Forget all that is kept if that is meant; an error tells of what is left, as revoke does."""
-    ends = []
-    for held in list_kept(house, is_over_too=is_meant):
+    ends, now = [], time.time()
+    for held in list_all(house):
+        if held.one.is_over(now) and not is_meant:
+            continue
         is_gone = False
         try:
             is_gone = is_meant and forget(house, held.name, held.one, "revoke")

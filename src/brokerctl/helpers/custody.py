@@ -5,18 +5,26 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, Wanted
 from brokerctl.helpers.door import find_owners, load
+from brokerctl.helpers.installing import find_installed
 from brokerctl.helpers.keeping import find_place, url_of
+from brokerctl.helpers.plain_docker import ANY_NAME, read_asked
+from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup, asked_names
 from brokerctl.helpers.setups import ALIASES
+from brokerctl.helpers.shadowing import Asking
 from brokerctl.store.envelope import KEPT
 from brokerctl.store.kept import all_kept
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from brokerctl.store.values import Kept
     from brokerctl.wire import House
 
+NOT_ASKED = "{tool} does not ask brokerctl for it"
 # Whose credentials can be kept, by the tools that ask for them.
 KEEPING = {"cargo": "cargo", "docker": "docker", "git": "git", "podman": "docker"}
 
@@ -26,7 +34,7 @@ class Held(NamedTuple):
 
     name: str
     one: Kept
-    unanswered: str | None
+    unanswered: str | None = None
 
     @property
     def shown(self) -> str:
@@ -45,13 +53,30 @@ def find_keeping(tool: str) -> str:
     return KEEPING[tool]
 
 
-def list_kept(house: House, tool: str | None = None, *, is_over_too: bool = False) -> list[Held]:
-    """Return what is kept, of one helper or of all, the newest first."""
-    now = time.time()
+def list_kept(house: House, tool: str | None = None) -> list[Held]:
+    """Return what is kept and of use, of one helper or of all, the newest first."""
+    now, reach = time.time(), _Reach(house)
     return [
-        Held(name, one, _why_not(house, one))
-        for name, one in all_kept(house.store)
-        if tool in {None, one.tool} and (is_over_too or not one.is_over(now))
+        held._replace(unanswered=reach.why_not(held.one))
+        for held in list_all(house)
+        if tool in {None, held.one.tool} and not held.one.is_over(now)
+    ]
+
+
+def list_all(house: House) -> list[Held]:
+    """Return all that is kept, what is over too, the newest first; no tool's files are read."""
+    return [Held(name, one) for name, one in all_kept(house.store)]
+
+
+def find_urls(house: House, tool: str) -> list[str]:
+    """Return where what is kept for a tool belongs, if the tool would be answered with it."""
+    helper = KEEPING.get(ALIASES.get(tool, tool))
+    if helper is None:
+        return []
+    return [
+        url_of(held.one)
+        for held in list_kept(house, helper)
+        if held.unanswered is None or held.unanswered == NOT_ASKED.format(tool=helper)
     ]
 
 
@@ -65,8 +90,8 @@ def find_one(house: House, tool: str, host: str, user: str | None) -> Held:
     helper = find_keeping(tool)
     found = [
         held
-        for held in list_kept(house, helper, is_over_too=True)
-        if user in {None, held.one.username}
+        for held in list_all(house)
+        if held.one.tool == helper and user in {None, held.one.username}
     ]
     exact = [held for held in found if _is_at(held.one, host, any_path=False)]
     found = exact or [held for held in found if _is_at(held.one, host, any_path=True)]
@@ -89,15 +114,50 @@ def _is_at(one: Kept, text: str, *, any_path: bool) -> bool:
     return one.path == url.path or (any_path and url.path in {"", "/"})
 
 
-def _why_not(house: House, one: Kept) -> str | None:
-    """Return why the door would not answer the tool's own request with a credential."""
-    if one.tool not in house.plan.keep:
-        return f"'[helpers] keep' in config.toml does not have {one.tool}"
-    helper, url = load(one.tool), url_of(one)
-    is_own = bool(helper.own_keys) and url.endswith(helper.own_keys)
-    wanted = Wanted(action=GET, url=url, username=one.username, is_foreign=is_own)
-    _, owners = find_owners(helper, wanted, house.plan.profiles)
-    if not owners:
-        return None
-    names = " and ".join(sorted(f"'{profile.name}'" for profile in owners))
-    return f"its host is that of the profile {names}"
+class _Reach:
+    """Why a tool is not answered with what is kept for it; its files are read once."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._asked: dict[str, Callable[[Kept], bool]] = {}
+
+    def why_not(self, one: Kept) -> str | None:
+        """Return why the tool's own request would not be answered with it, or would not come."""
+        if one.tool not in self._house.plan.keep:
+            return f"'[helpers] keep' in config.toml does not have {one.tool}"
+        helper, url = load(one.tool), url_of(one)
+        is_own = bool(helper.own_keys) and url.endswith(helper.own_keys)
+        wanted = Wanted(action=GET, url=url, username=one.username, is_foreign=is_own)
+        _, owners = find_owners(helper, wanted, self._house.plan.profiles)
+        if owners:
+            names = " and ".join(sorted(f"'{profile.name}'" for profile in owners))
+            return f"its host is that of the profile {names}"
+        if one.tool not in self._asked:
+            self._asked[one.tool] = _ASKED[one.tool](self._house.environ)
+        return None if self._asked[one.tool](one) else NOT_ASKED.format(tool=one.tool)
+
+
+def _git_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
+    asking = Asking(environ)
+    return lambda one: (
+        asking.is_ours(url_of(one)) and (not one.path or asking.names_path(url_of(one)))
+    )
+
+
+def _docker_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
+    """Return what says whether docker's file or podman's names brokerctl for a place."""
+    found: set[str] = set()
+    for setup in (DockerSetup(), PodmanSetup()):
+        try:
+            found |= read_asked(read_regular(setup.path(environ)))
+        except (OSError, ValueError, UsageError):
+            continue  # what can't be read can't be asked by
+    return lambda one: ANY_NAME in found or not found.isdisjoint(asked_names(url_of(one)))
+
+
+def _cargo_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
+    is_in = find_installed("cargo", environ).is_in
+    return lambda _: is_in
+
+
+_ASKED = {"cargo": _cargo_asked, "docker": _docker_asked, "git": _git_asked}

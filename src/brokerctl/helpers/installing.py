@@ -40,11 +40,16 @@ def plan_install(
     profiles: Iterable[Profile],
     environ: Mapping[str, str],
     keep: Container[str] = (),
+    kept: Iterable[str] = (),
 ) -> Planned:
-    """Plan to put our part in, or to bring it up to date; `keep` is that of the policy."""
+    """Plan to put our part in, or to bring it up to date; `keep` is that of the policy.
+
+    `kept` is where what is kept for the tool belongs: it finds that by asking us alone.
+    """
     tool, setup = find_setup(tool)
-    part = Part(tool, tuple(profiles), find_script(setup.script), environ, keep)
-    if not part.profiles:
+    script = find_script(setup.script)
+    part = Part(tool, tuple(profiles), script, environ, keep, tuple(kept))
+    if not part.profiles and not part.kept:
         raise UsageError("there is no profile to set up", hint="run 'brokerctl profile add NAME'")
     changes = []
     for place in _places(setup, environ):

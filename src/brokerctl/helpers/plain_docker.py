@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"
+ANY_NAME = "*"
 _HUB_ALIAS = "registry-1.docker.io"  # podman looks for it at Hub's name
 _FIELDS = frozenset(("auth", "identitytoken"))
 _CONTROL = frozenset("\n\r\0")
@@ -82,6 +83,13 @@ def find_unasked(data: bytes, found: Iterable[Found]) -> list[str]:
     asked = value_names(_decoded(data), _HELPERS, _OURS)
     keys = [one.wanted.form or "" for one in found if one.wanted]
     return [name for key in keys for name in _names(key) if name not in asked]
+
+
+def read_asked(data: bytes) -> set[str]:
+    """Return the registries for which a file says to ask brokerctl, ANY_NAME for all others."""
+    text = _decoded(data)
+    names = set(value_names(text, _HELPERS, _OURS)) if text.strip() else set()
+    return names | ({ANY_NAME} if text.strip() and find_value(text, _STORE) == _OURS else set())
 
 
 def _read_others(text: str) -> Callable[[str], bool]:

@@ -44,13 +44,16 @@ class DockerSetup(UsualSetup):
     def put(self, place: Place, text: str, part: Part) -> str:
         """Put an entry in for each registry; another helper of one is not replaced."""
         names = [self.hub if name == HUB else name for _, name in _names(part) if name]
+        names += [name for url in part.kept for name in asked_names(url)]
         if not names:
             raise UsageError(
                 f"no profile has a host that {part.tool} can name",
                 hint="give one a host without a path and without '*.'",
             )
         try:
-            if "docker" in part.keep:  # `helper import` has put in entries for what is kept
+            if (
+                "docker" in part.keep and text.strip()
+            ):  # `helper import` has put in entries for what is kept
                 names += value_names(text, _SECTION, _SUFFIX)
             return put_members(text, _SECTION, names, _SUFFIX)
         except ValueError as error:
@@ -93,6 +96,12 @@ class PodmanSetup(DockerSetup):
             return os.path.abspath(given)
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         return os.path.join(base, "containers", "auth.json")
+
+
+def asked_names(url: str) -> tuple[str, ...]:
+    """Return the names by which docker and podman look for a helper of a place; none: no name."""
+    name = server_name(url.removesuffix("/"))
+    return (HUB, HUB_NAMES[0]) if name == HUB else (name,) if name else ()
 
 
 def _names(part: Part) -> list[tuple[str, str | None]]:

@@ -70,6 +70,7 @@ class Part(NamedTuple):
     script: str  # where our own program for this tool is
     environ: Mapping[str, str]
     keep: Container[str] = ()  # the helpers that keep what is stored for hosts of no profile
+    kept: tuple[str, ...] = ()  # where what is kept for this tool belongs, as URLs
 
     def check_hosts(self) -> None:
         """Raise UsageError where no profile has a host that the tool could ask for."""
