@@ -363,3 +363,107 @@ def test_killed_in_between(home: Program, call: str) -> None:
     assert killed
     assert in_both or call == "renameat", "it was never killed between the one and the other"
     assert home("store", "check").returncode == 0
+
+
+def auths(program: Program, name: str = CONFIG) -> Any:  # noqa: ANN401 - JSON has any type
+    """Return the entries of a file as their tool reads them."""
+    found = json.loads(read(program, name)).get("auths", {})
+    return {key: {**value} for key, value in found.items()}
+
+
+def export(program: Program, tool: str, code: int = 0) -> Result:
+    """Put back what can be put back, and see that no value is said."""
+    done = program("helper", "export", tool, "--yes")
+    assert done.returncode == code, done.stderr
+    assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
+    return done
+
+
+def test_export_is_the_way_back(home: Program) -> None:
+    """The same entries, no more named helper, all else as it was, and nothing kept; and again."""
+    before = json.loads(PLAIN)
+    for _ in range(2):
+        move(home)
+        said = export(home, "docker").stdout
+        assert said == f"docker: 3 put into {home.home}/{CONFIG}, and kept here no more\n"
+        after = json.loads(read(home, CONFIG))
+        assert after["auths"] == before["auths"]
+        assert (after["HttpHeaders"], after.get("credHelpers", {})) == (before["HttpHeaders"], {})
+        assert os.stat(os.path.join(home.home, CONFIG)).st_mode & 0o777 == 0o600
+        assert home("helper", "kept").stdout == "nothing is kept for other tools\n"
+    events = home("audit", "log", "--event", "credential.exported", "--json").stdout
+    assert events.count(f'"file":"{home.home}/{CONFIG}"') == 6
+    assert home("audit", "verify").returncode == 0
+
+
+@pytest.mark.parametrize("tool", ["docker", "podman", "skopeo"])
+def test_export_into_a_file_that_is_not_there(brokerctl: Program, tool: str) -> None:
+    """It is made, with what a tool of its kind reads, for its owner alone."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config('[helpers]\nkeep = ["docker"]\n')
+    store(brokerctl, "registry.example.com", "alice", "hunter2")
+    store(brokerctl, "http://localhost:5000", "bob", "pw-of-bob")
+    export(brokerctl, tool)
+    name = CONFIG if tool == "docker" else PODMAN
+    assert auths(brokerctl, name) == {
+        "localhost:5000": json.loads(basic("bob", "pw-of-bob")),
+        "registry.example.com": json.loads(basic("alice", "hunter2")),
+    }
+    assert os.stat(os.path.join(brokerctl.home, name)).st_mode & 0o777 == 0o600
+    if tool != "docker":
+        words = [require_tool("skopeo"), "login", "--get-login", "registry.example.com"]
+        words += ["--authfile", os.path.join(brokerctl.home, name)]
+        assert subprocess.check_output(words, text=True) == "alice\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (one("registry.example.com", "alice", "another"), "another password stands there"),
+        (one("https://registry.example.com/v1/"), ""),
+        ('{"credsStore": "brokerctl"}', "another helper is asked for its host"),
+        ('{"credsStore": "desktop"}', "another helper is asked for its host"),
+        ('{"credHelpers": {"registry.example.com": "pass"}}', "another helper is asked for its"),
+        ('{"credHelpers": {"other.example.com": "brokerctl"}}', ""),
+        ("{}", ""),
+        ("\n", ""),
+    ],
+)
+def test_what_a_file_could_not_give_back_is_left(home: Program, text: str, why: str) -> None:
+    """Where the tool would not read it, or reads another: 9, the file as it was, and it is kept."""
+    home.config('[helpers]\nkeep = ["docker"]\n')
+    store(home, "registry.example.com", "alice", "hunter2")
+    write(home, CONFIG, text)
+    done = export(home, "docker", 9 if why else 0)
+    if why:
+        assert f"leave: docker: alice at https://registry.example.com: {why}" in done.stderr
+        assert (read(home, CONFIG), done.stdout) == (text, "")
+        assert answer(home, "registry.example.com")["Secret"] == "hunter2"
+    else:
+        assert len(auths(home)) == 1
+        assert answer(home, "registry.example.com") is None
+        helpers = json.loads(read(home, CONFIG)).get("credHelpers", {})
+        assert helpers == json.loads(text.strip() or "{}").get("credHelpers", {})
+
+
+def test_a_profile_s_registry_stays_with_brokerctl(home: Program) -> None:
+    """Docker would ask brokerctl for it and not read the file: left, until that is taken out."""
+    home.config(KEEP)
+    store(home, "ours.example.com", "carol", "pw-of-carol")
+    home.config(KEEP_ALONE)
+    write(home, CONFIG, "{}")
+    assert home("helper", "install", "docker", "--yes").returncode == 0
+    assert "a profile has its host" in export(home, "docker", 9).stderr
+    assert home("helper", "uninstall", "docker", "--yes").returncode == 0
+    export(home, "docker")
+    assert auths(home) == {"ours.example.com": json.loads(basic("carol", "pw-of-carol"))}
+
+
+def test_of_two_users_the_newer_one_goes(home: Program) -> None:
+    """The file has one for a host; the other stays where it is."""
+    home.config('[helpers]\nkeep = ["docker"]\n')
+    store(home, "registry.example.com", "bob", "pw-of-bob")
+    store(home, "registry.example.com", "alice", "hunter2")
+    write(home, CONFIG, "{}")
+    assert "leave: docker: bob at" in export(home, "docker", 9).stderr
+    assert auths(home) == json.loads(one("registry.example.com"))["auths"]

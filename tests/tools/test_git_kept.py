@@ -192,3 +192,68 @@ def test_what_git_s_own_store_would_write_again_is_said(alone: Program) -> None:
     git("approve", git("fill", ASKED[0]))
     assert (git.read(), "pw1" in git("fill", ASKED[0])) == ("", True)
     assert "plain text" not in git.ask("helper", "import", "git", "--yes").stderr
+
+
+# What a person typed, and what a forge gave: whatever is in it, git's own store reads it back.
+ODD = ("a b", "p:w/@%", "\u00e9\u4e2d", "'\"$`\\", "x" * 400)
+LEFT = "https://zoe:pw-of-zoe@git.example.com\nnonsense\n"
+
+
+def test_export_puts_all_back_where_git_finds_it(alone: Program) -> None:
+    """What git got from brokerctl it gets from its own store: its file is private, ours empty."""
+    git = Git(alone, "home", script(alone))
+    rows = [f"{place}password={PASSWORD}\n" for place in PLACES]
+    rows += [
+        f"protocol=https\nhost=odd.example.com\nusername={at}{odd}\npassword={odd}\n"
+        for at, odd in enumerate(ODD)
+    ]
+    for row in rows:
+        git("approve", row)
+    asked = [row.rpartition("password=")[0] for row in rows]
+    before = [git("fill", one) for one in asked]
+    assert all(before)
+    os.chmod(git.write(".git-credentials", LEFT), 0o644)
+    done = git.ask("helper", "export", "git", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"git: {len(rows)} put into {git.home}/.git-credentials, and kept here" in done.stdout
+    assert "git config --global --add credential.helper store" in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    assert git.read().endswith(LEFT)
+    assert os.stat(os.path.join(git.home, ".git-credentials")).st_mode & 0o777 == 0o600
+    assert git.ask("helper", "kept").stdout == "nothing is kept for other tools\n"
+    judge = Git(alone, "home", "store")
+    assert [judge("fill", one) for one in asked] == before
+    assert "username=zoe" in judge("fill", "protocol=https\nhost=git.example.com\n")
+
+
+def test_export_leaves_what_git_s_file_can_t_give_back(alone: Program) -> None:
+    """Another password in the file, an end, a refresh token, an absolute path: 9, and all kept."""
+    git = Git(alone, "home", script(alone), "store")
+    git("approve", f"{ABSOLUTE}password={PASSWORD}\n")
+    place = "protocol=https\nhost={}\nusername=alice\npassword=pw\n"
+    git.program("helper", "git", "store", stdin=place.format("a.example") + "\n")
+    more = "password_expiry_utc=4000000000\noauth_refresh_token=r\n\n"
+    git.program("helper", "git", "store", stdin=place.format("b.example") + more)
+    text = "https://alice:another@A.example%3a443\n"
+    git.write(".git-credentials", text)
+    done = git.ask("helper", "export", "git", "--yes")
+    assert (done.returncode, done.stdout, git.read()) == (9, "", text)
+    assert "leave: git: alice at https://a.example: another password stands there" in done.stderr
+    assert "leave: git: alice at https://b.example: it has an end or a refresh" in done.stderr
+    assert "leave: git: cert:////home/alice/me.pem: git's own store does not find" in done.stderr
+    assert git.ask("helper", "kept").stdout.count("\n") == 3
+
+
+def test_import_and_export_leave_the_file_as_it_was(alone: Program) -> None:
+    """There and back: the same lines for git, and what was there beside them."""
+    git = Git(alone, "home", script(alone), "store")
+    git.write(".gitconfig", git.read(".gitconfig") + "[credential]\n\tuseHttpPath = true\n")
+    git.write(".git-credentials", FILE + "nonsense\n")
+    before = answers(git)
+    for _ in range(2):
+        assert git.ask("helper", "import", "git", "--yes").returncode == 0
+        assert git.read() == "nonsense\n"
+        assert answers(git) == before
+        assert git.ask("helper", "export", "git", "--yes").returncode == 0
+        assert answers(git) == before
+        assert sorted(git.read().splitlines()) == sorted([*FILE.splitlines(), "nonsense"])

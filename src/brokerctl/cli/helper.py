@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     group.command("uninstall")(uninstall)
     group.command("list")(show)
     group.command("import")(import_)
+    group.command("export")(export)
     group.command("kept")(kept)
     group.command("forget")(forget)
     for name in HELPERS:
@@ -127,6 +128,24 @@ def import_(
     from brokerctl.cli.helper_import import run
 
     run(what, is_cut=remove or what != "netrc", yes=yes)
+
+
+def export(
+    tool: Annotated[str, typer.Argument(metavar="git|docker|podman|cargo", help="Whose file.")],
+    yes: _Yes = False,
+) -> int:
+    """Put what is kept for a tool back into its own file.
+
+    In plain text, as the tool itself has it; the file is then its owner's alone. What would be done
+    is shown first. It is written, and only then dropped here. Exit code 9: some is still kept.
+
+    \b
+      brokerctl helper export git
+      brokerctl helper export docker --yes
+    """
+    from brokerctl.cli.helper_kept import run_export
+
+    return run_export(tool, yes=yes)
 
 
 def kept(

@@ -21,6 +21,7 @@ from brokerctl.helpers.custody import (
     list_all,
     list_kept,
 )
+from brokerctl.helpers.exporting import carry_out, plan_export
 from brokerctl.helpers.keeping import forget, url_of
 from brokerctl.helpers.setups import ALIASES
 from brokerctl.text import count_of, safe
@@ -128,6 +129,34 @@ def end_kept(house: House, errors: list[BrokerError], *, is_meant: bool) -> list
         hint = "run 'brokerctl store check'"
         errors.append(PartialError(f"{what} may be good at its server", hint=hint))
     return ends
+
+
+def run_export(tool: str, *, yes: bool) -> int:
+    """Show, ask, write the tool's own file, and only then forget; 9 where something is left."""
+    house = wire.open_house(os.environ)
+    target = plan_export(house, tool)
+    lines = [f"  write in plain text, and keep no more: {held.shown}" for held in target.moving]
+    lines += [f"  leave: {held.shown}: {why}" for held, why in target.left]
+    lines += [f"  {note}" for note in target.notes]
+    for line in (f"{target.path}:", *lines):
+        typer.echo(safe(line, 1000), err=True)
+    changed: list[Held] = []
+    if target.moving:
+        if not yes and not is_interactive():
+            raise UsageError("there is nobody to ask", hint="say --yes")
+        if not yes and not confirm("write these passwords in plain text?"):
+            raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
+        changed = carry_out(house, target)
+        count = len(target.moving) - len(changed)
+        typer.echo(f"{tool}: {count} put into {safe(target.path, 1000)}, and kept here no more")
+    elif not target.left:
+        typer.echo(f"{tool}: nothing is kept")
+    left = len(target.left) + len(changed)
+    if not left:
+        return 0
+    what = f"{count_of(left, 'credential')} of {tool} {'is' if left == 1 else 'are'} still kept"
+    hint = "run 'brokerctl helper kept', and 'brokerctl helper forget' for what is of no use"
+    return wire.print_error(PartialError(what, hint=hint))
 
 
 def _as_json(held: Held) -> dict[str, object]:

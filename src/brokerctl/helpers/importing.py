@@ -80,7 +80,7 @@ def plan_import(house: House, tool: str) -> list[Source]:
         )
     sources: list[Source] = []
     for path in dict.fromkeys(map(os.path.realpath, kind.paths(house.environ))):
-        data = _read(path)
+        data = read_own(path)
         if not data or not data.strip():
             continue
         before = [one for source in sources for one in source.moving]
@@ -150,7 +150,7 @@ def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
     if not is_cut or not source.moving:
         return
     try:
-        _change(source.path, kind.lock, source.data, source.after)
+        change_file(source.path, kind.lock, source.data, source.after)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(
@@ -158,7 +158,8 @@ def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
         ) from error
 
 
-def _git_paths(environ: Mapping[str, str]) -> list[str]:
+def git_paths(environ: Mapping[str, str]) -> list[str]:
+    """Return the files of git's own store, the one that it asks first before the other."""
     home = _home(environ)
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     return [os.path.join(home, ".git-credentials"), os.path.join(base, "git", "credentials")]
@@ -180,11 +181,11 @@ def _home(environ: Mapping[str, str]) -> str:
     return home
 
 
-def _change(path: str, suffix: str | None, before: bytes, after: bytes) -> None:
+def change_file(path: str, suffix: str | None, before: bytes | None, after: bytes) -> None:
     """Replace a file, or remove what is empty now, under `helper install`'s lock and its tool's."""
     folder = os.path.dirname(path)
     with locked_folder(folder), locked_as_its_tool_does(path, suffix):
-        if _read(path) != before:
+        if read_own(path) != before:
             raise UsageError(
                 f"{path} has changed meanwhile; what was kept stays kept", hint="run it again"
             )
@@ -195,7 +196,8 @@ def _change(path: str, suffix: str | None, before: bytes, after: bytes) -> None:
             sync_folder(folder)
 
 
-def _read(path: str) -> bytes | None:
+def read_own(path: str) -> bytes | None:
+    """Return the bytes of a file of the user's own, None where there is none."""
     try:
         data = read_regular(path, MAX_FILE_BYTES)
         owner = os.stat(path).st_uid
@@ -222,7 +224,7 @@ def _docker_notes(
     advice = setup.advice(Part("docker", (), find_script(setup.script), environ))
     if notes and advice:
         notes.append(advice)
-    if is_also_in(_read(path + BACKUP) or b"", data, moving):
+    if is_also_in(read_own(path + BACKUP) or b"", data, moving):
         notes.append(f"{path + BACKUP} has some of it too: remove that yourself")
     return notes
 
@@ -277,7 +279,7 @@ _KINDS = {
         "docker", _docker_paths, read_auths, hand_over, None, _docker_notes, _docker_unasked
     ),
     "git": _Kind(
-        "git", _git_paths, read_git_credentials, cut_out, _GIT_LOCK, _git_notes, _git_unasked
+        "git", git_paths, read_git_credentials, cut_out, _GIT_LOCK, _git_notes, _git_unasked
     ),
     "netrc": _Kind("git", _netrc_paths, read_netrc, cut_out, _GIT_LOCK, _git_notes, _git_unasked),
 }

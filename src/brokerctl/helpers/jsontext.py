@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container, Iterable, Mapping
 
 _SPACE = " \t\r\n"
 
@@ -39,21 +39,15 @@ def put_members(text: str, section: str, names: Iterable[str], value: str) -> st
     if taken is not None and value_names(text, section, value) == names:
         return text
     bare = text if taken is None else taken
-    entries = [f"{json.dumps(name)}: {json.dumps(value)}" for name in names]
-    if not bare.strip(_SPACE):
-        return _opening(section) + ",\n\t".join(entries) + f"\n}}}}\n{bare}"
-    members, found = _find(bare, section)
-    if found is None:
-        return _put_section(bare, members, section, entries)
-    inner = _read_section(bare, found)
-    for one in inner:
-        if one.key in names:
-            raise ValueError(f"'{section}' has another value for '{one.key}'")
-    if not inner:
-        at = found.value_start + 1
-        return bare[:at] + ", ".join(entries) + bare[at:]
-    gap = _gap(bare, inner, found.value_start)
-    return _insert(bare, inner[-1].end, "".join(f",{gap}{entry}" for entry in entries))
+    return _put_all(bare, section, dict.fromkeys(names, json.dumps(value)))
+
+
+def add_members(text: str, section: str, values: Mapping[str, str]) -> str:
+    """Return the text where the section has these too, each with a value that is JSON already.
+
+    ValueError as for `put_members`.
+    """
+    return _put_all(text, section, values) if values else text
 
 
 def take_members(text: str, section: str, value: str) -> str | None:
@@ -107,6 +101,25 @@ def cut_members(text: str, section: str, starts: Container[int]) -> str:
     if len(gone) == len(inner):
         return text[: found.value_start + 1] + text[found.end - 1 :]
     return _cut_some(text, inner, lambda one: one.start in starts)
+
+
+def _put_all(bare: str, section: str, values: Mapping[str, str]) -> str:
+    """Return the text with these members at the end of the section, which is made if need be."""
+    entries = [f"{json.dumps(name)}: {value}" for name, value in values.items()]
+    if not bare.strip(_SPACE):
+        return _opening(section) + ",\n\t".join(entries) + f"\n}}}}\n{bare}"
+    members, found = _find(bare, section)
+    if found is None:
+        return _put_section(bare, members, section, entries)
+    inner = _read_section(bare, found)
+    for one in inner:
+        if one.key in values:
+            raise ValueError(f"'{section}' has another value for '{one.key}'")
+    if not inner:
+        at = found.value_start + 1
+        return bare[:at] + ", ".join(entries) + bare[at:]
+    gap = _gap(bare, inner, found.value_start)
+    return _insert(bare, inner[-1].end, "".join(f",{gap}{entry}" for entry in entries))
 
 
 def _opening(section: str) -> str:

@@ -118,7 +118,20 @@ def drop(house: House, tool: str, wanted: Wanted) -> int:
     return dropped
 
 
-def forget(house: House, name: str, one: Kept, by: str) -> bool:
+def release(house: House, one: Kept, path: str) -> None:
+    """Decide and record that one goes into its tool's own file, before it is written there."""
+    _decide(house, one.tool, one)
+    _record(house, "credential.exported", one, by="helper", file=path)
+
+
+def not_released(house: House, one: Kept, path: str) -> None:
+    """Record that the file was not written after all."""
+    _record(house, "credential.not_exported", one, by="helper", file=path, outcome="failed")
+
+
+def forget(
+    house: House, name: str, one: Kept, by: str, reason: str = "a person forgets it"
+) -> bool:
     """Drop one that a person names, recorded first; False where another one is there by now.
 
     Security: its server takes it still, so that whoever is told that it is gone relies on it.
@@ -127,7 +140,7 @@ def forget(house: House, name: str, one: Kept, by: str) -> bool:
     def is_meant(found: Kept) -> bool:
         if found != one:
             return False
-        _record(house, "credential.dropped", one, by=by, reason="a person forgets it")
+        _record(house, "credential.dropped", one, by=by, reason=reason)
         return True
 
     try:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from brokerctl.helpers import STORE, Wanted
 from brokerctl.helpers.git_store import is_scheme, place_url
+from brokerctl.helpers.keeping import place_of, url_of
 from brokerctl.secret import Secret
+
+if TYPE_CHECKING:
+    from brokerctl.store.values import Kept
 
 _SCHEMES = ("https", "http")
 _MORE_THAN_A_HOST = frozenset("/?#@")
 _CONTROL = frozenset("\n\r\0")
 _NETRC_WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|(\S+)', re.DOTALL)
 _MACRO_END = re.compile(rb"\n[ \t]*\n")
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 _REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
 
 
@@ -132,3 +137,49 @@ def cut_out(data: bytes, found: list[Found]) -> bytes:
     for one in sorted(found, reverse=True):
         data = data[: one.start] + data[one.end :]
     return data
+
+
+def put_lines(data: bytes, kept: list[Kept]) -> tuple[bytes, dict[int, str]]:
+    """Return the file of git's own store with these, and why some are not in it, by position.
+
+    They stand first, those without a path before the others: git takes the first line that fits,
+    and one with a path fits who names none.
+    """
+    there = [one.wanted for one in read_git_credentials(data) if one.wanted]
+    lines: dict[int, str] = {}
+    why: dict[int, str] = {}
+    for at, one in enumerate(kept):
+        reason, is_there = _why_not_in(one, there)
+        if reason:
+            why[at] = reason
+        elif not is_there:
+            lines[at] = _line(one)
+    ordered = sorted(lines, key=lambda at: (bool(kept[at].path), at))
+    return "".join(lines[at] for at in ordered).encode() + data, why
+
+
+def _why_not_in(one: Kept, there: list[Wanted]) -> tuple[str, bool]:
+    """Return why a credential can't be in the file, and whether it is in it already."""
+    if one.expires_at is not None or one.refresh_token is not None:
+        return "it has an end or a refresh token, for which git's file has no place", False
+    path = one.path.removeprefix("/")
+    if path != path.strip("/"):
+        return "git's own store does not find a path that begins or ends with a slash", False
+    for wanted in there:
+        place = place_of(wanted)
+        if place is None or wanted.username != one.username:
+            continue
+        if (place.scheme, place.host, place.port) == (one.protocol, one.host, one.port) and (
+            place.path == one.path
+        ):
+            is_same = wanted.offered == one.secret
+            return "" if is_same else "another password stands there", is_same
+    return "", False
+
+
+def _line(one: Kept) -> str:
+    """Return a credential as git's own store writes it (git-credential-store(1))."""
+    host = url_of(one).partition("://")[2].partition("/")[0]
+    parts = (quote(part, safe="") for part in (one.username, one.secret.reveal(), host))
+    line = "{}://{}:{}@{}{}\n".format(one.protocol, *parts, one.path)
+    return _ESCAPE.sub(lambda found: found[0].lower(), line)

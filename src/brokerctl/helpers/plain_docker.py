@@ -11,22 +11,27 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from brokerctl.config.hosts import is_loopback
 from brokerctl.helpers import Wanted
 from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, OWN_KEYS, offer
 from brokerctl.helpers.jsontext import (
+    add_members,
     cut_members,
     find_members,
     find_value,
     put_members,
+    take_members,
     value_names,
 )
-from brokerctl.helpers.keeping import place_of
+from brokerctl.helpers.keeping import place_of, url_of
 from brokerctl.helpers.plain import Found
+from brokerctl.helpers.setup_docker import asked_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from brokerctl.helpers.jsontext import Member
+    from brokerctl.store.values import Kept
 
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"
@@ -69,6 +74,101 @@ def hand_over(data: bytes, found: list[Found]) -> bytes:
 def cut_auths(data: bytes, found: list[Found]) -> bytes:
     """Return the file without these entries; all else stays byte for byte."""
     return _encoded(cut_members(_decoded(data), _SECTION, {one.start for one in found}))
+
+
+def put_auths(data: bytes, kept: list[Kept], hosts: Iterable[str]) -> tuple[bytes, dict[int, str]]:
+    """Return the file with these in plain text, and why some are not in it, by their position.
+
+    For what is put in the file names brokerctl no more: a helper that is named is asked, and the
+    file's own entries are not. A registry among `hosts` is a profile's, and stays with brokerctl.
+    """
+    filling = _Filling(data, hosts)
+    why = {at: reason for at, one in enumerate(kept) if (reason := filling.add(one))}
+    return filling.render(), why
+
+
+class _Filling:
+    """A file into which entries are put: what is there, who is asked, and what is put so far."""
+
+    def __init__(self, data: bytes, hosts: Iterable[str]) -> None:
+        self._text, self._asked = _decoded(data), read_asked(data)
+        has_any = bool(self._text.strip())
+        members = find_members(self._text, _SECTION) if has_any else []
+        self._there = {_place(one.key): one for one in members}
+        self._is_other = _read_others(self._text) if has_any else lambda _: False
+        self._profiles = {name for host in hosts for name in asked_names(host)} & self._asked
+        self._values: dict[str, str] = {}
+        self._gone: set[str] = set()
+
+    def add(self, one: Kept) -> str:
+        """Put one in, or return why it can't be."""
+        key = _key_of(one)
+        if key is None:
+            return "docker has no name for its place"
+        found = self._there.get(_place(key))
+        reason = self._why_not(key, one) or _why_not_in(one, found)
+        if not reason:
+            self._gone |= self._asked.intersection(asked_names(url_of(one)))
+            if found is None:
+                self._values[key] = _rendered(one)
+        return reason
+
+    def _why_not(self, key: str, one: Kept) -> str:
+        if self._profiles.intersection(asked_names(url_of(one))):
+            return "a profile has its host, and the tool asks brokerctl for that"
+        if ANY_NAME in self._asked or self._is_other(key):
+            return "another helper is asked for its host, and not this file"
+        if key in self._values:
+            return "a newer one goes there, and the file has one for a host"
+        return ""
+
+    def render(self) -> bytes:
+        """Return the file, which names brokerctl no more for what is in it."""
+        text, left = add_members(self._text, _SECTION, self._values), self._asked - self._gone
+        if self._gone:
+            bare = take_members(text, _HELPERS, _OURS)
+            text = text if bare is None else bare
+            if left:
+                text = put_members(text, _HELPERS, left, _OURS)
+        return _encoded(text)
+
+
+def _place(key: str) -> str:
+    """Return what two keys have in common that docker takes for the same."""
+    return key if key.endswith(OWN_KEYS) else _server(key).lower()
+
+
+def _key_of(one: Kept) -> str | None:
+    """Return the name that docker has for a place in its file; None where it has none."""
+    url = url_of(one)
+    if url.endswith(OWN_KEYS):
+        return url
+    names = asked_names(url)
+    if not names or (one.protocol == "http" and not is_loopback(one.host)):
+        return None
+    return names[0]
+
+
+def _why_not_in(one: Kept, found: Member | None) -> str:
+    """Return why a credential can't be an entry of the file, which may have one for its host."""
+    if one.expires_at is not None or one.refresh_token is not None:
+        return "it has an end, for which the file has no place"
+    if found is None:
+        return ""
+    try:
+        is_same = _read_credential(found.value) == (one.username, one.secret.reveal())
+    except ValueError:
+        is_same = False
+    return "" if is_same else "another password stands there"
+
+
+def _rendered(one: Kept) -> str:
+    """Return an entry as docker writes it."""
+    secret = one.secret.reveal()
+    if one.username == IDENTITY:
+        return json.dumps({"identitytoken": secret})
+    auth = base64.b64encode(f"{one.username}:{secret}".encode()).decode()
+    return json.dumps({"auth": auth})
 
 
 def is_also_in(other: bytes, data: bytes, found: list[Found]) -> bool:
