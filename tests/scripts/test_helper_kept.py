@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -285,57 +284,6 @@ def test_an_uninstall_of_a_tool_that_has_nothing_here(brokerctl: Program) -> Non
     assert not os.path.exists(os.path.join(brokerctl.home, "state"))
 
 
-CARGO = """\
-[registries.mine]
-index = "sparse+https://crates.example.com/index/"
-"""
-
-
-def test_cargo_gets_its_tokens_back(held: Program) -> None:
-    """Below the name that its own configuration has for the index; crates.io has its own place."""
-    write(held, ".cargo/config.toml", CARGO)
-    cargo(held, "login", "sparse+https://index.crates.io/", token="of-crates-io")
-    cargo(held, "login", "sparse+https://nobody.example.com/", token="of-nobody")
-    write(held, ".cargo/credentials.toml", '# mine\n[registries.x]\ntoken = "t"')
-    done = held("helper", "export", "cargo", "--yes")
-    assert (done.returncode, "cargo: 2 put into" in done.stdout) == (9, True)
-    assert "nobody.example.com/: cargo's configuration has no name for its index" in done.stderr
-    text = read(held, ".cargo/credentials.toml")
-    assert text.startswith('# mine\n[registries.x]\ntoken = "t"\n')
-    assert tomllib.loads(text) == {
-        "registries": {"x": {"token": "t"}, "mine": {"token": "cargo-token"}},
-        "registry": {"token": "of-crates-io"},
-    }
-    assert places(held, "cargo") == ["cargo  https://nobody.example.com/"]
-    cargo(held, "login", f"sparse+{INDEX}", token="cargo-token")
-    cargo(held, "login", "sparse+https://index.crates.io/", token="another")
-    done = held("helper", "export", "cargo", "--yes")
-    assert "index.crates.io/: another token stands there" in done.stderr
-    assert read(held, ".cargo/credentials.toml") == text
-    assert len(places(held, "cargo")) == 2
-
-
-def test_export_is_asked_first_and_a_refusal_changes_nothing(held: Program) -> None:
-    """Nobody to ask, no record, another's name, a folder that can't be written: all is kept."""
-    assert held("helper", "export", "git").returncode == 2
-    assert held("helper", "export", "npm", "--yes").returncode == 2
-    log = os.path.join(held.home, "state", "v1", "audit", "log")
-    os.rename(log, log + ".away")
-    os.mkdir(log)
-    assert held("helper", "export", "git", "--yes").returncode == 7
-    os.rmdir(log)
-    os.rename(log + ".away", log)
-    write(held, ".git-credentials.lock", "")
-    assert held("helper", "export", "git", "--yes").returncode == 2
-    assert [len(records(held, f"credential.{word}exported")) for word in ("", "not_")] == [2, 2]
-    assert sorted(places(held)) == sorted(ALL)
-    assert not os.path.exists(os.path.join(held.home, ".git-credentials"))
-    os.unlink(os.path.join(held.home, ".git-credentials.lock"))
-    done = held("helper", "export", "git", "--yes")
-    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
-    assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
-
-
 def killed_at(program: Program, call: str, nth: int, *words: str) -> bool:
     """Run it and kill it at its Nth call of a kind; return whether it came to that."""
     strace = [require_tool("strace"), "-f", "-qq", "-o", os.path.join(program.home, "trace")]
@@ -348,39 +296,6 @@ def killed_at(program: Program, call: str, nth: int, *words: str) -> bool:
         check=False,
     )
     return done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
-
-
-@pytest.mark.slow("killed at each of its calls in turn")
-@pytest.mark.parametrize("call", ["rename", "fsync", "renameat", "unlink", "unlinkat", "chmod"])
-def test_an_export_that_is_killed_loses_nothing(brokerctl: Program, call: str) -> None:
-    """At any of these calls it is in the file or in the store, or both; the next export ends it."""
-    brokerctl.env["BROKERCTL_KEEPER"] = "file"
-    brokerctl.config(KEEP)
-    killed = 0
-    for nth in range(1, 12):
-        for name in (".git-credentials", ".git-credentials.lock"):
-            if os.path.exists(os.path.join(brokerctl.home, name)):
-                os.unlink(os.path.join(brokerctl.home, name))
-        write(brokerctl, ".git-credentials", "https://zoe:pw-of-zoe@z.example.com\n")
-        git(brokerctl, "store", "username=alice\npassword=pw-of-alice\n")
-        was_killed = killed_at(brokerctl, call, nth, "helper", "export", "git", "--yes")
-        text = read(brokerctl, ".git-credentials")
-        is_kept = bool(places(brokerctl, "git"))
-        assert is_kept or "alice:pw-of-alice@git.example.com" in text, nth
-        assert "pw-of-zoe" in text
-        if not was_killed:
-            break
-        killed += 1
-        lock = os.path.join(brokerctl.home, ".git-credentials.lock")
-        if os.path.exists(lock):
-            os.unlink(lock)  # what the message says
-        assert brokerctl("helper", "export", "git", "--yes").returncode == 0
-        assert read(brokerctl, ".git-credentials").count("pw-of-alice") == 1
-        assert places(brokerctl, "git") == []
-    else:
-        pytest.fail("it was killed each time: some calls were not reached")
-    assert killed or call in {"renameat", "unlink", "unlinkat", "chmod"}
-    assert brokerctl("store", "check").returncode == 0
 
 
 @pytest.mark.slow("killed at each of its calls in turn")
