@@ -2,7 +2,8 @@
 
 Security: folders are 0700 and files 0600, whatever the umask; nothing is opened by following a
 link; each file must be a regular one, ours, with one name; a parent that others can write to is
-refused. A folder is held by its descriptor, so that swapping the path changes nothing.
+refused, unless it is mounted read-only, where nobody can. A folder is held by its descriptor, so
+that swapping the path changes nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 
 from brokerctl.errors import StoreError, shell_word
-from brokerctl.system import SYSTEM, os, parent_of, stat
+from brokerctl.system import SYSTEM, os, parent_of, read_environ, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,18 +184,21 @@ def _make_levels(path: str, system: System) -> None:
         except FileNotFoundError:
             missing.append(parent)
         except OSError as error:
-            raise refused(parent, error) from error
+            raise _unmakable(parent, error) from error
     for level in reversed(missing):
         try:
             system.mkdir(level, 0o700)
         except FileExistsError:
             pass
         except OSError as error:
-            raise refused(level, error) from error
+            raise _unmakable(level, error) from error
 
 
-def check_parents(path: str, system: System = SYSTEM) -> None:
-    """Refuse a path below a folder that others can write to (a sticky one, like /tmp, is fine)."""
+def check_parents(path: str, system: System = SYSTEM, variable: str = "BROKERCTL_HOME") -> None:
+    """Refuse a path below a folder that others can write to (a sticky one, like /tmp, is fine).
+
+    `variable` says where the path comes from, for the hint.
+    """
     parent = parent_of(path)
     while True:
         try:
@@ -204,11 +208,10 @@ def check_parents(path: str, system: System = SYSTEM) -> None:
         if found is not None:
             is_open = found.st_mode & _OTHERS_WRITE and not found.st_mode & stat.S_ISVTX
             if found.st_uid not in {0, system.geteuid()}:
-                raise StoreError(f"{parent} belongs to another user")
-            if is_open:
-                raise StoreError(
-                    f"{parent} can be written to by others", hint=chmod_hint("go-w", parent)
-                )
+                raise StoreError(f"{parent} belongs to another user", hint=place_hint(variable))
+            if is_open and not is_read_only(parent, system):
+                hint = mode_hint("go-w", parent, found.st_uid, variable, system)
+                raise StoreError(f"{parent} can be written to by others", hint=hint)
         if parent in {"/", ""}:
             return
         parent = parent_of(parent)
@@ -222,7 +225,7 @@ def _checked_folder(fd: int, path: str, system: System) -> int:
         raise refused(path, error) from error
     if found.st_uid != system.geteuid():
         system.close(fd)
-        raise StoreError(f"{path} belongs to another user")
+        raise StoreError(f"{path} belongs to another user", hint=place_hint("BROKERCTL_HOME"))
     if found.st_mode & 0o077:
         system.close(fd)
         raise StoreError(f"{path} is open to others", hint=chmod_hint("700", path))
@@ -268,9 +271,57 @@ def write_all(fd: int, data: bytes, system: System = SYSTEM) -> None:
         view = view[written:]
 
 
+def is_read_only(place: int | str, system: System = SYSTEM) -> bool:
+    """Say whether a file or folder lies on a mount that nobody can write to, whatever its mode."""
+    try:
+        return bool(system.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def mode_hint(mode: str, path: str, owner: int, variable: str, system: System = SYSTEM) -> str:
+    """Return what mends a mode: `chmod` for one who may run it, else another place."""
+    if system.geteuid() in {0, owner}:
+        return chmod_hint(mode, path)
+    return place_hint(variable)
+
+
+def place_hint(variable: str) -> str:
+    """Return where the thing that a variable names may lie, where its present place can't serve."""
+    if "KUBERNETES_SERVICE_HOST" in read_environ():
+        return _IN_A_POD[variable]
+    return _ELSEWHERE[variable]
+
+
+_ELSEWHERE = {
+    "BROKERCTL_HOME": "set BROKERCTL_HOME to a folder of your own, below none of other users",
+    "BROKERCTL_CONFIG": "set BROKERCTL_CONFIG to a file of your own, below none of their folders",
+    "system": "root has to mend it: it counts for all users of this machine",
+    "project": "clone it as yourself: what others can write to is never trusted",
+    "secret": "have it belong to you or root, with mode 600, or 440 for a group that is to read it",
+}
+_IN_A_POD = {
+    **_ELSEWHERE,
+    "BROKERCTL_HOME": "set BROKERCTL_HOME below a folder of this user's own, such as an emptyDir's"
+    " subPath that an init container made (docs/howto.md has the pod)",
+    "BROKERCTL_CONFIG": "mount it from a ConfigMap or Secret, which nobody can write to, with"
+    " defaultMode: 0440, and set BROKERCTL_CONFIG to it",
+    "system": "mount it from a ConfigMap, which nobody can write to, with defaultMode: 0444",
+    "secret": "mount it from a Secret with defaultMode: 0440",
+}
+
+
 def chmod_hint(mode: str, path: str) -> str:
     """Return the hint that mends a mode, as one can paste it into a shell."""
     return f"run 'chmod {mode} {shell_word(path)}'"
+
+
+def _unmakable(path: str, error: OSError) -> StoreError:
+    """Turn the error of a folder that can't be made into ours: somewhere else it can."""
+    found = refused(path, error)
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        found.hint = place_hint("BROKERCTL_HOME")
+    return found
 
 
 def refused(path: str, error: OSError) -> StoreError:

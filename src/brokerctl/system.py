@@ -99,6 +99,7 @@ class System:
     fdatasync = staticmethod(getattr(os, "fdatasync", os.fsync))  # macOS has no fdatasync
     fstat = staticmethod(os.fstat)
     stat = staticmethod(os.stat)
+    statvfs = staticmethod(os.statvfs)
     mkdir = staticmethod(os.mkdir)
     rename = staticmethod(os.rename)
     symlink = staticmethod(os.symlink)

@@ -30,6 +30,16 @@ _Port = Annotated[
     int | None,
     typer.Option(min=1, max=65535, metavar="PORT", help="Listen on this loopback port."),
 ]
+_Flow = Annotated[
+    str | None, typer.Option(metavar="FLOW", help="code or device; else the profile's.")
+]
+_Wait = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="How long a browser or device may take; 5m if unsaid."),
+]
+_Subject = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A label of yours for who logs in.")
+]
 _Secret = Annotated[
     str | None, typer.Option(metavar="REFERENCE", help="With a URL: env:NAME, file:PATH, ….")
 ]
@@ -50,16 +60,12 @@ def register(app: typer.Typer) -> None:
 
 def login(
     target: _Target = None,
-    flow: Annotated[
-        str | None, typer.Option(metavar="FLOW", help="code or device; else the profile's.")
-    ] = None,
+    flow: _Flow = None,
     port: _Port = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, open nothing.")
     ] = False,
-    subject: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A label of yours for who logs in.")
-    ] = None,
+    subject: _Subject = None,
     scope: _Scopes = None,
     profile: Annotated[
         str | None, typer.Option(metavar="NAME", help="With a URL: the new profile's name.")
@@ -68,12 +74,7 @@ def login(
         str | None, typer.Option(metavar="ID", help="With a URL: the client's id.")
     ] = None,
     client_secret: _Secret = None,
-    wait: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DURATION", help="How long a browser or device may take; 5m if unsaid."
-        ),
-    ] = None,
+    wait: _Wait = None,
     force: Annotated[bool, typer.Option("--force", help="Even as somebody else.")] = False,
     acr: Annotated[str | None, typer.Option(hidden=True)] = None,
     ci: Annotated[bool, typer.Option("--ci", hidden=True)] = False,

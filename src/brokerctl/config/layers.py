@@ -10,7 +10,7 @@ import errno
 from brokerctl import jsonlite
 from brokerctl.config import paths
 from brokerctl.errors import StoreError, UsageError, shell_word
-from brokerctl.files import check_parents, chmod_hint, read_all
+from brokerctl.files import check_parents, is_read_only, mode_hint, place_hint, read_all
 from brokerctl.model import Value
 from brokerctl.sodium import keyed_hash
 from brokerctl.system import SYSTEM, os, parent_of, stat
@@ -75,9 +75,11 @@ def read_layers(
     """
     user_file = paths.config_file(environ)
     files = [
-        Layer(label="system", path=system_file, content=_read(system_file, {0}, system)),
+        Layer(label="system", path=system_file, content=_read(system_file, "system", {0}, system)),
         Layer(
-            label="user", path=user_file, content=_read(user_file, {0, system.geteuid()}, system)
+            label="user",
+            path=user_file,
+            content=_read(user_file, "BROKERCTL_CONFIG", {0, system.geteuid()}, system),
         ),
     ]
     home = paths.home_folder(environ)
@@ -105,7 +107,7 @@ def find_project(cwd: str, home: str | None, system: System = SYSTEM) -> str | N
 def read_trust(environ: Mapping[str, str], system: System = SYSTEM) -> dict[str, str]:
     """Return the pinned digests by folder; a list that is missing or unreadable trusts nothing."""
     try:
-        data = _read(paths.trust_file(environ), {system.geteuid()}, system)
+        data = _read(paths.trust_file(environ), "BROKERCTL_HOME", {system.geteuid()}, system)
         found = jsonlite.loads(data)["trusted"] if data else {}
     except (UsageError, ValueError, KeyError, TypeError):
         return {}
@@ -116,7 +118,7 @@ def read_trust(environ: Mapping[str, str], system: System = SYSTEM) -> dict[str,
 
 def read_project(path: str, system: System = SYSTEM) -> bytes | None:
     """Read a project file for `trust`; UsageError if others can write to it."""
-    return _read(path, {0, system.geteuid()}, system, flags=os.O_NOFOLLOW)
+    return _read(path, "project", {0, system.geteuid()}, system, flags=os.O_NOFOLLOW)
 
 
 def _trusted(
@@ -150,7 +152,8 @@ def _exists(path: str, system: System) -> bool:
     return True
 
 
-def _read(path: str, owners: set[int], system: System, flags: int = 0) -> bytes | None:
+def _read(path: str, whence: str, owners: set[int], system: System, flags: int = 0) -> bytes | None:
+    """Return a file's bytes, None where there is none; `whence` says whose hint a refusal gets."""
     try:
         fd = system.open(path, _FLAGS | flags)
     except OSError as error:
@@ -159,8 +162,11 @@ def _read(path: str, owners: set[int], system: System, flags: int = 0) -> bytes 
         raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
     try:
         found = system.fstat(fd)
-        _check(path, found, owners)
-        _check_way(fd, path, system)
+        _check_owner(path, whence, found, owners)
+        if found.st_mode & _OTHERS_WRITE and not is_read_only(fd, system):
+            hint = mode_hint("go-w", path, found.st_uid, whence, system)
+            raise UsageError(f"{path} can be written to by others", hint=hint)
+        _check_way(fd, path, whence, system)
         return read_all(fd, found.st_size, system)
     except OSError as error:
         raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
@@ -168,19 +174,17 @@ def _read(path: str, owners: set[int], system: System, flags: int = 0) -> bytes 
         system.close(fd)
 
 
-def _check(path: str, found: os.stat_result, owners: set[int]) -> None:
+def _check_owner(path: str, whence: str, found: os.stat_result, owners: set[int]) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{path} is not a regular file")
     if found.st_uid not in owners:
         owner = "root" if owners == {0} else "you or root"
-        raise UsageError(f"{path} must belong to {owner}")
-    if found.st_mode & _OTHERS_WRITE:
-        raise UsageError(f"{path} can be written to by others", hint=chmod_hint("go-w", path))
+        raise UsageError(f"{path} must belong to {owner}", hint=place_hint(whence))
     if found.st_size > MAX_LAYER_BYTES:
         raise UsageError(f"{path} is larger than a configuration can be")
 
 
-def _check_way(fd: int, path: str, system: System) -> None:
+def _check_way(fd: int, path: str, whence: str, system: System) -> None:
     """Refuse a file whose folder others could swap; a link, as dotfile tools make, is followed."""
     try:
         real = os.readlink(f"/proc/self/fd/{fd}")  # where it was opened: one call, and no race
@@ -189,8 +193,8 @@ def _check_way(fd: int, path: str, system: System) -> None:
 
         real = realpath(path)
     try:
-        check_parents(path, system)
+        check_parents(path, system, whence)
         if real != path:
-            check_parents(real, system)
+            check_parents(real, system, whence)
     except StoreError as error:
         raise UsageError(error.message, hint=error.hint) from error

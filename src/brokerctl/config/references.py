@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from brokerctl.config.bounded import NoTerminalError, run_bounded
 from brokerctl.config.paths import expand_home
 from brokerctl.errors import UsageError, shell_word
-from brokerctl.files import chmod_hint, read_all
+from brokerctl.files import is_read_only, mode_hint, place_hint, read_all
 from brokerctl.programs import environ_for
 from brokerctl.secret import Secret
 
@@ -100,7 +100,7 @@ def _read_file(path: str) -> bytes:
         raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
     try:
         found = os.fstat(fd)
-        _check_file(path, found)
+        _check_file(fd, path, found)
         return read_all(fd, found.st_size)
     except OSError as error:
         raise UsageError(f"can't read {path}: {os.strerror(error.errno or 0).lower()}") from error
@@ -108,14 +108,18 @@ def _read_file(path: str) -> bytes:
         os.close(fd)
 
 
-def _check_file(path: str, found: os.stat_result) -> None:
+def _check_file(fd: int, path: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{path} is not a regular file")
     if found.st_uid not in {0, os.geteuid()}:
-        raise UsageError(f"{path} holds a secret and belongs to another user")
-    if found.st_mode & _OTHERS:
         raise UsageError(
-            f"{path} holds a secret and is open to others", hint=chmod_hint("600", path)
+            f"{path} holds a secret and belongs to another user", hint=place_hint("secret")
+        )
+    # On a read-only mount the modes are those of who mounted it, as a Secret's volume in a pod.
+    if found.st_mode & _OTHERS and not is_read_only(fd):
+        raise UsageError(
+            f"{path} holds a secret and is open to others",
+            hint=mode_hint("600", path, found.st_uid, "secret"),
         )
     if found.st_size > MAX_SECRET_BYTES:
         raise UsageError(f"{path} is larger than a secret can be")

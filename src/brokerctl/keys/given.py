@@ -6,7 +6,7 @@ import os
 import stat
 
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.files import chmod_hint, read_all, refused
+from brokerctl.files import is_read_only, mode_hint, place_hint, read_all, refused
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -54,8 +54,11 @@ def _read(path: str, system: System) -> bytes:
         found = system.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise StoreError(f"{path} is not a regular file")
-        if found.st_mode & _OTHERS_WRITE or found.st_uid not in {0, system.geteuid()}:
-            raise StoreError(f"{path} can be written to by others", hint=chmod_hint("600", path))
+        if found.st_uid not in {0, system.geteuid()}:
+            raise StoreError(f"{path} belongs to another user", hint=place_hint("secret"))
+        if found.st_mode & _OTHERS_WRITE and not is_read_only(fd, system):
+            hint = mode_hint("600", path, found.st_uid, "secret", system)
+            raise StoreError(f"{path} can be written to by others", hint=hint)
         if found.st_size > MAX_BYTES:
             raise StoreError(f"{path} is larger than it can be")
         return read_all(fd, found.st_size, system)
