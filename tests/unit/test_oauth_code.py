@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -13,6 +14,7 @@ from brokerctl.oauth import pkce
 from brokerctl.oauth.callback import is_ours, parse_callback
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.steps import Visit
+from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, REDIRECT_URI, context, issued, metadata, play, profile
 
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.oauth.client_auth import FlowContext
+    from brokerctl.oauth.tokens import TokenAnswer
     from tests.flows import Played
 
 STATE = Secret("s" * 43)
+NONCE, MISSING = pkce.base64url(bytes(32)), object()
 
 
 def come_back(**more: str) -> Callable[[Visit], str]:
@@ -114,6 +118,40 @@ def test_offline_access_asks_for_consent() -> None:
 def test_acr_is_asked_for() -> None:
     """`login --acr` becomes acr_values."""
     assert sent(log_in(context(acr="urn:mfa")))[0]["acr_values"] == ["urn:mfa"]
+
+
+def _with_nonce(found: object) -> TokenAnswer:
+    """Log in with `openid` where all random bytes are equal; the ID token says this nonce."""
+    claims = {"sub": "al"} | ({} if found is MISSING else {"nonce": found})
+    part = pkce.base64url(json.dumps(claims).encode())
+    ctx = context(profile(scopes=("openid",)), random=bytes)
+    answer = issued(refresh_token="rt-1", id_token=f"e30.{part}.x")
+    played = play(find_flow("code").obtain(ctx), answer, callback=come_back())
+    assert sent(played)[0]["nonce"] == [NONCE]
+    got: TokenAnswer = played.value
+    return got
+
+
+@pytest.mark.parametrize("found", [NONCE, MISSING, None], ids=["ours", "missing", "null"])
+def test_a_nonce_that_came_back_is_ours(found: object) -> None:
+    """Some issuers refuse `openid` without one, others forget it: PKCE does its work already."""
+    assert _with_nonce(found).id_sub == "al"
+
+
+@pytest.mark.parametrize("found", ["", "x", NONCE.lower(), NONCE[:-1], 5, [NONCE], False])
+def test_an_id_token_of_another_login_is_refused(found: object) -> None:
+    """And the refresh token that came with it is not forgotten: the login queues it."""
+    with pytest.raises(UnusableAnswerError, match="the ID token of another login") as caught:
+        _with_nonce(found)
+    assert caught.value.refresh_token == Secret("rt-1")
+
+
+def test_a_nonce_goes_with_openid_alone() -> None:
+    """Each login has its own; nothing else of OpenID is sent to an issuer that was not asked."""
+    (first, _), (second, _) = (sent(log_in(context(profile(scopes=("openid",))))) for _ in "12")
+    assert first["nonce"] != second["nonce"]
+    assert first["nonce"] != first["state"]
+    assert "nonce" not in sent(log_in(context(profile(scopes=("read",)))))[0]
 
 
 def test_the_endpoints_own_query_stays() -> None:

@@ -25,6 +25,7 @@ RESERVED = frozenset(
         "code_verifier",
         "device_code",
         "grant_type",
+        "nonce",
         "password",
         "redirect_uri",
         "refresh_token",

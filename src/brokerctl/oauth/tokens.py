@@ -60,22 +60,29 @@ class TokenAnswer(Value):
 
 
 def parse_token_response(
-    response: HttpResponse, asked: tuple[str, ...] = (), *, host: str = "the issuer"
+    response: HttpResponse,
+    asked: tuple[str, ...] = (),
+    *,
+    host: str = "the issuer",
+    nonce: Secret | None = None,
 ) -> TokenAnswer:
     """Return what was issued; OAuthError for an error response, IssuerError for anything else.
 
     UnusableAnswerError where the issuer has issued and we can't use it: its refresh token counts,
-    because the one before may be dead by now.
+    because the one before may be dead by now. `nonce` is what an ID token must repeat.
     """
     body = read_members(response.body) if response.status in SUCCESS else None
     if body is None:
         body = parse_answer(response, "token endpoint", host)
     try:
-        return _parse_issued(body, response, asked, host)
+        answer = _parse_issued(body, response, asked, host)
+        _check_nonce(body.get("id_token"), nonce, host)
     except IssuerError as error:
         refresh_token = _find_refresh_token(body)
         if refresh_token is not None or not _is_said(body.get("error")):
             raise UnusableAnswerError(error.message, refresh_token) from error
+    else:
+        return answer
     raise parse_error(body, response.status, host, response.hide_sent)
 
 
@@ -260,21 +267,41 @@ def _words_of(scope: object) -> list[str]:
     return [part for word in words if isinstance(word, str) for part in word.split()]
 
 
+def _check_nonce(id_token: object, nonce: Secret | None, host: str) -> None:
+    """Raise IssuerError for an ID token that was made for another login.
+
+    Security: OpenID Connect Core, 3.1.3.7 wants the nonce to be there. One without it is let pass
+    all the same: PKCE ties the answer to this login already, nobody is let in because of the ID
+    token, and its `sub` can only make a login be refused. But a nonce that is not ours says that
+    somebody changed one thing for another.
+    """
+    found = _unverified_claims(id_token).get("nonce")
+    if nonce is None or found is None:
+        return
+    if not isinstance(found, str) or Secret(found) != nonce:
+        raise IssuerError(f"{host} answered with the ID token of another login")
+
+
 def find_unverified_sub(id_token: object) -> str | None:
-    """Return the `sub` of an ID token without looking at its signature, or None.
+    """Return the `sub` of an ID token, or None."""
+    sub = _unverified_claims(id_token).get("sub")
+    return sub if isinstance(sub, str) and 0 < len(sub) <= _SUB_CHARS else None
+
+
+def _unverified_claims(id_token: object) -> dict[str, Any]:
+    """Return the claims of an ID token without looking at its signature; none where it is none.
 
     The token came straight from the token endpoint over TLS, which OpenID Connect Core, 3.1.3.7
-    lets stand for the signature; it is only compared with the one of an earlier login.
+    lets stand for the signature; its `sub` is only compared with the one of an earlier login.
     """
     if not isinstance(id_token, str) or len(id_token) > MAX_TOKEN_CHARS:
-        return None
+        return {}
     parts = id_token.split(".")
     if len(parts) != 3 or not parts[1].isascii():  # noqa: PLR2004 - a compact JWS has three
-        return None
+        return {}
     text = parts[1].replace("-", "+").replace("_", "/")
     try:
         claims = jsonlite.loads(a2b_base64(text + "=" * (-len(text) % 4)))
     except (Base64Error, ValueError):
-        return None
-    sub = claims.get("sub") if isinstance(claims, dict) else None
-    return sub if isinstance(sub, str) and 0 < len(sub) <= _SUB_CHARS else None
+        return {}
+    return claims if isinstance(claims, dict) else {}

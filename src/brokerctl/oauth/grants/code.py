@@ -29,9 +29,10 @@ class Code:
         pkce.require(ctx.metadata, ctx.profile)
         url = get_endpoint(ctx, "token_endpoint")
         state, verifier = pkce.make_secret(ctx.random), pkce.make_secret(ctx.random)
+        nonce = pkce.make_secret(ctx.random) if "openid" in ctx.scopes else None
         redirect_uri: str = yield Listen()
         query: str = yield Visit(
-            url=authorization_url(ctx, redirect_uri, state, verifier),
+            url=authorization_url(ctx, redirect_uri, state, verifier, nonce),
             redirect_uri=redirect_uri,
             state=state,
             accept=lambda text: is_ours(text, state),
@@ -44,10 +45,16 @@ class Code:
             *parameters.shared(ctx, with_scope=False),
         ]
         response = yield from send_once(authenticated_form(ctx, url, fields))
-        return parse_token_response(response, ctx.scopes, host=host_of(url))
+        return parse_token_response(response, ctx.scopes, host=host_of(url), nonce=nonce)
 
 
-def authorization_url(ctx: FlowContext, redirect_uri: str, state: Secret, verifier: Secret) -> str:
+def authorization_url(
+    ctx: FlowContext,
+    redirect_uri: str,
+    state: Secret,
+    verifier: Secret,
+    nonce: Secret | None = None,
+) -> str:
     """Return where the browser goes; the endpoint's own query is kept (RFC 6749, 3.1)."""
     fields = [
         ("response_type", "code"),
@@ -56,6 +63,7 @@ def authorization_url(ctx: FlowContext, redirect_uri: str, state: Secret, verifi
         ("state", state.reveal()),
         ("code_challenge", pkce.challenge(verifier)),
         ("code_challenge_method", pkce.METHOD),
+        *([("nonce", nonce.reveal())] if nonce else []),  # OpenID Connect Core, 3.1.2.1
         *parameters.shared(ctx),
     ]
     names = {name for name, _ in fields}
