@@ -52,6 +52,28 @@ def values(found: list[Found]) -> list[tuple[str | None, str | None, str]]:
     ]
 
 
+MACRO = b"macdef init\nput secrets\n\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [
+        (b"machine a login u password p\nmachine b login v password q\n" + MACRO, {"b"}),
+        (b"machine a login u password p\n" + MACRO + b"machine b login v password q\n", {"a"}),
+        (MACRO + b"machine a login u password p\n", set()),
+        (b"machine a login u macdef x\nls\n\n password p\nmachine b login v password q", {"a"}),
+        (b"machine a login u password p\ndefault login e password f\n" + MACRO, {"default"}),
+    ],
+)
+def test_a_macro_stays_with_its_machine(data: bytes, left: set[str]) -> None:
+    """Cut out, its machine would leave it to the one before, for which ftp would run it."""
+    found = read_netrc(data)
+    assert {one.shown.rpartition("@")[2] for one in found if one.why.startswith("a macro")} == left
+    rest = cut_out(data, [one for one in found if one.wanted])
+    assert b"macdef" in rest
+    assert all(one.shown.rpartition("@")[2].encode() in rest for one in found if not one.wanted)
+
+
 def test_git_credentials() -> None:
     """URLs with escaped parts, as git writes and reads them; the others are left with a reason."""
     found = read_git_credentials(GIT)

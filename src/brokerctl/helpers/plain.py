@@ -84,19 +84,24 @@ def _found(
 
 def read_netrc(data: bytes) -> list[Found]:
     """Read the machines of a .netrc, each with its user and password; they are https hosts."""
-    words = list(_netrc_words(data))
+    macros: list[int] = []
+    words = _netrc_words(data, macros)
     starts = [at for at, (word, _, _) in enumerate(words) if word in {b"machine", b"default"}]
     found = []
     for first, last in zip(starts, [*starts[1:], len(words)], strict=False):  # none: one end more
         entry = words[first:last]
         rest = _REST_OF_LINE.match(data, entry[-1][2])
         end = rest.end() if rest else entry[-1][2]
-        found.append(_read_machine([word for word, _, _ in entry], entry[0][1], end))
+        one = _read_machine([word for word, _, _ in entry], entry[0][1], end)
+        after = words[last][1] if last < len(words) else len(data)
+        if any(one.start < at < after for at in macros):  # without it the one before would have it
+            one = one._replace(wanted=None, why="a macro belongs to it")
+        found.append(one)
     return found
 
 
-def _netrc_words(data: bytes) -> list[tuple[bytes, int, int]]:
-    """Return words with where they stand; comments and macros are none."""
+def _netrc_words(data: bytes, macros: list[int]) -> list[tuple[bytes, int, int]]:
+    """Return words with where they stand; comments are none, nor macros, which are noted apart."""
     words, at = [], 0
     while match := _NETRC_WORD.search(data, at):
         at = match.end()
@@ -104,6 +109,7 @@ def _netrc_words(data: bytes) -> list[tuple[bytes, int, int]]:
         if match[2] is not None and word.startswith(b"#") and _begins_a_line(data, match.start()):
             at = (data.find(b"\n", at) + 1) or len(data)
         elif word == b"macdef":
+            macros.append(match.start())
             stop = _MACRO_END.search(data, at)
             at = stop.end() if stop else len(data)
         else:
