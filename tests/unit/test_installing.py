@@ -193,6 +193,24 @@ def test_what_a_file_still_names_stays(
     assert (again.left, os.path.exists(own)) == ((), False)
 
 
+@pytest.mark.parametrize("tool", ["pip", "pnpm", "terraform", "uv"])
+def test_a_script_that_somebody_changed_stays(environ: dict[str, str], tool: str) -> None:
+    """With their lines, through the next `install`, and `uninstall` says so."""
+    install(tool, environ)
+    own = next(one.path for one in plan_uninstall(tool, environ).changes if one.place.is_own)
+    text = (read(own) or b"").replace(b"\nexec ", b"\nexport HTTPS_PROXY=http://p\nexec ")
+    write(own, text)
+    install(tool, environ)
+    assert read(own) == text
+    planned = plan_uninstall(tool, environ)
+    carry_out(planned)
+    assert planned.left == (f"{own} was changed by hand, and stays",)
+    assert read(own) == text
+    write(own, text.replace(b"\nexec ", b"\n"))
+    with pytest.raises(UsageError, match="was changed by hand"):
+        install(tool, environ)
+
+
 @pytest.mark.parametrize(
     ("tool", "file", "text"),
     [

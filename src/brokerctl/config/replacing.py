@@ -6,14 +6,13 @@ import contextlib
 import errno
 import fcntl
 import os
-import signal
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import LockTimeoutError, UsageError, shell_word
 from brokerctl.files import write_all
-from brokerctl.system import SYSTEM
+from brokerctl.system import SYSTEM, signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +48,11 @@ def locked_folder(folder: str, wait_s: float = WAIT_S, system: System = SYSTEM) 
 @contextmanager
 def held_signals() -> Iterator[None]:
     """Take signals only when what is begun is done: else a lock, or a copy, would stay behind."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    before = signals.pthread_sigmask(signals.SIG_BLOCK, signals.valid_signals())
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signals.pthread_sigmask(signals.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -149,8 +148,16 @@ def replace_file(
     """Put a file of these bytes at `path`, which must be no link.
 
     A file that is there keeps its mode, owner and group; a new one has `mode`, and what it is
-    `like` its owner. OSError, also where an owner can't be kept: then nothing is changed.
+    `like` its owner. OSError, also where an owner can't be kept: then nothing is changed. No signal
+    leaves a copy behind, which may hold a secret.
     """
+    with held_signals():
+        _replace(path, data, mode, system, prefix, like)
+
+
+def _replace(
+    path: str, data: bytes, mode: int, system: System, prefix: str, like: str | None
+) -> None:
     folder, there = os.path.dirname(path), _find_stat(path, system)
     owned = there or (_find_stat(like, system) if like else None)
     mode = stat.S_IMODE(there.st_mode) if there else mode

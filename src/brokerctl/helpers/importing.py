@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.paths import home_folder
 from brokerctl.config.replacing import (
+    held_signals,
     locked_as_its_tool_does,
     locked_folder,
     read_regular,
@@ -184,7 +185,7 @@ def _home(environ: Mapping[str, str]) -> str:
 def change_file(path: str, suffix: str | None, before: bytes | None, after: bytes) -> None:
     """Replace a file, or remove what is empty now, under `helper install`'s lock and its tool's."""
     folder = os.path.dirname(path)
-    with locked_folder(folder), locked_as_its_tool_does(path, suffix):
+    with locked_folder(folder), held_signals(), locked_as_its_tool_does(path, suffix):
         if read_own(path) != before:
             raise UsageError(
                 f"{path} has changed meanwhile; what was kept stays kept", hint="run it again"

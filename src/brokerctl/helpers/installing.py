@@ -78,6 +78,8 @@ def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
         if setup.names_us(text)
     ]
     for at, change in enumerate(changes):
+        if change.place.is_own and change.before and change.after == change.before:
+            left += [f"{change.path} was changed by hand, and stays"] * change.has_ours[0]
         users = [path for path, text in texts if setup.names(change.place, text)]
         if change.place.is_own and change.before is not None and users:
             left += [f"{one} still names {change.path}, which stays" for one in users]
@@ -92,10 +94,15 @@ def _places(setup: Setup, environ: Mapping[str, str]) -> list[Place]:
     is_named = any(
         setup.take(one, read_text(one.path) or "") is not None for one in found if one.is_own
     )
-    return [
-        one._replace(is_named=is_named, original=read_text(one.path + BACKUP) or "")
-        for one in found
-    ]
+    return [one._replace(is_named=is_named, original=_original(one.path)) for one in found]
+
+
+def _original(path: str) -> str:
+    """Return a file as it was before our part, where that is known."""
+    try:
+        return read_text(path + BACKUP) or ""
+    except UsageError:
+        return ""
 
 
 def _put(setup: Setup, place: Place, text: str, part: Part) -> str:
