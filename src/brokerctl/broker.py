@@ -123,6 +123,7 @@ class Broker:
             raise error
         try:
             refuse_circle(self.within, order.profile.name)
+            _refuse_own(order)
             token, source = self._find_or_redeem(order)
             _refuse_broader(order, token)
         except BrokerError as error:
@@ -284,6 +285,16 @@ def _denied(order: Order) -> DeniedError:
     )
 
 
+def _refuse_own(order: Order) -> None:
+    """Raise UsageError where one more token would end the one that everybody else has."""
+    if order.request.is_own and order.profile.refresh_ends_previous:
+        name = order.profile.name
+        raise UsageError(
+            f"'{name}' has one access token at a time; one for this session would end it",
+            hint="use --keep to share it",
+        )
+
+
 def _refuse_broader(order: Order, token: Token) -> None:
     """Raise DeniedError for a token that the decision did not allow: issuers may ignore `scope`.
 
@@ -325,8 +336,7 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
     until = freshness.expiry(token, decision.max_ttl_s) if token else None
     broader = broader_text(order, token.scopes) if token else ""
     issuer_until = token.issuer_end if token else None
-    # A query can hold a signature, and says nothing of where a token goes.
-    place: dict[str, Any] = {} if request.url is None else {"url": request.url.partition("?")[0]}
+    place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
     if request.route:
         place["route"] = dict(request.route)
     return place | {
@@ -348,6 +358,16 @@ def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
         "purpose": request.purpose or order.profile.purpose or requester.tool,
         "owner": order.profile.owner,
     }
+
+
+def _place(url: str) -> str:
+    """Return where a token is to go, for the record.
+
+    Security: a query can hold a signature and a user a password, and neither says where.
+    """
+    scheme, mark, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def undecided_fields(request: TokenRequest) -> dict[str, Any]:

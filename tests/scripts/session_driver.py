@@ -12,7 +12,7 @@ import sys
 import time
 
 from brokerctl import jsonlite
-from brokerctl.errors import BrokerError, IssuerError, LoginNeededError
+from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UsageError
 from brokerctl.model import AccessToken, Profile, Reference, Requester, Value
 from brokerctl.secret import Secret
 from brokerctl.session import Tools
@@ -92,6 +92,8 @@ def get(request: TokenRequest) -> AccessToken:
     fields = {**request.as_dict(), "requester": request.requester.as_dict()}
     note("get", **fields)
     name = request.profile
+    if request.is_own and PROFILES[name].get("refresh_ends_previous"):
+        raise UsageError("one access token at a time")
     if name == "broken":
         raise IssuerError("the issuer is down")
     if name == "login":

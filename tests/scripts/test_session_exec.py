@@ -93,6 +93,15 @@ def test_one_failure_leaves_no_token(room: Room) -> None:
     assert [note["profiles"] for note in room.notes("revoke")] == [["service", "broken"]]
 
 
+@pytest.mark.parametrize("words", [("--scope", "a"), ("--revoke",), ("--ttl", "5m")])
+def test_a_session_s_own_of_one_at_a_time_is_the_broker_s_to_refuse(
+    room: Room, words: tuple[str, ...]
+) -> None:
+    """It records what it refuses; and it is asked before another profile's token is had."""
+    assert room.run("-p", "service", "-p", "single", *words, "--", "true").returncode == 2
+    assert [(note["profile"], note["is_own"]) for note in room.notes("get")] == [("single", True)]
+
+
 def test_variables(room: Room) -> None:
     """`--env` names the variable, else the profile's `env`, else <PROFILE>_TOKEN."""
     words = ("-p", "person", "-p", "named", "--env", "MINE=service", "--env", "TOO=service")

@@ -95,18 +95,18 @@ def _prepare(ask: Ask, tools: Tools) -> Prepared:
     """Check all that can be wrong without asking anybody, the command's own path included."""
     wanted = environment.plan_variables(ask, tools.profiles, tools.default_profile)
     own = tuple(one.profile.name for one in wanted if is_own(ask, one.profile))
-    for one in wanted:
-        if one.profile.name in own:
-            _refuse_own(one.profile)
     environ = environment.inherited(tools.environ, tools.profiles.values(), is_clean=ask.is_clean)
     path = child.find_program(ask.command[0], environ)
     session_id = os.urandom(_ID_BYTES).hex()
-    for one in wanted:
-        if one.profile.name in read_within(tools.environ):
-            # A circle is refused here, with its record: a session's end would wait for the lock.
-            name = one.profile.name
-            tools.get(TokenRequest(profile=name, requester=tools.requester(session_id)))
     purpose = ask.purpose or tools.environ.get("BROKERCTL_PURPOSE") or None
+    for one in wanted:
+        name = one.profile.name
+        is_single = name in own and bool(one.profile.refresh_ends_previous)
+        if is_single or name in read_within(tools.environ):
+            # Refused by the broker, with its record, and before another profile's token is had. In
+            # a circle a session's end would wait for the lock.
+            requester = tools.requester(session_id)
+            tools.get(TokenRequest(profile=name, requester=requester, is_own=name in own))
     return Prepared(
         ask=ask,
         session_id=session_id,
@@ -149,14 +149,6 @@ def is_own(ask: Ask, profile: Profile) -> bool:
     if profile.exec_mode is not None:
         return profile.exec_mode == "own"
     return profile.flow not in _PERSONS_FLOWS or ask.scopes is not None or ask.ttl_s is not None
-
-
-def _refuse_own(profile: Profile) -> None:
-    if profile.refresh_ends_previous:
-        raise UsageError(
-            f"'{profile.name}' has one access token at a time; one for this session would end it",
-            hint="use --keep to share it",
-        )
 
 
 def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) -> None:
