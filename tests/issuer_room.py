@@ -49,6 +49,9 @@ class Issuer:
         self.knows = "ra"
         self.revocation = 200
         self.lost: set[str] = set()  # endpoints that carry a request out and never answer
+        self.faults: list[
+            BaseException | int
+        ] = []  # of the next token requests: raised or answered
         self.expires_in: int | None = 3600
         self._count = 0
 
@@ -70,7 +73,12 @@ class Issuer:
         endpoint = request.url.rpartition("/")[2]
         value = form.get("token") or form.get("refresh_token") or form["grant_type"]
         self.sent.append((endpoint, value))
+        fault = self.faults.pop(0) if self.faults and endpoint == "token" else None
+        if isinstance(fault, int):
+            return self._answer(fault, {"error": "temporarily_unavailable"})
         answer: HttpResponse = getattr(self, f"_{endpoint}")(value)
+        if fault is not None:
+            raise fault
         if endpoint in self.lost:
             raise IssuerError(f"{endpoint} timed out")
         return answer

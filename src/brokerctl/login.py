@@ -18,8 +18,9 @@ from brokerctl.model import Grant, Value
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.redeem import Redeemer, make_token
-from brokerctl.replaced import Replaced, drop_queued, queue_item
+from brokerctl.replaced import Replaced, drop_queued
 from brokerctl.revoking import Revoker
+from brokerctl.store.slots import queue_item
 from brokerctl.store.values import Change
 
 TYPE_CHECKING = False

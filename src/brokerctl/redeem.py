@@ -35,6 +35,7 @@ from brokerctl.store import slots
 from brokerctl.store.backoff import next_failure
 from brokerctl.store.values import Change
 from brokerctl.subjects import with_subject
+from brokerctl.unanswered import queue_unanswered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,10 +73,11 @@ class Redeemer:
         self.ring = ring
         self._was_cut = False  # a request went out whose answer may have been lost
         self._sent: Intent | None = None  # ours, as it stands on disk
+        self._unanswered: list[float] = []  # when requests got no answer
 
     def __call__(self, order: Order, locked: LockedGrant) -> Token:
         """Return the new token; a failure is left beside the grant for whoever waits."""
-        self._was_cut, self._sent = False, None
+        self._was_cut, self._sent, self._unanswered = False, None, []
         with ExitStack() as held:
             return self._finish(order, locked) or self._try(order, locked, held)
 
@@ -86,8 +88,10 @@ class Redeemer:
             raise self._refused(order, locked, error) from error
         except (IssuerError, UsageError) as error:
             is_unsent = isinstance(error, UnsentError | UsageError) and not self._was_cut
+            if locked.state.grant is None:
+                queue_unanswered(locked, self.ring, order.profile, self._unanswered)
             if locked.state.grant is None or is_unsent:
-                locked.withdraw()  # nothing could be lost: no grant, or nothing was sent
+                locked.withdraw()  # no grant could be lost: there is none, or nothing was sent
             else:
                 self._note_lost(locked)
             if isinstance(error, IssuerError):  # a profile that is wrong needs no back-off
@@ -152,6 +156,8 @@ class Redeemer:
                     response = yield step
                 except IssuerError as error:
                     self._was_cut |= should_retry(error)
+                    if not isinstance(error, UnsentError):
+                        self._unanswered.append(time.time())
                     step = steps.throw(error)
                 else:
                     self._was_cut |= should_retry(response)
@@ -172,7 +178,7 @@ class Redeemer:
 
     def _store(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> Token:
         """Store the grant first, also where the access token is no use: it may have rotated."""
-        old, lost = locked.state.grant, _lost(locked)
+        old, lost, earlier = locked.state.grant, _lost(locked), locked.state.earlier_intent
         grant, generation = None, 0
         if old is not None:
             generation = locked.next_generation
@@ -191,6 +197,9 @@ class Redeemer:
         event = "grant.refreshed" if grant else "token.issued"
         fields = record_fields(order, token) | {"generation": generation} | lost
         self.log.append(event, fields, durable=True)
+        if grant is None:
+            asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
+            queue_unanswered(locked, self.ring, order.profile, asked_at, answer.expires_in)
         if is_over:
             raise IssuerError(f"the issuer of '{order.profile.name}' sent a token that is over")
         return token
@@ -307,6 +316,8 @@ class Redeemer:
         except StoreError:
             pass  # waiters will try for themselves; the issuer's error is the one to tell
         fields = record_fields(order) | {"outcome": error.name, "error": error.message}
+        if self._unanswered:
+            fields["reason"] = "no answer came: a token of it may be alive until it expires"
         self.log.append("grant.refresh_failed", fields)
 
 

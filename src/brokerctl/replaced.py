@@ -9,9 +9,8 @@ from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.habits import KEEPS, find_habit
 from brokerctl.issuing import Said
-from brokerctl.model import Queued
 from brokerctl.revoking import HELD, SPARED
-from brokerctl.store.slots import queued
+from brokerctl.store.slots import queue_item, queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
     from brokerctl.broker import Order
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import Grant
+    from brokerctl.model import Grant, Queued
     from brokerctl.oauth.tokens import TokenAnswer
-    from brokerctl.secret import Secret
     from brokerctl.store.contract import LockedGrant, Store
 
 _NOT_STORED = "it could not be stored"
@@ -118,17 +116,6 @@ class Replaced:
                 said = Said(outcome="local_only", reason=SPARED)
                 item = queued(one, time.time(), "")
                 self._record(item, said)
-
-
-def queue_item(ring: KeyRing, value: Secret, hint: str, expires_at: float | None) -> Queued:
-    """Make the queue's item for a token; `hint` is its type (RFC 7009, section 2.1)."""
-    return Queued(
-        value=value,
-        fingerprint=ring.fingerprint(value.reveal()),
-        token_type_hint=hint,
-        since=time.time(),
-        expires_at=expires_at,
-    )
 
 
 def drop_queued(ring: KeyRing, locked: LockedGrant, answer: TokenAnswer) -> None:

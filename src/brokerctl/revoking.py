@@ -16,8 +16,9 @@ from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
 from brokerctl.redeem import signals_wait
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
-from brokerctl.store.slots import LIVE, TIDY, queued
+from brokerctl.store.slots import LIVE, TIDY, queue_item, queued
 from brokerctl.store.values import Queue
+from brokerctl.unanswered import queue_cut_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,25 +84,20 @@ class Revoker:
             grant = locked.state.grant
             if grant is not None:
                 locked.end(grant.generation, why)
-            return self._flush(profile, key, locked, verify=verify)
+            queue_cut_off(locked, self.ring)
+            return self._flush(profile, key, locked, verify=verify, is_whole=True)
 
     def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
         """Revoke the tokens that one session owns and leave the grant as it is."""
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked, signals_wait():
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             owned = [one for one in _tokens(locked) if one.session == session and _may_live(one)]
-            is_spared = self._find_habit(profile, locked) == habits.ENDS
-            if not is_spared:
+            if self._find_habit(profile, locked) != habits.ENDS:
                 locked.enqueue(*(queued(one, time.time(), "") for one in owned))
-            outcome = "local_only" if is_spared else "unknown"
-            locked.settle_all({one.fingerprint: outcome for one in owned})
-            spared = [
-                _ending(profile, key, queued(one, time.time(), SPARED)).replace(
-                    outcome="local_only", reason=SPARED
-                )
-                for one in owned
-                if is_spared
-            ]
+                locked.settle_all({one.fingerprint: "unknown" for one in owned})
+                return self._flush(profile, key, locked, verify=False)
+            locked.settle_all({one.fingerprint: "local_only" for one in owned})
+            spared = [_spare(profile, key, queued(one, time.time(), "")) for one in owned]
             for ending in spared:
                 self._record(ending, profile)
             return [*spared, *self._flush(profile, key, locked, verify=False)]
@@ -133,17 +129,8 @@ class Revoker:
 
     def _queue_all(self, locked: LockedGrant) -> None:
         grant, now = locked.state.grant, time.time()
-        items = []
-        if grant is not None and grant.refresh_token is not None:
-            items.append(
-                Queued(
-                    value=grant.refresh_token,
-                    fingerprint=self.ring.fingerprint(grant.refresh_token.reveal()),
-                    token_type_hint="refresh_token",
-                    since=now,
-                    expires_at=None,
-                )
-            )
+        value = grant.refresh_token if grant is not None else None
+        items = [queue_item(self.ring, value, "refresh_token", None)] if value else []
         alive = [one for one in _tokens(locked) if _may_live(one)]
         locked.enqueue(*items, *(queued(one, now, "") for one in alive))
         locked.settle_all({one.fingerprint: "unknown" for one in alive})
@@ -155,10 +142,21 @@ class Revoker:
         return habits.find_habit(self.store, self.ring, profile)
 
     def _flush(
-        self, profile: Profile, key: GrantKey, locked: LockedGrant, *, verify: bool
+        self,
+        profile: Profile,
+        key: GrantKey,
+        locked: LockedGrant,
+        *,
+        verify: bool,
+        is_whole: bool = False,
     ) -> list[Ending]:
+        """Revoke what is queued. What nobody knows is told of where the whole grant is revoked."""
         deadline = time.monotonic() + profile.timeout_s
-        held = [item for item in locked.state.queue if self._is_held(locked, item)]
+        held = [
+            item
+            for item in locked.state.queue
+            if self._is_held(locked, item) or not (item.value or is_whole)
+        ]
         queue = sorted(
             (item for item in locked.state.queue if item not in held),
             key=lambda item: item.token_type_hint != "refresh_token",
@@ -169,15 +167,14 @@ class Revoker:
         ended = []
         for item in queue:
             if item in spared:
-                ending = _ending(profile, key, item).replace(outcome="local_only", reason=SPARED)
-                ended.append((item, ending, False))
+                ended.append((item, _spare(profile, key, item), False))
                 continue
             if watch is not None and item.token_type_hint == "access_token":
                 watch.begin(item, deadline)
             ended.append((item, self._end_one(profile, key, item, deadline), verify))
         # All are revoked before any is proven: a silent introspection must not cost a revocation.
         endings = [
-            self._proven(profile, key, item, said, deadline) if may_prove else said
+            self._proven(profile, key, item, said, deadline) if may_prove and item.value else said
             for item, said, may_prove in ended
         ]
         if watch is not None:
@@ -196,14 +193,16 @@ class Revoker:
         endings: list[Ending],
     ) -> None:
         """Record each ending, then store all of them at once; a crash in between tries again."""
-        again, done = [], {item.fingerprint: "" for item in held}
+        # What nobody knows stays until it has expired, and where that is not known is told once.
+        done = {item.fingerprint: "" for item in held if item.value or _is_over(item)}
+        again = []
         outcomes = {}
         for item, ending in zip(queue, endings, strict=True):
             self._record(ending, profile)
             if ending.outcome == "unknown":
                 reason = item.reason if item.reason in TIDY else ending.reason
                 again.append(item.replace(attempts=item.attempts + 1, reason=reason))
-            else:
+            elif item.value or item.expires_at is None or ending.is_dead:
                 outcomes[item.fingerprint] = ending.outcome
         locked.settle_all(outcomes)
         locked.requeue(again, done | outcomes)
@@ -217,7 +216,7 @@ class Revoker:
         None where no grant is at stake, and where this issuer was seen to keep one.
         """
         grant = locked.state.grant
-        is_any = any(item.token_type_hint == "access_token" for item in queue)
+        is_any = any(item.token_type_hint == "access_token" and item.value for item in queue)
         if grant is None or not is_any or not _is_at_stake(locked):
             return None
         learnt = habits.find_learnt(self.store, self.ring, key.issuer)
@@ -259,8 +258,11 @@ class Revoker:
 
     def _end_one(self, profile: Profile, key: GrantKey, item: Queued, deadline: float) -> Ending:
         ending = _ending(profile, key, item)
-        if item.expires_at is not None and item.expires_at <= time.time():
+        if _is_over(item):
             return ending.replace(outcome="expired")
+        if not item.value:
+            when = f"{item.reason} (at {timestamp(item.since)})"
+            return ending.replace(outcome="local_only", reason=when)
         try:
             said = self.link.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:
@@ -312,6 +314,10 @@ def _ending(profile: Profile, key: GrantKey, item: Queued) -> Ending:
     )
 
 
+def _spare(profile: Profile, key: GrantKey, item: Queued) -> Ending:
+    return _ending(profile, key, item).replace(outcome="local_only", reason=SPARED)
+
+
 def _is_at_stake(locked: LockedGrant) -> bool:
     """Say whether there is a grant that could end with a token of it."""
     grant = locked.state.grant
@@ -331,6 +337,10 @@ def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
 def _is_access_revoked(ending: Ending) -> bool:
     """Say whether the issuer revoked an access token, or may have: its answer was lost."""
     return ending.kind == "access_token" and ending.outcome in {"revoked", "unknown"}
+
+
+def _is_over(item: Queued) -> bool:
+    return item.expires_at is not None and item.expires_at <= time.time()
 
 
 def _may_live(token: Token) -> bool:

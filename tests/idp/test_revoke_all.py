@@ -133,3 +133,19 @@ def test_a_killed_sessions_token_ends_though_its_profile_was_changed(
         told = brokerctl("status").stderr
         assert "a killed session's token of 'service': revoked" in told
     assert not http_issuer.is_active(token)
+
+
+def test_a_request_without_an_answer_may_have_brought_a_token(
+    brokerctl: Program, http_issuer: OidcProvider
+) -> None:
+    """A client's token that nobody knows is told of, and not all is called dead."""
+    main_job.service(brokerctl, http_issuer)
+    http_issuer.mode(token="lost*2")
+    assert brokerctl("get", "service").returncode == 5
+    http_issuer.reset()
+    assert "queued" not in brokerctl("status").stdout
+    revoked = brokerctl("revoke", "service")
+    assert revoked.returncode == 9, revoked
+    assert revoked.stdout.count("a request that got no answer may have brought it") == 2
+    assert "a token of it may be alive" in brokerctl("audit", "log", "--json").stdout
+    assert brokerctl("revoke", "service").returncode == 0

@@ -262,7 +262,7 @@ class Came:
         """What is to be revoked; no intent is left beside it."""
         with self.store.lock_grant(self.key, soon()) as locked:
             assert locked.state.intent is None
-            return [item.value.reveal() for item in locked.state.queue]
+            return [item.value.reveal() for item in locked.state.queue if item.value]
 
 
 def held() -> Grant:

@@ -36,7 +36,9 @@ def check(house: House) -> Iterator[Finding]:
             hint=f"run 'brokerctl revoke {shell_word(stray.profile)}', then log in again",
         )
     waiting = sum(
-        len(entry.value.items) for entry in house.store.entries(QUEUE) if entry.value is not None
+        sum(bool(item.value) for item in entry.value.items)
+        for entry in house.store.entries(QUEUE)
+        if entry.value is not None
     )
     if waiting:
         yield Finding(

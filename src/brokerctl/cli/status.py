@@ -51,7 +51,8 @@ def status(
     now = time.time()
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
     rows = [_row(house, profile, slots, now) for _, profile in sorted(house.plan.profiles.items())]
-    queued = sum(1 for entry in house.store.entries(QUEUE) if entry.value is not None)
+    queues = [entry.value for entry in house.store.entries(QUEUE) if entry.value is not None]
+    queued = sum(any(item.value for item in queue.items) for queue in queues)
     strays = [_stray(grant) for grant in find_strays(house.store, house.plan.profiles)]
     kept = count_kept(house.store, now)
     key = find_state_here(os.environ, is_open=True)

@@ -271,7 +271,9 @@ def _put_queue(locked: LockedGrant, queue: Queue, store: FileStore) -> bool:
     here = {item.fingerprint for item in locked.state.queue}
     is_new = False
     for item in queue.items:
-        moved = item.replace(fingerprint=store.ring.fingerprint(item.value.reveal()))
+        moved = item
+        if item.value:  # else nobody knows it, and its name says only when it was asked for
+            moved = item.replace(fingerprint=store.ring.fingerprint(item.value.reveal()))
         if moved.fingerprint not in here:
             locked.enqueue(moved, profile=queue.profile)
             is_new = True

@@ -87,6 +87,9 @@ class LockedGrant(Protocol):
     def withdraw(self) -> None:
         """Clear the intent: the issuer said that nothing was redeemed."""
 
+    def resolve(self) -> None:
+        """Clear the intent that was found here: what it explains has been told of."""
+
     def record_failure(self, failure: Failure) -> None:
         """Leave what waiters adopt; may be lost in a crash."""
 

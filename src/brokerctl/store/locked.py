@@ -207,6 +207,12 @@ class LockedGrant:
             self._disk.write(INTENT, self._name, codec.render(earlier))
         self.state = self.state.changed(intent=earlier)
 
+    def resolve(self) -> None:
+        """Clear the intent durably that was found here: what it explains has been told of."""
+        self._check_held()
+        self._disk.remove(INTENT, self._name)
+        self.state = self.state.changed(intent=None, earlier_intent=None)
+
     def record_failure(self, failure: Failure) -> None:
         """Leave what waiters adopt; not synced, so a crash may lose it."""
         self._check_held()

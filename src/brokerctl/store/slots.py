@@ -1,6 +1,8 @@
-"""What happens in one slot: a new token supersedes, tokens end, values go. Pure."""
+"""What happens in one slot: a new token supersedes, tokens end, values go."""
 
 from __future__ import annotations
+
+import time
 
 from brokerctl.model import Queued
 from brokerctl.secret import Secret
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.model import Slot, Token
+    from brokerctl.store.reading import StoreKeys
 
 MAX_SUPERSEDED = 16
 LIVE = "live"
@@ -98,6 +101,17 @@ def has_ended(slot: Slot, now: float) -> bool:
     return all(
         not token.value or (token.issuer_end is not None and token.issuer_end <= now)
         for token in tokens
+    )
+
+
+def queue_item(ring: StoreKeys, value: Secret, hint: str, expires_at: float | None) -> Queued:
+    """Make the queue's item for a token; `hint` is its type (RFC 7009, section 2.1)."""
+    return Queued(
+        value=value,
+        fingerprint=ring.fingerprint(value.reveal()),
+        token_type_hint=hint,
+        since=time.time(),
+        expires_at=expires_at,
     )
 
 

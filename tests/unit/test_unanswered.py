@@ -1,0 +1,139 @@
+"""A client's request without an answer may have brought a token: record and `revoke` say so."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl.broker import grant_key
+from brokerctl.errors import BrokerError, IssuerError, UnsentError
+from brokerctl.model import Intent
+from brokerctl.oauth.message import BrokenError
+from brokerctl.store.archive import backup, restore
+from tests.issuer_room import KEY, PERSON, SERVICE, House
+from tests.store_room import soon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerctl.revoking import Ending
+
+CLIENT = grant_key(SERVICE)
+SAID = "a request that got no answer may have brought it"
+SILENT = IssuerError("the issuer timed out")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """Make a house in which nothing is held yet."""
+    return House(str(tmp_path / "store"))
+
+
+def fail(house: House, *faults: BaseException | int) -> None:
+    """Ask for a client's token in vain."""
+    house.issuer.faults = list(faults)
+    with pytest.raises(BrokerError):
+        house.get("s", is_fresh=True)
+
+
+def unknown(endings: list[Ending]) -> list[Ending]:
+    """Return what was said of tokens that nobody knows."""
+    return [one for one in endings if one.reason.startswith(SAID)]
+
+
+def revoke(house: House) -> list[Ending]:
+    """Revoke as the command does; none of these endings is a token's end."""
+    found = unknown(house.revoker.revoke(SERVICE, CLIENT))
+    assert not any(ending.is_dead for ending in found)
+    assert "" not in [value for _, value in house.issuer.sent]
+    return found
+
+
+def test_a_request_without_an_answer_is_told(house: House) -> None:
+    """Nothing is held, and not all is dead: the record says so, and so does `revoke`."""
+    fail(house, SILENT)
+    (said,) = house.log.of("grant.refresh_failed")
+    assert said["reason"] == "no answer came: a token of it may be alive until it expires"
+    (ending,) = revoke(house)
+    assert (ending.outcome, ending.until, ending.kind) == ("local_only", None, "access_token")
+    assert house.log.of("token.revoked")[0]["reason"].startswith(SAID)
+    assert house.revoker.revoke(SERVICE, CLIENT) == []  # told once, where no end is known
+
+
+def test_it_is_told_until_it_has_expired(house: House) -> None:
+    """How long its tokens live the issuer says with the next one; only then it is forgotten."""
+    fail(house, BrokenError("cut"), SILENT)
+    house.issuer.faults = []
+    house.get("s", is_fresh=True)
+    for _ in range(2):
+        untils = [one.until for one in revoke(house)]
+        assert untils == [pytest.approx(time.time() + 3600, abs=60)] * 2
+        house.revoker.retry(SERVICE, CLIENT)  # as any later command does
+    with house.store.lock_grant(CLIENT, soon()) as locked:
+        locked.enqueue(*(one.replace(expires_at=time.time() - 1) for one in locked.state.queue))
+    house.revoker.retry(SERVICE, CLIENT)
+    assert revoke(house) == []
+
+
+def test_what_an_earlier_token_says_of_lifetimes_counts(house: House) -> None:
+    """The issuer's word on another token of this client, before or after."""
+    house.get("s")
+    fail(house, SILENT)
+    (ending,) = revoke(house)
+    assert ending.until == pytest.approx(time.time() + 3600, abs=60)
+
+
+def test_a_retry_that_brings_a_token_may_have_brought_two(house: House) -> None:
+    """A connection that broke after the request is asked again at once; both may be alive."""
+    house.issuer.faults = [BrokenError("cut")]
+    first = house.get("s").value.reveal()
+    assert len(house.issuer.alive) == 2
+    assert len(revoke(house)) == 1
+    assert first not in house.issuer.alive
+
+
+@pytest.mark.parametrize("faults", [[UnsentError("nobody listens")], [400], [503, 503], [401]])
+def test_what_was_not_sent_or_was_answered_is_not(
+    house: House, faults: list[BaseException | int]
+) -> None:
+    """An issuer that could not be reached, or said no, minted nothing."""
+    fail(house, *faults)
+    assert "reason" not in house.log.of("grant.refresh_failed")[0]
+    assert revoke(house) == []
+
+
+@pytest.mark.parametrize("is_asked_again", [False, True])
+def test_a_process_that_was_killed_in_a_request_is_told_of(
+    house: House, *, is_asked_again: bool
+) -> None:
+    """Its intent says so; a success after it clears the intent and not what is not known."""
+    house.get("s")
+    with house.store.lock_grant(CLIENT, soon()) as locked:
+        locked.intend(Intent(kind="issue", generation=0, at=time.time() - 5))
+    if is_asked_again:
+        house.get("s", is_fresh=True)
+    assert len(revoke(house)) == 1
+    with house.store.lock_grant(CLIENT, soon()) as locked:
+        assert locked.state.earlier_intent is None
+
+
+def test_a_person_s_grant_reaches_what_it_gave(house: House) -> None:
+    """A refresh without an answer leaves its intent: revoking the grant ends its tokens."""
+    house.log_in()
+    house.issuer.faults = [SILENT]
+    with pytest.raises(IssuerError):
+        house.get(is_fresh=True)
+    assert unknown(house.revoker.revoke(PERSON, KEY)) == []
+
+
+def test_a_backup_brings_it_along(house: House) -> None:
+    """Each of them, under its own name: they have no values that could tell them apart."""
+    fail(house, SILENT)
+    fail(house, IssuerError("again"))
+    archive, _ = backup(house.store, bytes(32), {"name": "none"})
+    house.folder += "-restored"
+    house.open()
+    assert not restore(house.store, archive, lambda _: bytes(32)).refused
+    assert len(revoke(house)) == 2
