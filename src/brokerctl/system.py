@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import os
     import signal as signals
     import stat
+    from _thread import LockType
     from collections.abc import Mapping
     from typing import Any
 else:
@@ -108,10 +109,16 @@ class System:
     fchmod = staticmethod(os.fchmod)
     fchown = staticmethod(os.fchown)
     flock = staticmethod(fcntl.flock)
+    dup = staticmethod(os.dup)
     sleep = staticmethod(time.sleep)
     monotonic = staticmethod(time.monotonic)
     getpid = staticmethod(os.getpid)
     geteuid = staticmethod(os.geteuid)
+
+    @staticmethod
+    def wait_for(lock: LockType, seconds: float) -> bool:
+        """Wait for what another thread of ours releases."""
+        return lock.acquire(timeout=seconds)
 
     @staticmethod
     def listdir(fd: int) -> list[str]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 
-from brokerctl.errors import AuditError
 from brokerctl.files import checked_file, refused
-from brokerctl.place import STOPPED, find_process, read_host, read_pid_ns
+from brokerctl.place import read_host, read_pid_ns
 from brokerctl.system import os
 
 TYPE_CHECKING = False
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "log.lock"
 HOLDER_BYTES = 128
-_WAIT_S = 5.0
+_POLL_S = 0.1  # most locks are free long before; then it is a crowd, or nobody goes on
 _FIRST_POLL_S = 0.0002
 _LAST_POLL_S = 0.01
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -67,13 +66,15 @@ def _make(folder: Folder, name: str) -> None:
 
 
 def acquire(folder: Folder) -> int:
-    """Take the lock and return its descriptor; closing it releases. AuditError after 5 s."""
+    """Take the lock and return its descriptor; closing it releases.
+
+    AuditError where it is held for 5 s and nobody writes.
+    """
     system = folder.system
-    deadline = system.monotonic() + _WAIT_S
     while True:
         fd, _ = open_private(folder, NAME)
         try:
-            _wait(folder, fd, deadline)
+            _wait(folder, fd)
             if _is_current(folder, fd):
                 me = f"{system.getpid()} {read_host()} {read_pid_ns(system)}".encode()
                 system.pwrite(fd, me.ljust(HOLDER_BYTES - 1) + b"\n", 0)
@@ -84,9 +85,9 @@ def acquire(folder: Folder) -> int:
         system.close(fd)
 
 
-def _wait(folder: Folder, fd: int, deadline: float) -> None:
+def _wait(folder: Folder, fd: int) -> None:
     system = folder.system
-    pause = _FIRST_POLL_S
+    pause, deadline = _FIRST_POLL_S, system.monotonic() + _POLL_S
     while True:
         try:
             system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,10 +96,12 @@ def _wait(folder: Folder, fd: int, deadline: float) -> None:
                 raise
         else:
             return
-        left = deadline - system.monotonic()
-        if left <= 0:
-            raise _held(folder, fd)
-        system.sleep(min(pause, left))
+        if system.monotonic() > deadline:
+            from brokerctl.audit.waiting import wait_in_line  # noqa: PLC0415 - in a crowd alone
+
+            wait_in_line(folder, fd)
+            return
+        system.sleep(pause)
         pause = min(pause * 1.5, _LAST_POLL_S)
 
 
@@ -111,15 +114,3 @@ def _is_current(folder: Folder, fd: int) -> bool:
         return False
     mine = system.fstat(fd)
     return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
-
-
-def _held(folder: Folder, fd: int) -> AuditError:
-    words = folder.system.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace").split()
-    if len(words) != 3 or not words[0].isdigit():  # noqa: PLR2004 - pid, host, pid namespace
-        return AuditError("the log's lock is held by an unknown process")
-    pid, *place = words
-    is_here = place == [read_host(), str(read_pid_ns(folder.system))]
-    where = "" if is_here else f" on '{place[0]}' (pid namespace {place[1]})"
-    is_stopped = find_process(pid, folder.system)[0] in STOPPED
-    hint = f"kill -CONT {pid}" if is_here and is_stopped else None
-    return AuditError(f"the log's lock is held by process {pid}{where}", hint=hint)

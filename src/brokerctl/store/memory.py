@@ -112,6 +112,10 @@ class MemorySystem(System):
             opened.node.holder = None
         System.close(fd)
 
+    def dup(self, fd: int, /) -> int:  # noqa: ARG002 - whichever it is
+        """Refuse: a lock in memory has one process, and nobody to wait for."""
+        raise _error(errno.EMFILE)
+
     def read(self, fd: int, length: int, /) -> bytes:
         """Read on from where the last read or write ended."""
         opened = self._opened.get(fd)
