@@ -10,9 +10,9 @@ from brokerctl.errors import IssuerError, LoginNeededError, OAuthError, UsageErr
 from brokerctl.oauth.grants import FLOWS, find_flow
 from brokerctl.oauth.grants.device import parse_device_response
 from brokerctl.oauth.grants.refresh import refresh
-from brokerctl.oauth.introspect import introspect
+from brokerctl.oauth.introspect import introspect, parse_active
 from brokerctl.oauth.message import BrokenError
-from brokerctl.oauth.revoke import revoke
+from brokerctl.oauth.revoke import parse_revocation, revoke
 from brokerctl.oauth.steps import ShowUserCode, Wait
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, NOW, answer, context, form_of, issued, metadata, play, profile
@@ -285,3 +285,14 @@ def test_without_an_introspection_endpoint_nothing_is_sent() -> None:
     """Unknown is not an error."""
     ctx = context(about=metadata(introspection_endpoint=None))
     assert play(introspect(ctx, RT)).value is None
+
+
+@pytest.mark.parametrize("status", [200, 201, 206])
+@pytest.mark.parametrize("error", [None, "", False, [], {}])
+def test_an_empty_error_is_none(error: object, status: int) -> None:
+    """At every endpoint: a code is shown, a token is active, a revocation is one."""
+    code = {"device_code": "d", "user_code": "U", "verification_uri": "https://v", "error": error}
+    assert parse_device_response(answer(code, status), ISSUER, "h").user_code == "U"
+    assert parse_active(answer({"active": True, "error": error}, status), "h") is True
+    said = parse_revocation(answer({"error": error}), "h", is_public=False)
+    assert said.outcome == "revoked"

@@ -168,7 +168,7 @@ TABLE = [
     ),
     *(
         Case(f"body {body!r}", body, NOTHING, NO_TOKEN)
-        for body in (b"{}", b'{"error":null}', b"a=b")
+        for body in (b"{}", b'{"error":null}', b'{"error":""}', b'{"error":[]}', b"a=b")
     ),
     *(
         like(f"status {n}")._replace(outcome=NOTHING, said=f"answered {n}", status=n)

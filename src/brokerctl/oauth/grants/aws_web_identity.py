@@ -17,7 +17,7 @@ from brokerctl.model import NOT_BEARER
 from brokerctl.oauth import parameters
 from brokerctl.oauth.grants import get_endpoint, send_twice
 from brokerctl.oauth.message import FORM, host_of, post_form
-from brokerctl.oauth.tokens import OK, SERVER_ERROR, TokenAnswer, parse_lifetime
+from brokerctl.oauth.tokens import SERVER_ERROR, SUCCESS, TokenAnswer, parse_lifetime
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ def _request(url: str, fields: list[tuple[str, str | Secret]]) -> HttpRequest:
 def parse_answer(response: HttpResponse, host: str) -> TokenAnswer:
     """Return the credentials of an answer; OAuthError for STS's refusal, else IssuerError."""
     found = _parse(response.body)
-    if response.status != OK:
+    if response.status not in SUCCESS:
         raise _refusal(found, response, host)
     if found is None:
         raise IssuerError(f"{host} did not answer in XML that can be read")
