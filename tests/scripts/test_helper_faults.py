@@ -172,6 +172,16 @@ def another_key(program: Program) -> None:
     program.env["BROKERCTL_KEY"] = "Q" * 42 + "A"
 
 
+def project(program: Program) -> None:
+    """Have a trusted project's file that fits no more: it is wrong, and says nothing of hosts."""
+    path = os.path.join(program.home, ".brokerctl.toml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('[profile.forge]\nscopes = ["read"]\n')
+    program.config(CONFIG + 'scopes = ["read", "write"]\n')
+    assert program("trust", program.home).returncode == 0
+    program.config(CONFIG)
+
+
 def no_folder(program: Program) -> None:
     """Have a file where the store's folder would be."""
     path = os.path.join(program.home, "file")
@@ -187,6 +197,7 @@ OF_THE_STORE: dict[str, Callable[[Program], object]] = {
     "a locked ring": locked,
     "a file for a folder": no_folder,
     "another key": another_key,
+    "a trusted project that fits no more": project,
     "a relative BROKERCTL_HOME": lambda program: program.env.update(BROKERCTL_HOME="home"),
 }
 
@@ -246,6 +257,22 @@ def test_without_keys_or_store_the_hosts_are_known_all_the_same(
         assert is_told, (name, stdout, stderr)
         if name == "git get":
             assert (stdout, code) == ("quit=1\n", 0)
+
+
+@pytest.mark.parametrize("fault", ["writable", "a link"])
+def test_what_is_kept_and_can_t_be_read_is_unknown(program: Program, fault: str) -> None:
+    """The same where the store is whole, and the folder of what is kept is not."""
+    program.config(CONFIG + '\n[helpers]\nkeep = ["git"]\n')
+    path = state(program, "kept")
+    if fault == "writable":
+        os.chmod(path, 0o777)  # noqa: S103 - the fault
+    else:
+        os.rmdir(path)
+        os.symlink("/tmp", path)  # noqa: S108 - nothing is written there
+    asked = asking("foreign.example")
+    [(stdout, code, stderr)] = answers(program, {"git get": asked["git get"]}).values()
+    assert (stdout, code) == ("", 0)
+    assert "so nothing is known to be brokerctl's" in stderr
 
 
 def test_what_is_kept_is_unknown_without_a_store(program: Program) -> None:

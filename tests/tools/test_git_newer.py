@@ -85,6 +85,23 @@ def test_a_refused_token_is_not_tried_again(
     assert brokerctl("get", "person").stdout.strip() != token
 
 
+@pytest.mark.parametrize(
+    "server", ['Basic realm="Gr\xfcn"', 'Bearer realm="Gr\xfcn, Basic"'], indirect=True
+)
+def test_a_server_s_odd_challenge_spoils_nothing(
+    newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
+) -> None:
+    """Git hands on whatever bytes it was sent: the token comes, and a refused one is dropped."""
+    url = server.make("shop.git")
+    git = Desk(brokerctl, server, git=newer)
+    log_in(brokerctl, issuer, hosts=hosts(server.url))
+    git("clone", "-q", url, "first")
+    token = brokerctl("get", "person").stdout.strip()
+    issuer.post("/token/revocation", "cli", token=token)  # behind our back
+    git("clone", "-q", url, "second", code=128)
+    assert len(git.records("token.rejected")) == 1
+
+
 @pytest.mark.parametrize("server", [BEARER], indirect=True)
 def test_a_bearer_stays_in_no_other_helper(
     newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer

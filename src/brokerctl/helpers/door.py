@@ -11,7 +11,7 @@ import time
 from brokerctl import wire
 from brokerctl.broker import find_profile
 from brokerctl.config.hosts import find_profiles
-from brokerctl.errors import BrokerError, UsageError, shell_word
+from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
 from brokerctl.helpers import (
     BLOCK,
     ERASE,
@@ -204,8 +204,12 @@ def _answer_unopened(
             raise error
         if tool not in plan.keep:
             return _nothing(helper, wanted)
-    wire.warn(f"{error.message}; so nothing is known to be brokerctl's: run 'brokerctl doctor'")
+    _warn_unknown(error)
     return _nothing(helper, wanted)
+
+
+def _warn_unknown(error: BrokerError) -> None:
+    wire.warn(f"{error.message}; so nothing is known to be brokerctl's: run 'brokerctl doctor'")
 
 
 def _nothing(helper: Helper, wanted: Wanted) -> Answer:
@@ -270,7 +274,11 @@ def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answe
         return None
     from brokerctl.helpers.keeping import hand_out  # noqa: PLC0415 - nothing is, by default
 
-    return hand_out(house, helper, tool, wanted)
+    try:
+        return hand_out(house, helper, tool, wanted)
+    except StoreError as error:  # what is kept can't be read: it may be nobody's
+        _warn_unknown(error)
+        return None
 
 
 def _deliver(
