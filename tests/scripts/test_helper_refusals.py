@@ -104,6 +104,24 @@ OTHERS: dict[str, tuple[tuple[list[str], str, dict[str, str]], str | None, str |
         None,
         "the audience is not the pool of 'work'",
     ),
+    "neither a cluster nor a profile": (
+        (["kubernetes"], "", {}),
+        None,
+        None,
+        "neither which cluster it is for nor which profile",
+    ),
+    "a program that Google's library may not run": (
+        (["gcp", "--profile", "work"], "", {}),
+        None,
+        None,
+        "ALLOW_EXECUTABLES is not 1",
+    ),
+    "a token of another type": (
+        (["gcp", "--profile", "work"], "", {"GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1"}),
+        None,
+        None,
+        "neither a jwt nor an id_token",
+    ),
     "no pool of Google's": (
         (["gcp", "--profile", "home"], "", GOOGLE),
         "home",

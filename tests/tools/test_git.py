@@ -96,6 +96,23 @@ def test_clone_push_and_fetch(brokerctl: Program, issuer: DemoIssuer, server: Gi
     assert all('"tool":"git"' in line for line in handed_out)
 
 
+def test_a_mistake_of_ours_leaves_the_next_helper(
+    brokerctl: Program, issuer: DemoIssuer, server: GitServer
+) -> None:
+    """With a configuration that can't be read git asks whom it would ask without brokerctl."""
+    url = server.make("shop.git")
+    git = Desk(brokerctl, server)
+    main_job.service(brokerctl, issuer, hosts=hosts(server.url))
+    token = brokerctl("get", "service").stdout.strip()
+    git("config", "--global", "--add", f"credential.{server.url}.helper", "store")
+    with open(os.path.join(brokerctl.home, ".git-credentials"), "w", encoding="utf-8") as file:
+        file.write(server.url.replace("://", f"://someone:{token}@") + "\n")
+    brokerctl.config("nonsense = [")
+    said = git("clone", url, "one")
+    assert "so nothing is known to be brokerctl's" in said
+    assert {user for user, status in server.seen if status == 200} == {"someone"}
+
+
 def test_a_url_that_names_its_user(
     brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:

@@ -166,6 +166,8 @@ def test_a_revoked_grant_leaves_what_is_public(
     assert "brokerctl: hint: run 'brokerctl login person'" in said
     assert "public/shop" in skopeo("inspect", f"docker://{registry.name}/public/shop:1")
     assert registry.users() == {None}
+    brokerctl.config("nonsense = [")  # no more does a slip of ours
+    assert "public/shop" in skopeo("inspect", f"docker://{registry.name}/public/shop:1")
 
 
 def test_an_issuer_that_is_down_is_not_nobody(

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from brokerctl.config import google
-from brokerctl.errors import LoginNeededError, UsageError
+from brokerctl.errors import BrokerError, LoginNeededError, UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.gcp import Gcp
 from brokerctl.helpers.leaving import leave
@@ -69,8 +69,13 @@ def test_the_answer_is_google_s(kind: str) -> None:
     ],
 )
 def test_what_is_refused_at_once(name: str, value: str, message: str) -> None:
-    """As an answer, before the configuration is even read."""
-    answer = said(Gcp().read(WORDS, b"", ENVIRON | {f"{PREFIX}{name}": value}))
+    """As an answer, whatever the configuration says."""
+    try:
+        found = Gcp().read(WORDS, b"", ENVIRON | {f"{PREFIX}{name}": value})
+    except BrokerError as error:
+        found = Gcp().refusal(error)
+    assert isinstance(found, Answer)
+    answer = said(found)
     assert answer["success"] is False
     assert message in str(answer["message"])
     assert answer["code"]

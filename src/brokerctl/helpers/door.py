@@ -80,7 +80,7 @@ def answer_to(
     """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
     try:
         request = _read_request(helper.stdin_for(words[1:])) if data is None else data
-        wanted = helper.read(words[1:], request, environ)
+        wanted = _read(helper, words, request, environ)
         if isinstance(wanted, Answer):
             return wanted
         house = _open(helper, words[0], wanted, environ)
@@ -95,6 +95,21 @@ def answer_to(
         return _refuse(helper, error)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
         return _refuse(helper, wire.unexpected(error, environ))
+
+
+def _read(
+    helper: Helper, words: list[str], request: bytes, environ: Mapping[str, str]
+) -> Wanted | Answer:
+    """Read a request; one that is refused for what it lacks is recorded, where that can be."""
+    try:
+        return helper.read(words[1:], request, environ)
+    except BrokerError as error:
+        from contextlib import suppress  # noqa: PLC0415 - no hand-out is refused
+
+        with suppress(BrokerError):  # no token leaves, with a record or without
+            house = wire.open_house(environ, may_pass=True)
+            house.broker.record_refusal(wire.make_request("", environ, words[0]), error)
+        raise
 
 
 def _refuse(helper: Helper, error: BrokerError) -> Answer:

@@ -10,7 +10,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 
 from brokerctl import jsonlite
-from brokerctl.errors import BrokerError, UsageError
+from brokerctl.errors import BrokerError, DeniedError, UsageError
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
 from brokerctl.helpers.unchecked import find_variable
 from brokerctl.helpers.words import read_profile
@@ -46,12 +46,12 @@ class Gcp(Helper):
         """Read the profile's name, and from the environment for whom the token is to be."""
         name = read_profile(words)
         if environ.get(f"{_PREFIX}ALLOW_EXECUTABLES") != "1":
-            return _failed("denied", f"{_PREFIX}ALLOW_EXECUTABLES is not 1")
+            raise DeniedError(f"{_PREFIX}ALLOW_EXECUTABLES is not 1")
         if environ.get(f"{_PREFIX}REVOKE") == "1":
             return _failed("usage", "run 'brokerctl revoke' for that")
         kind = environ.get(f"{_PREFIX}TOKEN_TYPE", "")
         if kind not in _TYPES:
-            return _failed("usage", "the subject_token_type is neither a jwt nor an id_token")
+            raise UsageError("the subject_token_type is neither a jwt nor an id_token")
         audience = environ.get(f"{_PREFIX}AUDIENCE", "")
         path = environ.get(f"{_PREFIX}OUTPUT_FILE", "")
         if _SEPARATOR in audience:
