@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -92,6 +93,33 @@ def test_interrupted_child_is_130(shell: Shell) -> None:
     shell.child.sendintr()
     shell.prompt()
     assert "130" in shell.run("echo $?")
+
+
+@pytest.mark.parametrize(
+    "number", ["KILL", "TERM", "SEGV", "ABRT", "PIPE", "USR1", "XCPU", "RTMIN"]
+)
+def test_a_child_that_a_signal_ended(shell: Shell, number: str) -> None:
+    """Whatever signal ends the child, bash sees 128 and its number, masked or not."""
+    value = int(signal.Signals[f"SIG{number}"])
+    shell.run(f"$B -p person -- sh -c 'kill -{value} $$'")
+    assert f"code={128 + value}\r\n" in shell.run("echo code=$?")
+
+
+@pytest.mark.parametrize("shell", ["--mask"], indirect=True)
+def test_typed_ahead(shell: Shell, room: Room) -> None:
+    """What is typed when a masked child has ended, and its output is still moved, is bash's."""
+    go, held = f"{room.folder}/go", "while [ ! -e GO ]; do echo more; sleep 0.1; done"
+    script = f"trap '' HUP; ({held.replace('GO', go)}) & echo monitor=$PPID."
+    shell.send(f"$B -p person -- sh -c {shlex.quote(script)}")
+    shell.child.expect(r"monitor=(\d+)\.")
+    monitor = str(shell.child.match[1])  # type: ignore[index]  # it has just matched
+    wait_until(lambda: not os.path.exists(f"/proc/{monitor}"))
+    time.sleep(0.1)
+    shell.child.sendline("echo code=$((40+2))")
+    time.sleep(0.1)
+    with open(go, "w", encoding="utf-8"):
+        pass
+    wait_for(shell.child, "code=42")
 
 
 def test_interrupt_ends_a_script(shell: Shell, room: Room) -> None:

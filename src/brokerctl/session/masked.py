@@ -34,6 +34,8 @@ class Masked:
         self._relay.begin()
         try:
             ending = Supervisor(self._pid, self._waited, self._terminal).run()
+            if self._terminal is not None:
+                self._terminal.end_keys()  # before its output is moved, which may take a while
             self._relay.finish()
         finally:
             if self._terminal is not None:

@@ -18,6 +18,7 @@ HANGUP, INTERRUPT = int(_signals.SIGHUP), int(_signals.SIGINT)
 QUIT, TERMINATE = int(_signals.SIGQUIT), int(_signals.SIGTERM)
 WINDOW = int(_signals.SIGWINCH)
 SUSPEND = int(_signals.SIGTSTP)
+_KILL = int(_signals.SIGKILL)
 TERMINAL_ACCESS = frozenset((int(_signals.SIGTTIN), int(_signals.SIGTTOU)))
 # What the kernel sends to a whole foreground group: the child has had it when we have.
 TERMINAL = frozenset(
@@ -118,7 +119,8 @@ def stop_self(number: int) -> None:
 
 def die_of(number: int) -> None:
     """End this process as that signal does; returns only where the signal can't."""
-    _signals.signal(number, _signals.SIG_DFL)
+    if number != _KILL:  # which can't be set, and is never other than by default
+        _signals.signal(number, _signals.SIG_DFL)
     os.kill(os.getpid(), number)
     _signals.pthread_sigmask(_signals.SIG_UNBLOCK, {number})
 

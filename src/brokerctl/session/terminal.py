@@ -51,6 +51,7 @@ class Terminal:
         self._outer = outer
         self._before: list[Any] | None = None  # our terminal's settings, while it is raw
         self._is_front = threading.Event()
+        self._reading = threading.Lock()  # held while a key is read, so that none is after the end
         attributes = termios.tcgetattr(outer)
         if not has_input:
             attributes[_OUTPUT_FLAGS] &= ~termios.OPOST  # our terminal does that already
@@ -87,6 +88,11 @@ class Terminal:
         if before is not None:
             termios.tcsetattr(_STDIN, termios.TCSADRAIN, before)
 
+    def end_keys(self) -> None:
+        """Read no key any more: what is typed from now on is for whoever comes after the child."""
+        with self._reading:
+            self._is_front.clear()
+
     def close(self) -> None:
         """Give everything back, the child having ended."""
         self.pause()
@@ -104,11 +110,14 @@ class Terminal:
             os.close(ours)
 
     def _pass_one(self, ours: int) -> bool:
-        try:
-            data = os.read(_STDIN, _READ_BYTES)
-        except OSError:
-            self._is_front.clear()  # we went to the background this moment: wait for `fg`
-            return True
+        with self._reading:
+            if not self._is_front.is_set():
+                return True  # the child has ended, or we have stopped, since there was a key
+            try:
+                data = os.read(_STDIN, _READ_BYTES)
+            except OSError:
+                self._is_front.clear()  # we went to the background this moment: wait for `fg`
+                return True
         is_open = bool(data)
         while data:
             select.select([], [ours], [])
