@@ -181,6 +181,8 @@ def _find_plan(house: House) -> Plan:
 
         plan = compile_layers(house.layers, house.environ)
         house.store.put_sealed(PLAN, name, config_plan.render_plan(plan))
+        if house.store.passed_over:
+            note(f"{house.store.passed_over}: it was made anew, being a copy of the configuration")
     return plan
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +36,7 @@ class Kept(NamedTuple):
     options: tuple[str, ...] = ()
     may_be_read: bool = False  # by others
     foreign: int | None = None  # the code where it is somebody else's; None: as `code`
+    is_made_anew: bool = False  # it is of no worth, and no reason to stop
 
 
 def key(machine: Machine) -> str:
@@ -53,7 +55,7 @@ KEPT = {
     "lock": Kept(lambda m: m.entry("locks", ".lock"), 6, FRESH),
     "log": Kept(lambda m: m.path("audit", "log"), 7),
     "log.lock": Kept(lambda m: m.path("audit", "log.lock"), 7),
-    "plan": Kept(lambda m: m.entry("plans"), 6, foreign=0),
+    "plan": Kept(lambda m: m.entry("plans"), 0, foreign=0, is_made_anew=True),
     "home/": Kept(lambda m: m.home, 2, may_be_read=True),
     "state/": Kept(lambda m: os.path.dirname(m.path()), 6),
     "v1/": Kept(lambda m: m.path(), 6),
@@ -81,6 +83,10 @@ def test_a_mode(machine: Machine, name: str) -> None:
         done = machine.under(WITHOUT_RIGHTS, "get", "person", *kept.options)
         if mode == READ and kept.may_be_read:
             answers(done)
+        elif kept.is_made_anew:
+            assert done.returncode == 0, done.stderr
+            assert mode == UNREADABLE or "open to others: it was made anew" in done.stderr
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         else:
             refused(done, kept.code)
             assert mode == UNREADABLE or "brokerctl: hint: run 'chmod " in done.stderr

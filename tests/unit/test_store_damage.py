@@ -201,3 +201,37 @@ def test_a_grant_is_not_changed_after_its_lock_was_given_up(store: FileStore) ->
         pass
     with pytest.raises(ValueError, match="given up"):
         locked.commit(make_change())
+
+
+@pytest.mark.parametrize("mode", [0, 0o644, 0o602, 0o4600])
+@pytest.mark.parametrize("kind", [PLAN, OUTCOME])
+def test_what_can_be_made_anew_stops_nobody(store: FileStore, kind: int, mode: int) -> None:
+    """A cache, or a remembered failure, that others could use is nothing, and is made anew."""
+    store.disk.write(kind, NAME, b"{}")
+    folder, file_name = store.disk.place(kind, NAME)
+    path = f"{folder.path}/{file_name}"
+    os.chmod(path, mode)
+    if kind == PLAN:
+        assert store.find_sealed(PLAN, NAME) == (b"{}" if not mode & 0o77 else None)
+        store.put_sealed(PLAN, NAME, b"[]")
+        assert store.find_sealed(PLAN, NAME) == b"[]"
+        assert os.stat(path).st_mode & 0o7777 == 0o600
+        return
+    if mode & 0o77:
+        assert store.find_failure(GRANT_KEY) is None
+    with store.lock_grant(GRANT_KEY, soon()) as locked:
+        assert locked.state.grant is not None
+
+
+@pytest.mark.parametrize(("kind", "part"), [(GRANT, "grant"), (INTENT, "intent"), (QUEUE, "queue")])
+def test_what_is_worth_something_is_mended(store: FileStore, kind: int, part: str) -> None:
+    """Anything else is left where it is, with the command that mends it."""
+    if kind != GRANT:
+        store.disk.write(kind, NAME, b"{}")
+    folder, file_name = store.disk.place(kind, NAME)
+    path = f"{folder.path}/{file_name}"
+    os.chmod(path, 0o644)
+    with store.lock_grant(GRANT_KEY, soon()) as locked, pytest.raises(StoreError) as caught:
+        getattr(locked.state, part)
+    assert caught.value.hint == f"run 'chmod 600 {path}'"
+    assert os.path.exists(path)

@@ -6,7 +6,7 @@ import errno
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.files import TEMPORARY, refused, write_all
-from brokerctl.store.envelope import KIND_NAMES, TOKEN, seal
+from brokerctl.store.envelope import KIND_NAMES, OUTCOME, PLAN, TOKEN, seal
 from brokerctl.store.names import is_name
 from brokerctl.store.reading import PLACES, Reader
 from brokerctl.store.values import Damage
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 ASIDE = "aside"
+_MADE_ANEW = frozenset({PLAN, OUTCOME})  # a cache, and a failure that is remembered
 _PROBE_BYTES = 32 * 1024
 _RESERVE_BYTES = 64 * 1024  # more than a grant, or a slot with all that it supersedes, takes
 _FIRST_PAUSE_S = 0.05
@@ -247,15 +248,20 @@ class Disk(Reader):
         return Damage(kind=kind, name=name, why=why, aside=target)
 
 
-def is_about_the_entry(error: StoreError) -> bool:
+def is_about_the_entry(kind: int, error: StoreError) -> bool:
     """Say whether the trouble is the entry itself (a link, a fifo, too large) and not its reading.
 
     A hint says that the user can mend it; an error of the system's other than these passes by
-    itself or stops everything anyway.
+    itself or stops everything anyway. What can be made anew is worth no mending: whatever its mode
+    is, nobody but us could have written what its seal holds.
     """
+    if kind in _MADE_ANEW and (error.hint is not None or _errno(error) == errno.EACCES):
+        return True
     if error.hint is not None or isinstance(error, DamagedError):
         return isinstance(error, DamagedError)
-    cause = error.__cause__
-    if isinstance(cause, OSError):
-        return cause.errno in {errno.ELOOP, errno.ENXIO, errno.EISDIR}
-    return True
+    number = _errno(error)
+    return number is None or number in {errno.ELOOP, errno.ENXIO, errno.EISDIR}
+
+
+def _errno(error: StoreError) -> int | None:
+    return error.__cause__.errno if isinstance(error.__cause__, OSError) else None

@@ -34,7 +34,7 @@ class FileStore:
     `renew` reads the key ring again where an entry is sealed by a key newer than `ring` has.
     """
 
-    __slots__ = ("_reader", "clock", "damage", "ring", "tell")
+    __slots__ = ("_reader", "clock", "damage", "passed_over", "ring", "tell")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class FileStore:
         self.ring = ring
         self._reader = Reader(folder, ring, system or folder.system, renew)
         self.damage: list[Damage] = []  # what this process had to set aside: to be reported
+        self.passed_over: str | None = None  # why a sealed blob was made anew that others could use
         self.tell: Callable[[tuple[Damage, ...]], None] | None = None  # what was just set aside
         self.clock = clock
 
@@ -132,7 +133,8 @@ class FileStore:
         """Return a sealed blob; None if there is none, or it is damaged and must be made anew."""
         try:
             return self._reader.read(kind, _blob(kind, name))
-        except DamagedError:
+        except DamagedError as error:
+            self.passed_over = error.message if error.hint else None
             return None
 
     def put_sealed(self, kind: int, name: str, data: bytes) -> None:

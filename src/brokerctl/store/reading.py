@@ -87,8 +87,8 @@ class Reader:
         except StoreError as error:
             from brokerctl.store.disk import is_about_the_entry  # noqa: PLC0415 - in trouble alone
 
-            if is_about_the_entry(error):
-                raise DamagedError(error.message) from error
+            if is_about_the_entry(kind, error):
+                raise DamagedError(error.message, hint=error.hint) from error
             raise
         except OSError as error:  # of the checks after the open
             raise refused(f"{self.folder.path}/{top}", error) from error
