@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from brokerctl.files import find_regular
 from brokerctl.helpers import GET, HELPERS, Helper, Wanted
 from brokerctl.helpers.door import load
-from brokerctl.helpers.git_files import find_unchecked, read_regular
+from brokerctl.helpers.git_files import find_unchecked
 from brokerctl.helpers.unchecked import VARIABLES
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.policy import decide
@@ -168,4 +170,95 @@ def test_a_file_that_is_none_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe is git's to read; a folder, and one without a name, are nothing."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, "/dev/zero", "/dev/null", "no\0name"):
-        assert read_regular(str(path)) is None
+        assert find_regular(str(path)) is None
+
+
+REGISTRY = '[[registry]]\nlocation = "{}"\ninsecure = {}\n'
+UV = 'allow-insecure-host = ["{}"]\n'
+POETRY = "[certificates.corp]\ncert = {}\n"
+PLACES = {
+    "daemon": ("docker", ".config/docker/daemon.json"),
+    "drop-in": ("docker", ".config/containers/registries.conf.d/x.conf"),
+    "npmrc": ("pnpm", ".npmrc"),
+    "pip": ("keyring", ".config/pip/pip.conf"),
+    "pnpm": ("pnpm", ".config/pnpm/rc"),
+    "poetry": ("keyring", ".config/pypoetry/config.toml"),
+    "project": ("pnpm", "work/.npmrc"),
+    "pyproject": ("keyring", "work/pyproject.toml"),
+    "registries": ("docker", ".config/containers/registries.conf"),
+    "uv": ("keyring", ".config/uv/uv.toml"),
+    "workspace": ("pnpm", "pnpm-workspace.yaml"),
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "is_off"),
+    [
+        ("registries", REGISTRY.format("pypi.example.com:8443", "true"), True),
+        ("registries", REGISTRY.format("PyPI.example.com:8443/team", "true"), True),
+        ("registries", REGISTRY.format("pypi.example.com:8443", "false"), False),
+        ("registries", REGISTRY.format("pypi.example.com", "true"), False),
+        ("registries", REGISTRY.format("*.example.com:8443", "true"), True),
+        ("registries", '[registries.insecure]\nregistries = ["pypi.example.com:8443"]\n', True),
+        ("registries", '# [[registry]]\n# insecure = true\nlocation = "x"\n', False),
+        ("registries", "insecure = ", True),
+        ("drop-in", REGISTRY.format("pypi.example.com:8443", "true"), True),
+        ("daemon", '{"insecure-registries": ["pypi.example.com:8443"]}', True),
+        ("daemon", '{"insecure-registries": ["10.0.0.0/8", "other.example.com"]}', False),
+        ("pip", "[global]\ntrusted-host = pypi.example.com\n", True),
+        ("pip", "[install]\ntrusted_host:\n  a.example.com\n  pypi.example.com:8443\n", True),
+        ("pip", "[global]\ntrusted-host = a.example.com\n; pypi.example.com\n", False),
+        ("pip", "[global]\nindex-url = https://trusted.example.com\n", False),
+        ("uv", UV.format("pypi.example.com"), True),
+        ("uv", UV.format("pypi.example.com:1"), False),
+        ("pyproject", "[tool.uv.pip]\n" + UV.format("https://pypi.example.com:8443"), True),
+        ("poetry", POETRY.format("false"), True),
+        ("poetry", POETRY.format('"/etc/ca.pem"'), False),
+        (
+            "poetry",
+            POETRY.format("false") + '[repositories.corp]\nurl = "https://a.example.com/simple"\n',
+            False,
+        ),
+        ("npmrc", "strict-ssl=false\n", True),
+        ("npmrc", "strict-ssl = ${STRICT}\n", True),
+        ("npmrc", "strict-ssl = true\n", False),
+        ("npmrc", "; strict-ssl=false\n", False),
+        ("project", "strict-ssl=false\n", True),
+        ("pnpm", "strict-ssl=false\n", True),
+        ("workspace", "packages: []\nstrictSsl: false\n", True),
+        ("workspace", "strictSsl: true\n", False),
+    ],
+)
+def test_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, text: str, *, is_off: bool
+) -> None:
+    """Security: a file of the tool's that has it check nothing of this server is named."""
+    tool, name = PLACES[place]
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    (tmp_path / "work").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "work")
+    wanted = Wanted(action=GET, url=None if tool == "pnpm" else PYPI)
+    found = load(tool).unchecked(wanted, {"HOME": str(tmp_path)})
+    assert found == (str(path) if is_off else None)
+
+
+@pytest.mark.parametrize(
+    ("names", "url", "is_off"),
+    [
+        (["10.0.0.0/8"], "https://10.1.2.3:5000", True),
+        (["10.0.0.0/8"], "https://11.1.2.3:5000", False),
+        (["fd00::/8"], "https://[fd00::1]", True),
+        (["registry.example.com"], "https://registry.example.com:5000", True),
+        (["registry.example.com:5001"], "https://registry.example.com:5000", False),
+    ],
+)
+def test_docker_s_daemon(tmp_path: Path, names: list[str], url: str, *, is_off: bool) -> None:
+    """It lists names, with and without a port, and ranges of addresses."""
+    path = tmp_path / ".config/docker/daemon.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"insecure-registries": names}))
+    wanted = Wanted(action=GET, url=url)
+    found = load("docker").unchecked(wanted, {"HOME": str(tmp_path)})
+    assert found == (str(path) if is_off else None)

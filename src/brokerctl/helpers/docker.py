@@ -27,6 +27,7 @@ from brokerctl.helpers import (
     MalformedError,
     Wanted,
 )
+from brokerctl.helpers.docker_files import find_unchecked
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -88,6 +89,10 @@ class Docker(Helper):
                 f"the username of '{profile.name}' can't be one at a registry",
                 hint="a registry wants any name without a colon, such as oauth2",
             )
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the file of one of these tools that says so."""
+        return find_unchecked(wanted, environ)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password of the profile's user."""

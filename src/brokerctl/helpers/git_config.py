@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import pwd
 
-from brokerctl.helpers.git_files import find_repository, read_regular, standard_files
+from brokerctl.files import find_regular
+from brokerctl.helpers.git_files import find_repository, standard_files
 from brokerctl.helpers.git_urls import Place, normalize, rank_of
 from brokerctl.model import Value
 
@@ -116,7 +117,7 @@ class _Reader:
         self.has_worktree_file = False  # as the repository's own file says
 
     def read(self, path: str, depth: int = 0, *, is_sure: bool = True) -> Iterator[Entry]:
-        data = read_regular(os.path.join(self._folder, path))
+        data = find_regular(os.path.join(self._folder, path))
         if data is None or depth > _MAX_DEPTH:
             return
         try:

@@ -6,7 +6,8 @@ it would to open a note of what was in them. What a hit means is git_config.py's
 
 from __future__ import annotations
 
-from brokerctl.system import os, parent_of, stat
+from brokerctl.files import find_regular
+from brokerctl.system import os, parent_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ _MARK, _INCLUDE = b"sslverify", b"[include"
 _NO_VERIFY = "GIT_SSL_NO_VERIFY"
 _VARIABLE, _VARIABLE_MARKS = "GIT_CONFIG_", ("sslverify", "include")
 _FALSE = frozenset(("0", "false", "no", "off", ""))
-_PIECE_BYTES = 1 << 20
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def find_unchecked(wanted: Wanted, environ: Mapping[str, str]) -> str | None:
@@ -50,7 +49,7 @@ def may_be_unchecked(environ: Mapping[str, str], folder: str) -> bool:
     home, known = environ.get("HOME"), set(left)
     while left:
         path = left.pop()
-        data = read_regular(path)
+        data = find_regular(path)
         if not data:
             continue
         low = data.lower()
@@ -117,7 +116,7 @@ def find_repository(environ: Mapping[str, str], folder: str) -> tuple[str, str] 
     common = environ.get("GIT_COMMON_DIR")
     if common is not None:
         return git_dir, _below(folder, common)
-    named = (read_regular(f"{git_dir}/commondir") or b".").decode("utf-8", "surrogateescape")
+    named = (find_regular(f"{git_dir}/commondir") or b".").decode("utf-8", "surrogateescape")
     named = named.rstrip("\r\n")
     return git_dir, git_dir if named == "." else _below(git_dir, named)
 
@@ -140,7 +139,7 @@ def _search(environ: Mapping[str, str], folder: str) -> str | None:
 
 def _linked(path: str) -> str:
     """Return the folder that a `.git` is, or that such a file names."""
-    data = read_regular(path) or b""
+    data = find_regular(path) or b""
     if not data.startswith(b"gitdir: "):
         return path
     named = data[len(b"gitdir: ") :].decode("utf-8", "surrogateescape").rstrip("\r\n")
@@ -170,27 +169,3 @@ def _device(path: str) -> int | None:
 
 def _below(folder: str, path: str) -> str:
     return path if path.startswith("/") else f"{folder}/{path}"
-
-
-def read_regular(path: str) -> bytes | None:
-    """Return what a file holds; None for what is missing, can't be read or is no file.
-
-    A pipe is for git to read: what is in it is not seen here.
-    """
-    try:
-        fd = os.open(path, _FLAGS)
-    except (OSError, ValueError):
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        found = piece = os.read(fd, _PIECE_BYTES)
-        while len(piece) == _PIECE_BYTES:
-            piece = os.read(fd, _PIECE_BYTES)
-            found += piece
-    except OSError:
-        return None
-    else:
-        return found
-    finally:
-        os.close(fd)

@@ -14,7 +14,7 @@ from brokerctl import __version__, jsonlite
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted, username_for
-from brokerctl.helpers.unchecked import find_variable
+from brokerctl.helpers.unchecked import find_either
 from brokerctl.model import Value
 from brokerctl.programs import NO_KEYRING
 
@@ -77,8 +77,8 @@ class Keyring(Helper):
         )
 
     def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
-        """Name the variable of the table that says so."""
-        return find_variable("keyring", wanted, environ)
+        """Name the variable or the file of the tables that says so."""
+        return find_either("keyring", wanted, environ)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password of the user that was asked for."""

@@ -7,7 +7,7 @@ token goes is what the user's own `.npmrc` says.
 from __future__ import annotations
 
 from brokerctl.helpers import GET, Answer, Helper, Wanted
-from brokerctl.helpers.unchecked import find_variable
+from brokerctl.helpers.unchecked import find_either
 from brokerctl.helpers.words import read_profile
 
 TYPE_CHECKING = False
@@ -32,8 +32,8 @@ class Pnpm(Helper):
         return Wanted(action=GET, profile=read_profile(words))
 
     def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
-        """Name the variable of the table that says so."""
-        return find_variable("pnpm", wanted, environ)
+        """Name the variable or the file of the tables that says so."""
+        return find_either("pnpm", wanted, environ)
 
     def credential(
         self,

@@ -39,15 +39,16 @@ def is_no(value: str, url: str) -> bool:
 
 def names_host(value: str, url: str) -> bool:
     """Say whether the URL's host is in a list of hosts, `host`, `host:port` or with a scheme."""
-    host, port = _split(url)
+    host, port = split_host(url)
     for text in value.replace(",", " ").split():
-        name, number = _split(text if "://" in text else f"{_HTTPS}{text}", default="")
+        name, number = split_host(text if "://" in text else f"{_HTTPS}{text}", default="")
         if (name == host and number in {"", port}) or name == "*":
             return True
     return False
 
 
-def _split(url: str, default: str = "443") -> tuple[str, str]:
+def split_host(url: str, default: str = "443") -> tuple[str, str]:
+    """Return the host of a URL and its port."""
     scheme, _, rest = url.lower().partition("://")
     authority = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
     host, colon, port = authority.rpartition(":")
@@ -66,7 +67,7 @@ VARIABLES: dict[str, tuple[tuple[str, Test], ...]] = {
     "aws": (),  # SDKs sign with the secret key and do not send it
     "bazel": (),  # Bazel has no such option
     "cargo": (),  # nor has cargo
-    "docker": (),  # the daemon's own settings, and files
+    "docker": (),  # files, in unchecked_files.py
     "gcp": (_NODE, *_REQUESTS, ("CLOUDSDK_AUTH_DISABLE_SSL_VALIDATION", is_true)),
     "git": _GIT,
     "goauth": (),  # GOINSECURE, in goauth.py: its globs are of modules
@@ -99,6 +100,13 @@ def find_variable(tool: str, wanted: Wanted, environ: Mapping[str, str]) -> str 
             if test(environ[name], url):
                 return name
     return None
+
+
+def find_either(tool: str, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    """Name the variable or the file."""
+    from brokerctl.helpers.unchecked_files import find_file  # noqa: PLC0415 - two tools have any
+
+    return find_variable(tool, wanted, environ) or find_file(tool, wanted, environ)
 
 
 def _names(pattern: str, environ: Mapping[str, str]) -> list[str]:
