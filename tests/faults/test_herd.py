@@ -31,6 +31,14 @@ def rotating(trace_dir: str) -> Iterator[DemoIssuer]:
         yield running
 
 
+@pytest.fixture
+def staying(trace_dir: str) -> Iterator[DemoIssuer]:
+    """Return an issuer whose refresh tokens stay as they are."""
+    folder = tempfile.mkdtemp(prefix="herd-", dir=trace_dir)
+    with DemoIssuer(folder, auto_approve=True, no_rotate=True) as running:
+        yield running
+
+
 def log_in(program: Program, issuer: DemoIssuer) -> str:
     """Log in as a person and return the profile's name."""
     program.env["BROKERCTL_KEEPER"] = "file"
@@ -92,6 +100,29 @@ def test_killed_at_random(brokerctl: Program, rotating: DemoIssuer, number: sign
         log = [json.loads(line) for line in brokerctl("audit", "log", "--json").stdout.splitlines()]
         assert any("cut off" in record.get("reason", "") for record in log)
         assert brokerctl("login", name, env=main_job.scripted_browser(rotating)).returncode == 0
+    assert brokerctl("audit", "verify").returncode == 0
+
+
+@pytest.mark.slow("rounds of killed crowds")
+def test_killed_at_random_where_nothing_rotates(brokerctl: Program, staying: DemoIssuer) -> None:
+    """Whoever is killed, the grant is good: the next one has a living token, and a fresh one."""
+    chance = random.Random(0)
+    name = log_in(brokerctl, staying)
+    for _ in range(2):
+        let_expire(brokerctl, staying, name)
+        staying.mode(token="slow:150")
+        running = [brokerctl.start("get", name) for _ in range(8)]
+        time.sleep(chance.uniform(0.05, 0.6))
+        for process in running[::2]:
+            process.kill()
+        for process in running:
+            process.communicate(timeout=60)
+        staying.mode(token="ok")
+        for words in ((), ("--fresh",)):
+            after = brokerctl("get", name, *words)
+            assert after.returncode == 0, after.stderr
+            assert staying.is_active(after.stdout.strip())
+    assert "/token/revocation" not in staying.counts()["paths"]
     assert brokerctl("audit", "verify").returncode == 0
 
 

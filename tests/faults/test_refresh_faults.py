@@ -19,6 +19,7 @@ from brokerctl.audit.held import list_held
 from brokerctl.broker import Broker, Order, grant_key
 from brokerctl.config.plan import Plan
 from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError
+from brokerctl.files import TEMPORARY
 from brokerctl.issuing import Said
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
@@ -343,6 +344,26 @@ def test_a_login_lists_the_token_of_a_refresh_that_was_cut_off(tmp_path: Path) -
     assert slot.current is not None
     held = [token.fingerprint for token in (slot.current, *slot.superseded)]
     assert held == [RING.fingerprint(value) for value in ("t3", "t2", "t1")]
+
+
+def test_what_a_killed_holder_had_reserved_is_taken_over(tmp_path: Path) -> None:
+    """Its room is no litter that fills the disk: the next holder makes it its own, and tidies."""
+    folder = str(tmp_path / "store")
+    start(folder, PERSON)
+
+    def reserved() -> list[str]:
+        return sorted(
+            os.path.join(place, name)
+            for place, _, names in os.walk(folder)
+            for name in names
+            if name.startswith(TEMPORARY)
+        )
+
+    for _ in range(3):
+        refresh(folder, FaultySystem(1, KILL, names=("rename",)))  # the intent's
+        assert len(reserved()) == 2
+    assert refresh(folder, FaultySystem()).error is None
+    assert reserved() == []
 
 
 def test_room_that_comes_back_in_time(tmp_path: Path) -> None:
