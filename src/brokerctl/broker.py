@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from brokerctl.store.contract import LockedGrant, Store
 
     Redeem = Callable[["Order", LockedGrant], Token]
-    IsNews = Callable[[str, str], bool]
 
 _SHOWN_SCOPES = 8
 NO_PERSON = ("client_credentials", "aws_web_identity")  # flows that need no login first
@@ -100,14 +99,11 @@ class Broker:
         log: Log,
         redeem: Redeem,
         within: tuple[str, ...] = (),
-        is_news: IsNews = lambda _subject, _text: True,
     ) -> None:
-        """`is_news` says whether a warning about a subject was not given before."""
         self.plan = plan
         self.store = store
         self.log = log
         self._redeem = redeem
-        self._is_news = is_news
         self.within = within  # the profiles that are being asked for: by who runs us, and by us
 
     def get(self, request: TokenRequest) -> AccessToken:
@@ -173,7 +169,8 @@ class Broker:
             resource=order.token_key.resource,
             fingerprint=token.fingerprint,
             source=source,
-            warning=self._warning(order, token, now),
+            warning=_too_short(order, token, now),
+            broader="" if order.profile.allow_broader else broader_text(order, token.scopes),
             is_assumed=token.is_assumed and until is not None,
             renew_at=freshness.renewal(
                 token, now, order.decision.max_ttl_s, order.min_ttl_s(token)
@@ -181,15 +178,6 @@ class Broker:
         )
         self.log.append("token.handed_out", record_fields(order, token) | {"outcome": source})
         return answer
-
-    def _warning(self, order: Order, token: Token, now: float) -> str | None:
-        """Say what a caller would be surprised by, in one line."""
-        found = [_too_short(order, token, now)]
-        text = broader_text(order, token.scopes)
-        if text and order.profile.allow_broader is None:
-            subject = f"broader {order.profile.issuer} {order.profile.name}"
-            found.append(text if self._is_news(subject, text) else None)
-        return "; ".join(filter(None, found)) or None
 
     def record_refusal(self, asked: Order | TokenRequest, error: BrokerError) -> None:
         """Record that a token was refused: the one place that says so, whoever refuses.

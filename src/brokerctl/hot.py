@@ -27,7 +27,7 @@ _VALUES = ("--subject", "--min-ttl", "--purpose", "--format", "--for", *_LISTS)
 _FLAGS = ("--fresh", "--json")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DIGITS = 9
-_STDOUT, _STDERR = 1, 2
+_STDOUT = 1
 _PURPOSE_CHARS = 200
 
 
@@ -119,12 +119,8 @@ def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenReques
 
 def deliver(house: House, answer: AccessToken, line: bytes) -> int:
     """Write the answer to stdout in full, or record that it was not delivered."""
-    if answer.warning:
-        wire.warn(answer.warning)
-    if answer.is_assumed and os.isatty(_STDERR):
-        text = f"the issuer of '{answer.profile}' names no lifetime: how long it is, is assumed"
-        if house.is_news(f"lifetime {answer.issuer} {answer.profile}", text):
-            wire.warn(text)
+    for text in house.notices(answer):
+        wire.warn(text)
     try:
         wire.write_fully(_STDOUT, line)
     except OSError as error:

@@ -296,5 +296,6 @@ class AccessToken(Value):
     fingerprint: str
     source: str  # cache | refresh | issue
     warning: str | None = None
+    broader: str = ""  # what to say of scopes that nobody asked for; "": there are none, or may be
     is_assumed: bool = False  # the issuer named no expiry
     renew_at: float | None = None  # when who keeps it should ask again: the next is another then

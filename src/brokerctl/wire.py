@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from brokerctl.files import Folder
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import Token
+    from brokerctl.model import AccessToken, Token
     from brokerctl.revoking import Revoker
     from brokerctl.store.contract import LockedGrant
     from brokerctl.store.values import Damage
@@ -66,7 +66,7 @@ class House:
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
-        self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self.is_news)
+        self.broker = Broker(self.plan, self.store, self.log, self._redeem, within)
         self.store.tell = self._tell
 
     def _renewed(self) -> KeyRing:
@@ -77,7 +77,19 @@ class House:
 
         return Redeemer(self.link(), self.log, self.ring)(order, locked)
 
-    def is_news(self, subject: str, text: str) -> bool:
+    def notices(self, answer: AccessToken) -> list[str]:
+        """Return what is to be said with a token on stderr; what holds for all of them, once."""
+        found = [answer.warning] if answer.warning else []
+        whose = f"{answer.issuer} {answer.profile}"
+        if answer.broader and self._is_news(f"broader {whose}", answer.broader):
+            found.append(answer.broader)
+        if answer.is_assumed and os.isatty(_STDERR):
+            text = f"the issuer of '{answer.profile}' names no lifetime: how long it is, is assumed"
+            if self._is_news(f"lifetime {whose}", text):
+                found.append(text)
+        return found
+
+    def _is_news(self, subject: str, text: str) -> bool:
         """Return whether this was not the last word on a subject yet; from now on it is."""
         from brokerctl.store.envelope import METADATA
         from brokerctl.store.names import plain_name

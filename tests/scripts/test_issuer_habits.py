@@ -126,6 +126,25 @@ def test_more_than_was_asked_for(brokerctl: Program, issuer: Issuer) -> None:
     assert "gave admin write too" in narrow.stderr
 
 
+@pytest.mark.parametrize("way", ["exec", "git", "docker"])
+def test_each_way_out_says_it_once(brokerctl: Program, issuer: Issuer, way: str) -> None:
+    """Whoever gets the first token of more scopes than were asked for, and nobody after that."""
+    issuer.token["scope"] = "read,write,admin"
+    log_in(brokerctl, issuer)
+    host = issuer.url.removeprefix("http://").partition("/")[0]
+    words, stdin = {
+        "exec": (["exec", "-p", "p", "--", "true"], ""),
+        "git": (["helper", "git", "get"], f"protocol=http\nhost={host}\n\n"),
+        "docker": (["helper", "docker", "get"], f"http://{host}"),
+    }[way]
+    for line in (
+        "brokerctl: warning: the issuer of 'p' gave admin too, which was not asked for\n",
+        "",
+    ):
+        done = brokerctl(*words, stdin=stdin)
+        assert (done.returncode, done.stderr) == (0, line)
+
+
 @pytest.mark.parametrize("allow", ["true", "false"])
 def test_what_the_profile_says_of_it(brokerctl: Program, issuer: Issuer, allow: str) -> None:
     """`allow_broader` serves in silence, or not at all."""

@@ -59,7 +59,7 @@ def ask(
         answer = broker.get(TokenRequest(profile="ci", requester=requester, **fields))
     except DeniedError as error:
         return f"denied by {error.rule}", log
-    return f"{answer.value.reveal()} {answer.warning or ''}".strip(), log
+    return f"{answer.value.reveal()} {answer.broader}".strip(), log
 
 
 WITHIN = "a subset of what the profile allows"

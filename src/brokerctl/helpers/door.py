@@ -307,6 +307,8 @@ def _deliver(
             from brokerctl.helpers.leaving import leave  # noqa: PLC0415 - one tool wants a file
 
             leave(answer.file, answer.stdout)
+        for text in house.notices(token):
+            wire.warn(text)
         wire.write_fully(_STDOUT, answer.stdout)
     except OSError as error:
         house.broker.not_delivered(token)

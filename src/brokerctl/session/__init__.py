@@ -81,5 +81,6 @@ class Tools(Value):
     say: Callable[[str], None]  # one line for people, on stderr
     warn: Callable[[str], None]  # the same of a warning, which is made safe
     system: System
+    notices: Callable[[AccessToken], list[str]] = lambda token: list(filter(None, [token.warning]))
     umask: int | None = None  # the caller's own, where ours has been changed
     is_kept: bool = True  # False: no later command finds what is in the store

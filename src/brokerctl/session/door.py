@@ -73,6 +73,7 @@ def tools_of(house: House, umask: int | None = None) -> Tools:
         name_of=lambda session_id: plain_name(house.ring.name_key, "session", session_id),
         say=lambda line: wire.write_line(_STDERR, line),
         warn=wire.warn,
+        notices=house.notices,
         system=SYSTEM,
         umask=umask,
         is_kept=house.is_kept,

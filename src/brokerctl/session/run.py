@@ -174,8 +174,8 @@ def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) ->
                 f"the token of '{name}' never expires: it is the grant itself",
                 hint="use --keep to give it to the command all the same",
             )
-        if token.warning:
-            tools.warn(token.warning)
+        for text in tools.notices(token):
+            tools.warn(text)
 
 
 def _block_and_fill(
