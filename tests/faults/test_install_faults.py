@@ -177,6 +177,7 @@ def check_told(desk: Desk, planned: Planned, files: dict[str, str]) -> None:
     for lock in locks:
         assert lock in (said.fault or "")
         assert lock in (said.hint or "")
+    assert {path for path in files if "brokerctl-install-" in path} <= set(said.copies)
     ends = [one.after if one.has_ours[1] else one.before for one in planned.changes]
     is_there = [files.get(one.path) == end for one, end in zip(planned.changes, ends, strict=True)]
     if any(is_there) and not all(is_there) and planned.changes[0].has_ours != (True, True):

@@ -125,4 +125,4 @@ def test_a_copy_that_stays_is_named(offline: Program) -> None:
         file.write("[alias]\n\tst = status\n")
     done = offline("helper", "uninstall", "git", "--yes")
     assert f"{path}.before-brokerctl is the file as it was" in done.stderr
-    assert f"{path}.before-brokerctl is a copy" in offline("helper", "list").stdout
+    assert f"{path}.before-brokerctl is an old copy" in offline("helper", "list").stdout

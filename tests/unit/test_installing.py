@@ -159,10 +159,10 @@ def test_an_old_copy_is_told_of(environ: dict[str, str]) -> None:
     planned = plan_uninstall("git", environ)
     carry_out(planned)
     assert planned.backups == [path + BACKUP]
-    assert find_installed("git", environ).backups == (path + BACKUP,)
+    assert find_installed("git", environ).copies == (path + BACKUP,)
     write(path, b"[user]\n")
     tidy(plan_uninstall("git", environ))
-    assert find_installed("git", environ).backups == ()
+    assert find_installed("git", environ).copies == ()
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def show(
                 "installed": one.is_in,
                 "path": one.path,
                 "fault": one.fault,
-                "backups": one.backups,
+                "copies": one.copies,
             }
             for tool, one in found.items()
         ]
@@ -310,11 +310,9 @@ def _profile_for(url: str) -> str:
 def _state(tool: str, one: Installed) -> str:
     from brokerctl.text import safe
 
+    said = f"installed, {safe(one.path)}"
     if not one.is_in:
-        old = "".join(
-            f"; {safe(path)} is a copy from before an earlier one" for path in one.backups
-        )
-        return f"not installed; run 'brokerctl helper install {shell_word(tool)}'{old}"
-    if one.fault:
-        return safe(f"{one.fault}; {one.hint}", 1000)
-    return f"installed, {safe(one.path)}"
+        said = f"not installed; run 'brokerctl helper install {shell_word(tool)}'"
+    elif one.fault:
+        said = safe(f"{one.fault}; {one.hint}", 1000)
+    return said + "".join(f"; {safe(path)} is an old copy" for path in one.copies)

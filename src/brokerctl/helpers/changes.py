@@ -153,6 +153,16 @@ def _hold_files(held: ExitStack, todo: list[Change], system: System) -> None:
             raise UsageError(f"{change.path} has changed meanwhile", hint="try again")
 
 
+def find_leftovers(path: str) -> list[str]:
+    """Return the copies of a file that a run left which was killed."""
+    folder, name = os.path.split(path)
+    try:
+        found = os.listdir(folder)
+    except OSError:
+        return []
+    return [f"{folder}/{one}" for one in sorted(found) if one.startswith(_TEMPORARY + name)]
+
+
 def _remove_leftovers(folder: str, system: System) -> None:
     """Remove what a run that was killed left: copies of files, which nobody else may write."""
     for name in os.listdir(folder):
@@ -202,7 +212,8 @@ def _put_file(change: Change, text: str | None, system: System) -> None:
 
 def _replace(path: str, text: str, mode: int, system: System, like: str | None = None) -> None:
     data = text.encode("utf-8", "surrogateescape")
-    replace_file(path, data, mode, system=system, prefix=_TEMPORARY, like=like)
+    prefix = f"{_TEMPORARY}{os.path.basename(path)}-"
+    replace_file(path, data, mode, system=system, prefix=prefix, like=like)
 
 
 def _undo(change: Change, system: System) -> bool:

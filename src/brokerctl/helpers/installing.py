@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.replacing import is_left_lock, locked_folder
 from brokerctl.errors import LockTimeoutError, UsageError, shell_word
-from brokerctl.helpers.changes import BACKUP, Change, Planned, read_text
+from brokerctl.helpers.changes import BACKUP, Change, Planned, find_leftovers, read_text
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ class Installed(NamedTuple):
     is_in: bool
     fault: str | None = None
     hint: str | None = None
-    backups: tuple[str, ...] = ()  # copies from before a set-up that nobody needs any more
+    copies: tuple[
+        str, ...
+    ] = ()  # of its files: from before a set-up that is gone, or of a killed run
 
 
 def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
@@ -154,21 +156,23 @@ def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
         missing = [one for one, text in texts if text is None or _take(setup, one, text) is None]
     except UsageError as error:
         return Installed(path, is_in=True, fault=error.message, hint=error.hint or again)
+    copies = [copy for one in places for copy in find_leftovers(one.path)]
     left = next(filter(_is_left, (one.path + one.lock for one in places if one.lock)), None)
     if left:
         fault = f"{left} was left by a brokerctl that was killed, and stops the tool"
-        return Installed(path, is_in=True, fault=fault, hint=f"run 'rm {shell_word(left)}'")
-    if len(missing) == len(places):
-        backups = tuple(one.path + BACKUP for one in places if os.path.exists(one.path + BACKUP))
-        return Installed(path, is_in=False, backups=backups)
-    if missing:
-        fault = f"{missing[0].path} has no part of brokerctl's, and another file has"
-        if not os.path.exists(missing[0].path):
-            fault = f"{missing[0].path} is not there any more"
-        out = f"'brokerctl helper uninstall {shell_word(tool)}'"
-        return Installed(path, is_in=True, fault=fault, hint=f"{again}, or {out}")
-    reason, hint = _fault(setup.script, [text or "" for _, text in texts], environ)
-    return Installed(path, is_in=True, fault=reason, hint=hint or again)
+        hint: str | None = f"run 'rm {shell_word(left)}'"
+    elif len(missing) == len(places):
+        copies += [one.path + BACKUP for one in places if os.path.exists(one.path + BACKUP)]
+        return Installed(path, is_in=False, copies=tuple(copies))
+    elif missing:
+        is_gone = not os.path.exists(missing[0].path)
+        why = "is not there any more" if is_gone else "has no part of it, and another file has"
+        fault = f"{missing[0].path} {why}"
+        hint = f"{again}, or 'brokerctl helper uninstall {shell_word(tool)}'"
+    else:
+        found, hint = _fault(setup.script, [text or "" for _, text in texts], environ)
+        return Installed(path, is_in=True, fault=found, hint=hint or again, copies=tuple(copies))
+    return Installed(path, is_in=True, fault=fault, hint=hint, copies=tuple(copies))
 
 
 def _is_left(lock: str) -> bool:
