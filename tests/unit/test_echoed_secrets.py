@@ -11,11 +11,14 @@ import pytest
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.oauth.client_auth import authenticated_form
+from brokerctl.oauth.message import HttpRequest
 from brokerctl.oauth.tokens import UnusableAnswerError, parse_token_response
 from brokerctl.secret import Secret
 from tests.flows import context, profile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brokerctl.oauth.message import HttpResponse
 
 CLIENT_SECRET, REFRESH_TOKEN = "s3cret/of+client", "rt-of-a-person"
@@ -63,6 +66,21 @@ def test_a_scope_or_a_sub_that_is_a_secret(more: dict[str, str]) -> None:
     """Both are shown and recorded; the refresh token beside them is kept all the same."""
     body = {"access_token": "a-long-access-token", "token_type": "Bearer", "refresh_token": "rt-2"}
     got = answer("client_secret_post", body | more).replace(status=200)
+    with pytest.raises(UnusableAnswerError, match="a secret among its scopes") as caught:
+        parse_token_response(got)
+    assert caught.value.refresh_token == Secret("rt-2")
+
+
+@pytest.mark.parametrize(
+    "secret", ['a "quoted" secret', "a,secret,with,commas", "ä secret beyond ASCII"]
+)
+@pytest.mark.parametrize("form", [str, lambda text: [text], lambda text: f"read {text} write"])
+def test_a_secret_of_odd_characters(secret: str, form: Callable[[str], object]) -> None:
+    """It is looked for as the issuer wrote it, before its characters are replaced."""
+    request = HttpRequest(method="POST", url="https://i.example/token", secrets=(Secret(secret),))
+    body = {"access_token": "at", "refresh_token": "rt-2", "scope": form(secret)}
+    data = jsonlite.dumps(body).encode()
+    got = request.answered(status=200, headers=(), body=data, sent_at=0, received_at=0)
     with pytest.raises(UnusableAnswerError, match="a secret among its scopes") as caught:
         parse_token_response(got)
     assert caught.value.refresh_token == Secret("rt-2")

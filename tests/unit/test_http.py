@@ -198,6 +198,8 @@ def test_what_came_of_an_answer_is_not_lost(serve: Serve, data: bytes, kind: typ
     assert isinstance(caught.value, CutError)
     assert caught.value.part is not None
     assert caught.value.part.body.startswith(TOKENS)
+    assert len(caught.value.part.headers) <= 200
+    assert len(caught.value.part.body) <= (1 << 20) + 1
 
 
 def test_what_came_before_the_deadline_is_not_lost(serve: Serve) -> None:

@@ -34,11 +34,12 @@ class Issuer:
     def __init__(self) -> None:
         self.changes: dict[str, Any] = {}
         self.asked = 0
+        self.deadlines: list[float] = []
         self.posted: list[str] = []
 
     def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
         """Answer with the document, or with a token."""
-        del deadline
+        self.deadlines.append(deadline or 0.0)
         self.asked += 1
         if request.method == "POST":
             self.posted.append(request.url)
@@ -170,6 +171,16 @@ def test_a_login_without_a_person_pins_too(
     monkeypatch.setattr(time, "time", lambda: later)
     log_in()
     assert issuer.posted == [f"{ISSUER}/token", MOVED]
+
+
+def test_each_document_has_a_share_of_the_time(link: IssuerLink, issuer: Issuer) -> None:
+    """One that never comes leaves time for the other, and both for what the token is asked with."""
+    issuer.changes = {"revocation_endpoint": None}
+    started = time.monotonic()
+    link.metadata(profile(), started + 900)
+    first, second = (deadline - started for deadline in issuer.deadlines)
+    assert 300 <= first < 400
+    assert 450 <= second < 550
 
 
 def test_what_lacks_an_endpoint_is_asked_for_again(link: IssuerLink, issuer: Issuer) -> None:

@@ -107,6 +107,15 @@ def test_what_the_first_document_says_counts() -> None:
     assert found == md.parse_metadata(answer(WHOLE), ISSUER).replace(max_age_s=60)
 
 
+def test_a_promise_of_either_document_holds() -> None:
+    """Security: an answer without `iss` is refused where any of the two promises one (RFC 9207)."""
+    promise = WHOLE | {"revocation_endpoint": None}
+    silent = promise | {"authorization_response_iss_parameter_supported": False}
+    for both in ((promise, silent), (silent, promise)):
+        found = play(md.discover(profile()), *map(answer, both)).value
+        assert found.iss_in_callback
+
+
 def test_an_issuer_that_is_not_there_is_asked_once() -> None:
     """Where there is no connection, the other address of the same host has none either."""
     with pytest.raises(UnsentError):
