@@ -143,7 +143,9 @@ class Redeemer:
         try:
             token = self._store(order, locked, answer)
         except StoreError as error:
-            raise self._not_stored(order, locked, answer, error, deadline) from error
+            told = self._not_stored(order, locked, answer, error, deadline)
+            _tell_waiters(locked, told)
+            raise told from error
         self.link.bind(profile, order.grant_key)
         return token
 
@@ -348,6 +350,15 @@ def _grant_lost(name: str, error: StoreError) -> StoreError:
         hint=f"the issuer has replaced the one before: mend that, "
         f"then run 'brokerctl login {shell_word(name)}'",
     )
+
+
+def _tell_waiters(locked: LockedGrant, error: StoreError) -> None:
+    """Let who waits take the error as its own, without a request; who comes later tries at once."""
+    now = time.time()
+    try:
+        locked.record_failure(next_failure(locked.state.failure, now, error).replace(retry_at=now))
+    except StoreError:
+        return  # as the disk is
 
 
 def _rotates(answer: TokenAnswer, grant: Grant | None) -> bool:

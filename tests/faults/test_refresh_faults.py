@@ -366,6 +366,20 @@ def test_what_a_killed_holder_had_reserved_is_taken_over(tmp_path: Path) -> None
     assert reserved() == []
 
 
+def test_who_waited_takes_the_disks_error_too(tmp_path: Path) -> None:
+    """Each of a crowd would send a request of its own whose answer can't be stored either."""
+    folder = str(tmp_path / "store")
+    start(folder, PERSON)
+    world = refresh(folder, FaultySystem(5, STUCK, names=("fsync",)), rotates=False)
+    assert isinstance(world.error, StoreError)
+    failure = open_store(folder).find_failure(grant_key(PERSON))
+    assert failure is not None
+    assert (failure.message, failure.exit_code) == (world.error.message, 6)
+    assert failure.retry_at <= time.time()
+    assert refresh(folder, FaultySystem()).error is None
+    assert open_store(folder).find_failure(grant_key(PERSON)) is None
+
+
 def test_room_that_comes_back_in_time(tmp_path: Path) -> None:
     """The successor waits in memory for as long as the request may take, and then it is stored."""
     folder = str(tmp_path / "store")

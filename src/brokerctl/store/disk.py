@@ -6,7 +6,7 @@ import errno
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.files import TEMPORARY, refused, write_all
-from brokerctl.store.envelope import KIND_NAMES, OUTCOME, PLAN, TOKEN, seal
+from brokerctl.store.envelope import KIND_NAMES, METADATA, OUTCOME, PLAN, TOKEN, seal
 from brokerctl.store.names import is_name
 from brokerctl.store.reading import PLACES, Reader
 from brokerctl.store.values import Damage
@@ -48,7 +48,8 @@ class Disk(Reader):
     def reserve(self, kind: int, name: str) -> None:
         """Take the room that one more write of this kind needs, or raise StoreError.
 
-        The blocks are really written, and with what no file system makes smaller. Only whoever has
+        The blocks are really written, and with what no file system makes smaller. What is only
+        noted (metadata) need not have been brought to the disk. Only whoever has
         the grant's lock reserves, so a file of this name is what a killed holder left.
         """
         folder, file_name = self.place(kind, name)
@@ -62,7 +63,8 @@ class Disk(Reader):
         try:
             self.system.fchmod(fd, 0o600)
             write_all(fd, os.urandom(_RESERVE_BYTES), self.system)
-            self.system.fsync(fd)
+            if kind != METADATA:
+                self.system.fsync(fd)
         except OSError as error:
             self.give_back()
             raise refused(folder.path, error) from error
