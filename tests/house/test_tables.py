@@ -13,6 +13,7 @@ import pytest
 
 from brokerctl.config import fields
 from brokerctl.helpers import HELPERS
+from brokerctl.helpers.unchecked import VARIABLES
 from brokerctl.keys import KEEPERS
 from brokerctl.oauth.grants import FLOWS
 from brokerctl.programs import PROGRAMS
@@ -123,6 +124,10 @@ def test_every_entry_has_its_paper() -> None:
         elif room.table == "HELPERS":
             assert read(f"docs/helpers/{name}.md").startswith("# ")
             assert f"(helpers/{name}.md)" in read("docs/index.md")
+            page = read(f"docs/helpers/{name}.md")
+            assert "\n## Certificates\n" in page, name
+            for variable, _ in VARIABLES[name]:
+                assert variable.replace("*", "NAME").lower() in page.lower(), variable
         elif room.table != "STORES":
             assert f"`{name}`" in configuration, name
 
