@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from brokerctl.errors import last_words
 from brokerctl.loading import find_at_once
-from brokerctl.system import hold_streams, os, read_environ
+from brokerctl.system import hold_streams, last_words, os, read_environ
 
 DOORS = {"get": "hot", "exec": "session.door", "helper": "helpers.door"}
 

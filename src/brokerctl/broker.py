@@ -290,9 +290,9 @@ def _refuse_broader(order: Order, token: Token) -> None:
     """
     text = broader_text(order, token.scopes)
     if text and not policy.may_be_broader(order.profile, order.decision):
-        name = shell_word(order.profile.name)
-        is_asked = order.profile.allow_broader is not None
-        hint = f"if it may, run 'brokerctl profile edit {name} --set allow_broader=true'"
+        name, is_asked = order.profile.name, order.profile.allow_broader is not None
+        edit = f"'brokerctl profile edit {shell_word(name)} --set allow_broader=true'"
+        hint = f"if it may, run {edit}"
         raise DeniedError(text, hint=hint, rule="allow_broader" if is_asked else "narrowing")
 
 

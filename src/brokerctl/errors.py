@@ -130,17 +130,6 @@ def _quoted(char: str) -> str:
     return "?" if char == "'" or not char.isprintable() else f"\\{char}"
 
 
-def last_words(error: Exception) -> str:
-    """Return what can be said without importing anything: there may be no memory, or no file left.
-
-    Security: of a bug the kind alone, since its text may hold a value.
-    """
-    if isinstance(error, MemoryError):
-        return "not enough memory"
-    reason = getattr(error, "strerror", None)
-    return reason.lower() if isinstance(reason, str) else f"unexpected {type(error).__name__}"
-
-
 def not_in_this_version(thing: str) -> UsageError:
     """Make the refusal of a key, option or command whose room does not exist yet."""
     return UsageError(f"{thing} is not in this version")

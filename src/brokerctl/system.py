@@ -14,6 +14,7 @@ __all__ = [
     "SYSTEM",
     "System",
     "hold_streams",
+    "last_words",
     "os",
     "parent_of",
     "read_environ",
@@ -69,6 +70,17 @@ def hold_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open("/", os.O_RDONLY | os.O_CLOEXEC)  # the lowest free one; a child has none
+
+
+def last_words(error: Exception) -> str:
+    """Return what can be said without importing anything: there may be no memory, or no file left.
+
+    Security: of a bug the kind alone, since its text may hold a value.
+    """
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    reason = getattr(error, "strerror", None)
+    return reason.lower() if isinstance(reason, str) else f"unexpected {type(error).__name__}"
 
 
 def take_no_signal() -> None:

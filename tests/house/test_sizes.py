@@ -8,6 +8,10 @@ from tests.house.source import read, sources
 
 FUNCTION_LINES = 50
 FILE_LINES = 400
+LONG_FILE_LINES = 500  # of those whose subject has no place to be cut, which say why
+LONG_FILES = {
+    "src/brokerctl/helpers/door.py": "the one way of a helper's request, from its words to its answer",
+}
 TEST_FILE_LINES = 450  # a list of cases is read one by one
 LIMITS = {
     "src/brokerctl/__main__.py": 50,
@@ -19,13 +23,15 @@ EVERYWHERE = ("src", "tests", "scripts", "benchmarks")
 
 
 def test_no_file_is_longer_than_it_may_be() -> None:
-    """A file has at most 400 lines, a file of tests 450."""
+    """A file has at most 400 lines, a file of tests 450, and 500 with a reason."""
     sizes = {source.path: len(source.text.splitlines()) for source in sources(*EVERYWHERE)}
     assert not {path: lines for path, lines in sizes.items() if lines > allowed(path)}
 
 
 def allowed(path: str) -> int:
     """Return how many lines a file may have."""
+    if path in LONG_FILES:
+        return LONG_FILE_LINES
     return TEST_FILE_LINES if path.startswith("tests/") else FILE_LINES
 
 

@@ -34,7 +34,7 @@ class Diary:
         self.next_generation = 8
         self.is_full = is_full
         self.error: IssuerError | None = None
-        self.state = SimpleNamespace(earlier_intent=earlier)
+        self.state = SimpleNamespace(earlier_intent=earlier, intent=None)
 
     def do(self, step: object) -> str:
         """Carry out a step."""
@@ -61,6 +61,9 @@ class Diary:
             raise StoreError("no space left on device")
         self.events.append("intend")
         self.intents.append(intent)
+
+    def find_grant(self, _key: GrantKey) -> None:
+        """Hold none: these logins bring nothing."""
 
     def withdraw(self) -> None:
         """Clear it."""

@@ -11,7 +11,14 @@ import typer
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.config import paths
 from brokerctl.effects.terminal import confirm, is_interactive
-from brokerctl.errors import AuditError, BrokerError, PartialError, StoreError, UsageError
+from brokerctl.errors import (
+    AuditError,
+    BrokerError,
+    PartialError,
+    StoreError,
+    UsageError,
+    shell_word,
+)
 from brokerctl.helpers.custody import (
     KEEPING,
     Held,
@@ -84,7 +91,7 @@ def note_kept(tool: str) -> None:
         return
     if count:
         what = f"{count_of(count, 'credential')} of {helper} {'is' if count == 1 else 'are'} kept"
-        way = f"'brokerctl helper export {tool}' puts them into its own file"
+        way = f"'brokerctl helper export {shell_word(tool)}' puts them into its own file"
         wire.warn(f"{what} here, and {helper} finds them by asking brokerctl alone: {way}")
 
 

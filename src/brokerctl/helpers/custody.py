@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.replacing import read_regular
-from brokerctl.errors import UsageError
+from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers import GET, Wanted
 from brokerctl.helpers.door import find_owners, load
 from brokerctl.helpers.installing import find_installed
@@ -99,7 +99,7 @@ def find_one(house: House, tool: str, host: str, user: str | None) -> Held:
         return found[0]
     what = f"{len(found)} are" if found else "nothing is"
     who = "" if user is None else f", of '{user}'"
-    hint = f"'brokerctl helper kept {helper}' lists what there is"
+    hint = f"'brokerctl helper kept {shell_word(helper)}' lists what there is"
     if found:
         hint = f"name the user too, and the whole URL: {hint}"
     raise UsageError(f"{what} kept for {helper} at {host}{who}", hint=hint)
