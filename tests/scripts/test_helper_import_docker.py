@@ -363,3 +363,16 @@ def test_killed_in_between(home: Program, call: str) -> None:
     assert killed
     assert in_both or call == "renameat", "it was never killed between the one and the other"
     assert home("store", "check").returncode == 0
+
+
+def test_a_docker_that_had_read_the_file_before(home: Program) -> None:
+    """It takes no lock and writes back what was cut out: doctor says so, import moves it again."""
+    move(home)
+    moved = read(home, CONFIG)
+    write(home, CONFIG, PLAIN)
+    said = home("doctor", "--offline").stdout
+    assert f"docker: {home.home}/{CONFIG} has 3 credentials in plain text again" in said
+    assert not [secret for secret in SECRETS if secret in said]
+    move(home)
+    assert read(home, CONFIG) == moved
+    assert "in plain text again" not in home("doctor", "--offline").stdout

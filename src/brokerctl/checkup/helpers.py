@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from brokerctl.checkup import WARNING, Finding
 from brokerctl.errors import shell_word
 from brokerctl.helpers.custody import list_kept
+from brokerctl.helpers.importing import find_again
 from brokerctl.helpers.installing import find_installed
 from brokerctl.helpers.setups import SETUPS
 from brokerctl.helpers.shadowing import find_shadows
@@ -30,6 +31,7 @@ def check(house: House) -> Iterator[Finding]:
     else:
         yield from _twice(house.plan.profiles.values())
     yield from _unanswered(house)
+    yield from _plain_again(house)
     for tool, one in asking.items():
         if one.fault:
             yield Finding(what=f"{tool}: {one.fault}", state=WARNING, hint=one.hint)
@@ -61,6 +63,14 @@ def _unanswered(house: House) -> Iterator[Finding]:
         if why is not None:
             what = f"{tool}: {count_of(count, 'credential')} kept and not found by it: {why}"
             yield Finding(what=what, state=WARNING, hint="run 'brokerctl helper kept'")
+
+
+def _plain_again(house: House) -> Iterator[Finding]:
+    for tool, path, count in find_again(house):
+        what = f"{path} has {count_of(count, 'credential')} in plain text again that is kept here"
+        what = what if count == 1 else what.replace("that is kept", "that are kept")
+        hint = f"run 'brokerctl helper import {tool}'"
+        yield Finding(what=f"{tool}: {what}", state=WARNING, hint=hint)
 
 
 def _way_on(tool: str, line: str) -> str:

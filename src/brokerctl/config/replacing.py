@@ -15,7 +15,7 @@ from brokerctl.files import write_all
 from brokerctl.system import SYSTEM, signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from brokerctl.system import System
 
@@ -144,19 +144,27 @@ def replace_file(
     system: System = SYSTEM,
     prefix: str = TEMPORARY,
     like: str | None = None,
+    last: Callable[[], None] | None = None,
 ) -> None:
     """Put a file of these bytes at `path`, which must be no link.
 
     A file that is there keeps its mode, owner and group; a new one has `mode`, and what it is
-    `like` its owner. OSError, also where an owner can't be kept: then nothing is changed. No signal
-    leaves a copy behind, which may hold a secret.
+    `like` its owner. `last` looks right before the rename whether it may be: a tool without a lock
+    can have written while ours went to the disk. OSError, also where an owner can't be kept: then
+    nothing is changed. No signal leaves a copy behind, which may hold a secret.
     """
     with held_signals():
-        _replace(path, data, mode, system, prefix, like)
+        _replace(path, data, mode, system, prefix, like, last)
 
 
 def _replace(
-    path: str, data: bytes, mode: int, system: System, prefix: str, like: str | None
+    path: str,
+    data: bytes,
+    mode: int,
+    system: System,
+    prefix: str,
+    like: str | None,
+    last: Callable[[], None] | None,
 ) -> None:
     folder, there = os.path.dirname(path), _find_stat(path, system)
     owned = there or (_find_stat(like, system) if like else None)
@@ -172,6 +180,8 @@ def _replace(
             system.fsync(fd)
         finally:
             system.close(fd)
+        if last is not None:
+            last()
         system.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

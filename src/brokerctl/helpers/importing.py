@@ -30,15 +30,18 @@ from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup
 from brokerctl.helpers.setup_git import GitSetup, git_value
 from brokerctl.helpers.setups import Part
 from brokerctl.helpers.shadowing import Asking
+from brokerctl.system import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.helpers import Helper
+    from brokerctl.helpers import Helper, Wanted
+    from brokerctl.system import System
     from brokerctl.wire import House
 
 _NOT_ASKED = "git does not ask brokerctl for it"
 _NO_PATH = "git does not name its path to a helper"
+_TEMPORARY = ".brokerctl-import-"  # begins a file that is being written
 _GIT_LOCK = ".lock"  # git's own (git-credential-store(1)): nobody else writes meanwhile
 
 
@@ -142,6 +145,32 @@ def _why_not(house: House, kind: _Kind, helper: Helper, one: Found, before: list
     return ""
 
 
+def find_again(house: House) -> list[tuple[str, str, int]]:
+    """Return tool, file and how many credentials that are kept stand there in plain text too.
+
+    A tool that had read its file before they were cut out writes them back, as git's own store
+    does. What is left in .netrc is so on purpose.
+    """
+    found = []
+    for tool, kind in _KINDS.items():
+        if kind.kept_for != tool or tool not in house.plan.keep:
+            continue
+        try:
+            sources = plan_import(house, tool)
+        except UsageError:
+            continue  # a file that can't be read, which the tool says itself
+        for source in sources:
+            places = [one.wanted for one in source.moving if one.wanted is not None]
+            count = sum(_is_kept(house, tool, wanted) for wanted in places)
+            found += [(tool, source.path, count)] if count else []
+    return found
+
+
+def _is_kept(house: House, tool: str, wanted: Wanted) -> bool:
+    here = find_here(house, tool, wanted)
+    return here is not None and here.secret == wanted.offered
+
+
 def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
     """Keep what can be kept of a file, durably, and then cut it out."""
     kind = _KINDS[source.tool]
@@ -182,19 +211,35 @@ def _home(environ: Mapping[str, str]) -> str:
     return home
 
 
-def change_file(path: str, suffix: str | None, before: bytes | None, after: bytes) -> None:
-    """Replace a file, or remove what is empty now, under `helper install`'s lock and its tool's."""
+def change_file(
+    path: str,
+    suffix: str | None,
+    before: bytes | None,
+    after: bytes,
+    system: System = SYSTEM,
+) -> None:
+    """Replace a file, or remove what is empty now, under `helper install`'s lock and its tool's.
+
+    docker, podman and skopeo take no lock: they read, and later put another file in its place.
+    """
     folder = os.path.dirname(path)
-    with locked_folder(folder), held_signals(), locked_as_its_tool_does(path, suffix):
+
+    def check() -> None:
         if read_own(path) != before:
             raise UsageError(
                 f"{path} has changed meanwhile; what was kept stays kept", hint="run it again"
             )
+
+    with locked_folder(folder), held_signals(), locked_as_its_tool_does(path, suffix):
+        check()
+        for name in os.listdir(folder):
+            if name.startswith(_TEMPORARY):  # whoever wrote it was killed, and held this lock
+                system.unlink(os.path.join(folder, name))
         if after.strip():
-            replace_file(path, after)
+            replace_file(path, after, system=system, prefix=_TEMPORARY, last=check)
         else:
-            os.unlink(path)
-            sync_folder(folder)
+            system.unlink(path)
+            sync_folder(folder, system)
 
 
 def read_own(path: str) -> bytes | None:
