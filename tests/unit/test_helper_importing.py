@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 BEFORE, AFTER, THEIRS = b"before\n", b"after\n", b"docker's own\n"
 
 
-class Meanwhile(System):
-    """A disk on which a tool without a lock puts its own file there while ours is synced."""
+def meanwhile(path: str) -> System:
+    """Return a disk on which a tool without a lock puts its file there while ours is synced."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    class Meanwhile(System):
+        @staticmethod
+        def fsync(fd: int) -> None:
+            """Write as docker does: beside it, then renamed."""
+            os.fsync(fd)
+            with open(f"{path}.1234", "wb") as file:
+                file.write(THEIRS)
+            os.rename(f"{path}.1234", path)
 
-    def fsync(self, fd: int) -> None:  # type: ignore[override] # a function there
-        """Write as docker does: beside it, then renamed."""
-        os.fsync(fd)
-        with open(f"{self.path}.1234", "wb") as file:
-            file.write(THEIRS)
-        os.rename(f"{self.path}.1234", self.path)
+    return Meanwhile()
 
 
 @pytest.mark.parametrize("suffix", [None, ".lock"])
@@ -38,7 +39,7 @@ def test_what_its_tool_wrote_meanwhile_is_not_lost(tmp_path: Path, suffix: str |
     with open(path, "wb") as file:
         file.write(BEFORE)
     with pytest.raises(UsageError, match="has changed meanwhile"):
-        change_file(path, suffix, BEFORE, AFTER, Meanwhile(path))
+        change_file(path, suffix, BEFORE, AFTER, meanwhile(path))
     with open(path, "rb") as file:
         assert file.read() == THEIRS
     assert os.listdir(tmp_path) == ["config.json"]
@@ -51,6 +52,6 @@ def test_a_file_that_was_made_meanwhile(tmp_path: Path) -> None:
     """Where there was none, one that is there now is its tool's."""
     path = str(tmp_path / "config.json")
     with pytest.raises(UsageError, match="has changed meanwhile"):
-        change_file(path, None, None, AFTER, Meanwhile(path))
+        change_file(path, None, None, AFTER, meanwhile(path))
     with open(path, "rb") as file:
         assert file.read() == THEIRS
