@@ -128,10 +128,11 @@ class Log:
 
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
+        self.synced = 0
 
     def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
         """Remember one."""
-        del durable
+        self.synced += durable
         self.records.append((event, fields))
         return len(self.records)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from brokerctl import habits
 from brokerctl.broker import grant_key
 from brokerctl.errors import LoginNeededError
+from brokerctl.store.envelope import QUEUE
 from brokerctl.store.maintenance import METADATA_S, gc
 from brokerctl.store.slots import SUPERSEDED, queued
+from tests.faults.faulty import FaultySystem
 from tests.issuer_room import KEY, PERSON, SERVICE, URL, House
 from tests.store_room import RING, soon
 
@@ -246,3 +248,41 @@ def test_every_place_that_revokes_access_tokens(
     assert told(house) == expected
     kept = {one["outcome"] for one in house.log.of("token.revoked")}
     assert ("local_only" in kept) == ("a" not in expected)
+
+
+def syncs(tmp_path: Path, count: int) -> tuple[int, int]:
+    """Log in over a grant with so many older tokens; return the store's and the log's syncs."""
+    house = House(str(tmp_path / str(count)))
+    house.log_in()
+    for _ in range(count):
+        house.get(is_fresh=True)
+    system = FaultySystem(names=("fsync", "fdatasync"))
+    house.open(system)
+    house.log.synced = 0
+    house.log_in()
+    assert len(house.log.of("token.revoked")) == count + 1
+    return system.count, house.log.synced
+
+
+def test_a_login_syncs_no_more_for_many_tokens_than_for_one(tmp_path: Path) -> None:
+    """What a grant gave is queued, settled and recorded at once, and not token by token."""
+    assert syncs(tmp_path, 14) == syncs(tmp_path, 1)
+
+
+def test_all_are_queued_before_any_is_revoked(house: House) -> None:
+    """A kill in the middle of the revocations leaves every one of them to the next command."""
+    for _ in range(3):
+        house.get(is_fresh=True)
+    asked: list[tuple[int, int]] = []
+    revoke = house.link.revoke
+
+    def noting(*args: Any) -> Any:  # noqa: ANN401 - as the link's
+        with contextlib.suppress(KeyError):
+            (entry,) = house.store.entries(QUEUE)
+            asked.append((len(asked), len(entry.value.items)))
+        return revoke(*args)
+
+    house.link.revoke = noting  # type: ignore[method-assign]  # a witness, not a stand-in
+    house.revoker.revoke(PERSON, KEY)
+    assert asked == [(number, 5) for number in range(5)]
+    assert list(house.store.entries(QUEUE)) == []
