@@ -7,7 +7,7 @@ import os
 import pytest
 
 from brokerctl.model import Profile, Requester, TokenRequest
-from brokerctl.policy import decide
+from brokerctl.policy import decide, decide_kept
 
 PROFILE = Profile(
     name="p",
@@ -85,3 +85,27 @@ def test_no_scope_is_the_issuers_choice_where_the_profile_has_none() -> None:
     """A profile without scopes leaves them to the issuer, and a request may say so."""
     assert decide(PROFILE.replace(scopes=()), request(scopes=())).effect == "narrow"
     assert decide(PROFILE, request(scopes=()), ("read",)).effect == "deny"
+
+
+def test_another_user_gets_nothing_that_is_kept_either() -> None:
+    """A tool's own credential is its owner's, as a profile's token is."""
+    own = Requester(uid=os.geteuid(), pid=1)
+    assert (decide_kept(own).effect, decide_kept(own).rule) == ("allow", "helpers.keep")
+    other = decide_kept(own.replace(uid=os.geteuid() + 1))
+    assert (other.effect, other.rule) == ("deny", "owner only")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://api.example:x/", "https://", "api.example", "https://a b/"]
+)
+def test_a_spelling_that_no_host_has_gets_nothing(url: str) -> None:
+    """Security: what can't be read as one of the profile's hosts is none of them."""
+    decision = decide(PROFILE.replace(hosts=("https://api.example",)), request(url=url))
+    assert (decision.effect, decision.rule) == ("deny", "hosts of the profile")
+
+
+def test_the_order_of_scopes_is_no_difference() -> None:
+    """A request is what it asks for: the same token serves it however its words stand."""
+    wanted = decide(PROFILE, request(scopes=("write", "read", "write")))
+    assert wanted.scopes == ("read", "write")
+    assert wanted == decide(PROFILE, request(scopes=("read", "write")))
