@@ -193,6 +193,38 @@ def test_what_a_file_still_names_stays(
     assert (again.left, os.path.exists(own)) == ((), False)
 
 
+@pytest.mark.parametrize("tool", ["git", "pip", "pnpm"])
+@pytest.mark.parametrize("at", [0, -1])
+def test_what_was_written_since_it_was_shown_is_not_lost(
+    environ: dict[str, str], tool: str, at: int
+) -> None:
+    """Somebody reads the change and answers: a file that is another by then stops all of it."""
+    planned = plan_install(tool, [PROFILE], environ)
+    path = planned.changes[at].path
+    write(path, b"# newer\n")
+    with pytest.raises(UsageError, match="has changed meanwhile"):
+        carry_out(planned)
+    assert read(path) == b"# newer\n"
+    assert sum(len(names) for _, _, names in os.walk(environ["HOME"])) == 1
+
+
+class Full(System):
+    """A disk on which nothing can be written."""
+
+    @staticmethod
+    def write(_fd: int, _data: bytes) -> int:
+        """Refuse, as the kernel does."""
+        raise OSError(28, "no space")
+
+
+@pytest.mark.parametrize("tool", ["aws", "pip", "pnpm"])
+def test_after_an_error_no_folder_is_left(environ: dict[str, str], tool: str) -> None:
+    """What was made for files that could not be is taken away."""
+    with pytest.raises(UsageError, match="no space left"):
+        install(tool, environ, Full())
+    assert os.listdir(environ["HOME"]) == []
+
+
 @pytest.mark.parametrize("tool", ["pip", "pnpm", "terraform", "uv"])
 def test_a_script_that_somebody_changed_stays(environ: dict[str, str], tool: str) -> None:
     """With their lines, through the next `install`, and `uninstall` says so."""
