@@ -18,7 +18,7 @@ from brokerctl.system import System
 from tests.tools.room import read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ALICE = 1000
 PROFILE = Profile(
@@ -70,13 +70,16 @@ def test_a_file_stays_its_owner_s(environ: dict[str, str], mode: int) -> None:
     assert (copy.st_uid, copy.st_mode & 0o777) == (ALICE, 0o600)
 
 
-class NoGroup(System):
-    """A machine whose user is not in a file's group."""
+def machine(name: str, call: Callable[..., object]) -> System:
+    """Return the real calls, but for one."""
+    system = System()
+    setattr(system, name, call)
+    return system
 
-    @staticmethod
-    def fchown(fd: int, uid: int, gid: int) -> None:
-        """Refuse, as the kernel does."""
-        raise PermissionError(1, f"{fd} {uid} {gid}")
+
+def refuse_group(*_: int) -> None:
+    """Refuse, as the kernel does where a user is not in a file's group."""
+    raise PermissionError(1, "no group")
 
 
 @needs_root
@@ -89,7 +92,7 @@ def test_a_group_that_can_not_be_kept(environ: dict[str, str], mode: int, left: 
     write(path, b"[user]\n")
     os.chown(path, -1, 60)
     os.chmod(path, mode)
-    install("git", environ, NoGroup())
+    install("git", environ, machine("fchown", refuse_group))
     assert os.stat(path).st_mode & 0o777 == left
 
 
@@ -208,20 +211,41 @@ def test_what_was_written_since_it_was_shown_is_not_lost(
     assert sum(len(names) for _, _, names in os.walk(environ["HOME"])) == 1
 
 
-class Full(System):
-    """A disk on which nothing can be written."""
+def make_twice(path: str, mode: int) -> None:
+    """Find a folder there, which somebody else has made just now."""
+    os.mkdir(path, mode)
+    os.mkdir(path, mode)
 
-    @staticmethod
-    def write(_fd: int, _data: bytes) -> int:
-        """Refuse, as the kernel does."""
-        raise OSError(28, "no space")
+
+@pytest.mark.parametrize("tool", ["aws", "pnpm"])
+def test_a_folder_that_somebody_else_makes(environ: dict[str, str], tool: str) -> None:
+    """It is as good as ours."""
+    install(tool, environ, machine("mkdir", make_twice))
+    assert find_installed(tool, environ).is_in
+
+
+@pytest.mark.parametrize("name", [".npmrc.before-brokerctl", ".config/pnpm/rc"])
+def test_a_file_beside_that_can_not_be_read_stops_nothing(
+    environ: dict[str, str], name: str
+) -> None:
+    """It is not the one to change."""
+    install("pnpm", environ)
+    os.makedirs(os.path.join(environ["HOME"], name))
+    planned = plan_uninstall("pnpm", environ)
+    carry_out(planned)
+    assert not find_installed("pnpm", environ).is_in
+
+
+def refuse_write(*_: object) -> int:
+    """Refuse, as the kernel does where the disk is full."""
+    raise OSError(28, "no space")
 
 
 @pytest.mark.parametrize("tool", ["aws", "pip", "pnpm"])
 def test_after_an_error_no_folder_is_left(environ: dict[str, str], tool: str) -> None:
     """What was made for files that could not be is taken away."""
     with pytest.raises(UsageError, match="no space left"):
-        install(tool, environ, Full())
+        install(tool, environ, machine("write", refuse_write))
     assert os.listdir(environ["HOME"]) == []
 
 

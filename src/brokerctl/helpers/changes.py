@@ -135,9 +135,14 @@ def _make_folder(folder: str, system: System) -> list[str]:
     while not os.path.isdir(folder):
         missing.append(folder)
         folder = os.path.dirname(folder)
+    made = []
     for one in reversed(missing):
-        system.mkdir(one, 0o777)
-    return missing[::-1]
+        try:
+            system.mkdir(one, 0o777)
+        except FileExistsError:
+            continue  # somebody was faster; what is no folder is found out when it is opened
+        made.append(one)
+    return made
 
 
 def _hold_files(held: ExitStack, todo: list[Change], system: System) -> None:

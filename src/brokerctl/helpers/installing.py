@@ -71,7 +71,7 @@ def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
     tool, setup = find_setup(tool)
     changes = [_taken_out(setup, place) for place in _places(setup, environ)]
     texts = [(one.path, one.after or "") for one in changes if not one.place.is_own]
-    texts += [(path, read_text(path) or "") for path in setup.read_also(environ)]
+    texts += [(path, _readable(path)) for path in setup.read_also(environ)]
     left = [
         f"{path} names brokerctl in lines that are not its own"
         for path, text in texts
@@ -94,13 +94,13 @@ def _places(setup: Setup, environ: Mapping[str, str]) -> list[Place]:
     is_named = any(
         setup.take(one, read_text(one.path) or "") is not None for one in found if one.is_own
     )
-    return [one._replace(is_named=is_named, original=_original(one.path)) for one in found]
+    return [one._replace(is_named=is_named, original=_readable(one.path + BACKUP)) for one in found]
 
 
-def _original(path: str) -> str:
-    """Return a file as it was before our part, where that is known."""
+def _readable(path: str) -> str:
+    """Return the text of a file that is not to be changed; nothing where it can't be read."""
     try:
-        return read_text(path + BACKUP) or ""
+        return read_text(path) or ""
     except UsageError:
         return ""
 
