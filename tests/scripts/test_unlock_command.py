@@ -12,6 +12,7 @@ import pytest
 from brokerctl.files import open_folder
 from brokerctl.keys import FOLDER, read_state
 from brokerctl.keys.kernel import Kernel
+from tests.contracts.secret_service import SecretService
 from tests.program import PROGRAM
 from tests.unit.test_key_kernel import listed_keys
 
@@ -35,10 +36,12 @@ def program(brokerctl: Program) -> Iterator[Program]:
     brokerctl("lock")
 
 
-def _type(program: Program, words: list[str], *typed: str) -> tuple[str, int]:
+def _type(
+    program: Program, words: list[str], *typed: str, env: dict[str, str | None] | None = None
+) -> tuple[str, int]:
     """Run on a terminal, answer each prompt, and return what was shown and the exit code."""
     child = pexpect.spawn(
-        PROGRAM, words, env=program.environment(), encoding="utf-8", timeout=60, cwd=program.home
+        PROGRAM, words, env=program.environment(env), encoding="utf-8", timeout=60, cwd=program.home
     )
     shown: list[str] = []
     for text in typed:
@@ -124,3 +127,33 @@ def test_a_file_needs_no_unlocking(program: Program) -> None:
     done = program("unlock", env={"BROKERCTL_KEEPER": "file"})
     assert done.returncode == 0
     assert "which needs no unlocking" in done.stderr
+
+
+@pytest.mark.parametrize("address", [None, "unix:path=/nonexistent/bus"])
+def test_a_keyring_chosen_at_a_desktop(brokerctl: Program, address: str | None) -> None:
+    """Over ssh or in cron, without a bus: the reason says so, and no hint leads back to itself."""
+    away = {"DBUS_SESSION_BUS_ADDRESS": address}
+    with SecretService() as desktop:
+        at_home = {name: desktop.environ[name] for name in ("DBUS_SESSION_BUS_ADDRESS",)}
+        brokerctl.config("")
+        assert brokerctl("status", env=at_home).returncode == 0
+        brokerctl("lock", env=at_home)
+        for words in (
+            ("status",),
+            ("unlock",),
+            ("doctor",),
+            ("store", "rekey"),
+            ("store", "check"),
+        ):
+            done = brokerctl(*words, env=away)
+            assert done.returncode == (2 if words == ("doctor",) else 6), (words, done)
+            said = done.stdout + done.stderr
+            assert "no D-Bus session" in said
+            hint = said.split("hint: ")[-1]
+            assert "brokerctl unlock" not in hint
+            assert ("another keeper" in hint) == (words != ("store", "rekey"))
+        shown, code = _type(brokerctl, ["unlock"], env=away)
+        assert (code, "another keeper" in shown) == (6, True)
+        moved = brokerctl("store", "rekey", "--to", "file", env=at_home)
+        assert moved.returncode == 0, moved.stderr
+    assert brokerctl("status", env=away).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brokerctl import wire
@@ -11,9 +12,10 @@ from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
 from brokerctl.effects import terminal
 from brokerctl.effects.requester import read_requester
-from brokerctl.errors import StoreError, UsageError
+from brokerctl.errors import KeyLockedError, StoreError, UsageError
 from brokerctl.files import open_folder
 from brokerctl.keys import FOLDER, harden, read_state
+from brokerctl.keys.keyring import AWAY
 from brokerctl.keys.making import new_keys as with_new_keys
 from brokerctl.keys.rekey import rekey, update_ring
 from brokerctl.model import Value
@@ -21,7 +23,7 @@ from brokerctl.store.maintenance import reseal
 from brokerctl.store.values import Damage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from brokerctl.files import Folder
 
@@ -50,9 +52,11 @@ def move_key(environ: Mapping[str, str], to: str | None, *, new_keys: bool) -> R
     old = _pinned(home)
     keeper = to or environ.get("BROKERCTL_KEEPER") or old
     new_environ = _environment(environ, keeper, is_same=keeper == old)
-    notices = rekey(
-        home, environ, keeper, new_environ=new_environ, ask=_ask(), unlock_for=_unlock_for(environ)
-    )
+    unlock_for = _unlock_for(environ)
+    with _where_the_keyring_is():
+        notices = rekey(
+            home, environ, keeper, new_environ=new_environ, ask=_ask(), unlock_for=unlock_for
+        )
     after = {name: value for name, value in new_environ.items() if name != "BROKERCTL_KEEPER"}
     if new_keys:
         return replace_keys(after).replace(notices=tuple(notices))
@@ -66,7 +70,8 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
     """Make new seal and log keys, seal every entry anew and continue the log under the new key."""
     harden()
     home = _home(environ)
-    update_ring(home, environ, with_new_keys, ask=_ask())
+    with _where_the_keyring_is():
+        update_ring(home, environ, with_new_keys, ask=_ask())
     house = wire.open_house(environ)
     house.log.close_segment()
     done = reseal(house.store)
@@ -77,6 +82,17 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
     }
     house.log.append("store.rekeyed", fields, durable=True)
     return Rekeyed(keeper=_pinned(home), resealed=done.resealed, left=done.left)
+
+
+@contextmanager
+def _where_the_keyring_is() -> Iterator[None]:
+    """Say where to run this very command, which is what the key's own hint would lead to."""
+    try:
+        yield
+    except KeyLockedError as error:
+        if error.hint == AWAY:
+            error.hint = "run it in the session that has the keyring: only there can it be asked"
+        raise
 
 
 def _environment(environ: Mapping[str, str], keeper: str, *, is_same: bool) -> dict[str, str]:

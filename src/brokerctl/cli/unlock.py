@@ -32,6 +32,7 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
       brokerctl unlock --for 30m
     """
     from brokerctl.effects import terminal
+    from brokerctl.keys.keyring import UNLOCK
     from brokerctl.keys.session import unlock as unlock_keys
 
     seconds = None if duration is None else parse_duration(duration)
@@ -41,8 +42,9 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
     try:
         done = unlock_keys(_home(), os.environ, for_s, ask=ask, choice=_choice)
     except KeyLockedError as error:
-        if ask is None and error.hint and "brokerctl unlock" in error.hint:  # which is what was run
-            error.hint = "run it on a terminal, or set BROKERCTL_PASSPHRASE_FILE"
+        if ask is None and error.hint == UNLOCK:  # which is what was run
+            more = "" if "keyring" in error.message else ", or set BROKERCTL_PASSPHRASE_FILE"
+            error.hint = f"run it on a terminal{more}"
         raise
     if json:
         _print_json({"keeper": done.keeper, "unlocked_for": done.for_s})

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from brokerctl.keys.pin import Pin
 
 SERVICE = "brokerctl"
+UNLOCK = "run 'brokerctl unlock'"
+# Over ssh or in cron: what is to be run is to be run somewhere else, so it is no command to copy.
+AWAY = (
+    "have another keeper: in the session that has the keyring,"
+    " brokerctl store rekey --to passphrase moves the key to one"
+)
 ANSWER_S = 2.0  # from when the libraries are loaded; a keyring that is there answers in 0.1
 PERSON_S = 120.0  # where a person may be asked to unlock it
 _START_S = 20.0  # for Python and the libraries on a busy machine
@@ -57,7 +63,9 @@ class Keyring:
         try:
             text = self._ask("fetch", pin.wrap_id)
         except KeyLockedError as error:
-            raise KeyLockedError(error.message, hint="run 'brokerctl unlock'") from error
+            # Whoever may be asked has been asked: to unlock once more would end the same.
+            hint = AWAY if error.hint == AWAY or self._may_prompt else UNLOCK
+            raise KeyLockedError(error.message, hint=hint) from error
         try:
             return parse_key(text or "")
         except ValueError:
@@ -83,7 +91,8 @@ class Keyring:
         }
         answer = self._converse(jsonlite.dumps(request).encode() + b"\n")
         if "error" in answer:
-            raise KeyLockedError(str(answer.get("reason")))
+            is_away = answer["error"] == "not here"
+            raise KeyLockedError(str(answer.get("reason")), hint=AWAY if is_away else None)
         found = answer.get("secret")
         return found if isinstance(found, str) else None
 

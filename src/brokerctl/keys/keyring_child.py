@@ -10,6 +10,7 @@ keyringrc.cfg, which could name one that stores plain text, are never consulted.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
 
@@ -45,6 +46,12 @@ def secret_service(*, may_prompt: bool) -> KeyringBackend:
     """Open the freedesktop Secret Service: GNOME Keyring, KeePassXC, KWallet from 5.97 on."""
     try:
         connection = secretstorage.dbus_init()
+    except (secretstorage.SecretStorageException, OSError) as error:
+        what = "answers" if os.environ.get("DBUS_SESSION_BUS_ADDRESS") else "is named"
+        raise NotHereError(
+            f"the OS keyring is not here: no D-Bus session {what} by DBUS_SESSION_BUS_ADDRESS"
+        ) from error
+    try:
         if not secretstorage.check_service_availability(connection):
             raise NotHereError("the OS keyring is not here: no Secret Service on the session bus")
         # By alias: `get_default_collection` makes a missing one, and that prompts.
