@@ -104,7 +104,7 @@ class Profile(Value):
     google: tuple[str, ...] = ()  # the provider of a pool, and a service account
     hosts: tuple[str, ...] = ()  # canonical URLs
     username: str | None = None
-    username_match: str | None = None  # exact | any: whose questions it answers; None: exact
+    username_match: str = "exact"  # exact | any: whose questions it answers, by their user
     env: str | None = None
     owner: str | None = None
     purpose: str | None = None

@@ -127,8 +127,8 @@ def test_lists_are_kept_in_order_and_cleared() -> None:
 @pytest.mark.parametrize(
     ("username", "of_profile", "match", "expected"),
     [
-        (None, None, None, "oauth2"),
-        (None, "robot", None, "robot"),
+        (None, None, "exact", "oauth2"),
+        (None, "robot", "exact", "robot"),
         ("alice", "robot", "exact", "alice"),
         ("alice", "robot", "any", "robot"),
         ("alice", None, "any", "alice"),
@@ -136,7 +136,7 @@ def test_lists_are_kept_in_order_and_cleared() -> None:
     ],
 )
 def test_the_user_is_the_asked_the_profile_s_or_any(
-    username: str | None, of_profile: str | None, match: str | None, expected: str
+    username: str | None, of_profile: str | None, match: str, expected: str
 ) -> None:
     """Git gets back the user that it asked for, but where the profile's goes with every token."""
     asked = wanted(HTTPS + (f"username={username}\n".encode() if username else b""))
