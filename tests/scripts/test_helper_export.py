@@ -67,6 +67,42 @@ def test_export_is_the_way_back(home: Program) -> None:
     assert home("audit", "verify").returncode == 0
 
 
+def logins(program: Program) -> list[str]:
+    """Return who skopeo says is logged in at each registry, by its own reading of the files."""
+    skopeo, found = require_tool("skopeo"), []
+    for name in ("registry.example.com", "localhost:5000", "old.example.com", "none.example.com"):
+        done = subprocess.run(
+            [skopeo, "login", "--get-login", name],
+            env=program.environment({"XDG_RUNTIME_DIR": program.home}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        program.keep(("skopeo", name), done.stdout, done.stderr)
+        found.append(done.stdout.strip())
+    return found
+
+
+@pytest.mark.parametrize("name", [CONFIG, PODMAN])
+def test_a_real_tool_reads_the_same_at_each_step(home: Program, name: str) -> None:
+    """Before, after import, after uninstall and install, and after export: skopeo's own answer."""
+    os.unlink(os.path.join(home.home, CONFIG))
+    tool, text = ("docker" if name == CONFIG else "podman"), json.loads(PLAIN)
+    del text["credHelpers"]
+    write(home, name, json.dumps(text))
+    before = logins(home)
+    assert before == ["alice", "bob", "", ""]  # it takes no key with a path
+    move(home)
+    assert logins(home) == before
+    assert home("helper", "uninstall", tool, "--yes").returncode == 0
+    assert home("helper", "install", tool, "--yes").returncode == 0
+    assert logins(home) == before
+    export(home, tool)
+    assert logins(home) == before
+    assert home("helper", "kept").stdout == "nothing is kept for other tools\n"
+
+
 @pytest.mark.parametrize("tool", ["docker", "podman", "skopeo"])
 def test_export_into_a_file_that_is_not_there(brokerctl: Program, tool: str) -> None:
     """It is made, with what a tool of its kind reads, for its owner alone."""

@@ -18,12 +18,13 @@ PASSWORD = "pw of alice"
 # What git itself asks for: send-email, imap-send, http.sslCert and http.proxy; and a web server.
 PLACES = (
     "protocol=smtp\nhost=mail.example.com:587\nusername=a@example.com\n",
-    "protocol=smtp\nhost=mail.example.com\nusername=alice\n",
+    "protocol=smtp\nhost=mail.example.com\nusername=a@example.com\n",
     "protocol=imap\nhost=mail.example.com\nusername=alice\n",
     "protocol=imaps\nhost=mail.example.com\nusername=alice\n",
     "protocol=cert\nhost=\nusername=\npath=certs/me and you.pem\n",
     "protocol=socks5h\nhost=proxy.example.com:1080\nusername=alice\n",
     "protocol=socks5\nhost=127.0.0.1:1080\nusername=alice\n",
+    "protocol=socks5\nhost=127.0.0.1:1081\nusername=alice\n",
     "protocol=ftp\nhost=ftp.example.com\nusername=alice\n",
     "protocol=https\nhost=mail.example.com\nusername=alice\n",
     "protocol=http\nhost=proxy.example.com:3128\nusername=alice\n",
