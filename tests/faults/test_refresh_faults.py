@@ -19,7 +19,6 @@ from brokerctl.audit.held import list_held
 from brokerctl.broker import Broker, Order, grant_key
 from brokerctl.config.plan import Plan
 from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError
-from brokerctl.files import TEMPORARY
 from brokerctl.issuing import Said
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
@@ -30,7 +29,13 @@ from brokerctl.store.envelope import GRANT, TOKEN
 from brokerctl.store.unfinished import find_cut_off
 from brokerctl.store.values import Change
 from tests.faults.faulty import CHANGING, FAIL, KILL, LATE, MODES, STUCK, FaultySystem, Killed
-from tests.store_room import RING, make_grant, make_token, open_store, soon
+from tests.store_room import (
+    RING,
+    make_grant,
+    make_token,
+    open_store,
+    soon,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
 
 PERSON = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")
 NOBODY = PERSON.replace(flow="client_credentials")
+KEY = grant_key(PERSON)
 PROFILES = pytest.mark.parametrize("profile", [PERSON, NOBODY], ids=["grant", "no grant"])
 
 
@@ -344,53 +350,6 @@ def test_a_login_lists_the_token_of_a_refresh_that_was_cut_off(tmp_path: Path) -
     assert slot.current is not None
     held = [token.fingerprint for token in (slot.current, *slot.superseded)]
     assert held == [RING.fingerprint(value) for value in ("t3", "t2", "t1")]
-
-
-def test_what_a_killed_holder_had_reserved_is_taken_over(tmp_path: Path) -> None:
-    """Its room is no litter that fills the disk: the next holder makes it its own, and tidies."""
-    folder = str(tmp_path / "store")
-    start(folder, PERSON)
-
-    def reserved() -> list[str]:
-        return sorted(
-            os.path.join(place, name)
-            for place, _, names in os.walk(folder)
-            for name in names
-            if name.startswith(TEMPORARY)
-        )
-
-    for _ in range(3):
-        refresh(folder, FaultySystem(1, KILL, names=("rename",)))  # the intent's
-        assert len(reserved()) == 2
-    assert refresh(folder, FaultySystem()).error is None
-    assert reserved() == []
-
-
-def test_who_waited_takes_the_disks_error_too(tmp_path: Path) -> None:
-    """Each of a crowd would send a request of its own whose answer can't be stored either."""
-    folder = str(tmp_path / "store")
-    start(folder, PERSON)
-    world = refresh(folder, FaultySystem(5, STUCK, names=("fsync",)), rotates=False)
-    assert isinstance(world.error, StoreError)
-    failure = open_store(folder).find_failure(grant_key(PERSON))
-    assert failure is not None
-    assert (failure.message, failure.exit_code) == (world.error.message, 6)
-    assert failure.retry_at <= time.time()
-    assert refresh(folder, FaultySystem()).error is None
-    assert open_store(folder).find_failure(grant_key(PERSON)) is None
-
-
-def test_room_that_comes_back_in_time(tmp_path: Path) -> None:
-    """The successor waits in memory for as long as the request may take, and then it is stored."""
-    folder = str(tmp_path / "store")
-    start(folder, PERSON)
-    system = FaultySystem(2, STUCK, code=errno.ENOSPC, names=("rename",), last=12)
-    world = refresh(folder, system)
-    assert world.error is None
-    assert system.slept_s > 1
-    grant = open_store(folder).find_grant(grant_key(PERSON))
-    assert grant is not None
-    assert grant.refresh_token == Secret("r2")
 
 
 @PROFILES
