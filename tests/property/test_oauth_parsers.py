@@ -93,6 +93,10 @@ def refusal(read: Callable[[], object]) -> str:
 @example(
     HttpResponse(status=200, body=b'{"access_token":"a","token_type":"Bearer","scope":"\\ud800"}')
 )
+@example(HttpResponse(status=200, body=b'{"x":' + b"[" * 2000 + b'"' + b'\\"' * 400_000))
+@example(HttpResponse(status=200, body=b'{"x":' + b"[" * 2000 + b'"\\' * 300_000))
+@example(HttpResponse(status=200, body=(b'{"x":' + b"[" * 2000 + b"]" * 2000 + b",") * 200))
+@example(HttpResponse(status=200, body=b"a=" + b"b=" * 400_000))
 @example(HttpResponse(status=400, body=b'{"error":"' + b"9" * 5000 + b'"}'))
 def test_no_answer_breaks_a_parser(response: HttpResponse) -> None:
     """Token, device, metadata, introspection and revocation answers: a value or IssuerError."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)|[\[\]{}]', re.DOTALL)  # each character once
 _FORM = re.compile(r"[A-Za-z0-9_.-]{1,64}=[^&\s<>]*(?:&[A-Za-z0-9_.-]{1,64}=[^&\s<>]*)*")
 _MAX_DIGITS = 30
 
