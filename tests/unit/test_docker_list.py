@@ -27,6 +27,7 @@ from tests.store_room import RING, make_grant, make_token, soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 ISSUER = "https://issuer.example"
 REG = "https://reg.example.com"
@@ -189,6 +190,17 @@ def test_list_names_what_get_answers(name: str) -> None:
         room.hold(profile.name, state)
     assert room.listed() == expected
     assert {address: room.got(address) for address in expected} == expected
+
+
+def test_what_its_tool_would_not_check_is_not_listed(tmp_path: Path) -> None:
+    """As `get`, which gives no token to a registry whose certificate nobody looks at."""
+    room = Room([make("a", REG)])
+    room.hold("a", "live")
+    path = tmp_path / "containers" / "registries.conf"
+    path.parent.mkdir()
+    path.write_text('[[registry]]\nlocation = "reg.example.com"\ninsecure = true\n')
+    room.environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    assert room.listed() == {}
 
 
 HOSTS = (REG, f"{REG}/team", LOCAL, LOCAL_TLS, "https://index.docker.io", "https://*.example.com")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.errors import BrokerError
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.secret import Secret
     from brokerctl.store.values import Kept
 
@@ -123,6 +123,15 @@ class Helper:
         `Wanted.is_insecure` is for those whose request says it.
         """
         return None
+
+    def complete(
+        self, request: TokenRequest, wanted: Wanted, profile: Profile, environ: Mapping[str, str]
+    ) -> TokenRequest:
+        """Return a request with what the protocol says of it; UsageError where it refuses it."""
+        self.check(wanted, profile)
+        by = None if profile.insecure_ok else self.unchecked(wanted, environ)
+        is_insecure = wanted.is_insecure or by is not None
+        return request.replace(is_insecure=is_insecure, insecure_by=by, route=wanted.route)
 
     def greeting(self) -> bytes:
         """Return what is said before the first line of many."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _REQUEST_BYTES = 1 << 20
 _WAIT_S = 20.0
+_UNKNOWN = "; so nothing is known to be brokerctl's: run 'brokerctl doctor'"
 _POLL_S = 0.005  # where stdin was made not to block
 
 
@@ -139,13 +140,9 @@ def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
         profile = _only(found, wanted)
     if wanted.action == NAME:
         return helper.naming(wanted, profile)
-    by = None if profile.insecure_ok else helper.unchecked(wanted, house.environ)
-    is_insecure = wanted.is_insecure or by is not None
-    request = asked(profile.name).replace(
-        is_insecure=is_insecure, insecure_by=by, route=wanted.route
-    )
+    request = asked(profile.name)
     with _Recorded(house, lambda: request):
-        helper.check(wanted, profile)
+        request = helper.complete(request, wanted, profile, house.environ)
     token = house.broker.get(request)
     return _deliver(house, token, helper, wanted, profile)
 
@@ -219,12 +216,8 @@ def _answer_unopened(
             raise error
         if tool not in plan.keep:
             return _nothing(helper, wanted)
-    _warn_unknown(error)
+    wire.warn(error.message + _UNKNOWN)
     return _nothing(helper, wanted)
-
-
-def _warn_unknown(error: BrokerError) -> None:
-    wire.warn(f"{error.message}; so nothing is known to be brokerctl's: run 'brokerctl doctor'")
 
 
 def _nothing(helper: Helper, wanted: Wanted) -> Answer:
@@ -292,7 +285,7 @@ def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answe
     try:
         return hand_out(house, helper, tool, wanted)
     except StoreError as error:  # what is kept can't be read: it may be nobody's
-        _warn_unknown(error)
+        wire.warn(error.message + _UNKNOWN)
         return None
 
 

@@ -54,8 +54,8 @@ def _find_username(
     if len(owners) != 1:
         return None
     try:
-        helper.check(wanted, owners[0])
-        house.broker.check(asking.replace(profile=owners[0].name, url=wanted.url))
+        request = asking.replace(profile=owners[0].name, url=wanted.url)
+        house.broker.check(helper.complete(request, wanted, owners[0], house.environ))
     except BrokerError:
         return None
     return owners[0].username or USERNAME
