@@ -116,6 +116,7 @@ def test_a_grant_that_lives_on_is_learnt_too(house: House) -> None:
     """Seen once, it is not looked at again; and what falls off its slot is revoked from then on."""
     assert [one.outcome for one in end_session(house)] == ["revoked"]
     assert learnt(house) == "keeps"
+    assert {token.session for token in house.tokens()} == {None}  # nothing is left of the session
     house.issuer.sent.clear()
     end_session(house, "s2")
     assert "introspect" not in [endpoint for endpoint, _ in house.issuer.sent]
@@ -249,6 +250,34 @@ def test_every_place_that_revokes_access_tokens(
     assert told(house) == expected
     kept = {one["outcome"] for one in house.log.of("token.revoked")}
     assert ("local_only" in kept) == ("a" not in expected)
+
+
+def test_a_failed_attempt_is_counted_and_forgets_nothing(house: House) -> None:
+    """Why a token is queued stays with it: what nobody asked for is still that after a failure."""
+    habits.learn(house.store, RING, PERSON, URL, habits.KEEPS)
+    house.issuer.is_down = True
+    tidy, wanted = house.tokens()[0], house.own_token("s1")
+    with house.store.lock_grant(KEY, soon()) as locked:
+        locked.enqueue(queued(tidy, time.time(), SUPERSEDED), queued(wanted, time.time(), ""))
+        locked.settle_all({tidy.fingerprint: "unknown", wanted.fingerprint: "unknown"})
+    for _ in range(2):
+        house.revoker.retry(PERSON, KEY)
+    (entry,) = house.store.entries(QUEUE)
+    found = {item.fingerprint: (item.attempts, item.reason) for item in entry.value.items}
+    assert found == {
+        tidy.fingerprint: (2, SUPERSEDED),
+        wanted.fingerprint: (2, "the issuer is down"),
+    }
+
+
+def test_what_is_served_is_not_revoked_by_the_queue(house: House) -> None:
+    """A login that asked whether to keep its grant queues it first, and may be killed after it."""
+    (token,) = house.tokens()
+    with house.store.lock_grant(KEY, soon()) as locked:
+        locked.enqueue(queued(token, time.time(), ""))
+    assert house.revoker.retry(PERSON, KEY) == []
+    assert (told(house), list(house.store.entries(QUEUE))) == ([], [])
+    assert house.get().value == token.value
 
 
 def syncs(tmp_path: Path, count: int) -> tuple[int, int]:

@@ -93,7 +93,24 @@ def issuer_ends_previous(house: House) -> None:
     house.get(is_fresh=True, **READ)
 
 
+def ended_by_a_session(house: House) -> None:
+    """A session's token was revoked, and the issuer ended its whole grant with it."""
+    house.issuer.is_family = True
+    house.own("s1")
+    house.revoker.revoke_session(PERSON, KEY, "s1")
+
+
+def found_dead_after_a_session(house: House) -> None:
+    """The same, where introspection tells nothing and a refresh finds it out."""
+    house.issuer.knows = ""
+    ended_by_a_session(house)
+    with pytest.raises(LoginNeededError):
+        house.get(is_fresh=True)
+
+
 WAYS = [
+    ended_by_a_session,
+    found_dead_after_a_session,
     revoked,
     revoked_in_vain,
     not_revocable,
