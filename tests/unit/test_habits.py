@@ -280,6 +280,19 @@ def test_what_is_served_is_not_revoked_by_the_queue(house: House) -> None:
     assert house.get().value == token.value
 
 
+def test_a_revoke_goes_from_the_oldest_on_and_records_its_proof(house: House) -> None:
+    """The refresh token first, then by age whatever the slot; the record says what was proven."""
+    for scopes in (("read",), None, ("read",), None):
+        house.get(is_fresh=True, scopes=scopes)
+    house.issuer.sent.clear()
+    house.revoker.revoke(PERSON, KEY, verify=True)
+    asked = [value for endpoint, value in house.issuer.sent if endpoint == "revoke"]
+    ages = [int(value[1:].partition("-")[0]) for value in asked]
+    assert (asked[0][0], ages[1:]) == ("r", sorted(ages[1:]))
+    records = house.log.of("grant.revoked") + house.log.of("token.revoked")
+    assert [one["proven"] for one in records] == [True] * 6
+
+
 def syncs(tmp_path: Path, count: int) -> tuple[int, int]:
     """Log in over a grant with so many older tokens; return the store's and the log's syncs."""
     house = House(str(tmp_path / str(count)))

@@ -11,9 +11,10 @@ import pytest
 from brokerctl.issuing import IssuerLink
 from brokerctl.model import GrantKey, Profile, Reference
 from brokerctl.oauth.message import HttpResponse
-from brokerctl.revoking import profile_for
+from brokerctl.revoking import keys_of, profile_for
 from brokerctl.secret import Secret
-from tests.store_room import RING, open_store
+from brokerctl.store.values import Change
+from tests.store_room import RING, make_grant, open_store, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,3 +74,35 @@ def test_the_client_is_looked_for(tmp_path: Path, profiles: list[Profile], outco
     said = link.revoke(profile, Secret("rt"), "refresh_token", time.monotonic() + 10, KEY)
     assert said.outcome == outcome
     assert ("profile is gone" in said.reason) == (outcome == "unknown")
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "found"),
+    [
+        ("all", None, {"home", "work"}),
+        ("all", "home", {"home"}),
+        ("works", None, {"work"}),
+        ("works", "home", set()),
+        (None, None, {"home", "work"}),
+        ("stranger", None, set()),
+    ],
+)
+def test_a_profile_of_one_subject_reaches_no_other_s(
+    tmp_path: Path, name: str | None, subject: str | None, found: set[str]
+) -> None:
+    """Two profiles of one client share its grants; one that has a subject shares its alone."""
+    store = open_store(str(tmp_path / "store"))
+    profiles = {
+        one.name: one
+        for one in (
+            PROFILE.replace(name="all"),
+            PROFILE.replace(name="works", subject="work"),
+            PROFILE.replace(name="stranger", client_id="x"),
+        )
+    }
+    for who in ("home", "work"):
+        key = KEY.replace(subject=who)
+        with store.lock_grant(key, soon()) as locked:
+            locked.commit(Change(grant=make_grant(key=key).replace(profile="gone")))
+    chosen = keys_of(store, profiles, None if name is None else {name}, subject)
+    assert {key.subject for _, key in chosen} == found
