@@ -161,8 +161,8 @@ class Login:
         tokens stay alive and unheld. The signals that are held back may end it.
         """
         old = locked.state.grant
-        if old is not None and old.sub is not None and answer.id_sub is not None:
-            return True  # they have been compared
+        if old is not None and old.sub is not None and old.sub == answer.id_sub:
+            return True  # the same person as before; with --force it may be another one
         ask = self.doubt(answer.id_sub)
         if ask is None:
             return True

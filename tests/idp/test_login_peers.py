@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -113,13 +114,13 @@ def test_a_real_browser(brokerctl: Program, demo: DemoIssuer) -> None:
     assert "second time" not in done.stderr
 
 
-def on_terminal(brokerctl: Program, name: str) -> pexpect.spawn[str]:
+def on_terminal(brokerctl: Program, *more: str) -> pexpect.spawn[str]:
     """Log in on a terminal as a user who can't tell whose root's browser is; return it waiting."""
     require_root()
     for place, folders, files in os.walk(brokerctl.home):
         for each in (place, *(os.path.join(place, one) for one in (*folders, *files))):
             os.chown(each, NOBODY, NOBODY, follow_symlinks=False)
-    words = [*SOMEBODY_ELSE[1:], PROGRAM, "login", name]
+    words = [*SOMEBODY_ELSE[1:], PROGRAM, *more]
     return pexpect.spawn(
         SOMEBODY_ELSE[0],
         words,
@@ -140,7 +141,7 @@ def test_the_first_login_in_doubt(
 ) -> None:
     """Where the peer's owner can't be told the person is asked; a no ends what had been issued."""
     name = main_job.person(brokerctl, demo)
-    terminal = on_terminal(brokerctl, name)
+    terminal = on_terminal(brokerctl, "login", name)
     terminal.expect(r"brokerctl:   (\S+)\r\n")
     Browser(account="mallory").open(matched(terminal))
     terminal.expect(r"logged in as mallory: keep it\? \(y/N\) ")
@@ -154,6 +155,20 @@ def test_the_first_login_in_doubt(
     assert len(grants) == (code == 0)
 
 
+def test_killed_at_the_question(brokerctl: Program, demo: DemoIssuer) -> None:
+    """What was issued is queued before anybody is asked, and the next command ends it."""
+    name = main_job.person(brokerctl, demo)
+    terminal = on_terminal(brokerctl, "login", name)
+    terminal.expect(r"brokerctl:   (\S+)\r\n")
+    Browser(account="mallory").open(matched(terminal))
+    terminal.expect("keep it")
+    terminal.kill(signal.SIGKILL)
+    terminal.wait()
+    assert demo.counts()["paths"].get("/token/revocation", 0) == 0
+    on_terminal(brokerctl, "status").expect(pexpect.EOF)
+    assert demo.counts()["paths"]["/token/revocation"] == 2
+
+
 def test_a_second_login_is_compared(brokerctl: Program, demo: DemoIssuer) -> None:
     """With a grant of the same person there, nobody is asked; another one's is refused."""
     name = main_job.person(brokerctl, demo)
@@ -161,8 +176,10 @@ def test_a_second_login_is_compared(brokerctl: Program, demo: DemoIssuer) -> Non
         ("alice", "y\r", "logged in to"),
         ("alice", "", "logged in to"),
         ("mallory", "", "logged in as somebody else before"),
+        ("mallory", "n\r", "not wanted"),
     ):
-        terminal = on_terminal(brokerctl, name)
+        forced = ("--force",) if typed == "n\r" else ()
+        terminal = on_terminal(brokerctl, "login", name, *forced)
         terminal.expect(r"brokerctl:   (\S+)\r\n")
         Browser(account=account).open(matched(terminal))
         if typed:
