@@ -123,3 +123,10 @@ def test_no_tables(stack: ExitStack) -> None:
         UNKNOWN,
         None,
     )
+
+
+@pytest.mark.parametrize("way", ["closed", "reset", "half"])
+def test_gone_from_the_tables(stack: ExitStack, way: str) -> None:
+    """Who has hung up and is in no table any more was perhaps another user, and is not let in."""
+    link = connected(stack, way, os.geteuid())
+    assert whose(link, tables=("/nonexistent",)) == (GONE, None)
