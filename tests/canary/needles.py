@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 LEAST_CHARS = 8  # shorter ones are found in anything
+MOST_CHARS = 512  # of a longer one its beginning is looked for: hostile issuers' fill the memory
 _BASE64_START = (0, 2, 3)  # characters that bytes before the secret have a say in, by their number
 
 
@@ -33,6 +34,7 @@ def parse_known(text: str) -> set[Known]:
 
 def needles(value: str) -> set[bytes]:
     """Return every form to look for; base64 wherever in a longer text the secret may begin."""
+    value = value[:MOST_CHARS]
     plain = {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}
     raw = {text.encode() for text in plain}
     coded = {form for text in raw for form in (text.hex().encode(), text.hex().upper().encode())}
