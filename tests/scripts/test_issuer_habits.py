@@ -26,6 +26,8 @@ class Issuer(ThreadingHTTPServer):
     """An issuer with the device flow: `token` is what its token endpoint answers."""
 
     token: dict[str, Any]
+    status = 200
+    mark = ""  # what stands before each answer
 
     @property
     def url(self) -> str:
@@ -34,7 +36,7 @@ class Issuer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers every POST with 200, as GitHub does."""
+    """Answers every POST alike, as GitHub does with 200."""
 
     server: Issuer
 
@@ -42,9 +44,9 @@ class Handler(BaseHTTPRequestHandler):
         """Answer."""
         self.rfile.read(int(self.headers["content-length"]))
         body = json.dumps(CODE if self.path.startswith("/login/device") else self.server.token)
-        self.send_response(200)
+        self.send_response(self.server.status)
         self.end_headers()
-        self.wfile.write(body.encode())
+        self.wfile.write((self.server.mark + body).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -78,6 +80,38 @@ def log_in(
     done = program("login", "p", "--flow", "device")
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_odd_answers_are_answers(brokerctl: Program, issuer: Issuer) -> None:
+    """201, a byte order mark and an empty `error`: the login and each refresh take what came."""
+    issuer.status, issuer.mark = 201, "\ufeff"
+    issuer.token |= {"error": None, "token_type": "", "scope": ["read", "write"]}
+    log_in(brokerctl, issuer)
+    for number in (2, 3):
+        issuer.token |= {
+            "access_token": f"at-{number}-of-the-tests",
+            "refresh_token": f"rt-{number}-of-the-tests",
+        }
+        done = brokerctl("get", "p", "--fresh")
+        assert (done.returncode, done.stdout) == (0, f"at-{number}-of-the-tests\n"), done.stderr
+
+
+def test_what_can_t_be_used_is_kept_or_queued(brokerctl: Program, issuer: Issuer) -> None:
+    """After a refresh the new refresh token is stored, after a login it is to be revoked."""
+    log_in(brokerctl, issuer)
+    issuer.token |= {"token_type": "DPoP", "refresh_token": "rt-2-of-the-tests"}
+    for words, said in (
+        (["get", "p", "--fresh"], "is kept"),
+        (["login", "p", "--flow", "device"], "is queued to be revoked"),
+    ):
+        issuer.token["refresh_token"] += "x"
+        done = brokerctl(*words)
+        assert done.returncode == 5
+        assert "answered with a token of type DPoP, not Bearer; the refresh token" in done.stderr
+        assert f"that came with it {said}" in done.stderr
+        assert "cut off" not in done.stderr
+    told = brokerctl("status").stderr  # this issuer has no endpoint for it
+    assert told == "brokerctl: note: a queued revocation of 'p': local_only\n"
 
 
 def test_github_says_that_a_grant_is_dead(brokerctl: Program, issuer: Issuer) -> None:
