@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from brokerctl.config.replacing import locked_as_its_tool_does, locked_folder
 from brokerctl.errors import UsageError
 from brokerctl.helpers.changes import BACKUP, carry_out, tidy
 from brokerctl.helpers.installing import find_installed, plan_install, plan_uninstall
@@ -153,6 +154,18 @@ def test_a_file_whose_lines_end_otherwise_now(environ: dict[str, str], tool: str
     assert read(path) in {b"# mine\r\n", b"# mine\r\nkind: Config\r\napiVersion: v1\r\n"}
 
 
+@pytest.mark.parametrize("tool", ["aws", "docker", "git", "kubernetes", "pip", "pnpm", "uv"])
+@pytest.mark.parametrize("before", [None, b""])
+def test_an_empty_file_is_a_file(environ: dict[str, str], tool: str, before: bytes | None) -> None:
+    """One that was there stays, and one that was not goes again, with no copy of either."""
+    path = plan_uninstall(tool, environ).path
+    write(path, before)
+    install(tool, environ)
+    carry_out(plan_uninstall(tool, environ))
+    assert read(path) == before
+    assert read(path + BACKUP) is None
+
+
 def test_an_old_copy_is_told_of(environ: dict[str, str]) -> None:
     """Where a file was changed since, the copy stays: `uninstall` and `list` name it."""
     path = os.path.join(environ["HOME"], ".gitconfig")
@@ -194,6 +207,19 @@ def test_what_a_file_still_names_stays(
     again = plan_uninstall(tool, environ)
     carry_out(again)
     assert (again.left, os.path.exists(own)) == ((), False)
+
+
+def test_a_lock_that_is_held_is_not_called_left(environ: dict[str, str]) -> None:
+    """`list` beside an `install` that is at work says nothing of a lock."""
+    lock = os.path.join(environ["HOME"], ".gitconfig.lock")
+    install("git", environ)
+    with locked_folder(environ["HOME"]), locked_as_its_tool_does(lock[:-5], ".lock"):
+        assert os.path.lexists(lock)
+        assert lock not in (find_installed("git", environ).fault or "")
+    os.symlink("brokerctl-1", lock)
+    assert lock in (find_installed("git", environ).fault or "")
+    tidy(plan_uninstall("git", environ))
+    assert not os.path.lexists(lock)
 
 
 @pytest.mark.parametrize("tool", ["git", "pip", "pnpm"])
