@@ -30,6 +30,7 @@ PROFILE = Profile(
     hosts=("https://git.example.com",),
     google=("//iam.example/pool",),
 )
+OTHER = PROFILE.replace(hosts=("https://new.example.com",))
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
@@ -218,7 +219,8 @@ def test_a_lock_that_is_held_is_not_called_left(environ: dict[str, str]) -> None
         assert lock not in (find_installed("git", environ).fault or "")
     os.symlink("brokerctl-1", lock)
     assert lock in (find_installed("git", environ).fault or "")
-    tidy(plan_uninstall("git", environ))
+    assert plan_install("git", [OTHER], environ).is_change
+    carry_out(plan_install("git", [OTHER], environ))
     assert not os.path.lexists(lock)
 
 
