@@ -199,4 +199,5 @@ def test_without_an_addition_nothing_is_left(tool: str, before: str) -> None:
         text = before
         for profile in profiles:
             text = desk.put(text, profile)
+            assert not text.endswith(": end")  # else what is appended would be no line of its own
         assert desk.take(text) == before
