@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerctl.helpers.git_config import find_last, is_true, read_sections
@@ -152,7 +152,7 @@ def ask_git(url: str, environ: dict[str, str], folder: str) -> bool | None:
     return {"true": True, "false": False, "": None}[done.stdout.strip()]
 
 
-@settings(max_examples=400)
+@pytest.mark.slow(reason="each example asks the real git")
 @given(case=CASES)
 def test_it_is_read_as_git_reads_it(case: Case) -> None:
     """Security: the real git is the judge: files, includes, conditions, options, and whose URL."""

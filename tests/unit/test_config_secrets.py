@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -175,6 +177,32 @@ def test_nothing_of_a_command_outlives_it(tmp_path: Path, start: str, timeout_s:
     pid = int(out.read_text())
     while is_alive(pid):
         time.sleep(0.01)  # the kernel takes a moment; pytest's own limit ends it
+
+
+WAITING = """
+import sys
+from brokerctl.config.references import resolve
+from brokerctl.model import Reference
+words = ("sh", "-c", "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 605".format(sys.argv[1]))
+resolve(Reference(kind="command", target=words), {"PATH": "/usr/bin:/bin"}, str, 3600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_is_not_kept_waiting(tmp_path: Path, number: signal.Signals) -> None:
+    """Nothing was sent yet: who stops us need not wait, and the command ends too."""
+    out = tmp_path / "pid"
+    running = subprocess.Popen([sys.executable, "-c", WAITING, str(out)], stderr=subprocess.DEVNULL)
+    try:
+        while not out.exists():
+            time.sleep(0.01)
+        running.send_signal(number)
+        assert running.wait(100) != 0  # the command's own time-out is an hour
+    finally:
+        running.kill()
+        running.wait()
+    while is_alive(int(out.read_text())):
+        time.sleep(0.01)
 
 
 def test_a_command_holds_no_signal_back() -> None:

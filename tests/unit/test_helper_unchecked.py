@@ -108,6 +108,20 @@ TEAM = section(f"{HOST}/team", "false")
         (TEAM, f"{HOST}/team/shop.git", None, True),
         (TEAM, f"{HOST}/open/shop.git", None, False),
         (OFF + section(f"{HOST}/team", "true"), HOST, None, True),
+        # The host counts before the path, and the path before the user.
+        (
+            section(HOST, "on") + section("https://*.example.com/team", "off"),
+            f"{HOST}/team",
+            None,
+            False,
+        ),
+        (
+            section(HOST, "off") + section("https://*.example.com/team", "on"),
+            f"{HOST}/team",
+            None,
+            True,
+        ),
+        (TEAM + section("https://alice@git.example.com", "on"), f"{HOST}/team", "alice", True),
         (OFF + section(f"{HOST}/team", "true"), f"{HOST}/team/shop.git", None, False),
         # The name may be the URL's or a configured one.
         (section("https://alice@git.example.com", "no"), HOST, "alice", True),
