@@ -48,6 +48,7 @@ class Issuer:
         self.is_family = self.is_consent = self.is_down = False
         self.knows = "ra"
         self.revocation = 200
+        self.deadlines: dict[str, float] = {}  # of the last request to each endpoint
         self.lost: set[str] = set()  # endpoints that carry a request out and never answer
         self.faults: list[
             BaseException | int
@@ -64,7 +65,7 @@ class Issuer:
 
     def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
         """Answer one request."""
-        del deadline
+        self.deadlines[request.url.rpartition("/")[2]] = deadline or 0
         if request.method == "GET":
             return self._answer(200, self._metadata())
         if self.is_down:
@@ -128,11 +129,10 @@ class Log:
 
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
-        self.synced = 0
 
     def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
         """Remember one."""
-        self.synced += durable
+        del durable
         self.records.append((event, fields))
         return len(self.records)
 

@@ -99,7 +99,7 @@ class Revoker:
             locked.settle_all({one.fingerprint: "local_only" for one in owned})
             spared = [_spare(profile, key, queued(one, time.time(), "")) for one in owned]
             for ending in spared:
-                self._record(ending, profile, is_last=ending is spared[-1])
+                self._record(ending, profile)
             return [*spared, *self._flush(profile, key, locked, verify=False)]
 
     def retry(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> list[Ending]:
@@ -198,7 +198,7 @@ class Revoker:
         again = []
         outcomes = {}
         for item, ending in zip(queue, endings, strict=True):
-            self._record(ending, profile, is_last=ending is endings[-1])
+            self._record(ending, profile)
             if ending.outcome == "unknown":
                 reason = item.reason if item.reason in TIDY else ending.reason
                 again.append(item.replace(attempts=item.attempts + 1, reason=reason))
@@ -285,8 +285,7 @@ class Revoker:
             return ending.replace(outcome="local_only", reason=reason, is_proven=False)
         return ending if is_active is None else ending.replace(is_proven=not is_active)
 
-    def _record(self, ending: Ending, profile: Profile, *, is_last: bool) -> None:
-        """Record an ending; the last one's sync brings those before it to the disk too."""
+    def _record(self, ending: Ending, profile: Profile) -> None:
         self.log.append(
             "token.revoked" if ending.kind == "access_token" else "grant.revoked",
             {
@@ -300,7 +299,7 @@ class Revoker:
                 "proven": ending.is_proven,
                 "requester": None if self.requester is None else shown_requester(self.requester),
             },
-            durable=is_last,
+            durable=True,
         )
 
 
