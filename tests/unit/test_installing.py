@@ -210,6 +210,67 @@ def test_what_a_file_still_names_stays(
     assert (again.left, os.path.exists(own)) == ((), False)
 
 
+@pytest.mark.parametrize(
+    ("tool", "ours", "theirs"),
+    [
+        ("aws", "credential_process = ", "credential_process = /mine"),
+        ("git", "\thelper = /", "\thelper = /mine"),
+        ("vault", "token_helper = ", 'token_helper = "/mine"'),
+        ("bazel", "common ", "common --credential_helper=x.example=/mine"),
+        ("cargo", "global-cred", 'global-credential-providers = ["/mine"]'),
+    ],
+)
+def test_what_was_written_in_place_of_ours_stays(
+    environ: dict[str, str], tool: str, ours: str, theirs: str
+) -> None:
+    """`aws configure set credential_process`, `gh auth setup-git`: the line is somebody's then."""
+    install(tool, environ)
+    path = plan_uninstall(tool, environ).path
+    rows = (read(path) or b"").decode().split("\n")
+    changed = [theirs if row.startswith(ours) else row for row in rows]
+    write(path, "\n".join(changed).encode())
+    if tool == "aws":
+        with pytest.raises(UsageError, match="has a section"):
+            install(tool, environ)
+    carry_out(plan_uninstall(tool, environ))
+    left = (read(path) or b"").decode().split("\n")
+    headers = [row for row in rows if row[:1] == "["]
+    empty = ["\thelper ="] if tool == "git" else []  # it is what makes theirs the only one
+    assert left == [*headers, *empty, theirs, ""]
+
+
+@pytest.mark.parametrize(
+    ("tool", "before", "is_theirs"),
+    [
+        ("pip", b"", False),
+        ("pip", b"[global]\ntimeout = 60\n", False),
+        ("pip", b"[global]\nkeyring-provider = subprocess\n", True),
+        ("pnpm", b"fund=false\n", False),
+    ],
+)
+def test_a_tool_that_writes_no_comments(
+    environ: dict[str, str], tool: str, before: bytes, *, is_theirs: bool
+) -> None:
+    """Our lines are known by their value; one that was there before stays."""
+    path = plan_uninstall(tool, environ).path
+    key = b"keyring-provider" if tool == "pip" else b"tokenHelper"
+    for is_set_up in (False, True):
+        write(path, before)
+        if is_set_up:
+            install(tool, environ)
+        rows = (read(path) or b"").split(b"\n")
+        write(path, b"\n".join(row for row in rows if row[:1] != b"#"))
+        if is_set_up and not is_theirs:
+            assert not plan_install(tool, [PROFILE], environ).is_change
+            assert find_installed(tool, environ).fault is None
+        carry_out(plan_uninstall(tool, environ))
+        assert (read(path) or b"") == before
+        assert (key in before) == is_theirs
+        if tool == "pip":  # a person's own, who never had a set-up
+            write(path, b"[global]\nkeyring-provider = subprocess\n")
+            assert not plan_uninstall(tool, environ).is_change
+
+
 def test_a_lock_that_is_held_is_not_called_left(environ: dict[str, str]) -> None:
     """`list` beside an `install` that is at work says nothing of a lock."""
     lock = os.path.join(environ["HOME"], ".gitconfig.lock")

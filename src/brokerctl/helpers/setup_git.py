@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _ANY = re.compile(r"helper\s*=.*brokerctl.*", re.IGNORECASE)
-_ABOVE = 3  # how far above its last line a section of ours begins
+_PATH = "useHttpPath = true"
 
 
 class GitSetup(BlockSetup):
@@ -47,7 +47,7 @@ class GitSetup(BlockSetup):
             section = host.replace('"', '\\"')  # security: else a path could go on as a helper
             lines += [f'[credential "{section}"]', "\thelper =", f"\thelper = {helper}"]
             if parse_url(host.replace("*.", "any.", 1)).path:
-                lines.append("\tuseHttpPath = true")  # else git does not say which path it wants
+                lines.append(f"\t{_PATH}")  # else git does not say which path it wants
         return lines
 
     @staticmethod
@@ -57,9 +57,9 @@ class GitSetup(BlockSetup):
         `gh auth setup-git`, for one, has an empty helper before its own: that is no line of ours.
         """
         if rows[at] == "helper =":
-            return at + 1 < len(rows) and _is_helper(rows[at + 1])
-        if rows[at] == "useHttpPath = true":  # at a host without a path it is somebody's wish
-            return at > _ABOVE and _is_helper(rows[at - 1]) and _has_path(rows[at - _ABOVE])
+            return _is_helper(_next_helper(rows[at + 1 :]))
+        if rows[at] == _PATH:
+            return _has_path(rows[:at])
         return _is_helper(rows[at])
 
     def names_us(self, text: str) -> bool:
@@ -72,8 +72,24 @@ class GitSetup(BlockSetup):
         return row.startswith('[credential "') and row.endswith('"]')
 
 
-def _has_path(header: str) -> bool:
-    return "/" in header.partition("://")[2]
+def _has_path(above: list[str]) -> bool:
+    """Say whether a section begins as ours for a path do; at a host alone it is somebody's wish."""
+    is_ours = False
+    for row in reversed(above):
+        if row[:1] == "[":
+            return is_ours and "/" in row.partition("://")[2]
+        if row == _PATH and not is_ours:
+            return False
+        is_ours = is_ours or _is_helper(row)
+    return False
+
+
+def _next_helper(rows: list[str]) -> str:
+    """Return the helper that a section names next; nothing where it names none."""
+    for row in rows:
+        if row.startswith(("[", "helper")):
+            return row
+    return ""
 
 
 def _is_helper(row: str) -> bool:
