@@ -84,7 +84,7 @@ def test_a_grant_that_the_disk_lost_is_not_blamed_on_a_crash(tmp_path: Path) -> 
     folder = str(tmp_path / "store")
     start(folder, PERSON)
     system = NoGrants()
-    system.rename = NoGrants.rename.__get__(system)  # type: ignore[method-assign]
+    system.rename = NoGrants.rename.__get__(system)  # type: ignore[method-assign]  # a fault of this test's own
     store = open_store(folder, system)
     world: Any = World(store)
     with pytest.raises(StoreError, match="is lost"), store.lock_grant(KEY, soon()) as locked:

@@ -69,7 +69,7 @@ def _plain_again(house: House) -> Iterator[Finding]:
     for tool, path, count in find_again(house):
         what = f"{path} has {count_of(count, 'credential')} in plain text again that is kept here"
         what = what if count == 1 else what.replace("that is kept", "that are kept")
-        hint = f"run 'brokerctl helper import {tool}'"
+        hint = f"run 'brokerctl helper import {shell_word(tool)}'"
         yield Finding(what=f"{tool}: {what}", state=WARNING, hint=hint)
 
 
