@@ -112,7 +112,11 @@ class Broker:
         Raises the class of the exit code: DeniedError, LoginNeededError, IssuerError, StoreError,
         AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
         """
-        order = make_order(self.plan, request)
+        try:
+            order = make_order(self.plan, request)
+        except UsageError as error:
+            self.record_refusal(request, error)
+            raise
         if order.decision.effect == "deny":
             error = _denied(order)
             self.record_refusal(order, error)

@@ -211,6 +211,17 @@ def test_get_records_what_it_refuses(
     assert "ter2" not in json.dumps(record)
 
 
+@pytest.mark.parametrize("words", ["-p nobody", "--env X=nobody", "--file X=nobody"])
+def test_exec_records_a_name_that_nobody_has(two: Program, words: str) -> None:
+    """However it is named, and before any token is had."""
+    done = two("exec", *words.split(), "--", "true")
+    assert done.returncode == 2
+    assert "no profile 'nobody'" in done.stderr
+    [record] = records(two)
+    assert (record["event"], record["profile"]) == ("token.refused", "nobody")
+    assert record["requester"]["tool"] == "exec"
+
+
 def test_what_is_nobody_s_is_no_refusal(two: Program) -> None:
     """A tool asks brokerctl for every host that it meets: those are not ours to record."""
     answers(

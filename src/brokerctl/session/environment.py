@@ -47,14 +47,11 @@ def plan_variables(ask: Ask, profiles: Mapping[str, Profile], default: str | Non
 
     `--env` and `--file` name a profile as `-p` does; one with either has no other variable.
     """
-    pairs = (*ask.env, *ask.files)
-    names = [*ask.profiles, *(name for _, name in pairs)]
-    if not names and default:
-        names = [default]
+    names = names_of(ask, default)
     if not names:
         raise UsageError("no profile named", hint="run 'brokerctl exec -p PROFILE -- COMMAND'")
     wanted = []
-    for name in dict.fromkeys(names):
+    for name in names:
         profile = find_profile(profiles, name)
         variables = tuple(variable for variable, of in ask.env if of == name)
         files = tuple(variable for variable, of in ask.files if of == name)
@@ -63,6 +60,14 @@ def plan_variables(ask: Ask, profiles: Mapping[str, Profile], default: str | Non
         wanted.append(Wanted(profile=profile, variables=variables, files=files))
     _check_names(wanted)
     return wanted
+
+
+def names_of(ask: Ask, default: str | None) -> tuple[str, ...]:
+    """Return the profiles that a session is to have tokens of, known or not, each once."""
+    names = [*ask.profiles, *(name for _, name in (*ask.env, *ask.files))]
+    if not names and default:
+        names = [default]
+    return tuple(dict.fromkeys(names))
 
 
 def default_variables(profile: Profile) -> tuple[str, ...]:

@@ -93,6 +93,9 @@ def run(ask: Ask, tools: Tools) -> int:
 
 def _prepare(ask: Ask, tools: Tools) -> Prepared:
     """Check all that can be wrong without asking anybody, the command's own path included."""
+    for name in environment.names_of(ask, tools.default_profile):
+        if name not in tools.profiles:  # refused by the broker, with its record
+            tools.get(TokenRequest(profile=name, requester=tools.requester("")))
     wanted = environment.plan_variables(ask, tools.profiles, tools.default_profile)
     own = tuple(one.profile.name for one in wanted if is_own(ask, one.profile))
     environ = environment.inherited(tools.environ, tools.profiles.values(), is_clean=ask.is_clean)
