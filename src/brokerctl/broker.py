@@ -114,8 +114,8 @@ class Broker:
         """
         try:
             order = make_order(self.plan, request)
-        except UsageError as error:
-            self.record_refusal(request, error)
+        except UsageError as unknown:
+            self.record_refusal(request, unknown)
             raise
         if order.decision.effect == "deny":
             error = _denied(order)
