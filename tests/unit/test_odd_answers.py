@@ -42,6 +42,8 @@ GOOD = {
     "refresh_token": RT,
     "scope": "read",
 }
+# What a gateway shows of a request in its error page, its secrets being hidden.
+ECHO = {"grant_type": "refresh_token", "refresh_token": "[hidden]", "client_id": "app"}
 HEAD = f'"access_token":"{AT}","refresh_token":"{RT}"'
 DEEP = "[" * 100_000 + "]" * 100_000
 USED, KEPT, OVER, NOTHING = "used", "kept", "over", "nothing"
@@ -156,6 +158,7 @@ TABLE = [
     ),
     no_use(raw("wrapped", json.dumps({"data": GOOD})), NO_TOKEN),
     no_use(raw("a list", json.dumps([GOOD])), NO_TOKEN),
+    Case("our request, shown", json.dumps({"debug": ECHO}).encode(), NOTHING, NO_TOKEN),
     no_use(like("a secret as a scope", scope=AT), "a secret among its scopes"),
     no_use(raw("cut in the token", f'{{"refresh_token":"{RT}","access_token":"acc'), NO_TOKEN),
     *(

@@ -123,13 +123,18 @@ def has_come(part: HttpResponse, *, needs_refresh_token: bool) -> bool:
 
 
 def _find_refresh_token(body: dict[str, Any]) -> Secret | None:
-    """Return the refresh token of an answer; where it is wrapped, the only one that is in there."""
+    """Return the refresh token of an answer; where it is wrapped, the only one that is in there.
+
+    It is wrapped with its access token. One alone is of our own request, which error pages show
+    with its secrets hidden: stored, it would cost the grant.
+    """
     found = _refresh_token(body.get("refresh_token"))
     level: list[Any] = list(body.values())
     inner: set[str] = set()
     for _ in range(_MAX_DEPTH):
         dicts = [value for value in level if isinstance(value, dict)]
-        tokens = (_refresh_token(value.get("refresh_token")) for value in dicts)
+        issued = [value for value in dicts if "access_token" in value]
+        tokens = (_refresh_token(value.get("refresh_token")) for value in issued)
         inner |= {token.reveal() for token in tokens if token is not None}
         level = [item for value in dicts for item in value.values()]
     return Secret(*inner) if found is None and len(inner) == 1 else found
