@@ -160,6 +160,33 @@ def test_git_s_files(
     assert bool(found) is is_off
 
 
+@pytest.mark.parametrize(
+    ("conditions", "paths", "is_off"),
+    [
+        (["gitdir:/no/where/", "gitdir:/nor/here/"], ["./self", "../{}/self"], False),
+        ([f"onbranch:x{n}" for n in range(6)], ["self"] * 6, True),
+        (["gitdir:/**/" + "*p" * 12 + "!/"], ["off"], False),
+        (["gitdir:/**/" + "*p" * 400 + "!/"], ["off"], True),
+    ],
+    ids=["names without end", "reads without end", "stars", "more stars"],
+)
+@pytest.mark.timeout(60)
+def test_what_git_passes_over_ends_here_too(
+    tmp_path: Path, conditions: list[str], paths: list[str], *, is_off: bool
+) -> None:
+    """A hostile clone's configuration, whose conditions git finds false, holds up no answer."""
+    found = zip(conditions, paths, strict=True)
+    text = "".join(f'[includeIf "{one}"]\npath = {path}\n' for one, path in found)
+    (tmp_path / "self").write_text(text.format(tmp_path.name) + f"# {'sslVerify' * is_off}\n")
+    (tmp_path / "off").write_text(OFF)
+    environ = {
+        "GIT_CONFIG_GLOBAL": str(tmp_path / "self"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_DIR": str(tmp_path / ("p" * 40)),
+    }
+    assert bool(find_unchecked(Wanted(action=GET, url=HOST), environ)) is is_off
+
+
 def test_a_linked_worktree_s_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The repository's file is where the common folder is, the worktree's own beside its HEAD."""
     main, linked = tmp_path / "main/.git", tmp_path / "main/.git/worktrees/w"

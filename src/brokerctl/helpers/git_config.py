@@ -27,6 +27,10 @@ _KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 _ESCAPES = {"t": "\t", "b": "\b", "n": "\n", "\\": "\\", '"': '"', "\n": ""}
 _BOM = b"\xef\xbb\xbf"
 _MAX_DEPTH = 10  # git's own
+# Security: conditions that git finds false, and we can't tell, could make it endless. What is
+# beyond these bounds is believed to switch checks off.
+_MAX_READ, _PART_BYTES = 1000, 4096  # files, of which a large one counts by its parts
+_MAX_STARS = 16
 _COMMAND_LINE = "git's command line"
 _ON, _OFF = ("true", "yes", "on"), ("false", "no", "off")
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
@@ -114,11 +118,16 @@ class _Reader:
         self._environ = environ
         self._folder = folder
         self._repository = repository
+        self._left = _MAX_READ
         self.has_worktree_file = False  # as the repository's own file says
 
     def read(self, path: str, depth: int = 0, *, is_sure: bool = True) -> Iterator[Entry]:
         data = find_regular(os.path.join(self._folder, path))
-        if data is None or depth > _MAX_DEPTH:
+        if data is None or depth > _MAX_DEPTH or self._left < 0:
+            return
+        self._left -= 1 + len(data) // _PART_BYTES
+        if self._left < 0:
+            yield Entry(key=f"http.{_NAME}", value="false", origin=path, is_sure=False)
             return
         try:
             for key, value in parse(data):
@@ -180,7 +189,7 @@ class _Reader:
         elif not os.path.isabs(pattern):
             pattern = f"**/{pattern}"
         pattern += "**" if pattern.endswith("/") else ""
-        if "[" in pattern[literal:]:
+        if "[" in pattern[literal:] or pattern.count("*") > _MAX_STARS:
             return None
         here = os.path.join(self._folder, self._repository[0])
         texts = [os.path.realpath(here), os.path.normpath(here)]
@@ -192,8 +201,19 @@ class _Reader:
         )
 
 
-def _is_like(text: str, pattern: str, at: int = 0) -> bool:
+def _is_like(
+    text: str, pattern: str, at: int = 0, failed: set[tuple[int, int]] | None = None
+) -> bool:
     """Match a path as git's wildmatch does, without sets in brackets; `at` is in the pattern."""
+    failed = set() if failed is None else failed  # each end of the text, tried once at each star
+    place = (len(text), at)
+    if place not in failed and _is_like_from(text, pattern, at, failed):
+        return True
+    failed.add(place)
+    return False
+
+
+def _is_like_from(text: str, pattern: str, at: int, failed: set[tuple[int, int]]) -> bool:
     while at < len(pattern) and pattern[at] != "*":
         is_any = pattern[at] == "?" and text[:1] != "/"
         at += pattern[at] == "\\" and at + 1 < len(pattern)
@@ -209,10 +229,10 @@ def _is_like(text: str, pattern: str, at: int = 0) -> bool:
     is_deep = end - at > 1 and before in {"", "/"} and after in {"", "/"}
     if not after:
         return is_deep or "/" not in text
-    if is_deep and _is_like(text, pattern, end + 1):
+    if is_deep and _is_like(text, pattern, end + 1, failed):
         return True
     far = len(text) if is_deep or "/" not in text else text.index("/") + 1
-    return any(_is_like(text[start:], pattern, end) for start in range(far))
+    return any(_is_like(text[start:], pattern, end, failed) for start in range(far))
 
 
 def parse(data: bytes) -> Iterator[tuple[str, str | None]]:

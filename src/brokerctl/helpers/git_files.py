@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Where git's own build says; which of them it was is not known here.
 _SYSTEM = ("/etc/gitconfig", "/usr/local/etc/gitconfig", "/opt/homebrew/etc/gitconfig")
 _MARK, _INCLUDE = b"sslverify", b"[include"
+_MAX_FILES = 1000  # a file has endless names, as `./config` of itself, and git follows few of them
 _NO_VERIFY = "GIT_SSL_NO_VERIFY"
 _VARIABLE, _VARIABLE_MARKS = "GIT_CONFIG_", ("sslverify", "include")
 _FALSE = frozenset(("0", "false", "no", "off", ""))
@@ -57,7 +58,7 @@ def may_be_unchecked(environ: Mapping[str, str], folder: str) -> bool:
             return True
         if _INCLUDE in low:
             more = _included(data, path, home)
-            if more is None:
+            if more is None or len(known) > _MAX_FILES:
                 return True
             left += more - known
             known |= more
