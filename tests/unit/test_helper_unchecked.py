@@ -127,6 +127,11 @@ TEAM = section(f"{HOST}/team", "false")
         (section("https://alice@git.example.com", "no"), HOST, "alice", True),
         (section("https://alice@git.example.com", "no"), HOST, "bob", False),
         (OFF + section("https://alice@git.example.com", "yes"), HOST, "alice", True),
+        (section("https://al%40ice@git.example.com", "no"), HOST, "al@ice", True),
+        (section("https://al%40ice@git.example.com", "no"), HOST, "al%40ice", False),
+        # Git compares such a path with no section; its server may see another one.
+        (OFF, f"{HOST}/../team", None, True),
+        (ON, f"{HOST}/../team", None, False),
         # Of what is not decided here only the worse is believed.
         ('[includeIf "onbranch:main"]\npath = off\n', HOST, None, True),
         (OFF + '[includeIf "onbranch:main"]\npath = on\n', HOST, None, True),

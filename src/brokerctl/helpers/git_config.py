@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from urllib.parse import unquote
 
 from brokerctl.files import find_regular
 from brokerctl.helpers.git_files import find_repository, standard_files
@@ -50,14 +51,18 @@ def find_unchecked(
     url: str, username: str | None, environ: Mapping[str, str], folder: str
 ) -> str | None:
     """Name what has git check no certificate of this server; None where it checks all."""
-    asked, found = normalize(url), read_sections(environ, folder)
+    found = read_sections(environ, folder)
+    # Git finds no section for a path like `/../x`, which its server may see as another one.
+    asked = normalize(url) or normalize("/".join(url.split("/", 3)[:3]))
     if asked is None:
         return None
+    places = [place for _, place in found if place is not None]
     paths = {asked.path}
     if asked.path == "/":
-        paths |= {place.path for _, place in found if place is not None}
+        paths |= {place.path for place in places}
+    users = {place.user for place in places if place.user and unquote(place.user) == username}
     for path in sorted(paths):
-        for user in {None, username}:
+        for user in {None, *users}:
             one = find_last(asked.replace(path=path, user=user), found)
             if one is not None and not is_true(one.value):
                 return f"http.sslVerify of {one.origin}"
