@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 from typing import TYPE_CHECKING
 
@@ -86,13 +87,28 @@ def test_a_section_for_each_role(offline: Program) -> None:
 @pytest.mark.parametrize("head", TAKEN)
 def test_a_section_that_is_there_already(offline: Program, head: str) -> None:
     """It is somebody's, whatever its quotes, and stays: nothing is written."""
-    before = f"{head}\nregion = x\n".encode()
+    before = f"{head}\nregion = x\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = y\n".encode()
     write(config_of(offline), before)
     done = offline("helper", "install", "aws", "-p", "deploy", "--yes")
     assert done.returncode == 2
     assert "has a section for 'deploy' already" in done.stderr
     assert read(config_of(offline)) == before
     assert offline("helper", "install", "aws", "-p", "audit", "--yes").returncode == 0
+
+
+def test_a_section_without_credentials_gets_ours(offline: Program) -> None:
+    """`aws configure set region` made it, before us or while we were gone; it is left as it was."""
+    before = b"[default]\nregion = a\n\n[profile deploy]\nregion = x\n"
+    write(config_of(offline), before)
+    for _ in range(2):
+        done = offline("helper", "install", "aws", "-p", "deploy", "--yes")
+        assert done.returncode == 0, done.stderr
+        found = configparser.ConfigParser()
+        found.read(config_of(offline))
+        assert found["profile deploy"]["region"] == "x"
+        assert "helper aws --profile deploy" in found["profile deploy"]["credential_process"]
+        assert offline("helper", "uninstall", "aws", "--yes").returncode == 0
+        assert read(config_of(offline)) == before
 
 
 @pytest.mark.parametrize("text", [b"nonsense\n", b"[a]\n[a]\n", b"[a]\nx = 1\nx = 2\n"])

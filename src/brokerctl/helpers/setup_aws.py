@@ -29,6 +29,12 @@ _FLOW = "aws_web_identity"
 _KEY, _WE = "credential_process", " helper aws --profile "
 _Sections = dict[str, dict[str, str]]
 _WORDS = 2  # "profile" and its name
+# What gives a section credentials of its own (AWS's guide to its shared files).
+_CREDENTIALS = (
+    *("aws_access_key_id", "aws_secret_access_key", "aws_session_token", _KEY, "credential_source"),
+    *("role_arn", "source_profile", "web_identity_token_file", "login_session"),
+    *("sso_session", "sso_start_url", "sso_account_id", "sso_role_name"),
+)
 
 
 class AwsSetup(BlockSetup):
@@ -46,12 +52,16 @@ class AwsSetup(BlockSetup):
         return os.path.abspath(given) if given else home_path(environ, ".aws", "config")
 
     def put(self, place: Place, text: str, part: Part) -> str:
-        """Put the sections in; one that is there already is somebody's and stays."""
+        """Put the sections in; one that has credentials already is somebody's and stays.
+
+        One without any gets our line: `aws configure set region` makes such a section.
+        """
         base = without_block(text, self.name, self.form)
         before, sections = _parse(place.path, base), self.sections(part)
         kept = {
             one for one in find_kept(text, self.name, self.form) if _KEY not in before[one[1:-1]]
         }
+        kept |= {one for one in sections if _has_none(before.get(one[1:-1]))}
         for header, profile in zip(sections, _chosen(part), strict=True):
             if header not in kept and profile.name in _names(set(before)):
                 raise UsageError(
@@ -117,6 +127,11 @@ class AwsSetup(BlockSetup):
         if not names:
             return None
         return f"{path} has keys of {' and '.join(names)}, which go before: take them out"
+
+
+def _has_none(section: Mapping[str, str] | None) -> bool:
+    """Say whether a section is there and gives no credentials."""
+    return section is not None and section.keys().isdisjoint(_CREDENTIALS)
 
 
 def _chosen(part: Part) -> list[Profile]:
