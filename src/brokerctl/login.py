@@ -131,9 +131,9 @@ class Login:
             locked = guard.hold()
             token = None
             is_other = self._is_other(locked, answer) and not is_forced
-            if is_other or not self._is_wanted(profile.name, locked, answer):
-                guard.withdraw()
-                self._queue_answer(locked, answer, profile.name)
+            if is_other or not self._is_wanted(order, locked, answer):
+                self._queue_answer(order, locked, answer)
+                guard.withdraw()  # not before: a kill in between must leave one of them
             else:
                 token = self._store_or_give_back(order, locked, answer, owner)
                 drop_queued(self.ring, locked, answer)
@@ -154,7 +154,7 @@ class Login:
             return False
         return old.sub != answer.id_sub
 
-    def _is_wanted(self, name: str, locked: LockedGrant, answer: TokenAnswer) -> bool:
+    def _is_wanted(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> bool:
         """Ask whether to keep the new grant, where nothing says that it is the right person's.
 
         What the issuer gave is queued for revocation first: whatever ends the question, nobody's
@@ -166,7 +166,7 @@ class Login:
         ask = self.doubt(answer.id_sub)
         if ask is None:
             return True
-        self._queue_answer(locked, answer, name)
+        self._queue_answer(order, locked, answer)
         before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         try:
             return ask()
@@ -265,14 +265,20 @@ class Login:
         what = "the refresh token that came with it is queued to be revoked"
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
 
-    def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer, name: str) -> None:
-        if answer.refresh_token is not None:
-            item = queue_item(self.ring, answer.refresh_token, "refresh_token", None)
-            locked.enqueue(item, profile=name)
+    def _queue_answer(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> None:
+        """Queue all that an answer holds; what the disk does not take is in the record at least."""
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
-        locked.enqueue(
-            queue_item(self.ring, answer.access_token, "access_token", until), profile=name
-        )
+        items = [queue_item(self.ring, answer.access_token, "access_token", until)]
+        if answer.refresh_token is not None:
+            items.append(queue_item(self.ring, answer.refresh_token, "refresh_token", None))
+        try:
+            locked.enqueue(*items, profile=order.profile.name)
+        except BrokerError:
+            old = locked.state.grant
+            Replaced(self.store, self.log, self.ring, self.link, order).give_back(
+                locked, old, answer
+            )
+            raise
 
 
 def _not_kept(name: str, *, is_other: bool, is_dead: bool) -> DeniedError:

@@ -53,6 +53,7 @@ class World:
         self.lost: list[tuple[str, str]] = []  # what a record says of a grant that is held nowhere
         self.finished = 0
         self.is_down = False
+        self.sub: str | None = None  # who logs in
         self.is_one_consent = False  # whatever grant is revoked, all end
         self.mends: FaultySystem | None = None  # a disk that works again once we are asked
 
@@ -108,6 +109,7 @@ class World:
             expires_in=3600,
             scopes=(),
             refresh_token=Secret(f"r{self.count}"),
+            id_sub=self.sub,
             sent_at=NOW,
         )
 
@@ -185,6 +187,33 @@ def test_first_login(tmp_path: Path, mode: str) -> None:
         if not system.has_struck:
             break
     assert nth > 10
+
+
+@pytest.mark.parametrize("mode", [KILL, STUCK])
+def test_somebody_else_s_login(tmp_path: Path, mode: str) -> None:
+    """A grant that is not kept is queued, or is in the record, or its intent is still there."""
+    start, first = tmp_path / "start", World()
+    first.sub = "alice"
+    first.log_in(str(start), FaultySystem())
+    nth, has_struck = 0, True
+    while has_struck:
+        nth += 1
+        folder = str(tmp_path / str(nth))
+        shutil.copytree(start, folder)
+        world = World()
+        world.alive, world.count, world.sub, world.is_down = {"r1"}, 1, "mallory", True
+        system = FaultySystem(nth, mode, names=CHANGING)
+        with pytest.raises((BrokerError, Killed)):
+            world.log_in(folder, system)
+        has_struck = system.has_struck
+        with open_store(folder).lock_grant(KEY, soon()) as locked:
+            state = locked.state
+        queued = {item.value.reveal() for item in state.queue}
+        is_known = "r2" in queued or state.earlier_intent is not None
+        is_known |= (RING.fingerprint("r2"), "local_only") in world.lost
+        assert is_known or world.count == 1, system.calls
+        assert state.grant is not None
+        assert state.grant.refresh_token == Secret("r1")
 
 
 @pytest.mark.parametrize("is_down", [False, True])
