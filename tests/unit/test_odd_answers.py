@@ -159,6 +159,7 @@ TABLE = [
     no_use(raw("wrapped", json.dumps({"data": GOOD})), NO_TOKEN),
     no_use(raw("a list", json.dumps([GOOD])), NO_TOKEN),
     Case("our request, shown", json.dumps({"debug": ECHO}).encode(), NOTHING, NO_TOKEN),
+    Case("our request as it was", json.dumps(ECHO).encode(), NOTHING, NO_TOKEN),
     no_use(like("a secret as a scope", scope=AT), "a secret among its scopes"),
     no_use(raw("cut in the token", f'{{"refresh_token":"{RT}","access_token":"acc'), NO_TOKEN),
     *(

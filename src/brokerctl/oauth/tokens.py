@@ -125,10 +125,10 @@ def has_come(part: HttpResponse, *, needs_refresh_token: bool) -> bool:
 def _find_refresh_token(body: dict[str, Any]) -> Secret | None:
     """Return the refresh token of an answer; where it is wrapped, the only one that is in there.
 
-    It is wrapped with its access token. One alone is of our own request, which error pages show
-    with its secrets hidden: stored, it would cost the grant.
+    It is wrapped with its access token. One alone is of our own request, as is one beside a
+    `grant_type`: error pages show it with its secrets hidden. Stored, it would cost the grant.
     """
-    found = _refresh_token(body.get("refresh_token"))
+    found = None if "grant_type" in body else _refresh_token(body.get("refresh_token"))
     level: list[Any] = list(body.values())
     inner: set[str] = set()
     for _ in range(_MAX_DEPTH):
