@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,8 +16,12 @@ from brokerctl.helpers.leaving import leave
 from brokerctl.helpers.setup_gcp import GcpSetup
 from brokerctl.helpers.setups import Part, Place
 from brokerctl.secret import Secret
+from brokerctl.system import System
 from tests.contracts.helper_contract import ANSWER, PROFILE
 from tests.contracts.test_helper_gcp import ENVIRON, JWT, POOL
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WORDS = ["--profile", "forge"]
 PREFIX = "GOOGLE_EXTERNAL_ACCOUNT_"
@@ -161,6 +166,28 @@ def test_the_output_file_is_its_owner_s_alone(tmp_path: object) -> None:
     os.chmod(folder, 0o700)
     with open(path, "rb") as file:
         assert file.read() == b"two"
+
+
+class Watching(System):
+    """The real calls; remembers which modes a file had that others could have opened."""
+
+    def __init__(self) -> None:
+        self.modes: list[int] = []
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        """Remember a mode."""
+        self.modes.append(mode)
+        os.fchmod(fd, mode)
+
+
+def test_the_output_file_is_never_another_s(tmp_path: Path) -> None:
+    """Security: over a file that others can read none is put that they can read for a moment."""
+    path, system = tmp_path / "out.json", Watching()
+    path.write_text("old")
+    path.chmod(0o644)
+    leave(str(path), b"a token", system)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"a token", 0o600)
+    assert system.modes == [0o600]
 
 
 def test_the_credential_file() -> None:

@@ -7,11 +7,12 @@ import stat
 
 from brokerctl.config.replacing import replace_file
 from brokerctl.errors import UsageError
+from brokerctl.system import SYSTEM, System
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def leave(path: str, data: bytes) -> None:
+def leave(path: str, data: bytes, system: System = SYSTEM) -> None:
     """Write the file; UsageError where somebody else could put another in its place.
 
     Security: the tool believes what it finds there, so whoever can write to the folder would
@@ -24,19 +25,20 @@ def leave(path: str, data: bytes) -> None:
         found = os.stat(folder)
         if found.st_uid not in {0, os.geteuid()} or found.st_mode & _OTHERS:
             raise UsageError(f"others can write to {folder}, where the output file would be")
-        _refuse_other(path)
-        replace_file(path, data)
-        os.chmod(path, 0o600)
+        if _is_there(path):
+            os.chmod(path, 0o600)  # what takes its place has its mode
+        replace_file(path, data, system=system)
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f"can't write the output file {path}: {reason}") from error
 
 
-def _refuse_other(path: str) -> None:
-    """Raise UsageError for what is no file of ours: a link could lead anywhere."""
+def _is_there(path: str) -> bool:
+    """Say whether there is a file; UsageError for what is none of ours: a link leads anywhere."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         raise UsageError(f"the output file {path} is no regular file of yours")
+    return True
