@@ -74,6 +74,12 @@ OTHERS: dict[str, tuple[tuple[list[str], str, dict[str, str]], str | None, str |
         "https://work.example/evil/",
         "the index https://work.example/evil is not among the hosts",
     ),
+    "a signed index below a host of ours": (
+        (["cargo"], index("https://work.example/evil?sig=hunter2"), {}),
+        "work",
+        "https://work.example/evil?...",
+        "the index https://work.example/evil?... is not among the hosts",
+    ),
     "a cluster of no profile": (
         (["kubernetes"], "", kube("https://other.example:6443")),
         None,
@@ -97,6 +103,12 @@ OTHERS: dict[str, tuple[tuple[list[str], str, dict[str, str]], str | None, str |
         "home",
         "https://work.example/m?...",
         "no host of 'home'",
+    ),
+    "a signed URL of two profiles": (
+        (["bazel", "get"], '{"uri":"https://tie.example/x?sig=hunter2"}', {}),
+        None,
+        "https://tie.example/x?...",
+        "https://tie.example/x?... belongs to 'home' and 'work'",
     ),
     "another pool of Google's": (
         (["gcp", "--profile", "work"], "", GOOGLE),

@@ -12,7 +12,7 @@ has to be one of the profile's hosts.
 from __future__ import annotations
 
 from brokerctl import jsonlite
-from brokerctl.config.hosts import parse_url
+from brokerctl.config.hosts import parse_url, shown_url
 from brokerctl.errors import UsageError
 from brokerctl.helpers import (
     FORGET,
@@ -89,7 +89,7 @@ class Cargo(Helper):
         index = _index_of(wanted)
         if index not in profile.hosts:
             raise _NotTheIndexError(
-                f"the index {index} is not among the hosts of '{profile.name}' as it stands",
+                f"the index {shown_url(index)} is not among the hosts of '{profile.name}' as it stands",
                 hint="if it is yours, write it into them, path and all",
             )
 

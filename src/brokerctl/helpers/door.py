@@ -10,7 +10,7 @@ import time
 
 from brokerctl import wire
 from brokerctl.broker import find_profile
-from brokerctl.config.hosts import find_profiles
+from brokerctl.config.hosts import find_profiles, shown_url
 from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
 from brokerctl.helpers import (
     BLOCK,
@@ -247,7 +247,8 @@ def _only(found: list[Profile], wanted: Wanted) -> Profile:
     if len(found) > 1:
         names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
         hint = "give one of them a path, or a username that the URL has too"
-        raise UsageError(f"{wanted.url} belongs to {names}", hint=hint)
+        url = shown_url(wanted.url or "")
+        raise UsageError(f"{url} belongs to {names}", hint=hint)
     return found[0]
 
 
