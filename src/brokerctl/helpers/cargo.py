@@ -88,8 +88,9 @@ class Cargo(Helper):
         """Refuse an index that is below one of the profile's hosts and none of them."""
         index = _index_of(wanted)
         if index not in profile.hosts:
+            shown = shown_url(index)
             raise _NotTheIndexError(
-                f"the index {shown_url(index)} is not among the hosts of '{profile.name}' as it stands",
+                f"the index {shown} is not among the hosts of '{profile.name}' as it stands",
                 hint="if it is yours, write it into them, path and all",
             )
 
