@@ -192,6 +192,30 @@ def test_what_git_passes_over_ends_here_too(
     assert bool(find_unchecked(Wanted(action=GET, url=HOST), environ)) is is_off
 
 
+@pytest.mark.parametrize("count", ["1", " 1", "+1", "01", "\t+2"])
+def test_a_count_as_git_reads_it(count: str) -> None:
+    """Git takes what strtoul(3) does: blanks and a sign before the number too."""
+    environ = {
+        "GIT_CONFIG_COUNT": count,
+        "GIT_CONFIG_KEY_0": "http.sslVerify",
+        "GIT_CONFIG_VALUE_0": "false",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_DIR": "/no/where",
+    }
+    found = find_unchecked(Wanted(action=GET, url=HOST), environ)
+    assert found == "http.sslVerify of git's command line"
+
+
+def test_the_user_that_askpass_answered_with(tmp_path: Path) -> None:
+    """A URL's own user is one of a section, also where it is the one that we give ourselves."""
+    (tmp_path / "own").write_text(section("https://oauth2@git.example.com", "no"))
+    environ = {"GIT_CONFIG_GLOBAL": str(tmp_path / "own"), "GIT_CONFIG_NOSYSTEM": "1"}
+    helper = load("askpass")
+    wanted = helper.read(["Password for 'https://oauth2@git.example.com': "], b"", environ)
+    assert isinstance(wanted, Wanted)
+    assert helper.unchecked(wanted, environ | {"GIT_DIR": "/no/where"})
+
+
 def test_a_linked_worktree_s_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The repository's file is where the common folder is, the worktree's own beside its HEAD."""
     main, linked = tmp_path / "main/.git", tmp_path / "main/.git/worktrees/w"

@@ -62,7 +62,8 @@ class Askpass(Helper):
 
     def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
         """Name the variable or the file of git's that says so."""
-        return find_unchecked(wanted, environ)
+        user = wanted.username or wanted.form  # of the URL, which may name the one that is ours
+        return find_unchecked(wanted.replace(username=user), environ)
 
     def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
         """Render the token as the password."""

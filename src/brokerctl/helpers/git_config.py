@@ -338,7 +338,7 @@ def canonical(key: str) -> str:
 
 def _counted(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
     """Yield GIT_CONFIG_KEY_n and GIT_CONFIG_VALUE_n, of which GIT_CONFIG_COUNT says how many."""
-    count = environ.get("GIT_CONFIG_COUNT", "")
+    count = environ.get("GIT_CONFIG_COUNT", "").lstrip().removeprefix("+")  # as strtoul(3) has it
     number = 0
     while count.isdigit() and number < int(count):
         key = environ.get(f"GIT_CONFIG_KEY_{number}")
