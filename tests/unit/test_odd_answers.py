@@ -158,6 +158,9 @@ TABLE = [
     ),
     no_use(raw("wrapped", json.dumps({"data": GOOD})), NO_TOKEN),
     no_use(raw("a list", json.dumps([GOOD])), NO_TOKEN),
+    like(
+        "half a character for a refresh token", refresh_token="\ud800", token_type="DPoP"
+    )._replace(outcome=NOTHING, said="not Bearer"),
     Case("our request, shown", json.dumps({"debug": ECHO}).encode(), NOTHING, NO_TOKEN),
     Case("our request as it was", json.dumps(ECHO).encode(), NOTHING, NO_TOKEN),
     no_use(like("a secret as a scope", scope=AT), "a secret among its scopes"),

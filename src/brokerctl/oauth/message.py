@@ -101,7 +101,7 @@ class HttpResponse(Value):
     def hide_sent(self, text: str) -> str:
         """Return the issuer's text with stars for what it repeats of our secrets."""
         for secret in self.secrets:
-            for form in (secret.reveal(), quote_plus(secret.reveal())):
+            for form in (secret.reveal(), quote_plus(secret.reveal(), errors="replace")):
                 text = text.replace(form, STARS) if form else text
         return text
 
