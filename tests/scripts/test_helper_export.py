@@ -253,3 +253,24 @@ def test_an_export_that_is_killed_loses_nothing(brokerctl: Program, call: str) -
         pytest.fail("it was killed each time: some calls were not reached")
     assert killed or call in {"unlinkat", "unlink"}
     assert brokerctl("store", "check").returncode == 0
+
+
+@pytest.mark.slow("fails at each of its calls in turn")
+def test_the_record_of_an_export_that_fails_is_true(brokerctl: Program) -> None:
+    """A password that is in the file was exported, whatever the disk said behind that."""
+    brokerctl.env["BROKERCTL_KEEPER"] = "file"
+    brokerctl.config(KEEP)
+    seen = set()
+    for nth in range(1, 12):
+        write(brokerctl, ".git-credentials", "https://zoe:pw-of-zoe@z.example.com\n")
+        git(brokerctl, "store", "username=alice\npassword=pw-of-alice\n")
+        before = len(records(brokerctl, "credential.not_exported"))
+        words = ("helper", "export", "git", "--yes")
+        has_failed = killed_at(brokerctl, "fsync", nth, *words, how="error=EIO")
+        is_there = "pw-of-alice" in read(brokerctl, ".git-credentials")
+        is_denied = len(records(brokerctl, "credential.not_exported")) > before
+        assert not (is_there and is_denied), nth
+        seen.add((has_failed, is_there))
+        if not has_failed:
+            break
+    assert seen >= {(True, True), (True, False), (False, True)}

@@ -284,18 +284,19 @@ def test_an_uninstall_of_a_tool_that_has_nothing_here(brokerctl: Program) -> Non
     assert not os.path.exists(os.path.join(brokerctl.home, "state"))
 
 
-def killed_at(program: Program, call: str, nth: int, *words: str) -> bool:
-    """Run it and kill it at its Nth call of a kind; return whether it came to that."""
+def killed_at(program: Program, call: str, nth: int, *words: str, how: str = "signal=KILL") -> bool:
+    """Run it and kill it at its Nth call of a kind, or fail that; say whether it came to that."""
     strace = [require_tool("strace"), "-f", "-qq", "-o", os.path.join(program.home, "trace")]
     done = subprocess.run(
-        [*strace, "-e", f"inject={call}:signal=KILL:when={nth}", program.path, *words],
+        [*strace, "-e", f"inject={call}:{how}:when={nth}", program.path, *words],
         env=program.environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=60,
         check=False,
     )
-    return done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+    is_killed = done.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+    return is_killed if "KILL" in how else done.returncode != 0
 
 
 @pytest.mark.slow("killed at each of its calls in turn")

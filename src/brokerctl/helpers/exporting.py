@@ -92,13 +92,22 @@ def carry_out(house: House, target: Target) -> list[Held]:
             released.append(held.one)
         _write(target)
     except Exception:
-        for one in released:
-            not_released(house, one, target.path)
+        if not _is_written(target):
+            for one in released:
+                not_released(house, one, target.path)
         raise
     reason = f"it is in {target.path} now"
     return [
         held for held in target.moving if not forget(house, held.name, held.one, "helper", reason)
     ]
+
+
+def _is_written(target: Target) -> bool:
+    """Say whether the file holds it all the same, as where only the folder could not be synced."""
+    try:
+        return read_own(target.path) == target.after
+    except UsageError:
+        return True  # who can't be asked may have it: the record says so
 
 
 def _write(target: Target) -> None:
