@@ -284,6 +284,34 @@ def test_stderr_is_empty_at_the_very_first_use(desk: Desk) -> None:
     assert (done.returncode, json.loads(done.stdout)["success"]) == (0, True)
 
 
+def test_what_is_in_the_output_file_was_handed_out(desk: Desk) -> None:
+    """Also where stdout can't be written to: the record does not say that it went nowhere."""
+    desk.serve()
+    os.mkdir(os.path.join(desk.program.home, "cache"), 0o700)
+    path = os.path.join(desk.program.home, "cache", "out.json")
+    env = {
+        "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1",
+        "GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE": POOL,
+        "GOOGLE_EXTERNAL_ACCOUNT_OUTPUT_FILE": path,
+        "GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE": "urn:ietf:params:oauth:token-type:jwt",
+    }
+    with open("/dev/full", "wb") as full:
+        subprocess.run(
+            [PROGRAM, "helper", "gcp", "--profile", "service"],
+            env=desk.program.environment(env),
+            cwd=desk.program.home,
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            timeout=60,
+            check=False,
+        )
+    with open(path, "rb") as file:
+        assert json.load(file)["success"]
+    log = desk.program("audit", "log").stdout
+    assert "token.handed_out" in log
+    assert "token.not_delivered" not in log
+
+
 def test_installed_and_gone(desk: Desk) -> None:
     """The file is ours: made, left as it is by a second install, and removed."""
     desk.serve()

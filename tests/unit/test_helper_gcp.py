@@ -19,6 +19,7 @@ from brokerctl.secret import Secret
 from brokerctl.system import System
 from tests.contracts.helper_contract import ANSWER, PROFILE
 from tests.contracts.test_helper_gcp import ENVIRON, JWT, POOL
+from tests.faults.faulty import LATE, FaultySystem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,6 +189,14 @@ def test_the_output_file_is_never_another_s(tmp_path: Path) -> None:
     leave(str(path), b"a token", system)
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"a token", 0o600)
     assert system.modes == [0o600]
+
+
+def test_an_output_file_that_could_not_be_written_is_not_there(tmp_path: Path) -> None:
+    """Where the disk fails behind the rename: the record says that the token went nowhere."""
+    path = tmp_path / "out.json"
+    with pytest.raises(UsageError, match="can't write the output file"):
+        leave(str(path), b"a token", FaultySystem(1, LATE, names=("rename",)))
+    assert not path.exists()
 
 
 def test_the_credential_file() -> None:

@@ -294,6 +294,7 @@ def _deliver(
     house: House, token: AccessToken, helper: Helper, wanted: Wanted, profile: Profile
 ) -> Answer:
     """Write a credential in full, or record that it was not delivered."""
+    is_left = False  # in a file, where its tool finds it whatever becomes of stdout
     try:
         _refuse_kind(helper, token)
         answer = helper.credential(wanted, token, profile)
@@ -301,14 +302,15 @@ def _deliver(
             from brokerctl.helpers.leaving import leave  # noqa: PLC0415 - one tool wants a file
 
             leave(answer.file, answer.stdout)
+            is_left = True
         for text in house.notices(token):
             wire.warn(text)
         wire.write_fully(_STDOUT, answer.stdout)
-    except OSError as error:
-        house.broker.not_delivered(token)
-        raise BrokerError("the credential could not be written to stdout") from error
-    except Exception:  # whatever it was: the record says that the token went nowhere
-        house.broker.not_delivered(token)
+    except Exception as error:  # whatever it was: the record says so if the token went nowhere
+        if not is_left:
+            house.broker.not_delivered(token)
+        if isinstance(error, OSError):
+            raise BrokerError("the credential could not be written to stdout") from error
         raise
     return answer.replace(stdout=b"")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 
-from brokerctl.config.replacing import replace_file
+from brokerctl.config.replacing import read_regular, replace_file
 from brokerctl.errors import UsageError
 from brokerctl.system import SYSTEM, System
 
@@ -29,6 +30,7 @@ def leave(path: str, data: bytes, system: System = SYSTEM) -> None:
             os.chmod(path, 0o600)  # what takes its place has its mode
         replace_file(path, data, system=system)
     except OSError as error:
+        _take_back(path, data)
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f"can't write the output file {path}: {reason}") from error
 
@@ -42,3 +44,10 @@ def _is_there(path: str) -> bool:
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
         raise UsageError(f"the output file {path} is no regular file of yours")
     return True
+
+
+def _take_back(path: str, data: bytes) -> None:
+    """Remove what was written all the same: the record says that it went nowhere."""
+    with suppress(OSError):
+        if read_regular(path) == data:
+            os.unlink(path)
