@@ -13,6 +13,7 @@ if [ -z "$trace" ]; then
     trap 'exit 130' INT TERM
 fi
 mkdir -p "$trace/tmp"
+chmod 711 "$trace" # some tests go on as another user, who has to get to the files that are theirs
 BROKERCTL_TEST_TRACE_DIR=$trace
 export BROKERCTL_TEST_TRACE_DIR
 

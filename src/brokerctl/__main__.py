@@ -26,8 +26,9 @@ def main() -> None:
             code = door.run_words(words[1:], read_environ(), umask)
         if code is None:
             code = __import__("brokerctl.cli.app", fromlist=("run",)).run(words, umask)
-    except KeyboardInterrupt:
-        code = 130
+    except (KeyboardInterrupt, MemoryError) as error:  # nothing more may be allocated
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
+        os.write(2, b"" if code > 1 else b"brokerctl: error: not enough memory\n")
     except Exception as error:  # noqa: BLE001 - what prints errors may be what can't be loaded
         code = 1
         os.write(2, f"brokerctl: error: {last_words(error)}\n".encode("ascii", "replace"))

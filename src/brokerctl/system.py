@@ -77,8 +77,6 @@ def last_words(error: Exception) -> str:
 
     Security: of a bug the kind alone, since its text may hold a value.
     """
-    if isinstance(error, MemoryError):
-        return "not enough memory"
     reason = getattr(error, "strerror", None)
     return reason.lower() if isinstance(reason, str) else f"unexpected {type(error).__name__}"
 

@@ -216,7 +216,7 @@ class Signalled(System):
     @staticmethod
     def _before(real: Callable[..., object], number: int) -> Callable[..., object]:
         def call(*args: object, **options: object) -> object:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)  # to this thread: a worker of pytest has others
             return real(*args, **options)
 
         return call

@@ -232,7 +232,7 @@ def test_client_assertions(trace_dir: str) -> None:
     """client_secret_jwt and private_key_jwt work, the latter with keys given at the start."""
     key = ECKey.generate_key("P-256", {"kid": "k", "use": "sig", "alg": "ES256"})
     folder = os.path.join(trace_dir, "assertions")
-    os.makedirs(folder)
+    os.makedirs(folder, exist_ok=True)
     public = {"keys": [key.as_dict(private=False)]}
     with OidcProvider(folder, jwks=public) as issuer:
         secret = OctKey.import_key(issuer.secrets["secret-jwt"] or "")
@@ -259,7 +259,7 @@ def test_signed_tokens_and_refused_resources(http_issuer: OidcProvider) -> None:
 def test_short_lives_and_a_server_that_approves(trace_dir: str, callback: Callback) -> None:
     """With --auto-approve no form is shown, and with --access-ttl a token is soon over."""
     folder = os.path.join(trace_dir, "short")
-    os.makedirs(folder)
+    os.makedirs(folder, exist_ok=True)
     with OidcProvider(folder, auto_approve=True, access_ttl=1) as issuer:
         tokens = log_in(issuer, callback)
         assert tokens["expires_in"] == 1
@@ -332,7 +332,7 @@ def test_browser_as_a_program(tls_issuer: OidcProvider, callback: Callback) -> N
 def test_it_ends_with_its_standard_input(trace_dir: str) -> None:
     """The server does not outlive the test that started it, whatever becomes of that."""
     folder = os.path.join(trace_dir, "ends")
-    os.makedirs(folder)
+    os.makedirs(folder, exist_ok=True)
     with OidcProvider(folder) as issuer:
         assert json.dumps(issuer.metadata())
     with pytest.raises(urllib.error.URLError):

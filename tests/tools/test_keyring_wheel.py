@@ -58,7 +58,7 @@ def test_the_entry_point_is_found(desk: Desk, issuer: DemoIssuer, index: Index) 
     assert "brokerctl.keyring_backend.Backend (priority: 9)" in said
     token = desk.run("keyring", "get", index.simple, "robot").strip()
     assert issuer.use(token).status == 200
-    assert not desk.run("keyring", "get", index.simple, "bob", code=1)
+    assert "is for the user robot" in desk.run("keyring", "get", index.simple, "bob", code=1)
     assert not desk.run("keyring", "get", "https://other.example.com/", "robot", code=1)
     assert issuer.counts()["grants"] == {"client_credentials": 1}
 

@@ -12,6 +12,8 @@ from brokerctl.errors import UsageError
 if TYPE_CHECKING:
     from brokerctl.config.layers import Layer
 
+_LINE_CHARS = 1_000_000  # what is to count is shown whole, its escapes as text
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -69,6 +71,6 @@ def _ask(project: Layer) -> None:
         return
     typer.echo(f"{safe(project.path)} says:", err=True)
     for line in (project.content or b"").decode("utf-8", "backslashreplace").splitlines():
-        typer.echo(f"  {safe(line.expandtabs(), 1000)}", err=True)
+        typer.echo(f"  {safe(line.expandtabs(), _LINE_CHARS)}", err=True)
     if not confirm("let this count until it is edited?"):
         raise UsageError("stopped: nothing is trusted", hint="answer y, or say --yes")

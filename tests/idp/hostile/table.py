@@ -353,7 +353,7 @@ TABLE: dict[Scene, tuple[tuple[object, ...], ...]] = {
         ("redirect 307", (redirect("{trap}/device", 307),), 5, "answered 307"),
         ("503", (status(503),), 5, "answered 503"),
         ("silence", (HANG,), 5, IN_TIME),
-        ("NaN", (device(interval=float("nan")),), 5, NO_JSON),
+        ("NaN", (device(interval=float("nan")),), 0, "enter the code"),
         ("unauthorized_client", (error("unauthorized_client", NASTY),), 5, "unauthorized_client"),
         ("no device code", (device(device_code=MISSING),), 5, "without a device code"),
         ("a huge device code", (device(device_code="x" * 70_000),), 5, "without a device code"),
