@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _REQUEST_BYTES = 1 << 20
 _WAIT_S = 20.0
-_UNKNOWN = "; so nothing is known to be brokerctl's: run 'brokerctl doctor'"
+UNKNOWN = "; so nothing is known to be brokerctl's: run 'brokerctl doctor'"
 _POLL_S = 0.005  # where stdin was made not to block
 
 
@@ -131,11 +131,15 @@ def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
     with _Recorded(house, asked):
         wanted, found = find_owners(helper, wanted, house.plan.profiles)
     if wanted.action in {ERASE, FORGET, STORE}:
+        from brokerctl.helpers.rejected import answer_change  # noqa: PLC0415 - no hand-out is one
+
         requests = [asked(profile.name).replace(url=None) for profile in found]
-        return _keep(house, helper, tool, wanted, requests)
+        return answer_change(house, helper, tool, wanted, requests)
     if not found:
+        from brokerctl.helpers.nobody import answer_none  # noqa: PLC0415 - as in _open
+
         kept = _find_kept(house, helper, tool, wanted)
-        return kept or _refuse_none(house, helper, wanted, asked)
+        return kept or answer_none(house, helper, wanted, asked)
     with _Recorded(house, asked):
         profile = _only(found, wanted)
     if wanted.action == NAME:
@@ -152,9 +156,12 @@ def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str])
     try:
         return wire.open_house(environ, may_pass=True)
     except BrokerError as error:
-        return _answer_unopened(helper, tool, wanted, error, environ)
+        failure = error
     except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to stop the next helper
-        return _answer_unopened(helper, tool, wanted, wire.unexpected(error, environ), environ)
+        failure = wire.unexpected(error, environ)
+    from brokerctl.helpers.nobody import answer_unopened  # noqa: PLC0415 - a hand-out is somebody's
+
+    return answer_unopened(helper, tool, wanted, failure, environ)
 
 
 class _Recorded:
@@ -171,64 +178,6 @@ class _Recorded:
         """Record a refusal."""
         if isinstance(error, BrokerError):
             self._house.broker.record_refusal(self._asked(), error)
-
-
-def _refuse_none(
-    house: House, helper: Helper, wanted: Wanted, asked: Callable[[], TokenRequest]
-) -> Answer:
-    """Answer what is nobody's: refused where nobody else can be asked, or a profile was named."""
-    if helper.is_last or wanted.profile is not None:
-        whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
-        house.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
-    else:
-        _note_other_user(helper, wanted, house.plan.profiles)
-    return helper.not_ours()
-
-
-def _note_other_user(helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]) -> None:
-    """Say where nothing but the user of a URL stands between it and a profile's token."""
-    if wanted.username is None or not helper.names_user or wanted.is_foreign:
-        return
-    others = _find_profiles(helper, wanted.replace(username=None), profiles)
-    if others:
-        whose = [f"'{one.name}' is for the user {one.username or one.subject}" for one in others]
-        way = "set username_match = 'any' if their server looks at the token alone"
-        wire.note(f"{' and '.join(sorted(whose))}, and the URL names {wanted.username}: {way}")
-
-
-def _answer_unopened(
-    helper: Helper, tool: str, wanted: Wanted, error: BrokerError, environ: Mapping[str, str]
-) -> Answer:
-    """Answer where configuration, keys or store can't be opened: what can't be known is not ours.
-
-    An error would keep git from its next helper, and docker from what is public. Without keys or
-    store the configuration alone still says whose a host is: for ours the error is the answer.
-    """
-    if helper.is_last:
-        raise error
-    try:
-        plan = wire.read_plan(environ)
-    except BrokerError:
-        plan = None  # it is the configuration that is wrong
-    if plan is not None and wanted.action != LIST:
-        wanted, found = find_owners(helper, wanted, plan.profiles)
-        if found:
-            raise error
-        if tool not in plan.keep:
-            return _nothing(helper, wanted)
-    wire.warn(error.message + _UNKNOWN)
-    return _nothing(helper, wanted)
-
-
-def _nothing(helper: Helper, wanted: Wanted) -> Answer:
-    """Answer what is not ours, whatever is asked."""
-    if wanted.action == LIST:
-        return helper.listing({})
-    if wanted.action == STORE:
-        return helper.not_kept(is_ours=False)
-    if wanted.action in {ERASE, FORGET}:
-        return helper.forgotten(is_ours=False)
-    return helper.not_ours()
 
 
 def find_owners(
@@ -252,31 +201,6 @@ def _only(found: list[Profile], wanted: Wanted) -> Profile:
     return found[0]
 
 
-def _keep(
-    house: House, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
-) -> Answer:
-    """Answer that a tool has no use for a token any more, or has one that is to be kept."""
-    dropped = 0
-    if tool in house.plan.keep:
-        from brokerctl.helpers.keeping import drop, keep  # noqa: PLC0415 - nothing is, by default
-
-        if wanted.action != STORE:
-            dropped = drop(house, tool, wanted)
-        elif not requests and keep(house, tool, wanted):  # a profile's host is the profile's
-            return helper.stored()
-    is_ours = bool(requests)
-    if wanted.action == STORE:
-        from brokerctl.helpers.holding import is_current  # noqa: PLC0415 - no hand-out stores
-
-        is_known = any(is_current(house, request, wanted.offered) for request in requests)
-        return helper.stored() if is_known else helper.not_kept(is_ours=is_ours)
-    from brokerctl.helpers.rejected import reject  # noqa: PLC0415 - no hand-out rejects
-
-    for request in requests:
-        reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
-    return helper.forgotten(is_ours=is_ours or dropped > 0)
-
-
 def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
     """Answer with a credential of the tool's own; None where there is none, as by default."""
     if tool not in house.plan.keep or wanted.action != GET:
@@ -286,7 +210,7 @@ def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answe
     try:
         return hand_out(house, helper, tool, wanted)
     except StoreError as error:  # what is kept can't be read: it may be nobody's
-        wire.warn(error.message + _UNKNOWN)
+        wire.warn(error.message + UNKNOWN)
         return None
 
 

@@ -1,14 +1,16 @@
-"""What happens to a token that a server did not take: it is handed out no more."""
+"""What a tool says of a token or a credential: a server refused it, forget it, keep it."""
 
 from __future__ import annotations
 
 import time
 
 from brokerctl.broker import make_order, record_fields
+from brokerctl.helpers import FORGET, STORE
 from brokerctl.store.slots import SUPERSEDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from brokerctl.helpers import Answer, Helper, Wanted
     from brokerctl.model import TokenRequest
     from brokerctl.secret import Secret
     from brokerctl.wire import House
@@ -41,3 +43,26 @@ def reject(
     fields = record_fields(order, held) | {"outcome": SUPERSEDED, "reason": reason}
     house.log.append("token.rejected", fields)
     return True
+
+
+def answer_change(
+    house: House, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
+) -> Answer:
+    """Answer that a tool has no use for a token any more, or has one that is to be kept."""
+    dropped = 0
+    if tool in house.plan.keep:
+        from brokerctl.helpers.keeping import drop, keep  # noqa: PLC0415 - nothing is, by default
+
+        if wanted.action != STORE:
+            dropped = drop(house, tool, wanted)
+        elif not requests and keep(house, tool, wanted):  # a profile's host is the profile's
+            return helper.stored()
+    is_ours = bool(requests)
+    if wanted.action == STORE:
+        from brokerctl.helpers.holding import is_current  # noqa: PLC0415 - of a `store` alone
+
+        is_known = any(is_current(house, request, wanted.offered) for request in requests)
+        return helper.stored() if is_known else helper.not_kept(is_ours=is_ours)
+    for request in requests:
+        reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
+    return helper.forgotten(is_ours=is_ours or dropped > 0)
