@@ -203,7 +203,7 @@ def test_not_one_more_file_can_be_opened(words: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
-# Not 24: there CPython 3.11 may loop in `enum` for ever, while it imports `ssl` and nothing was sent.
+# Not 24: there CPython 3.11 may loop in `enum` for ever, importing `ssl`; nothing was sent yet.
 @pytest.mark.parametrize("mebibytes", [28, 36, 40, 44])
 def test_little_memory(machine: Machine, mebibytes: int) -> None:
     """Wherever it runs out, what the issuer has rotated is not lost by it.
