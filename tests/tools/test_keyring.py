@@ -93,9 +93,9 @@ def test_a_desktop_s_keyring_stays_in_use(desk: Desk, issuer: DemoIssuer, index:
         assert issuer.use(token).status == 200
         words = [keyring, "set", index.simple, "carol"]
         subprocess.run(words, env=env, input=b"hunter3", check=True)
-        assert desk.run(keyring, "get", index.simple, "carol") == "hunter3\n"
+        assert desk.run(keyring, "get", index.simple, "carol").startswith("hunter3\n")
         desk.run(keyring, "del", index.simple, "carol")
-        assert not desk.run(keyring, "get", index.simple, "carol", code=1)
+        assert "hunter" not in desk.run(keyring, "get", index.simple, "carol", code=1)
 
 
 def test_twine_uploads(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
