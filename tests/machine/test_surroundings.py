@@ -208,15 +208,14 @@ def test_not_one_more_file_can_be_opened(words: str) -> None:
 def test_little_memory(machine: Machine, mebibytes: int) -> None:
     """Wherever it runs out, what the issuer has rotated is not lost by it.
 
-    Some runs end as of SIGKILL: a native library dies of it, or Python, which then says so itself.
+    Once in some hundred runs a native library below Python dies of it, as of SIGKILL.
     """
     answers(machine("get", "person"))
     limited = [require_tool("prlimit"), f"--as={mebibytes << 20}"]
     done = machine.under(limited, *FRESH)
-    if done.returncode not in {-signal.SIGSEGV, -signal.SIGABRT}:
-        assert done.returncode in {0, 1, 5}, done
-        assert "Traceback" not in done.stderr
-        assert len(done.stderr.splitlines()) <= 2
+    assert done.returncode in {0, 1, 5, -signal.SIGSEGV}, done
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
     machine.works()
     machine.log_is_whole()
 
