@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from brokerctl.broker import Order
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan
+    from brokerctl.effects.http import Http
     from brokerctl.files import Folder
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
@@ -117,16 +118,22 @@ class House:
 
     def link(self) -> IssuerLink:
         """Return the way to the issuers: HTTP, metadata and client credentials."""
-        from brokerctl.effects.http import Http
         from brokerctl.issuing import IssuerLink
 
         profiles = self.plan.profiles.values()
         found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
         hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
-        link = IssuerLink(self.environ, self.store, self.ring, Http, hidden)
+        link = IssuerLink(self.environ, self.store, self.ring, _http, hidden)
         link.get = self.broker.get
         link.within = self.broker.within
         return link
+
+
+def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> Http:
+    """Make what sends requests; its library is loaded where there is something to send."""
+    from brokerctl.effects.http import Http
+
+    return Http(ca_file, environ, timeout_s)
 
 
 def open_house(environ: Mapping[str, str], *, may_pass: bool = False) -> House:

@@ -175,3 +175,21 @@ def test_exec_with_a_shared_token(service: Program) -> None:
     modules, answer = loaded(service, "exec", "--keep", "-p", "service", "--", "/bin/echo", "ran")
     assert answer == "ran\n"
     assert_golden("exec", modules)
+
+
+@pytest.mark.parametrize(
+    "words", ["status", "audit log", "profile list", "revoke service", "helper list"]
+)
+def test_a_command_with_nothing_to_send(cold: Program, words: str) -> None:
+    """The full program too loads HTTP where it sends, and pydantic where a word must be a number."""
+    modules, _ = loaded(cold, *words.split())
+    assert "typer" in modules
+    assert {"pydantic", "httpx2", "asyncio"}.isdisjoint(modules)
+
+
+def test_a_word_that_must_be_a_number(brokerctl: Program) -> None:
+    """Typer still reads what is no text."""
+    for words in (("audit", "log", "--limit", "x"), ("login", "p", "--port", "65536")):
+        done = brokerctl(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"for '{words[-2]}'" in done.stderr

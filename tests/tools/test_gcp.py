@@ -288,8 +288,8 @@ def test_stderr_is_empty_at_the_very_first_use(desk: Desk) -> None:
 def test_what_is_in_the_output_file_was_handed_out(desk: Desk) -> None:
     """Also where stdout can't be written to: the record does not say that it went nowhere."""
     desk.serve()
-    os.mkdir(os.path.join(desk.program.home, "cache"), 0o700)
-    path = os.path.join(desk.program.home, "cache", "out.json")
+    os.mkdir(os.path.join(desk.program.home, "child"), 0o700)
+    path = os.path.join(desk.program.home, "child", "out.json")
     env = {
         "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1",
         "GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE": POOL,

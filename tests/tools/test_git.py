@@ -104,8 +104,9 @@ def test_a_mistake_of_ours_leaves_the_next_helper(
     git = Desk(brokerctl, server)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     token = brokerctl("get", "service").stdout.strip()
-    git("config", "--global", "--add", f"credential.{server.url}.helper", "store")
-    with open(os.path.join(brokerctl.home, ".git-credentials"), "w", encoding="utf-8") as file:
+    kept = os.path.join(brokerctl.home, "child-credentials")
+    git("config", "--global", "--add", f"credential.{server.url}.helper", f"store --file {kept}")
+    with open(kept, "w", encoding="utf-8") as file:
         file.write(server.url.replace("://", f"://someone:{token}@") + "\n")
     brokerctl.config("nonsense = [")
     said = git("clone", url, "one")

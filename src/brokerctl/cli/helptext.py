@@ -1,7 +1,8 @@
-"""The help of one command as people read it: what is written, without the types of Python."""
+"""Typer's classes as ours: help as people read it, and words taken as they were typed."""
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,40 @@ def tidy(text: str) -> str:
     return _RANGE.sub(lambda found: f"  [{found[1]}]" if found[1] else "", text)
 
 
+class _Words:
+    """Takes what a command line gave where text was asked for, and leaves the rest to Typer.
+
+    Typer hands every value to pydantic, whose import takes longer than most commands do; for text
+    it returns what it was given.
+    """
+
+    def __init__(self, param: Any) -> None:  # noqa: ANN401 - of what Typer vendors
+        self._make_typers = type(param).get_runtime_param
+        self._is_text = param.type_descriptor.annotation in (str, list[str])
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - as above
+        """Return the value as the command is to have it."""
+        several = param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        given = value if several else (value,)
+        if self._is_text and all(isinstance(word, str) for word in given):
+            return list(given) if several else value
+        return self._make_typers(param).coerce(value, param, ctx)
+
+
+def _take_words(params: list[Any]) -> list[Any]:
+    for param in params:
+        param.get_runtime_param = functools.partial(_Words, param)
+    return params
+
+
 class Command(TyperCommand):
     """A command whose help is tidied."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - a context of what Typer vendors
+        """Return the options and arguments, `--help` with them."""
+        return _take_words(super().get_params(ctx))
 
     def get_help(self, ctx: Any) -> str:  # noqa: ANN401 - a context of what Typer vendors
         """Return the help."""
@@ -34,6 +67,10 @@ class Group(TyperGroup):
     """The program, or a group of it; `order` says how its commands are listed."""
 
     order: tuple[str, ...] = ()
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - as above
+        """Return the options, `--help` with them."""
+        return _take_words(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - as above
         """Return the names in their order; Typer would put groups last."""
