@@ -181,7 +181,7 @@ def test_exec_with_a_shared_token(service: Program) -> None:
     "words", ["status", "audit log", "profile list", "revoke service", "helper list"]
 )
 def test_a_command_with_nothing_to_send(cold: Program, words: str) -> None:
-    """The full program too loads HTTP where it sends, and pydantic where a word must be a number."""
+    """HTTP is loaded where something is sent, and pydantic where a word must be a number."""
     modules, _ = loaded(cold, *words.split())
     assert "typer" in modules
     assert {"pydantic", "httpx2", "asyncio"}.isdisjoint(modules)
