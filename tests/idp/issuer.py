@@ -68,6 +68,7 @@ class OidcProvider:
     ) -> None:
         self._argv = ["node", SERVER]
         self.ca_file: str | None = None
+        self.shows_forms = True  # to a person who logs in
         if tls:
             files = make_tls(folder)
             self.ca_file = files.ca_file
@@ -228,6 +229,7 @@ class DemoIssuer(OidcProvider):
     def __init__(self, folder: str, **options: Any) -> None:  # noqa: ANN401 - the harness's options
         super().__init__(folder, **options)
         self._argv[:2] = [sys.executable, "-I", DEMO, "--until-eof"]
+        self.shows_forms = options.get("auto_approve") is not True
 
     def change(self, **settings: float | str | bool) -> None:
         """Change settings of the running issuer: `change(access_ttl=1)`.

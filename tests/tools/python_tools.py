@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 from tests.idp import main_job
-from tests.tools.room import hosts
+from tests.tools.room import hosts, let_expire
 from tests.tools.test_git import log_in
 
 if TYPE_CHECKING:
@@ -79,11 +78,7 @@ class Desk:
 
     def let_expire(self, issuer: DemoIssuer) -> None:
         """Leave alice with a token that is over, and the issuer's counts at nought."""
-        issuer.change(access_ttl=1)
-        assert self.program("get", "person", "--fresh").returncode == 0
-        issuer.reset()
-        issuer.change(access_ttl=3600)
-        time.sleep(1.1)
+        let_expire(self.program, issuer)
 
 
 def hosts_of(index: Index) -> str:

@@ -6,7 +6,6 @@ import os
 import pty
 import subprocess
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,7 @@ from tests.idp import main_job
 from tests.program import BIN, require_tool
 from tests.tools.clients import require_newer_git
 from tests.tools.git_server import GitServer
-from tests.tools.room import hosts
+from tests.tools.room import PLACES, hosts, let_expire
 from tests.tools.test_git import log_in, server
 
 if TYPE_CHECKING:
@@ -123,11 +122,7 @@ def test_an_expired_token_is_refreshed_once(
     url = server.make("shop.git")
     git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(server.url))
-    issuer.change(access_ttl=1)
-    assert brokerctl("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
+    let_expire(brokerctl, issuer)
     for name in ("one", "two"):
         git("clone", "-q", url, name)
     assert issuer.counts()["grants"] == {"refresh_token": 1}
@@ -174,7 +169,7 @@ def test_another_host_gets_nothing(
     assert not git.records("token")
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     brokerctl: Program, issuer: DemoIssuer, server: GitServer, place: str
 ) -> None:

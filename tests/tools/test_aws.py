@@ -15,10 +15,11 @@ import pytest
 from tests.idp import main_job
 from tests.program import PROGRAM
 from tests.tools.clients import require_client
+from tests.tools.room import PLACES
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
-    from tests.program import Program
+    from tests.program import Program, Result
     from tests.tools.sts_server import Sts
 
 ROLE = "arn:aws:iam::123456789012:role/deploy"
@@ -94,6 +95,10 @@ class Desk:
         """Ask the command line who it is."""
         return self.run(require_client("aws"), "--profile", name, *WHO, code=code).strip()
 
+    def ask(self, name: str = "deploy") -> Result:
+        """Ask brokerctl as AWS's tools do, whose own start takes a second."""
+        return self.program("helper", "aws", "--profile", name)
+
     def records(self, event: str) -> list[dict[str, object]]:
         """Return the log's lines of one event."""
         done = self.program("audit", "log", "--event", event, "--json")
@@ -155,8 +160,9 @@ def test_expired_credentials_are_renewed_once(desk: Desk, issuer: DemoIssuer, st
     assert desk.program("get", "deploy").returncode == 0
     sts.lifetime_s = None
     time.sleep(3.1)
-    for _ in range(3):
-        desk.who()
+    for _ in range(2):
+        assert desk.ask().returncode == 0
+    desk.who()
     assert len(sts.assumed) == 2
     assert issuer.counts()["grants"] == {"client_credentials": 1}
 
@@ -164,8 +170,8 @@ def test_expired_credentials_are_renewed_once(desk: Desk, issuer: DemoIssuer, st
 def test_a_short_session_is_served_for_half_of_its_life(desk: Desk, sts: Sts) -> None:
     """AWS's tools ask for it again at each use; STS is not asked each time."""
     sts.lifetime_s = 890
-    for _ in range(2):
-        desk.who()
+    assert desk.ask().returncode == 0
+    desk.who()
     assert len(sts.assumed) == 1
 
 
@@ -174,10 +180,10 @@ def test_another_role_is_another_session(desk: Desk, sts: Sts) -> None:
     policy = '{"Version":"2012-10-17","Statement":[]}'
     desk.add("audit", role=f"{ROLE[:-6]}path/audit", duration="30m", policy=policy)
     desk.tell("deploy", "audit")
-    assert desk.who().endswith("/deploy/alice")
+    assert desk.ask().returncode == 0
     assert desk.who("audit").endswith("/audit/alice")
-    given = [(one.duration, one.policy) for one in sts.assumed]
-    assert given == [(None, None), ("1800", policy)]
+    given = [(one.role.rpartition("/")[2], one.duration, one.policy) for one in sts.assumed]
+    assert given == [("deploy", None, None), ("audit", "1800", policy)]
 
 
 def test_a_web_identity_from_a_file(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
@@ -189,7 +195,7 @@ def test_a_web_identity_from_a_file(desk: Desk, issuer: DemoIssuer, sts: Sts) ->
         token = issuer.token("basic", grant_type="client_credentials").json["access_token"]
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"{token}\n")
-        assert desk.who("pod").endswith("/deploy/alice")
+        assert desk.ask("pod").returncode == 0
         issuer.post("/token/revocation", "basic", token=token)
         desk.program("revoke", "pod")
     assert [one.is_given for one in sts.assumed] == [True, True]
@@ -207,7 +213,7 @@ def test_a_token_that_sts_refuses(desk: Desk, issuer: DemoIssuer, sts: Sts) -> N
     assert token not in said
     assert desk.program("get", "service", "--fresh").returncode == 0
     assert desk.program("get", "deploy", "--fresh").returncode == 0
-    assert desk.who().endswith("/deploy/alice")
+    assert desk.ask().returncode == 0
     assert [one.is_given for one in sts.assumed] == [False, True]
 
 
@@ -225,7 +231,7 @@ def test_what_sts_says_no_to(desk: Desk, sts: Sts, code: str) -> None:
 def test_a_revoked_grant_is_aws_s_own_failure(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
     """The command line shows whose login is needed; STS is not asked."""
     log_in(desk, issuer)
-    assert desk.who().endswith("/deploy/alice")
+    assert desk.ask().returncode == 0
     desk.program("revoke", "deploy")
     desk.program("revoke", "person")
     said = desk.who(code=1)
@@ -274,7 +280,7 @@ def test_masking_knows_the_three_apart(desk: Desk) -> None:
     assert desk.program(*words).stdout == "****\n"
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_through_a_link_and_from_a_folder_with_a_space(desk: Desk, place: str) -> None:
     """As uv and pipx install it; AWS splits the line as a shell would."""
     folder = tempfile.mkdtemp(prefix=f"{place} ", dir=desk.program.home)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.program import BIN
-from tests.tools.room import read, write
+from tests.tools.room import long_but, read, write
 from tests.tools.test_aws import ROLE
 from tests.tools.test_aws import Desk as UsedDesk
 
@@ -47,7 +47,7 @@ def config_of(program: Program) -> str:
     return os.path.join(program.home, ".aws", "config")
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", long_but(CONFIGS, "usual"))
 def test_installed_used_and_gone(
     brokerctl: Program, issuer: DemoIssuer, sts: Sts, name: str
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.program import BIN, Result
+from tests.tools.room import PLACES, let_expire, long_but
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -80,11 +81,7 @@ def test_first_and_warm(program: Program, issuer: DemoIssuer) -> None:
 
 def test_an_expired_token_is_refreshed_once(program: Program, issuer: DemoIssuer) -> None:
     """However many of Bazel's downloads ask at once."""
-    issuer.change(access_ttl=1)
-    assert program("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
+    let_expire(program, issuer)
     words = [SCRIPT, "get"]
     pipe, env = subprocess.PIPE, program.environment()
     running = [subprocess.Popen(words, stdin=pipe, stdout=pipe, env=env) for _ in range(4)]
@@ -138,7 +135,7 @@ def test_a_revoked_grant(program: Program) -> None:
     assert "brokerctl: hint: run 'brokerctl login person'" in said.stderr
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     program: Program, place: str
 ) -> None:
@@ -150,7 +147,7 @@ def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     assert token_of(ask(program, script=link))
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", long_but(FILES, "usual"))
 def test_installed_used_and_gone(program: Program, name: str) -> None:
     """What the line names is the script; afterwards the file is byte for byte as before."""
     before, path = FILES[name], os.path.join(program.home, ".bazelrc")

@@ -12,9 +12,9 @@ import pytest
 
 from brokerctl.helpers.docker import HUB
 from tests.idp import main_job
-from tests.tools.room import hosts
+from tests.tools.room import hosts, let_expire
 from tests.tools.test_git import log_in
-from tests.tools.test_skopeo import Skopeo, let_expire, registry
+from tests.tools.test_skopeo import Skopeo, registry
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer

@@ -10,7 +10,7 @@ import pytest
 
 from brokerctl.helpers.docker import HUB
 from tests.idp import main_job
-from tests.tools.room import hosts, read, write
+from tests.tools.room import hosts, long_but, read, write
 from tests.tools.test_skopeo import Skopeo, registry
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def put(program: Program, tool: str, data: bytes | None) -> str:
 
 
 @pytest.mark.slow("seven runs of the program, and a push")
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", long_but(CONFIGS, "usual"))
 def test_installed_used_and_gone(
     brokerctl: Program, issuer: DemoIssuer, registry: Registry, name: str
 ) -> None:

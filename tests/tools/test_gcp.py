@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -18,6 +17,7 @@ from tests.idp import main_job
 from tests.idp.issuer import OidcProvider
 from tests.program import PROGRAM
 from tests.tools.clients import require_client
+from tests.tools.room import let_expire
 from tests.tools.serving import Serving
 
 if TYPE_CHECKING:
@@ -179,12 +179,10 @@ def test_first_and_warm_use(desk: Desk) -> None:
     assert {form["audience"][0] for form in desk.sts.asked} == {POOL}
 
 
-@pytest.mark.slow("waits for a token to end")
 def test_an_expired_token_is_refreshed_once(desk: Desk) -> None:
     """However many of the library's calls meet it."""
-    desk.log_in(max_ttl='"15s"')
-    desk.issuer.reset()
-    time.sleep(15.1)
+    desk.log_in()
+    let_expire(desk.program, desk.issuer)
     for _ in range(2):
         assert desk.run() == "ya29.google"
     assert desk.issuer.counts()["grants"] == {"refresh_token": 1}

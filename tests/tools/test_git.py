@@ -12,7 +12,7 @@ import pytest
 from tests.idp import main_job
 from tests.program import require_tool
 from tests.tools.git_server import GitServer
-from tests.tools.room import hosts
+from tests.tools.room import PLACES, hosts, let_expire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,11 +78,10 @@ def log_in(program: Program, issuer: DemoIssuer, **keys: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_clone_push_and_fetch(brokerctl: Program, issuer: DemoIssuer, server: GitServer) -> None:
+def judge_the_main_job(git: Desk, issuer: DemoIssuer, server: GitServer, user: str) -> None:
     """First use and warm use, one request to the issuer, each hand-out in the record."""
     url = server.make("shop.git")
-    git = Desk(brokerctl, server)
-    main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"robot"')
+    main_job.service(git.program, issuer, hosts=hosts(server.url), username='"robot"')
     git("clone", "-q", url, "work")
     git("-C", "work", "commit", "-q", "--allow-empty", "-m", "one")
     git("-C", "work", "push", "-q", "origin", "HEAD:main")
@@ -90,10 +89,28 @@ def test_clone_push_and_fetch(brokerctl: Program, issuer: DemoIssuer, server: Gi
     git("-C", "again", "fetch", "-q")
     assert git("-C", "again", "log", "--format=%s") == "one\n"
     assert issuer.counts()["grants"] == {"client_credentials": 1}
-    assert {user for user, status in server.seen if status == 200} == {"robot"}
+    assert {who for who, status in server.seen if status == 200} == {user}
     handed_out = git.records("token.handed_out")
     assert len(handed_out) == 4
     assert all('"tool":"git"' in line for line in handed_out)
+
+
+def judge_a_refusal(git: Desk, issuer: DemoIssuer, server: GitServer) -> None:
+    """A token that the server refuses is rejected once, and the next call has another."""
+    url = server.make("shop.git")
+    log_in(git.program, issuer, hosts=hosts(server.url))
+    git("clone", "-q", url, "first")
+    token = git.program("get", "person").stdout.strip()
+    issuer.post("/token/revocation", "cli", token=token)  # behind our back
+    git("clone", "-q", url, "second", code=128)
+    assert len(git.records("token.rejected")) == 1
+    git("clone", "-q", url, "third")
+    assert git.program("get", "person").stdout.strip() != token
+
+
+def test_clone_push_and_fetch(brokerctl: Program, issuer: DemoIssuer, server: GitServer) -> None:
+    """The server sees the profile's user."""
+    judge_the_main_job(Desk(brokerctl, server), issuer, server, "robot")
 
 
 def test_a_mistake_of_ours_leaves_the_next_helper(
@@ -136,12 +153,8 @@ def test_an_expired_token_is_refreshed_once(
     url = server.make("shop.git")
     git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(server.url))
-    issuer.change(access_ttl=1)
-    assert brokerctl("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    subprocess.run(["sleep", "1.1"], check=True)
-    for name in ("one", "two", "three"):
+    let_expire(brokerctl, issuer)
+    for name in ("one", "two"):
         git("clone", "-q", url, name)
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
@@ -150,16 +163,7 @@ def test_a_token_that_the_server_refused_is_not_tried_again(
     brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
     """Git says that it was refused; the grant stays, and the next call has another token."""
-    url = server.make("shop.git")
-    git = Desk(brokerctl, server)
-    log_in(brokerctl, issuer, hosts=hosts(server.url))
-    git("clone", "-q", url, "first")
-    token = brokerctl("get", "person").stdout.strip()
-    issuer.post("/token/revocation", "cli", token=token)  # behind our back
-    git("clone", "-q", url, "second", code=128)
-    assert len(git.records("token.rejected")) == 1
-    git("clone", "-q", url, "third")
-    assert brokerctl("get", "person").stdout.strip() != token
+    judge_a_refusal(Desk(brokerctl, server), issuer, server)
 
 
 def test_a_late_refusal_drops_no_newer_token(
@@ -202,7 +206,7 @@ def test_another_host_gets_nothing(
     assert not git.records("token")
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     brokerctl: Program, issuer: DemoIssuer, server: GitServer, place: str
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.tools.room import hosts, read
+from tests.tools.room import hosts, long_but, read
 from tests.tools.test_git import server
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def write(path: str, data: bytes | None) -> None:
             file.write(data)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", long_but(CONFIGS, "usual"))
 def test_installed_used_and_gone(
     brokerctl: Program, issuer: DemoIssuer, server: GitServer, name: str
 ) -> None:

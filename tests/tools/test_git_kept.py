@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.program import require_tool
+from tests.tools.room import long_but
 
 if TYPE_CHECKING:
     from tests.program import Program, Result
@@ -29,6 +30,8 @@ PLACES = (
     "protocol=https\nhost=mail.example.com\nusername=alice\n",
     "protocol=http\nhost=proxy.example.com:3128\nusername=alice\n",
 )
+# One for each way in which git's questions differ; the rest are among the long tests.
+EACH = (0, 2, 4, 5, 9)
 # git's store writes this one so that it does not find it again.
 ABSOLUTE = "protocol=cert\nhost=\nusername=\npath=/home/alice/me.pem\n"
 
@@ -103,7 +106,11 @@ def alone(brokerctl: Program) -> Program:
     return brokerctl
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: " ".join(place.split()[:2]))
+@pytest.mark.parametrize(
+    "place",
+    long_but(PLACES, *(PLACES[at] for at in EACH)),
+    ids=lambda place: " ".join(place.split()[:2]),
+)
 def test_it_is_answered_as_by_git_s_own_store(two: tuple[Git, Git], place: str) -> None:
     """Kept, filled and rejected alike, with the user and without; nothing of it goes elsewhere."""
     judge, ours = two
@@ -149,6 +156,8 @@ ASKED = (
     "protocol=https\nhost=other.example.com\npath=x\n",
 )
 HTTP_PATH = '[credential "https://git.example.com"]\n\tuseHttpPath = true\n'
+MORE = ("", HTTP_PATH, "[credential]\n\tuseHttpPath = true\n")
+HELPERS = ("store", "ours", "ours store", "store ours", "ours none")
 
 
 def answers(git: Git) -> list[str]:
@@ -156,8 +165,14 @@ def answers(git: Git) -> list[str]:
     return [git("fill", asked).partition("password=")[2].strip() for asked in ASKED]
 
 
-@pytest.mark.parametrize("more", ["", HTTP_PATH, "[credential]\n\tuseHttpPath = true\n"])
-@pytest.mark.parametrize("helpers", ["store", "ours", "ours store", "store ours", "ours none"])
+@pytest.mark.parametrize(
+    ("helpers", "more"),
+    long_but(
+        [(helpers, more) for helpers in HELPERS for more in MORE],
+        *(("store", ""), ("ours", ""), ("ours", HTTP_PATH)),
+        *(("ours store", MORE[2]), ("store ours", HTTP_PATH), ("ours none", "")),
+    ),
+)
 def test_whatever_import_moves_git_still_finds(alone: Program, helpers: str, more: str) -> None:
     """Each line is answered as before: moved if git asks brokerctl and names the path, or left."""
     asked = [script(alone) if one == "ours" else one.replace("none", "") for one in helpers.split()]

@@ -13,8 +13,8 @@ from brokerctl import jsonlite
 from tests.idp import main_job
 from tests.tools.clients import require_newer_git
 from tests.tools.git_server import BASIC, BEARER, GitServer
-from tests.tools.room import hosts
-from tests.tools.test_git import Desk, log_in
+from tests.tools.room import hosts, long_but
+from tests.tools.test_git import Desk, judge_a_refusal, judge_the_main_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,52 +54,24 @@ def test_clone_push_and_fetch(
     newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
     """The server gets the form it takes, and the issuer one request."""
-    url = server.make("shop.git")
-    git = Desk(brokerctl, server, git=newer)
-    main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"robot"')
-    git("clone", "-q", url, "work")
-    git("-C", "work", "commit", "-q", "--allow-empty", "-m", "one")
-    git("-C", "work", "push", "-q", "origin", "HEAD:main")
-    git("clone", "-q", url, "again")
-    git("-C", "again", "fetch", "-q")
-    assert git("-C", "again", "log", "--format=%s") == "one\n"
-    assert issuer.counts()["grants"] == {"client_credentials": 1}
     user = "bearer" if server.challenge == BEARER else "robot"
-    assert {who for who, status in server.seen if status == 200} == {user}
-    assert len(git.records("token.handed_out")) == 4
-
-
-def test_a_refused_token_is_not_tried_again(
-    newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
-) -> None:
-    """In either form: it is rejected once, and the next call has another."""
-    url = server.make("shop.git")
-    git = Desk(brokerctl, server, git=newer)
-    log_in(brokerctl, issuer, hosts=hosts(server.url))
-    git("clone", "-q", url, "first")
-    token = brokerctl("get", "person").stdout.strip()
-    issuer.post("/token/revocation", "cli", token=token)  # behind our back
-    git("clone", "-q", url, "second", code=128)
-    assert len(git.records("token.rejected")) == 1
-    git("clone", "-q", url, "third")
-    assert brokerctl("get", "person").stdout.strip() != token
+    judge_the_main_job(Desk(brokerctl, server, git=newer), issuer, server, user)
 
 
 @pytest.mark.parametrize(
-    "server", ['Basic realm="Gr\xfcn"', 'Bearer realm="Gr\xfcn, Basic"'], indirect=True
+    "server",
+    long_but(
+        [BASIC, BEARER, 'Basic realm="Gr\xfcn"', 'Bearer realm="Gr\xfcn, Basic"'],
+        'Basic realm="Gr\xfcn"',
+        'Bearer realm="Gr\xfcn, Basic"',
+    ),
+    indirect=True,
 )
-def test_a_server_s_odd_challenge_spoils_nothing(
+def test_a_refused_token_is_not_tried_again(
     newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
-    """Git hands on whatever bytes it was sent: the token comes, and a refused one is dropped."""
-    url = server.make("shop.git")
-    git = Desk(brokerctl, server, git=newer)
-    log_in(brokerctl, issuer, hosts=hosts(server.url))
-    git("clone", "-q", url, "first")
-    token = brokerctl("get", "person").stdout.strip()
-    issuer.post("/token/revocation", "cli", token=token)  # behind our back
-    git("clone", "-q", url, "second", code=128)
-    assert len(git.records("token.rejected")) == 1
+    """In either form, and after an odd challenge, of which git hands on whatever bytes come."""
+    judge_a_refusal(Desk(brokerctl, server, git=newer), issuer, server)
 
 
 @pytest.mark.parametrize("server", [BEARER], indirect=True)

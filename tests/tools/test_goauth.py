@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from tests.idp import main_job
 from tests.tools.go_module import COMMAND, GoDesk, put_module
 from tests.tools.guarded import Guarded
-from tests.tools.room import hosts
+from tests.tools.room import PLACES, hosts, let_expire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,19 +60,14 @@ def test_a_named_profile_is_asked_before_the_first_request(
     assert issuer.counts()["grants"] == {"client_credentials": 1}
 
 
-@pytest.mark.slow("a token's whole life, and three runs of go")
 def test_an_expired_token_is_refreshed_once(
     brokerctl: Program, issuer: DemoIssuer, proxy: Guarded
 ) -> None:
     """However many of go's runs meet it."""
     desk = GoDesk(brokerctl, proxy)
     log_in(brokerctl, issuer, proxy)
-    issuer.change(access_ttl=1)
-    assert brokerctl("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
-    for name in ("one", "two", "three"):
+    let_expire(brokerctl, issuer)
+    for name in ("one", "two"):
         desk.download(name)
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
@@ -159,7 +153,7 @@ def test_the_answer_of_the_server_need_not_be_read(
     assert desk.ask() == (0, "", "")
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_program_through_a_link_and_from_a_folder_with_a_space(
     brokerctl: Program, issuer: DemoIssuer, proxy: Guarded, place: str
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.tools.go_module import GoDesk
-from tests.tools.room import hosts, read
+from tests.tools.room import hosts, long_but, read
 from tests.tools.test_goauth import proxy
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def write(program: Program, data: bytes | None) -> str:
 
 
 @pytest.mark.slow("go's own start, and six of ours")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", long_but(FILES, "usual", "a line of its own"))
 def test_installed_used_and_gone(
     brokerctl: Program, issuer: DemoIssuer, proxy: Guarded, name: str
 ) -> None:

@@ -14,6 +14,7 @@ from tests.contracts.secret_service import SecretService
 from tests.tools.clients import require_client
 from tests.tools.index_server import WHEEL, Index
 from tests.tools.python_tools import Desk
+from tests.tools.room import long_but
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -172,7 +173,7 @@ def test_poetry_and_a_revoked_grant(desk: Desk, issuer: DemoIssuer, index: Index
     assert "Authorization error" in said
 
 
-@pytest.mark.parametrize("python", ["ours", "client"])
+@pytest.mark.parametrize("python", long_but(["ours", "client"], "client"))
 def test_pip_imports_it(desk: Desk, issuer: DemoIssuer, index: Index, python: str) -> None:
     """Pip, old and new, uses the library where it is in its environment, and needs no option."""
     desk.serve(issuer, index, username='"robot"')

@@ -18,6 +18,7 @@ import pytest
 from tests.idp import main_job
 from tests.program import PROGRAM
 from tests.tools.kube_server import KubeServer
+from tests.tools.room import PLACES, let_expire, long_but
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,8 @@ users:
       provideClusterInfo: {tells}
 """
 STAMP = "expirationTimestamp"
-NAMED = ("helper", "kubernetes", "--profile", "person")
+BY_SERVER = ("helper", "kubernetes")
+NAMED = (*BY_SERVER, "--profile", "person")
 
 
 def find_kubectl() -> str:
@@ -133,10 +135,15 @@ def log_in(desk: Desk, issuer: DemoIssuer, **keys: str) -> None:
     issuer.reset()
 
 
-@pytest.mark.parametrize("version", ["v1", "v1beta1"])
-@pytest.mark.parametrize("args", [("helper", "kubernetes"), NAMED], ids=["by server", "by name"])
+@pytest.mark.parametrize(
+    ("args", "version"),
+    long_but(
+        [(args, version) for args in (BY_SERVER, NAMED) for version in ("v1", "v1beta1")],
+        *((BY_SERVER, "v1"), (NAMED, "v1beta1")),
+    ),
+)
 def test_first_use_and_warm_use(
-    desk: Desk, issuer: DemoIssuer, version: str, args: tuple[str, ...]
+    desk: Desk, issuer: DemoIssuer, args: tuple[str, ...], version: str
 ) -> None:
     """Discovery and the list itself with one token; each hand-out is in the record."""
     log_in(desk, issuer)
@@ -176,11 +183,7 @@ def test_an_expired_token_is_refreshed_once(desk: Desk, issuer: DemoIssuer) -> N
     """However many of kubectl's calls meet it, at once and one after the other."""
     log_in(desk, issuer)
     desk.write()
-    issuer.change(access_ttl=1)
-    assert desk.program("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
+    let_expire(desk.program, issuer)
     with ThreadPoolExecutor(4) as pool:
         found = [pool.submit(desk.names) for _ in range(4)]
     assert {one.result() for one in found} == {desk.names()}
@@ -292,7 +295,7 @@ def test_nobody_is_ever_asked(desk: Desk, issuer: DemoIssuer, mode: str) -> None
     assert time.monotonic() - started < 15
 
 
-@pytest.mark.parametrize("folder", ["links", "a folder"])
+@pytest.mark.parametrize("folder", PLACES)
 def test_through_a_link_and_from_a_folder_with_a_space(
     desk: Desk, issuer: DemoIssuer, folder: str
 ) -> None:

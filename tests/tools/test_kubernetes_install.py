@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.tools.room import hosts, read, write
+from tests.tools.room import hosts, long_but, read, write
 from tests.tools.test_kubernetes import Desk, desk, log_in, server
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def offline(brokerctl: Program) -> Program:
     return brokerctl
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", long_but(CONFIGS, "usual"))
 def test_installed_used_and_gone(desk: Desk, issuer: DemoIssuer, name: str) -> None:
     """The real kubectl takes the user, and afterwards the file is byte for byte as before."""
     before = CONFIGS[name]
@@ -101,7 +101,7 @@ def test_installed_used_and_gone(desk: Desk, issuer: DemoIssuer, name: str) -> N
     assert gone.stdout == f"kubernetes: uninstalled already, {desk.path}\n"
 
 
-@pytest.mark.parametrize("name", ["none", "usual", "null"])
+@pytest.mark.parametrize("name", long_but(["none", "usual", "null"], "usual"))
 def test_once_kubectl_has_written_the_file(desk: Desk, issuer: DemoIssuer, name: str) -> None:
     """It drops all comments, ours too: the user is found by name, and nothing else is harmed."""
     write(desk.path, CONFIGS[name])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.tools.clients import require_client
-from tests.tools.room import hosts
+from tests.tools.room import hosts, let_expire, long_but
 from tests.tools.test_kubernetes import NAMED, Desk, desk, log_in, server
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ def test_kubectl_s_proxy_after_a_revoke(desk: Desk, issuer: DemoIssuer, proxy: s
 
 @pytest.mark.parametrize(
     ("version", "args"),
-    [("v1", NAMED), ("v1beta1", ("helper", "kubernetes"))],
-    ids=["v1", "v1beta1"],
+    long_but([("v1", NAMED), ("v1beta1", ("helper", "kubernetes"))], ("v1", NAMED)),
 )
 def test_the_python_client(
     desk: Desk, issuer: DemoIssuer, script: str, version: str, args: tuple[str, ...]
@@ -147,10 +146,8 @@ def test_the_python_client_and_an_expired_token(
     desk: Desk, issuer: DemoIssuer, script: str
 ) -> None:
     """It is refreshed once, by whichever run comes first."""
-    issuer.change(access_ttl=1)
     log_in(desk, issuer)
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
+    let_expire(desk.program, issuer)
     desk.write()
     for _ in range(2):
         assert ask(desk, script)[0] == "shop\n"

@@ -11,13 +11,18 @@ import pytest
 from tests.tools.clients import require_client
 from tests.tools.index_server import Index
 from tests.tools.python_tools import Desk
+from tests.tools.room import long_but
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
     from tests.program import Program
 
 CALL = ("-m", "pip", "install", "--no-cache-dir", "--no-deps", "--disable-pip-version-check")
-both = pytest.mark.parametrize("python", ["ours", "client"])
+PYTHONS = ("ours", "client")
+both = pytest.mark.parametrize("python", PYTHONS)
+# Where old and new do not differ, the new one stands for both; the old one is a long test.
+newest = pytest.mark.parametrize("python", long_but(PYTHONS, "client"))
+USERS = [(user, python) for user in ("oauth2", "__token__", "robot") for python in PYTHONS]
 
 
 @pytest.fixture
@@ -39,10 +44,11 @@ def install(desk: Desk, python: str, url: str, name: str = "one", *, code: int =
     return said
 
 
-@both
-@pytest.mark.parametrize("user", ["oauth2", "__token__", "robot"])
+@pytest.mark.parametrize(
+    ("user", "python"), long_but(USERS, ("__token__", "ours"), ("robot", "client"))
+)
 def test_first_and_warm_use(
-    desk: Desk, issuer: DemoIssuer, index: Index, python: str, user: str
+    desk: Desk, issuer: DemoIssuer, index: Index, user: str, python: str
 ) -> None:
     """One request to the issuer; the user of the URL is the one that the index sees."""
     desk.serve(issuer, index, username='"robot"')
@@ -62,7 +68,7 @@ def test_the_new_pip_needs_no_user(desk: Desk, issuer: DemoIssuer, index: Index)
     assert index.users() == {"robot"}
 
 
-@both
+@newest
 def test_an_expired_token_is_refreshed_once(
     desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:
@@ -74,7 +80,7 @@ def test_an_expired_token_is_refreshed_once(
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
 
-@both
+@newest
 def test_a_refused_token_is_pip_s_own_failure(
     desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:
@@ -104,7 +110,7 @@ def test_a_revoked_grant_is_pip_s_own_failure(
     assert ("hint: run 'brokerctl login person'" in said) == is_old
 
 
-@both
+@newest
 def test_another_index_or_user_gets_nothing(
     desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:

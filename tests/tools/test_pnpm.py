@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from tests.idp import main_job
 from tests.program import ROOT, require_tool
 from tests.tools.guarded import Guarded
-from tests.tools.room import hosts
+from tests.tools.room import hosts, let_expire, long_but
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,18 +101,13 @@ def test_a_private_package(program: Program, issuer: DemoIssuer, registry: Guard
     assert done.stdout.count('"tool":"pnpm"') == len(done.stdout.splitlines()) > 0
 
 
-@pytest.mark.slow("a token has to expire, and pnpm to start")
 def test_an_expired_token_is_refreshed_once(
     program: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """However many of pnpm's calls meet it."""
     log_in(program, issuer, registry)
     set_up(program)
-    issuer.change(access_ttl=1)
-    assert program("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
+    let_expire(program, issuer)
     add(program, registry, "one")
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
@@ -181,7 +175,7 @@ def test_a_scheme_is_no_part_of_a_line(
     add(program, registry, "one")
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", long_but(CONFIGS, "usual", "a token already"))
 def test_installed_used_and_gone(
     program: Program, issuer: DemoIssuer, registry: Guarded, name: str
 ) -> None:

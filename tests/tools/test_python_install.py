@@ -11,7 +11,7 @@ import pytest
 
 from tests.tools.clients import require_client
 from tests.tools.python_tools import Desk
-from tests.tools.room import read, write
+from tests.tools.room import long_but, read, write
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -102,7 +102,7 @@ def use(desk: Desk, index: Index) -> None:
     desk.run(*program, "install", "--no-deps", "--no-cache-dir", *words)
 
 
-@pytest.mark.parametrize(("tool", "name"), CASES)
+@pytest.mark.parametrize(("tool", "name"), long_but(CASES, *((tool, "usual") for tool in FILES)))
 def test_installed_used_and_gone(
     brokerctl: Program, issuer: DemoIssuer, index: Index, tool: str, name: str
 ) -> None:

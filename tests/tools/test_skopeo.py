@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ import pytest
 from tests.idp import main_job
 from tests.program import require_tool
 from tests.tools.registry import Registry, make_image
-from tests.tools.room import hosts
+from tests.tools.room import PLACES, hosts, let_expire
 from tests.tools.test_git import Desk, log_in, server
 
 if TYPE_CHECKING:
@@ -86,15 +85,6 @@ def test_push_inspect_and_pull(brokerctl: Program, issuer: DemoIssuer, registry:
     told = brokerctl("audit", "log", "--event", "token.handed_out", "--json").stdout.splitlines()
     assert len(told) >= 3
     assert all('"tool":"docker"' in line for line in told)
-
-
-def let_expire(program: Program, issuer: DemoIssuer) -> None:
-    """Leave the person with a grant and an expired token, and the issuer's counts at nought."""
-    issuer.change(access_ttl=1)
-    assert program("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
 
 
 def test_an_expired_token_is_refreshed_once(
@@ -236,7 +226,7 @@ def test_an_imported_password_still_logs_in(
     assert "credential.handed_out" in brokerctl("audit", "log", "--json").stdout
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     brokerctl: Program, issuer: DemoIssuer, registry: Registry, place: str
 ) -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from tests.idp import main_job
 from tests.program import BIN
 from tests.tools.guarded import Guarded
-from tests.tools.room import hosts
+from tests.tools.room import PLACES, hosts, let_expire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,12 +116,8 @@ def test_an_expired_token_is_refreshed_once(
     """However many of terraform's runs meet it."""
     desk = Desk(brokerctl, registry, own_script())
     log_in(brokerctl, issuer, registry)
-    issuer.change(access_ttl=1)
-    assert brokerctl("get", "person", "--fresh").returncode == 0
-    issuer.reset()
-    issuer.change(access_ttl=3600)
-    time.sleep(1.1)
-    for name in ("one", "two", "three"):
+    let_expire(brokerctl, issuer)
+    for name in ("one", "two"):
         desk.init(name)
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
@@ -185,7 +180,7 @@ def test_what_terraform_stores_is_not_kept(
     assert not issuer.counts()["grants"]
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded, place: str
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp import main_job
-from tests.tools.room import hosts, read, write
+from tests.tools.room import hosts, long_but, read, write
 from tests.tools.test_terraform import SCRIPT, Desk, registry
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def plugin_of(program: Program) -> str:
     return os.path.join(program.home, ".terraform.d", "plugins", SCRIPT)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", long_but(CONFIGS, "usual"))
 def test_installed_used_and_gone(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded, name: str
 ) -> None:

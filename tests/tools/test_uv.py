@@ -11,6 +11,7 @@ import pytest
 from tests.tools.clients import require_client
 from tests.tools.index_server import WHEEL, Index
 from tests.tools.python_tools import Desk
+from tests.tools.room import long_but
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -33,7 +34,7 @@ def install(desk: Desk, url: str, name: str = "one", *, code: int = 0) -> str:
     return said
 
 
-@pytest.mark.parametrize("user", ["oauth2", "__token__", "robot"])
+@pytest.mark.parametrize("user", long_but(["oauth2", "__token__", "robot"], "__token__"))
 def test_first_and_warm_use(desk: Desk, issuer: DemoIssuer, index: Index, user: str) -> None:
     """One request to the issuer; the user of the URL is the one that the index sees."""
     desk.serve(issuer, index, username='"robot"')
@@ -64,7 +65,7 @@ def test_an_expired_token_is_refreshed_once(desk: Desk, issuer: DemoIssuer, inde
     """However many of uv's calls meet it."""
     desk.log_in(issuer, index)
     desk.let_expire(issuer)
-    for name in ("one", "two", "three"):
+    for name in ("one", "two"):
         install(desk, index.simple_of("oauth2"), name)
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 

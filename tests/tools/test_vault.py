@@ -10,6 +10,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.program import BIN, Result
+from tests.tools.room import PLACES
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -101,7 +102,7 @@ def test_a_revoked_grant(program: Program) -> None:
     assert "brokerctl: hint: run 'brokerctl login person'" in said.stderr
 
 
-@pytest.mark.parametrize("place", ["link", "a folder"])
+@pytest.mark.parametrize("place", PLACES)
 def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     program: Program, place: str
 ) -> None:
