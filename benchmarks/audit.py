@@ -13,8 +13,8 @@ from common import show, workplace
 from brokerctl.audit.append import ROTATE_BYTES, Log
 from brokerctl.audit.record import START_OF_CHAIN, Head, close_line, render_body
 from brokerctl.audit.verify import verify
-from brokerctl.files import Folder, open_folder
 from brokerctl.keys.making import new_ring
+from brokerctl.platform.private_files import Folder, open_folder
 
 APPEND_BUDGET = 1.1  # a log of a million lines to one of ten
 VERIFY_BUDGET = 200_000  # lines a second

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from brokerctl.audit.append import Log
 from brokerctl.audit.verify import verify
-from brokerctl.files import open_folder
 from brokerctl.keys.making import new_ring
-from brokerctl.system import SYSTEM
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.system import SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from brokerctl.audit.report import Report
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 START = 1_795_476_591.25
 RING = new_ring()

@@ -16,16 +16,16 @@ from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.message import HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import TokenAnswer
+from brokerctl.platform.system import SYSTEM
 from brokerctl.redeem import Redeemer
 from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
-from brokerctl.system import SYSTEM
 from tests.flows import form_of
 from tests.store_room import RING, open_store
 
 if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Token
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 URL = "https://issuer.example"
 PERSON = Profile(

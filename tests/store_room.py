@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from brokerctl.files import open_folder
 from brokerctl.keys.making import new_ring
 from brokerctl.model import Grant, GrantKey, Intent, Queued, Token, TokenKey
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
 from brokerctl.store.file import FileStore
 from brokerctl.store.values import Change
-from brokerctl.system import SYSTEM
 
 if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.platform.system import System
     from brokerctl.store.contract import Store
-    from brokerctl.system import System
 
 NOW = 1_800_000_000.0
 RING = new_ring()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from brokerctl.loading import find_at_once
-from brokerctl.system import hold_streams, last_words, os, read_environ
+from brokerctl.platform.import_finder import find_at_once
+from brokerctl.platform.system import hold_streams, last_words, os, read_environ
 
 DOORS = {"get": "hot", "exec": "session.door", "helper": "helpers.door"}
 

@@ -12,8 +12,8 @@ import time
 from brokerctl import wire
 from brokerctl.broker import find_profile
 from brokerctl.errors import BrokerError
+from brokerctl.platform.system import os
 from brokerctl.render import FORMATS, render
-from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

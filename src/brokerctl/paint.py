@@ -5,7 +5,7 @@ What is said can be understood without it; what is piped, kept or parsed has non
 
 from __future__ import annotations
 
-from brokerctl.system import os, read_environ
+from brokerctl.platform.system import os, read_environ
 
 _LABELS = {"error": "bad", "hint": "hint", "warning": "care", "note": "title"}
 _STYLES = {

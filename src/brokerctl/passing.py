@@ -8,16 +8,16 @@ read afterwards, and its chain can't be verified any more.
 from __future__ import annotations
 
 from brokerctl.errors import AuditError, StoreError
-from brokerctl.files import open_folder
 from brokerctl.keys.making import new_ring
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.system import os, stat
 from brokerctl.store.memory import MemorySystem
-from brokerctl.system import os, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 # GitHub's, Azure's, everybody's: the first that is a folder.
 _BASES = ("RUNNER_TEMP", "AGENT_TEMPDIRECTORY", "TMPDIR")

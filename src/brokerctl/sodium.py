@@ -8,7 +8,7 @@ a contract test holds both to the same answers. No cryptography is written here.
 
 from __future__ import annotations
 
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 try:
     from nacl._sodium import ffi as _ffi

@@ -10,15 +10,15 @@ from brokerctl.broker import Broker, read_within
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
-from brokerctl.effects.requester import read_requester
 from brokerctl.errors import BrokerError, StoreError
-from brokerctl.files import open_folder
 from brokerctl.keys import harden, open_ring
 from brokerctl.model import TokenRequest
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.process import read_requester
+from brokerctl.platform.system import os
 from brokerctl.store.envelope import PLAN
 from brokerctl.store.file import FileStore
 from brokerctl.store.names import plain_name
-from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan
     from brokerctl.effects.http import Http
-    from brokerctl.files import Folder
     from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, Token
+    from brokerctl.platform.private_files import Folder
     from brokerctl.revoking import Revoker
     from brokerctl.store.contract import LockedGrant
     from brokerctl.store.values import Damage

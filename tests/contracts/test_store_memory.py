@@ -19,8 +19,8 @@ from tests.store_room import GRANT_KEY, NOW, RING, TOKEN_KEY, log_in, soon
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.files import Folder
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.platform.private_files import Folder
 
 
 class TestFileStoreInMemory(test_store_file.TestFileStore):

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as some
 
-from brokerctl import system
+from brokerctl.platform import system
 
 USED = "open close read pread write pwrite lseek fsync fdatasync fstat stat mkdir rename unlink"
 USED += " urandom strerror getcwd isatty readlink getuid geteuid getppid getpid uname umask _exit"

@@ -15,7 +15,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from brokerctl.system import System
+from brokerctl.platform.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Callable

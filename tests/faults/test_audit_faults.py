@@ -11,7 +11,7 @@ import pytest
 
 from brokerctl.audit.query import Match, find_records
 from brokerctl.errors import AuditError
-from brokerctl.system import SYSTEM, System
+from brokerctl.platform.system import SYSTEM, System
 from tests.audit_log import SmallLog
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import StoreError
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 from tests.faults.faulty import FAIL, LATE, FaultySystem, count_calls
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from brokerctl.helpers.changes import Planned, carry_out, tidy
 from brokerctl.helpers.installing import find_installed, plan_install, plan_uninstall
 from brokerctl.helpers.setups import SETUPS
 from brokerctl.model import Profile
-from brokerctl.system import System
+from brokerctl.platform.system import System
 from tests.faults.faulty import CHANGING, FAIL, KILL, LATE, SHORT, FaultySystem, Killed, count_calls
 
 if TYPE_CHECKING:

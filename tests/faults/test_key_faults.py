@@ -11,11 +11,11 @@ import pytest
 
 from brokerctl import keys
 from brokerctl.errors import BrokerError
-from brokerctl.files import Folder, open_folder
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.making import new_keys
 from brokerctl.keys.rekey import rekey, update_ring
-from brokerctl.system import System
+from brokerctl.platform.private_files import Folder, open_folder
+from brokerctl.platform.system import System
 
 if TYPE_CHECKING:
     from collections.abc import Callable

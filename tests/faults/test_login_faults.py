@@ -36,7 +36,7 @@ from tests.store_room import NOW, RING, open_store, soon
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 TOKEN_URL = "https://issuer.example/token"
 PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")

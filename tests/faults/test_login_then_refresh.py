@@ -14,10 +14,10 @@ from brokerctl.errors import BrokerError
 from brokerctl.issuing import Said
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
+from brokerctl.platform.system import os
 from brokerctl.redeem import Redeemer
 from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
-from brokerctl.system import os
 from tests.faults.faulty import CHANGING, KILL, STUCK, FaultySystem, Killed
 from tests.faults.test_login_faults import KEY, PROFILE, World
 from tests.store_room import NOW, RING, open_store, soon

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from brokerctl.platform.system import System
     from brokerctl.store.file import FileStore
-    from brokerctl.system import System
 
 PERSON = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")
 NOBODY = PERSON.replace(flow="client_credentials")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import StoreError
-from brokerctl.files import TEMPORARY
+from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.redeem import LIVED_ON, Redeemer
 from brokerctl.secret import Secret
 from tests.faults.faulty import CHANGING, FAIL, KILL, STUCK, FaultySystem

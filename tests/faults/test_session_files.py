@@ -10,11 +10,11 @@ import pytest
 
 from brokerctl.errors import StoreError
 from brokerctl.model import Requester
+from brokerctl.platform.system import System
 from brokerctl.secret import Secret
 from brokerctl.session import Tools
 from brokerctl.session.ends import Ends
 from brokerctl.session.private import remove_files, write_files
-from brokerctl.system import System
 
 CALLS = ("open", "write", "fsync", "rename", "fchmod", "mkdir", "unlink", "rmdir", "listdir")
 

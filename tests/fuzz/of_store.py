@@ -10,12 +10,12 @@ from typing import Any
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys import kdf, pin, ring
 from brokerctl.keys.making import new_ring, render_ring, seal_ring
+from brokerctl.platform.system import SYSTEM
 from brokerctl.session.leftovers import Session, parse_session, render_session
 from brokerctl.store import archive, codec
 from brokerctl.store.current import parse_current
 from brokerctl.store.envelope import GRANT, KIND_NAMES, TOKEN, open_entry
 from brokerctl.store.locks import held_by, parse_holder
-from brokerctl.system import SYSTEM
 from tests.fuzz import driving as some
 from tests.fuzz.driving import Target, bent, mutated
 from tests.store_room import open_store

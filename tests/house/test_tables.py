@@ -16,7 +16,7 @@ from brokerctl.helpers import HELPERS
 from brokerctl.helpers.unchecked import VARIABLES
 from brokerctl.keys import KEEPERS
 from brokerctl.oauth.grants import FLOWS
-from brokerctl.programs import PROGRAMS
+from brokerctl.platform.commands import PROGRAMS
 from brokerctl.store import STORES
 from tests.house.source import Source, read, sources
 
@@ -150,7 +150,7 @@ def test_every_implementation_keeps_its_room_s_contract() -> None:
 # Who starts a program, and which row of `programs.PROGRAMS` says what of our environment it gets.
 STARTERS = {
     "brokerctl.checkup.timing": "brokerctl",
-    "brokerctl.config.bounded": "its caller's: references, below",
+    "brokerctl.platform.commands": "its caller's: references, below",
     "brokerctl.config.references": "keyring secret",
     "brokerctl.demo.stage": "none: an environment made for the play",
     "brokerctl.effects.browser": "browser",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import keys
-from brokerctl.files import open_folder
 from brokerctl.model import GrantKey, Token, TokenKey
+from brokerctl.platform.private_files import open_folder
 from brokerctl.secret import Secret
 from brokerctl.store.file import FileStore
 from brokerctl.store.values import Change

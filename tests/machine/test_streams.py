@@ -164,7 +164,7 @@ def test_no_file_takes_a_stream_s_number(closed: list[int]) -> None:
     close = "".join(f"os.close({fd}); " for fd in closed)
     code = f"""
 import os
-from brokerctl.system import hold_streams
+from brokerctl.platform.system import hold_streams
 kept = os.dup(2)
 {close}
 hold_streams()

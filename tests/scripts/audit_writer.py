@@ -13,8 +13,8 @@ SOURCE, PACKAGES, FOLDER, COUNT, DIES = sys.argv[1:]
 sys.path[:0] = [SOURCE, PACKAGES]
 
 from brokerctl.audit.append import Log
-from brokerctl.files import open_folder
-from brokerctl.system import SYSTEM, System
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.system import SYSTEM, System
 
 
 class Ring:

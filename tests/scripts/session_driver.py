@@ -14,11 +14,11 @@ import time
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UsageError
 from brokerctl.model import AccessToken, Profile, Reference, Requester, Value
+from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
 from brokerctl.session import Tools
 from brokerctl.session.parse import parse_exec
 from brokerctl.session.run import run
-from brokerctl.system import SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from brokerctl.files import open_folder
 from brokerctl.keys.ring import parse_ring
 from brokerctl.model import GrantKey, Intent, TokenKey
+from brokerctl.platform.private_files import open_folder
 from brokerctl.secret import Secret
 from brokerctl.store.file import FileStore
 from brokerctl.store.values import Change

@@ -14,12 +14,12 @@ import pytest
 import brokerctl
 from brokerctl.audit.query import Match, find_records
 from brokerctl.audit.verify import verify
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 WRITER = os.path.join(os.path.dirname(__file__), "audit_writer.py")
 SOURCE = os.path.dirname(os.path.dirname(brokerctl.__file__))

@@ -11,11 +11,11 @@ import pytest
 
 from brokerctl import keys
 from brokerctl.errors import LockTimeoutError, StoreError
-from brokerctl.files import Folder, open_folder
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.lock import locked
 from brokerctl.keys.making import new_keys
 from brokerctl.keys.rekey import rekey, update_ring
+from brokerctl.platform.private_files import Folder, open_folder
 from tests.contracts.secret_service import SecretService
 from tests.program import ROOT
 
@@ -27,7 +27,7 @@ FIRST_USE = f"""
 import os, sys
 sys.path.insert(0, {SOURCES!r})
 from brokerctl import keys
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 from brokerctl.keys.create import create_ring
 os.read(int(sys.argv[2]), 1)  # all start when the other end is closed
 home = open_folder(sys.argv[1])
@@ -40,7 +40,7 @@ READER = f"""
 import os, sys
 sys.path.insert(0, {SOURCES!r})
 from brokerctl import keys
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 home = open_folder(sys.argv[1])
 found = set()
 print("started", flush=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pexpect
 import pytest
 
-from brokerctl.files import open_folder
 from brokerctl.keys import FOLDER, read_state
 from brokerctl.keys.kernel import Kernel
+from brokerctl.platform.private_files import open_folder
 from tests.contracts.secret_service import SecretService
 from tests.program import PROGRAM
 from tests.unit.test_key_kernel import listed_keys

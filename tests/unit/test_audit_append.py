@@ -14,7 +14,7 @@ from brokerctl.errors import AuditError, KeyLockedError
 from brokerctl.jsonlite import loads
 from brokerctl.keys.making import new_ring, with_new
 from brokerctl.model import Requester
-from brokerctl.system import SYSTEM, System
+from brokerctl.platform.system import SYSTEM, System
 from tests.audit_log import RING, SmallLog
 
 if TYPE_CHECKING:

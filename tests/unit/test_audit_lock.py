@@ -15,8 +15,8 @@ import pytest
 
 from brokerctl.audit import lock
 from brokerctl.errors import AuditError
-from brokerctl.place import find_process
-from brokerctl.system import SYSTEM, System
+from brokerctl.platform.process import find_process
+from brokerctl.platform.system import SYSTEM, System
 from tests.audit_log import SmallLog
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import os, socket, sys
 from brokerctl.audit.lock import acquire
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 acquire(open_folder(sys.argv[1]))
 print(flush=True)
 sys.stdin.read()

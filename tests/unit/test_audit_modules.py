@@ -27,13 +27,14 @@ ALLOWED = {
     "brokerctl.audit.resume",
     "brokerctl.audit.tail",
     "brokerctl.errors",
-    "brokerctl.files",
+    "brokerctl.platform.private_files",
     "brokerctl.jsonlite",
     "brokerctl.model",
-    "brokerctl.place",
+    "brokerctl.platform.process",
     "brokerctl.secret",
     "brokerctl.sodium",
-    "brokerctl.system",
+    "brokerctl.platform",
+    "brokerctl.platform.system",
     "errno",
     "fcntl",
     "nacl",
@@ -44,7 +45,7 @@ import sys
 sys.path[:0] = sys.argv[1:3]
 before = set(sys.modules)
 from brokerctl.audit.append import Log
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 class Ring:
     log_id = 1
     def log_key(self, _): return bytes(32)

@@ -10,7 +10,7 @@ import pytest
 
 from brokerctl.audit.query import Match, find_records, follow_records, parse_moment
 from brokerctl.errors import UsageError
-from brokerctl.system import System
+from brokerctl.platform.system import System
 from tests.audit_log import START, SmallLog
 
 if TYPE_CHECKING:

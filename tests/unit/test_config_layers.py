@@ -14,7 +14,7 @@ import pytest
 import brokerctl
 from brokerctl.config import layers, paths, trust
 from brokerctl.errors import UsageError
-from brokerctl.system import System
+from brokerctl.platform.system import System
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -295,12 +295,13 @@ ALLOWED = {
     "brokerctl.config.paths",
     "brokerctl.config.plan",
     "brokerctl.errors",
-    "brokerctl.files",
+    "brokerctl.platform.private_files",
     "brokerctl.jsonlite",
     "brokerctl.model",
     "brokerctl.secret",
     "brokerctl.sodium",
-    "brokerctl.system",
+    "brokerctl.platform",
+    "brokerctl.platform.system",
     "errno",
     "fcntl",
     "nacl",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import StoreError
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from brokerctl.helpers.gcp import Gcp
 from brokerctl.helpers.leaving import leave
 from brokerctl.helpers.setup_gcp import GcpSetup
 from brokerctl.helpers.setups import Part, Place
+from brokerctl.platform.system import System
 from brokerctl.secret import Secret
-from brokerctl.system import System
 from tests.contracts.helper_contract import ANSWER, PROFILE
 from tests.contracts.test_helper_gcp import ENVIRON, JWT, POOL
 from tests.faults.faulty import LATE, FaultySystem

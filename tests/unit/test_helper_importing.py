@@ -9,7 +9,7 @@ import pytest
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.importing import change_file
-from brokerctl.system import System
+from brokerctl.platform.system import System
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.keyring import Keyring, find_url
 from brokerctl.keyring_backend import SILENCE
-from brokerctl.programs import NO_KEYRING
+from brokerctl.platform.commands import NO_KEYRING
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 URL = "https://pypi.example.com/simple/"

@@ -15,7 +15,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers.changes import BACKUP, carry_out, tidy
 from brokerctl.helpers.installing import find_installed, plan_install, plan_uninstall
 from brokerctl.model import Profile
-from brokerctl.system import System
+from brokerctl.platform.system import System
 from tests.tools.room import read, write
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import pytest
 
 from brokerctl import keys
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.files import Folder, open_folder
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.given import find_given
 from brokerctl.keys.making import new_key_text
+from brokerctl.platform.private_files import Folder, open_folder
+from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
-from brokerctl.system import SYSTEM
 from tests.program import ROOT, require_tool
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_opening_is_light(home: Folder, keeper: str) -> None:
     code = (
         f"import sys; sys.path.insert(0, {SOURCES!r}); before = set(sys.modules)\n"
         "import os\n"
-        "from brokerctl.files import open_folder; from brokerctl import keys\n"
+        "from brokerctl.platform.private_files import open_folder; from brokerctl import keys\n"
         "assert keys.open_ring(open_folder(sys.argv[1]), os.environ) is not None\n"
         "keys.harden()\n"
         "print(*sorted(set(sys.modules) - before))"

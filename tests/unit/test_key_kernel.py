@@ -13,11 +13,11 @@ import pytest
 
 from brokerctl import keys
 from brokerctl.errors import KeyLockedError, UsageError
-from brokerctl.files import Folder, open_folder
 from brokerctl.keys import native, public_native
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.kernel import Kernel
 from brokerctl.keys.session import find_key_state, lock, unlock
+from brokerctl.platform.private_files import Folder, open_folder
 from tests.program import ROOT, require_tool
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_seccomp_in_the_real_process(home: Folder, error: str) -> None:
     """With both system calls refused by the kernel, opening works through the keeper alone."""
     ring, _ = create_ring(home, ENVIRON)
     code = (
-        "from brokerctl.files import open_folder; from brokerctl import keys\n"
+        "from brokerctl.platform.private_files import open_folder; from brokerctl import keys\n"
         "from brokerctl.keys.kernel import Kernel\n"
         "assert not Kernel().put('ab' * 16, bytes(32), 5)\n"
         "home = open_folder(sys.argv[1])\n"
@@ -236,7 +236,8 @@ def test_unlock_says_it_where_the_kernel_keeps_nothing(home: Folder) -> None:
     with pytest.raises(UsageError, match="for no time at all"):
         unlock(home, ENVIRON, lambda: 0)
     code = (
-        "from brokerctl.files import open_folder; from brokerctl.keys.session import unlock\n"
+        "from brokerctl.platform.private_files import open_folder\n"
+        "from brokerctl.keys.session import unlock\n"
         "from brokerctl.errors import KeyLockedError\n"
         "try: unlock(open_folder(sys.argv[1]), {'BROKERCTL_PASSPHRASE': 'correct horse'})\n"
         "except KeyLockedError as error: print(error.message, error.hint)"

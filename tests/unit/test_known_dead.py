@@ -14,8 +14,8 @@ from brokerctl.broker import make_order
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
 from brokerctl.helpers.rejected import reject
 from brokerctl.obtaining import Obtaining
+from brokerctl.platform.system import SYSTEM
 from brokerctl.store.archive import backup, restore
-from brokerctl.system import SYSTEM
 from tests.faults.faulty import KILL, STUCK, FaultySystem, Killed
 from tests.issuer_room import KEY, PERSON, House
 from tests.store_room import RING, soon

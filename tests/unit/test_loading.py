@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.loading import Finder
+from brokerctl.platform.import_finder import Finder
 from tests.house.source import ROOT, sources
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ import sys
 from brokerctl import __main__ as door
 door.leave = lambda code: print(*(
     name for name, found in sys.modules.items()
-    if name.startswith("brokerctl.") and type(found.__loader__).__module__ != "brokerctl.loading"
+    if name.startswith("brokerctl.")
+    and type(found.__loader__).__module__ != "brokerctl.platform.import_finder"
 ))
 sys.argv = ["brokerctl", "get", "nobody"]
 door.main()
@@ -122,5 +123,10 @@ def test_the_program_finds_its_modules_so() -> None:
         timeout=60,
         check=False,
     )
-    slow = {"brokerctl.__main__", "brokerctl.loading", "brokerctl.system"}
+    slow = {
+        "brokerctl.__main__",
+        "brokerctl.platform",
+        "brokerctl.platform.import_finder",
+        "brokerctl.platform.system",
+    }
     assert set(done.stdout.splitlines()[-1].split()) == slow, done.stderr

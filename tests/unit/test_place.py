@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 
-from brokerctl.place import GONE, find_process, read_place
+from brokerctl.platform.process import GONE, find_process, read_place
+from brokerctl.platform.system import SYSTEM, System
 from brokerctl.session import leftovers
 from brokerctl.store.locks import describe_here
-from brokerctl.system import SYSTEM, System
 
 
 class Blind(System):

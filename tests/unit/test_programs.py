@@ -12,7 +12,7 @@ import pytest
 from brokerctl.config.references import resolve
 from brokerctl.effects.browser import open_browser
 from brokerctl.model import WITHIN, Reference
-from brokerctl.programs import GIT_LOCAL, NO_KEYRING, PROGRAMS, environ_for
+from brokerctl.platform.commands import GIT_LOCAL, NO_KEYRING, PROGRAMS, environ_for
 from tests.program import require_tool
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import pytest
 from brokerctl.effects.browser import open_browser
 from brokerctl.effects.http import _DaemonThreads
 from brokerctl.errors import LockTimeoutError
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.system import SYSTEM
 from brokerctl.store.locks import FileLock
 from brokerctl.store.waiting import wait_for_another
-from brokerctl.system import SYSTEM
 from tests.store_room import NOW, soon
 
 if TYPE_CHECKING:

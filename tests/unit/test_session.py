@@ -10,10 +10,10 @@ import pytest
 
 from brokerctl.errors import StoreError, UsageError
 from brokerctl.model import Profile, Reference
+from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
 from brokerctl.session import Ask, child, environment, leftovers, private, signals
 from brokerctl.session.parse import parse_exec, parse_pairs
-from brokerctl.system import SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import StoreError
-from brokerctl.place import find_process
+from brokerctl.platform.process import find_process
+from brokerctl.platform.system import SYSTEM
 from brokerctl.revoking import Ending
 from brokerctl.session import Tools, leftovers
 from brokerctl.session.ends import Ends
-from brokerctl.system import SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import LockTimeoutError, StoreError
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.system import SYSTEM, System
 from brokerctl.store.locks import FileLock, describe_self, find_mark, held_by, parse_holder
-from brokerctl.system import SYSTEM, System
 from tests.store_room import NOW, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 HOLD = """
 import sys, time
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 from brokerctl.store.locks import FileLock
-from brokerctl.system import SYSTEM
+from brokerctl.platform.system import SYSTEM
 lock = FileLock(open_folder(sys.argv[1]), "g", SYSTEM)
 lock.acquire(time.monotonic() + 10, time.time())
 print("held", flush=True)

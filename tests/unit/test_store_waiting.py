@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import LockTimeoutError, StoreError
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.system import SYSTEM, System
 from brokerctl.store.locks import FileLock
 from brokerctl.store.waiting import wait_for_another
-from brokerctl.system import SYSTEM, System
 from tests.store_room import NOW, soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 WAIT = """
 import signal, sys, time
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 from brokerctl.store.waiting import wait_for_another
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
 print("ready", flush=True)

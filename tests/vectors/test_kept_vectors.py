@@ -16,11 +16,11 @@ import pytest
 from brokerctl.audit.query import find_records
 from brokerctl.audit.verify import verify
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.files import open_folder
 from brokerctl.keys import kdf
 from brokerctl.keys.pin import parse_pin
 from brokerctl.keys.ring import open_sealed_ring
 from brokerctl.oauth.metadata import parse as parse_metadata
+from brokerctl.platform.private_files import open_folder
 from brokerctl.secret import Secret
 from brokerctl.session.leftovers import parse_session
 from brokerctl.store import archive, codec

@@ -8,8 +8,8 @@ import time
 from brokerctl.audit.lock import HOLDER_BYTES, acquire, open_private
 from brokerctl.audit.record import Head, close_line, find_head, render_body
 from brokerctl.errors import AuditError, StoreError
-from brokerctl.place import read_place
-from brokerctl.system import SYSTEM, os
+from brokerctl.platform.process import read_place
+from brokerctl.platform.system import SYSTEM, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit import LogKeys
-    from brokerctl.files import Folder
-    from brokerctl.system import System
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
 
 LOG = "log"
 ROTATE_BYTES = 16 * 1024 * 1024

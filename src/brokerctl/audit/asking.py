@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from brokerctl.audit.append import Log
     from brokerctl.audit.query import Found
     from brokerctl.audit.report import Report
-    from brokerctl.files import Folder
     from brokerctl.model import Requester
+    from brokerctl.platform.private_files import Folder
 
 _NEWEST = 10  # shown before following
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import fcntl
 
-from brokerctl.files import checked_file, refused
-from brokerctl.place import read_host, read_pid_ns
-from brokerctl.system import os
+from brokerctl.platform.private_files import checked_file, refused
+from brokerctl.platform.process import read_host, read_pid_ns
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 NAME = "log.lock"
 HOLDER_BYTES = 128

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit.segments import Segment
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 _POLL_S = 0.2
 _NUMBERS = ("uid", "pid")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from brokerctl.audit import LogKeys
     from brokerctl.audit.append import Log
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 _WINDOW_MICROS = 60_000_000
 _ENTRY_BYTES = 192

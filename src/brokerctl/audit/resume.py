@@ -7,7 +7,7 @@ from brokerctl.audit.lock import acquire, open_private
 from brokerctl.audit.record import render_body
 from brokerctl.audit.tail import name_closed, read_tail
 from brokerctl.errors import AuditError, BrokerError, StoreError
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

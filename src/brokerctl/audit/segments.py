@@ -9,14 +9,14 @@ from brokerctl.audit.append import LOG, read_at
 from brokerctl.audit.lock import acquire
 from brokerctl.audit.tail import closed_segments
 from brokerctl.errors import AuditError, StoreError
-from brokerctl.files import checked_file, refused
 from brokerctl.model import Value
+from brokerctl.platform.private_files import checked_file, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 BLOCK_BYTES = 4 * 1024 * 1024
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

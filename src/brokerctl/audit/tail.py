@@ -22,7 +22,7 @@ from brokerctl.model import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.audit import LogKeys
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 CLOSED = "log-"
 SKIPPED = b"skipped"

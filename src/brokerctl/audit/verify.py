@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit import LogKeys
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 _OWN_EVENT = b'"event":"log.'
 _OWN_EVENT_END = 128  # seq, key id and time end before it

@@ -13,13 +13,13 @@ import fcntl
 
 from brokerctl.audit.append import LOG
 from brokerctl.errors import AuditError
-from brokerctl.place import STOPPED, find_process, read_host, read_pid_ns
-from brokerctl.system import take_no_signal
+from brokerctl.platform.process import STOPPED, find_process, read_host, read_pid_ns
+from brokerctl.platform.system import take_no_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.files import Folder
-    from brokerctl.system import System
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
 
 _STILL_S = 5.0  # in which nobody wrote: then the holder is named
 _WORKING_S = 22.0  # the same where the holder wants to go on: as long as a grant is waited for

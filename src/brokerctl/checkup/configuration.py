@@ -9,7 +9,7 @@ from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
 from brokerctl.config.trust import find_pinned
 from brokerctl.errors import shell_word
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from brokerctl.programs import environ_for
+from brokerctl.platform.commands import environ_for
 
 RUNS = 15
 BUDGET = 1.5  # of the same environment's `python -I -c ''`

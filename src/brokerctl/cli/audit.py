@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from brokerctl.audit.query import Found
     from brokerctl.audit.report import Report
-    from brokerctl.files import Folder
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.platform.private_files import Folder
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _OnlyProfile = Annotated[
@@ -198,7 +198,7 @@ def repair(
       brokerctl audit repair
       brokerctl audit repair --accept --reason "restored from backup"
     """
-    from brokerctl.effects.requester import read_requester
+    from brokerctl.platform.process import read_requester
 
     asking.check_reason(reason, accepted=accept)
     house = wire.open_house(os.environ)

@@ -38,9 +38,9 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
     """Put desk, flow and store together for one login."""
     from brokerctl.effects.drive import Desk, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
-    from brokerctl.effects.requester import read_requester
     from brokerctl.login import Login
     from brokerctl.oauth.grants import find_flow
+    from brokerctl.platform.process import read_requester
     from brokerctl.session.environment import inherited
 
     if not name:

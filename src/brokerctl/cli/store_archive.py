@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.outside import find_outside
 from brokerctl.effects import terminal
-from brokerctl.effects.requester import read_requester
 from brokerctl.errors import StoreError, UsageError
 from brokerctl.keys.given import find_given
 from brokerctl.keys.kdf import derive_key, new_parameters, parse_parameters, render_parameters
 from brokerctl.keys.passphrase import VARIABLE
+from brokerctl.platform.process import read_requester
+from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
 from brokerctl.store import archive
 from brokerctl.store.envelope import SECRET
 from brokerctl.store.names import plain_name
-from brokerctl.system import SYSTEM
 from brokerctl.wire import write_fully
 
 if TYPE_CHECKING:

@@ -11,21 +11,21 @@ from brokerctl.config import paths
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
 from brokerctl.effects import terminal
-from brokerctl.effects.requester import read_requester
 from brokerctl.errors import KeyLockedError, StoreError, UsageError
-from brokerctl.files import open_folder
 from brokerctl.keys import FOLDER, harden, read_state
 from brokerctl.keys.keyring import AWAY
 from brokerctl.keys.making import new_keys as with_new_keys
 from brokerctl.keys.rekey import rekey, update_ring
 from brokerctl.model import Value
+from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.process import read_requester
 from brokerctl.store.maintenance import reseal
 from brokerctl.store.values import Damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 # What the new keeper reads, by what it would read of the old one.
 _NEW = {

@@ -15,7 +15,7 @@ import typer
 from brokerctl import jsonlite
 from brokerctl.config import paths
 from brokerctl.errors import BrokerError
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 from brokerctl.render import FORMATS
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from brokerctl.config import paths
 from brokerctl.config.duration import parse_duration, render_duration
 from brokerctl.config.plan import Plan
 from brokerctl.errors import KeyLockedError, StoreError
-from brokerctl.files import Folder, open_folder
 from brokerctl.keys import harden
+from brokerctl.platform.private_files import Folder, open_folder
 
 _For = Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Until it locks.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

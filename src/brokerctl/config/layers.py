@@ -10,16 +10,22 @@ import errno
 from brokerctl import jsonlite
 from brokerctl.config import paths
 from brokerctl.errors import StoreError, UsageError, shell_word
-from brokerctl.files import check_parents, is_read_only, mode_hint, place_hint, read_all
 from brokerctl.model import Value
+from brokerctl.platform.private_files import (
+    check_parents,
+    is_read_only,
+    mode_hint,
+    place_hint,
+    read_all,
+)
+from brokerctl.platform.system import SYSTEM, os, parent_of, stat
 from brokerctl.sodium import keyed_hash
-from brokerctl.system import SYSTEM, os, parent_of, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 MAX_LAYER_BYTES = 1024 * 1024
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY

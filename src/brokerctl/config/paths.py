@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from brokerctl.errors import UsageError
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,11 +12,10 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from brokerctl.config.bounded import NoTerminalError, run_bounded
 from brokerctl.config.paths import expand_home
 from brokerctl.errors import UsageError, shell_word
-from brokerctl.files import is_read_only, mode_hint, place_hint, read_all
-from brokerctl.programs import environ_for
+from brokerctl.platform.commands import NoTerminalError, environ_for, run_bounded
+from brokerctl.platform.private_files import is_read_only, mode_hint, place_hint, read_all
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import LockTimeoutError, UsageError, shell_word
-from brokerctl.files import write_all
-from brokerctl.system import SYSTEM, signals
+from brokerctl.platform.private_files import write_all
+from brokerctl.platform.system import SYSTEM, signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 WAIT_S = 5.0
 TEMPORARY = ".tmp-"

@@ -10,12 +10,12 @@ from brokerctl.config import paths
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import Layer, digest, read_layers, read_project, read_trust
 from brokerctl.errors import UsageError
-from brokerctl.files import open_folder
+from brokerctl.platform.private_files import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 
 def find_candidate(folder: str, environ: Mapping[str, str]) -> Layer:

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from brokerctl.programs import environ_for
+from brokerctl.platform.commands import environ_for
 from brokerctl.text import safe
 
 if TYPE_CHECKING:

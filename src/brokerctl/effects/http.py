@@ -22,8 +22,8 @@ import httpx2
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.effects.proxies import find_proxy
 from brokerctl.errors import IssuerError, UnsentError, UsageError
+from brokerctl.platform.system import take_no_signal
 from brokerctl.secret import Secret
-from brokerctl.system import take_no_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

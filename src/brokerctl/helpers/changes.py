@@ -21,11 +21,11 @@ from brokerctl.config.replacing import (
     sync_folder,
 )
 from brokerctl.errors import LockTimeoutError, UsageError
-from brokerctl.system import SYSTEM
+from brokerctl.platform.system import SYSTEM
 
 if TYPE_CHECKING:
     from brokerctl.helpers.setups import Place
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 BACKUP = ".before-brokerctl"
 _TEMPORARY = ".brokerctl-install-"  # begins a file that is being written

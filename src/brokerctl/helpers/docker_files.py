@@ -6,8 +6,8 @@ hardly anybody has one. Which of these tools is asking is not known: the files o
 
 from __future__ import annotations
 
-from brokerctl.files import find_regular
-from brokerctl.system import os
+from brokerctl.platform.private_files import find_regular
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from brokerctl.helpers import (
     MalformedError,
 )
 from brokerctl.model import NOT_BEARER
-from brokerctl.system import os, signals
+from brokerctl.platform.system import os, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import os
 import pwd
 from urllib.parse import unquote
 
-from brokerctl.files import find_regular
 from brokerctl.helpers.git_files import find_repository, standard_files
 from brokerctl.helpers.git_urls import Place, normalize, rank_of
 from brokerctl.model import Value
+from brokerctl.platform.private_files import find_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ it would to open a note of what was in them. What a hit means is git_config.py's
 
 from __future__ import annotations
 
-from brokerctl.files import find_regular
-from brokerctl.system import os, parent_of
+from brokerctl.platform.private_files import find_regular
+from brokerctl.platform.system import os, parent_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

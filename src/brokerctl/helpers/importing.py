@@ -19,7 +19,6 @@ from brokerctl.config.replacing import (
     sync_folder,
 )
 from brokerctl.errors import UsageError
-from brokerctl.files import MAX_FILE_BYTES
 from brokerctl.helpers.changes import BACKUP
 from brokerctl.helpers.door import find_owners, load
 from brokerctl.helpers.installing import find_script
@@ -30,13 +29,14 @@ from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup
 from brokerctl.helpers.setup_git import GitSetup, git_value
 from brokerctl.helpers.setups import Part
 from brokerctl.helpers.shadowing import Asking
-from brokerctl.system import SYSTEM
+from brokerctl.platform.private_files import MAX_FILE_BYTES
+from brokerctl.platform.system import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.helpers import Helper, Wanted
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
     from brokerctl.wire import House
 
 _NOT_ASKED = "git does not ask brokerctl for it"

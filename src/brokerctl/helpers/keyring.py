@@ -16,7 +16,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted, username_for
 from brokerctl.helpers.unchecked import find_either
 from brokerctl.model import Value
-from brokerctl.programs import NO_KEYRING
+from brokerctl.platform.commands import NO_KEYRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

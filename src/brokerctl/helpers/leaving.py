@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from brokerctl.config.replacing import read_regular, replace_file
 from brokerctl.errors import UsageError
-from brokerctl.system import SYSTEM, System
+from brokerctl.platform.system import SYSTEM, System
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 

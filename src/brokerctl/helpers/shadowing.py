@@ -18,7 +18,7 @@ from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import server_name
 from brokerctl.helpers.keyring_command import find_fault
-from brokerctl.programs import environ_for
+from brokerctl.platform.commands import environ_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

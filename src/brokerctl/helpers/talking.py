@@ -7,7 +7,7 @@ but its next line or its end.
 from __future__ import annotations
 
 from brokerctl import wire
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ files of all of them count.
 
 from __future__ import annotations
 
-from brokerctl.files import find_regular
 from brokerctl.helpers.docker_files import config_folder, is_said
 from brokerctl.helpers.unchecked import names_host, split_host
-from brokerctl.system import os, parent_of
+from brokerctl.platform.private_files import find_regular
+from brokerctl.platform.system import os, parent_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, TypeAlias
 
-    from brokerctl.files import Folder
     from brokerctl.keys.contract import Cache, Keeper
     from brokerctl.keys.pin import Pin
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.system import System
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
 
     UnlockFor: TypeAlias = Callable[[], int | None]  # seconds; None: the default; 0: not at all
 

@@ -20,10 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.files import Folder
     from brokerctl.keys import UnlockFor
     from brokerctl.keys.pin import Pin
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.platform.private_files import Folder
 
 _SEALED = ("grants", "secrets")  # what a lost ring would lose
 

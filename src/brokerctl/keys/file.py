@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.keys.ring import parse_key
-from brokerctl.system import parent_of
+from brokerctl.platform.system import parent_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ import os
 import stat
 
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.files import is_read_only, mode_hint, place_hint, read_all, refused
+from brokerctl.platform.private_files import is_read_only, mode_hint, place_hint, read_all, refused
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 MAX_BYTES = 4096
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -14,8 +14,8 @@ from __future__ import annotations
 import sys
 
 from brokerctl.keys.native import call as native_call
+from brokerctl.platform.system import os
 from brokerctl.sodium import KEY_BYTES
-from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.keys.making import new_key_text
 from brokerctl.keys.ring import parse_key
-from brokerctl.programs import environ_for
+from brokerctl.platform.commands import environ_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ import errno
 import fcntl
 
 from brokerctl.errors import LockTimeoutError, StoreError
-from brokerctl.files import checked_file, refused, write_all
-from brokerctl.system import os
+from brokerctl.platform.private_files import checked_file, refused, write_all
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 NAME, GATE = ".lock", ".gate"
 WAIT_S, GATE_S = 30.0, 4.0

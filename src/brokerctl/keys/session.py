@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from brokerctl.config import paths
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
-from brokerctl.files import open_folder
 from brokerctl.keys import (
     CACHED_FOR_S,
     FOLDER,
@@ -19,14 +18,15 @@ from brokerctl.keys.create import create_ring
 from brokerctl.keys.given import is_given
 from brokerctl.keys.passphrase import VARIABLE
 from brokerctl.model import Value
+from brokerctl.platform.private_files import open_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.files import Folder
     from brokerctl.keys import UnlockFor
     from brokerctl.keys.pin import Pin
+    from brokerctl.platform.private_files import Folder
 
 
 class KeyState(Value):

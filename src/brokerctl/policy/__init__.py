@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from brokerctl.errors import UsageError
 from brokerctl.model import Decision
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from brokerctl.model import AccessToken, Profile, Requester, TokenRequest
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
     class SealedEntry(Protocol):
         """One entry as the store lists it; `value` is None where it is damaged."""

@@ -7,12 +7,12 @@ from brokerctl.broker import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError
 from brokerctl.model import Slot
+from brokerctl.platform.system import SYSTEM
 from brokerctl.session import Tools
 from brokerctl.session.parse import parse_exec
 from brokerctl.session.run import run
 from brokerctl.store.envelope import TOKEN
 from brokerctl.store.names import plain_name
-from brokerctl.system import SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

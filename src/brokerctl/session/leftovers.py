@@ -12,17 +12,17 @@ import time
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, StoreError
 from brokerctl.model import Value
-from brokerctl.place import GONE, find_process, read_boot, read_pid_ns
+from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
+from brokerctl.platform.system import SYSTEM
 from brokerctl.session import private
 from brokerctl.store.envelope import SESSION
-from brokerctl.system import SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from brokerctl.platform.system import System
     from brokerctl.session import Ended, SessionStore
-    from brokerctl.system import System
 
 # A supervisor on another machine or in another container can't be looked at from here: it counts
 # as ended when its tokens have, or after this.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from brokerctl.errors import BrokerError
 from brokerctl.model import Slot
+from brokerctl.platform.system import SYSTEM
 from brokerctl.session import private
 from brokerctl.session.door import revoke_left
 from brokerctl.store.disk import ASIDE
@@ -16,7 +17,6 @@ from brokerctl.store.envelope import KIND_NAMES, SESSION, TOKEN
 from brokerctl.store.maintenance import set_damaged_aside
 from brokerctl.store.names import plain_name
 from brokerctl.store.unfinished import find_cut_off
-from brokerctl.system import SYSTEM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import fcntl
 import termios
 
 from brokerctl.errors import BrokerError
+from brokerctl.platform.system import os
 from brokerctl.session import signals
 from brokerctl.session.supervise import Supervisor
-from brokerctl.system import os
 from brokerctl.text import safe
 
 TYPE_CHECKING = False

@@ -6,14 +6,14 @@ import os
 import stat
 
 from brokerctl.errors import StoreError, shell_word
-from brokerctl.files import open_folder, refused
+from brokerctl.platform.private_files import open_folder, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from brokerctl.platform.system import System
     from brokerctl.secret import Secret
-    from brokerctl.system import System
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the tmpfs of a machine without a user session
 _PREFIX = "brokerctl-"

@@ -12,8 +12,8 @@ import queue
 import select
 import threading
 
+from brokerctl.platform.system import os
 from brokerctl.session.masking import Masker
-from brokerctl.system import os
 from brokerctl.wire import write_fully
 
 TYPE_CHECKING = False

@@ -13,9 +13,9 @@ from __future__ import annotations
 from brokerctl.broker import read_within
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.model import NOT_BEARER, TokenRequest, Value
+from brokerctl.platform.system import os
 from brokerctl.session import child, environment, signals
 from brokerctl.session.supervise import Supervisor
-from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ their sender, so that none is lost and none interrupts a write.
 
 from __future__ import annotations
 
-from brokerctl.system import os
-from brokerctl.system import signals as _signals
+from brokerctl.platform.system import os
+from brokerctl.platform.system import signals as _signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

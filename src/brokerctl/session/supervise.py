@@ -11,8 +11,8 @@ A child that stops (^Z, or an editor's own way) stops us too, and a shell's `fg`
 
 from __future__ import annotations
 
+from brokerctl.platform.system import os
 from brokerctl.session import signals
-from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import termios
 import threading
 import tty
 
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brokerctl.model import Failure
-from brokerctl.system import os
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import errno
 
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.files import TEMPORARY, refused, write_all
+from brokerctl.platform.private_files import TEMPORARY, refused, write_all
+from brokerctl.platform.system import os
 from brokerctl.store.envelope import KIND_NAMES, METADATA, OUTCOME, PLAN, TOKEN, seal
 from brokerctl.store.names import is_name
 from brokerctl.store.reading import PLACES, Reader
 from brokerctl.store.values import Damage
-from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
 
 
 ASIDE = "aside"

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from brokerctl.files import Folder
     from brokerctl.model import Failure, Grant, GrantKey, Token, TokenKey
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
     from brokerctl.store.disk import Disk
     from brokerctl.store.locking import Locking
     from brokerctl.store.reading import StoreKeys
     from brokerctl.store.values import Damage, Entry, Match
-    from brokerctl.system import System
 
 _LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
 _LIVE = "live"

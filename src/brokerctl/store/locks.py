@@ -13,17 +13,17 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import LockTimeoutError, StoreError
-from brokerctl.files import checked_file, refused
-from brokerctl.place import STOPPED, find_process, read_place
+from brokerctl.platform.private_files import checked_file, refused
+from brokerctl.platform.process import STOPPED, find_process, read_place
+from brokerctl.platform.system import os
 from brokerctl.store.waiting import LOCK_FLAGS, SUFFIX, Pauses, try_lock
-from brokerctl.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from brokerctl.files import Folder
-    from brokerctl.system import System
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
 
 _MARK_DIGITS = 20
 _FILE_BYTES = 512

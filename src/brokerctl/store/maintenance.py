@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, LockTimeoutError, StoreError
-from brokerctl.files import TEMPORARY
 from brokerctl.model import Slot, Value
+from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.store import codec
 from brokerctl.store.disk import ASIDE
 from brokerctl.store.envelope import GRANT, METADATA, PLAN, TOKEN, entry_key_id
@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
     from brokerctl.store.file import FileStore
 
 _LOCK_S = 22.0

@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import fcntl
 
-from brokerctl.files import Folder
-from brokerctl.system import System, os, stat
+from brokerctl.platform.private_files import Folder
+from brokerctl.platform.system import System, os, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Writing, listing and setting aside are `disk`, which no warm hand-out needs.
 from __future__ import annotations
 
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.files import refused
+from brokerctl.platform.private_files import refused
 from brokerctl.store.envelope import (
     GRANT,
     INTENT,
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from brokerctl.files import Folder
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
     from brokerctl.store.envelope import SealKeys
-    from brokerctl.system import System
 
     class StoreKeys(SealKeys, Protocol):
         """What a store needs of a key ring."""

@@ -12,14 +12,14 @@ import _thread
 import errno
 import fcntl
 
-from brokerctl.files import refused
+from brokerctl.platform.private_files import refused
+from brokerctl.platform.system import os, take_no_signal
 from brokerctl.store.reading import LOCKS
-from brokerctl.system import os, take_no_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.files import Folder
-    from brokerctl.system import System
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
 
 SUFFIX = ".lock"
 LOCK_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 
-from brokerctl.system import os, stat
+from brokerctl.platform.system import os, stat
 
 TYPE_CHECKING = False
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec, SourceFileLoader

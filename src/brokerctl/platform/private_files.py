@@ -11,11 +11,11 @@ from __future__ import annotations
 import errno
 
 from brokerctl.errors import StoreError, shell_word
-from brokerctl.system import SYSTEM, os, parent_of, read_environ, stat
+from brokerctl.platform.system import SYSTEM, os, parent_of, read_environ, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.system import System
+    from brokerctl.platform.system import System
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

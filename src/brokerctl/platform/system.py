@@ -10,6 +10,8 @@ import fcntl
 import sys
 import time
 
+TYPE_CHECKING = False
+
 __all__ = [
     "SYSTEM",
     "System",
@@ -22,8 +24,6 @@ __all__ = [
     "stat",
     "take_no_signal",
 ]
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     import signal as signals

@@ -1,0 +1,1 @@
+"""The machine: system calls, private files, processes, commands that end in time, our imports."""
