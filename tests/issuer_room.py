@@ -8,17 +8,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.broker import Broker, grant_key
+from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.login import Login
+from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.revoke import Revoker
 from brokerctl.config.plan import Plan
 from brokerctl.errors import IssuerError
-from brokerctl.issuing import IssuerLink
-from brokerctl.login import Login
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.message import HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.platform.system import SYSTEM
-from brokerctl.redeem import Redeemer
-from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
 from tests.flows import form_of
 from tests.store_room import RING, open_store
@@ -155,7 +155,7 @@ class House:
         """Open the store as a new process does."""
         self.store = open_store(self.folder, system)
         self.store.clock = time.time
-        self.link = IssuerLink({}, self.store, RING, lambda *_: self.issuer)
+        self.link = IssuerClient({}, self.store, RING, lambda *_: self.issuer)
         log: Any = self.log
         self.redeemer = Redeemer(self.link, log, RING)
         self.revoker = Revoker(self.store, log, RING, self.link)

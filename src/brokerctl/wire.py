@@ -24,15 +24,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.broker import Order
+    from brokerctl.broker import DecidedRequest
+    from brokerctl.broker.issuer import IssuerClient
+    from brokerctl.broker.revoke import Revoker
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan
     from brokerctl.effects.http import Http
-    from brokerctl.issuing import IssuerLink
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, Token
     from brokerctl.platform.private_files import Folder
-    from brokerctl.revoking import Revoker
     from brokerctl.store.contract import LockedGrant
     from brokerctl.store.values import Damage
 
@@ -73,8 +73,8 @@ class House:
     def _renewed(self) -> KeyRing:
         return open_ring(self.folder, self.environ) or self.ring
 
-    def _redeem(self, order: Order, locked: LockedGrant) -> Token:
-        from brokerctl.redeem import Redeemer
+    def _redeem(self, order: DecidedRequest, locked: LockedGrant) -> Token:
+        from brokerctl.broker.redeem import Redeemer
 
         return Redeemer(self.link(), self.log, self.ring)(order, locked)
 
@@ -111,19 +111,19 @@ class House:
 
     def revoker(self, tool: str) -> Revoker:
         """Return what ends tokens, with who asked for it."""
-        from brokerctl.revoking import Revoker
+        from brokerctl.broker.revoke import Revoker
 
         requester = read_requester(self.environ, tool)
         return Revoker(self.store, self.log, self.ring, self.link(), requester)
 
-    def link(self) -> IssuerLink:
+    def link(self) -> IssuerClient:
         """Return the way to the issuers: HTTP, metadata and client credentials."""
-        from brokerctl.issuing import IssuerLink
+        from brokerctl.broker.issuer import IssuerClient
 
         profiles = self.plan.profiles.values()
         found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
         hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
-        link = IssuerLink(self.environ, self.store, self.ring, _http, hidden)
+        link = IssuerClient(self.environ, self.store, self.ring, _http, hidden)
         link.get = self.broker.get
         link.within = self.broker.within
         return link

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from brokerctl.broker.obtain import next_failure
 from brokerctl.errors import IssuerError, LockTimeoutError
 from brokerctl.model import GrantKey, TokenKey
-from brokerctl.store.backoff import next_failure
 from brokerctl.store.envelope import GRANT, PLAN, QUEUE, TOKEN
 from brokerctl.store.names import plain_name
 from brokerctl.store.values import Change, Match

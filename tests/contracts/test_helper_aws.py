@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from brokerctl import triple
 from brokerctl.freshness import timestamp
+from brokerctl.oauth import aws_credentials
 from tests.contracts.helper_contract import ANSWER, HelperContract
 from tests.flows import STS_WORDS
 
@@ -20,4 +20,4 @@ class TestAws(HelperContract):
     request = b""
     url = None
     refusal_code = None
-    token = triple.render(STS_WORDS, timestamp(ANSWER.expires_at or 0))
+    token = aws_credentials.render(STS_WORDS, timestamp(ANSWER.expires_at or 0))

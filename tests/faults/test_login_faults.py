@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.broker import grant_key
+from brokerctl.broker.issuer import Said
+from brokerctl.broker.login import Login
+from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError, IssuerError
-from brokerctl.issuing import Said
-from brokerctl.login import Login
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.message import HttpRequest
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import TokenAnswer
-from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
 from tests.faults.faulty import (
     CHANGING,

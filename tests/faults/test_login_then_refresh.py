@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import Order
+from brokerctl.broker import DecidedRequest
+from brokerctl.broker.issuer import Said
+from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError
-from brokerctl.issuing import Said
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.platform.system import os
-from brokerctl.redeem import Redeemer
-from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
 from tests.faults.faulty import CHANGING, KILL, STUCK, FaultySystem, Killed
 from tests.faults.test_login_faults import KEY, PROFILE, World
@@ -61,7 +61,7 @@ def refresh(folder: str, world: World, link: Any) -> None:  # noqa: ANN401 - a s
     """Refresh the grant that is held."""
     log: Any = world
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-    order = Order(PROFILE, request, policy.decide(PROFILE, request))
+    order = DecidedRequest(PROFILE, request, policy.decide(PROFILE, request))
     with open_store(folder).lock_grant(KEY, soon()) as locked:
         Redeemer(link, log, RING)(order, locked)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import Order, grant_key
+from brokerctl.broker import DecidedRequest, grant_key
+from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.redeem import Redeemer
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError, UsageError
-from brokerctl.issuing import IssuerLink
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
-from brokerctl.redeem import Redeemer
 from brokerctl.store.values import Change
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
@@ -90,8 +90,8 @@ def _redeem(folder: str, wire: Wire, profile: Profile) -> tuple[BrokerError, Log
     store, key = open_store(folder), grant_key(profile)
     log: Any = Log()
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-    order = Order(profile, request, policy.decide(profile, request))
-    link = IssuerLink({}, store, RING, lambda *_: wire)
+    order = DecidedRequest(profile, request, policy.decide(profile, request))
+    link = IssuerClient({}, store, RING, lambda *_: wire)
     with (
         pytest.raises(BrokerError) as raised,
         store.lock_grant(key, soon()) as locked,

@@ -16,14 +16,14 @@ import pytest
 
 from brokerctl import policy
 from brokerctl.audit.held import list_held
-from brokerctl.broker import Broker, Order, grant_key
+from brokerctl.broker import Broker, DecidedRequest, grant_key
+from brokerctl.broker.issuer import Said
+from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.revoke import Revoker
 from brokerctl.config.plan import Plan
 from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError
-from brokerctl.issuing import Said
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
-from brokerctl.redeem import Redeemer
-from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
 from brokerctl.store.envelope import GRANT, TOKEN
 from brokerctl.store.unfinished import find_cut_off
@@ -109,11 +109,11 @@ class World:
         return len(self.records)
 
 
-def make_order(profile: Profile = PERSON, **asked: tuple[str, ...]) -> Order:
+def make_order(profile: Profile = PERSON, **asked: tuple[str, ...]) -> DecidedRequest:
     """Make the order of a plain request, or of a narrower one."""
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
     request = request.replace(**asked)
-    return Order(profile, request, policy.decide(profile, request))
+    return DecidedRequest(profile, request, policy.decide(profile, request))
 
 
 def start(folder: str, profile: Profile) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerctl.broker.redeem import LIVED_ON, Redeemer
 from brokerctl.errors import StoreError
 from brokerctl.platform.private_files import TEMPORARY
-from brokerctl.redeem import LIVED_ON, Redeemer
 from brokerctl.secret import Secret
 from tests.faults.faulty import CHANGING, FAIL, KILL, STUCK, FaultySystem
 from tests.faults.test_refresh_faults import KEY, PERSON, World, make_order, refresh, start

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.broker import grant_key
+from brokerctl.broker.issuer import Said
+from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError
-from brokerctl.issuing import Said
 from brokerctl.model import Profile, TokenKey
-from brokerctl.revoking import Revoker
 from brokerctl.store.values import Change
 from tests.faults.faulty import CHANGING, MODES, STUCK, FaultySystem, Killed
 from tests.store_room import RING, make_grant, make_token, open_store, soon

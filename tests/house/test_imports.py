@@ -40,7 +40,7 @@ LIGHT = {
     "src/brokerctl/helpers/pnpm.py",
     "src/brokerctl/helpers/terraform.py",
     "src/brokerctl/helpers/vault.py",
-    "src/brokerctl/broker.py",
+    "src/brokerctl/broker/__init__.py",
     "src/brokerctl/store/file.py",
 }
 HEAVY = {"typer", "rich", "httpx2", "json", "re", "typing", "pathlib", "dataclasses", "subprocess"}

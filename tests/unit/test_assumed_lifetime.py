@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import Order, grant_key, record_fields
-from brokerctl.issuing import Said
+from brokerctl.broker import DecidedRequest, grant_key, record_fields
+from brokerctl.broker.issuer import Said
+from brokerctl.broker.redeem import make_token
+from brokerctl.broker.revoke import Revoker
 from brokerctl.model import Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
-from brokerctl.redeem import make_token
-from brokerctl.revoking import Revoker
 from brokerctl.secret import Secret
 from brokerctl.store import slots
 from brokerctl.store.maintenance import gc
@@ -48,10 +48,10 @@ class World:
         return len(self.recorded)
 
 
-def order(profile: Profile = PROFILE) -> Order:
+def order(profile: Profile = PROFILE) -> DecidedRequest:
     """Make the order of a plain request."""
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-    return Order(profile, request, policy.decide(profile, request))
+    return DecidedRequest(profile, request, policy.decide(profile, request))
 
 
 def issued(expires_in: int | None, profile: Profile = PROFILE, age_s: float = 0) -> Token:

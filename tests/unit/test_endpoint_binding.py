@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite, policy
-from brokerctl.broker import Order, grant_key
+from brokerctl.broker import DecidedRequest, grant_key
+from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.login import Login
+from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.revoke import Revoker, profile_for
 from brokerctl.errors import IssuerError, StoreError
-from brokerctl.issuing import IssuerLink
-from brokerctl.login import Login
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
-from brokerctl.redeem import Redeemer
-from brokerctl.revoking import Revoker, profile_for
 from brokerctl.store.values import Change
 from tests.flows import ISSUER, profile
 from tests.store_room import RING, make_grant, open_store, soon
@@ -61,9 +61,9 @@ class World:
         return 1
 
     @property
-    def link(self) -> IssuerLink:
+    def link(self) -> IssuerClient:
         """The way to the issuer, as each process makes it anew."""
-        return IssuerLink({}, self.store, RING, lambda *_: self)
+        return IssuerClient({}, self.store, RING, lambda *_: self)
 
     def obtained(self, by: Profile, *, is_noted: bool = True) -> None:
         """Store what a person's login leaves."""
@@ -77,7 +77,7 @@ class World:
     def redeem(self, by: Profile) -> str:
         """Get a new token; return where it was asked for."""
         request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-        order, log = Order(by, request, policy.decide(by, request)), self
+        order, log = DecidedRequest(by, request, policy.decide(by, request)), self
         with self.store.lock_grant(order.grant_key, soon()) as locked:
             Redeemer(self.link, log, RING)(order, locked)  # type: ignore[arg-type]  # a stand-in
         return self.posted[-1]
@@ -204,7 +204,7 @@ def test_a_full_disk_costs_the_note_and_no_token(world: World) -> None:
             """Fail."""
             raise StoreError("the disk is full")
 
-    link: Any = IssuerLink({}, Full(), RING, lambda *_: world)  # type: ignore[arg-type]  # a stand-in
+    link: Any = IssuerClient({}, Full(), RING, lambda *_: world)  # type: ignore[arg-type]  # a stand-in
     link.bind(own(OWN), grant_key(own(OWN)))
     world.obtained(own(OWN), is_noted=False)
     world.link.bind(own(OWN), grant_key(own(OWN)))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from brokerctl import triple
-from brokerctl.broker import Order
+from brokerctl.broker import DecidedRequest
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.aws import Aws
 from brokerctl.model import Decision, Reference, Requester, Token, TokenRequest
+from brokerctl.oauth import aws_credentials
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE
 from tests.flows import STS_VALUE, STS_WORDS
@@ -72,15 +72,15 @@ def test_what_an_sdk_would_ask_for_again_is_not_served(
     assert order("aws", subject_token=None).serves(token, now)  # the web identity itself
 
 
-def order(tool: str, **changes: object) -> Order:
+def order(tool: str, **changes: object) -> DecidedRequest:
     """Return a request of a tool for a role's credentials."""
     source = Reference(kind="file", target=("/run/token",))
     fields: dict[str, Any] = {"flow": "aws_web_identity", "subject_token": source, **changes}
     asked = TokenRequest(profile="forge", requester=Requester(uid=0, pid=1, tool=tool))
     said = Decision(effect="allow", rule="x", layer="x", reason="x")
-    return Order(PROFILE.replace(**fields), asked, said)
+    return DecidedRequest(PROFILE.replace(**fields), asked, said)
 
 
 def test_a_value_and_its_three_words() -> None:
     """They come out as they went in."""
-    assert triple.words_of(Secret(STS_VALUE)) == STS_WORDS
+    assert aws_credentials.words_of(Secret(STS_VALUE)) == STS_WORDS

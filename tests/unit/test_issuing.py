@@ -10,9 +10,9 @@ import pytest
 
 from brokerctl import jsonlite
 from brokerctl.broker import grant_key
+from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.login import Login
 from brokerctl.errors import IssuerError
-from brokerctl.issuing import IssuerLink
-from brokerctl.login import Login
 from brokerctl.model import Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
 from tests.flows import ISSUER, profile
@@ -77,9 +77,9 @@ def issuer() -> Issuer:
 
 
 @pytest.fixture
-def link(tmp_path: Path, issuer: Issuer) -> IssuerLink:
+def link(tmp_path: Path, issuer: Issuer) -> IssuerClient:
     """Return the way to it."""
-    return IssuerLink({}, open_store(str(tmp_path / "store")), RING, lambda *_: issuer)
+    return IssuerClient({}, open_store(str(tmp_path / "store")), RING, lambda *_: issuer)
 
 
 def soon() -> float:
@@ -96,7 +96,7 @@ def soon() -> float:
     ],
     ids=["another flow", "another profile", "an endpoint more"],
 )
-def test_a_login_pins_for_all(link: IssuerLink, issuer: Issuer, later: Any) -> None:  # noqa: ANN401 - a Profile
+def test_a_login_pins_for_all(link: IssuerClient, issuer: Issuer, later: Any) -> None:  # noqa: ANN401 - a Profile
     """A refresh after a login by device goes where that login went, whatever is said since."""
     link.metadata(profile(flow="device"), soon(), is_login=True)
     issuer.changes = {"token_endpoint": MOVED}
@@ -105,7 +105,7 @@ def test_a_login_pins_for_all(link: IssuerLink, issuer: Issuer, later: Any) -> N
 
 
 def test_a_moved_endpoint_is_refused_until_a_login(
-    link: IssuerLink, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    link: IssuerClient, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is too old is asked for again, and held against what was known."""
     link.metadata(profile(flow="device"), soon(), is_login=True)
@@ -120,7 +120,7 @@ def test_a_moved_endpoint_is_refused_until_a_login(
     assert link.metadata(profile(flow="device"), soon(), is_refresh=True).token_endpoint == MOVED
 
 
-def test_a_profiles_own_endpoint_is_its_own(link: IssuerLink, issuer: Issuer) -> None:
+def test_a_profiles_own_endpoint_is_its_own(link: IssuerClient, issuer: Issuer) -> None:
     """For that profile alone, and without a question where it is enough.
 
     Whether a grant that is there may go to it is another matter: test_endpoint_binding.
@@ -138,8 +138,8 @@ def test_a_login_that_failed_moves_no_pin(tmp_path: Path, issuer: Issuer) -> Non
     """What a login was told counts for it alone, until it has brought a grant."""
     store = open_store(str(tmp_path / "store"))
 
-    def link() -> IssuerLink:
-        return IssuerLink({}, store, RING, lambda *_: issuer)
+    def link() -> IssuerClient:
+        return IssuerClient({}, store, RING, lambda *_: issuer)
 
     first = link()
     first.metadata(profile(), soon(), is_login=True)
@@ -162,7 +162,7 @@ def test_a_login_without_a_person_pins_too(
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
 
     def log_in() -> None:
-        link = IssuerLink({}, store, RING, lambda *_: issuer)
+        link = IssuerClient({}, store, RING, lambda *_: issuer)
         Login(store, log, RING, link).log_in(client, request, _no_person, log)  # type: ignore[arg-type]  # a stand-in
 
     log_in()
@@ -173,7 +173,7 @@ def test_a_login_without_a_person_pins_too(
     assert issuer.posted == [f"{ISSUER}/token", MOVED]
 
 
-def test_each_document_has_a_share_of_the_time(link: IssuerLink, issuer: Issuer) -> None:
+def test_each_document_has_a_share_of_the_time(link: IssuerClient, issuer: Issuer) -> None:
     """One that never comes leaves time for the other, and both for what the token is asked with."""
     issuer.changes = {"revocation_endpoint": None}
     started = time.monotonic()
@@ -183,7 +183,7 @@ def test_each_document_has_a_share_of_the_time(link: IssuerLink, issuer: Issuer)
     assert 450 <= second < 550
 
 
-def test_what_lacks_an_endpoint_is_asked_for_again(link: IssuerLink, issuer: Issuer) -> None:
+def test_what_lacks_an_endpoint_is_asked_for_again(link: IssuerClient, issuer: Issuer) -> None:
     """A slip of the issuer's ends with the slip, and not a day later."""
     issuer.changes = {"token_endpoint": None}
     assert link.metadata(profile(), soon()).token_endpoint is None
@@ -194,7 +194,7 @@ def test_what_lacks_an_endpoint_is_asked_for_again(link: IssuerLink, issuer: Iss
 
 
 def test_a_profiles_own_endpoint_hides_no_move(
-    link: IssuerLink, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    link: IssuerClient, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A profile that need not care about a move does not pin it for those that must."""
     link.metadata(profile(), soon())

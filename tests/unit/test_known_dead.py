@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.broker import make_order
+from brokerctl.broker.obtain import Obtaining
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
 from brokerctl.helpers.rejected import reject
-from brokerctl.obtaining import Obtaining
 from brokerctl.platform.system import SYSTEM
 from brokerctl.store.archive import backup, restore
 from tests.faults.faulty import KILL, STUCK, FaultySystem, Killed

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from brokerctl.broker.locked_login import LockedLogin
 from brokerctl.errors import IssuerError, StoreError
-from brokerctl.guard import Guard
 from brokerctl.model import GrantKey, Intent
 from brokerctl.oauth.message import HttpRequest
 from brokerctl.oauth.steps import Send, ShowUserCode, Wait
@@ -70,9 +70,9 @@ class Diary:
         self.events.append("withdraw")
 
 
-def guard(diary: Diary) -> Guard:
+def guard(diary: Diary) -> LockedLogin:
     """Wrap a diary."""
-    return Guard(diary, diary, KEY, TOKEN_URL)  # type: ignore[arg-type]  # it stands for a store
+    return LockedLogin(diary, diary, KEY, TOKEN_URL)  # type: ignore[arg-type]  # it stands for a store
 
 
 def test_code() -> None:

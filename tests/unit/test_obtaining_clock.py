@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import Order, grant_key
+from brokerctl.broker import DecidedRequest, grant_key
+from brokerctl.broker.obtain import Obtaining, next_failure
 from brokerctl.errors import IssuerError
 from brokerctl.model import Profile, Requester, Token, TokenRequest
-from brokerctl.obtaining import Obtaining
-from brokerctl.store.backoff import next_failure
 from tests.store_room import make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:
@@ -38,10 +37,10 @@ def test_back_off(tmp_path: Path, ahead_s: float, *, is_tried: bool) -> None:
         locked._write_grant(make_grant(key=KEY))  # noqa: SLF001 - without what a login leaves
         locked.record_failure(failure)
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-    order = Order(PROFILE, request, policy.decide(PROFILE, request))
-    tried: list[Order] = []
+    order = DecidedRequest(PROFILE, request, policy.decide(PROFILE, request))
+    tried: list[DecidedRequest] = []
 
-    def redeem(asked: Order, _locked: LockedGrant) -> Token:
+    def redeem(asked: DecidedRequest, _locked: LockedGrant) -> Token:
         tried.append(asked)
         return make_token(issued_at=time.time())
 
@@ -78,7 +77,7 @@ def test_a_failure_is_adopted_under_the_lock(tmp_path: Path) -> None:
         locked._write_grant(make_grant(key=KEY))  # noqa: SLF001 - as above
     failure = next_failure(None, time.time(), IssuerError("the issuer is down"))
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-    order = Order(PROFILE, request, policy.decide(PROFILE, request))
+    order = DecidedRequest(PROFILE, request, policy.decide(PROFILE, request))
 
     def redeem(*_: object) -> Token:
         raise AssertionError("a request was sent")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import Order, grant_key
+from brokerctl.broker import DecidedRequest, grant_key
+from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.login import Login
+from brokerctl.broker.redeem import Redeemer
 from brokerctl.effects.drive import run
 from brokerctl.errors import IssuerError, LoginNeededError
-from brokerctl.issuing import IssuerLink
-from brokerctl.login import Login
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.steps import Listen, Send, Visit
-from brokerctl.redeem import Redeemer
 from brokerctl.store.file import FileStore
 from brokerctl.store.memory import MemorySystem
 from brokerctl.store.values import Change
@@ -234,7 +234,7 @@ class Came:
         self.key = grant_key(self.profile)
         self.token_key = TokenKey(grant=self.key, scopes=("read",))
         self.request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-        self.link = IssuerLink({}, self.store, RING, lambda *_: self.wire)
+        self.link = IssuerClient({}, self.store, RING, lambda *_: self.wire)
         if grant is not None:
             with self.store.lock_grant(self.key, soon()) as locked:
                 old = make_token("access-token-1", lifetime_s=1)
@@ -242,7 +242,9 @@ class Came:
 
     def redeem(self) -> Token:
         """Redeem what is there, or ask as the client."""
-        order = Order(self.profile, self.request, policy.decide(self.profile, self.request))
+        order = DecidedRequest(
+            self.profile, self.request, policy.decide(self.profile, self.request)
+        )
         with self.store.lock_grant(self.key, soon()) as locked:
             return Redeemer(self.link, self.wire, RING)(order, locked)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.issuing import IssuerLink
+from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.revoke import keys_of, profile_for
 from brokerctl.model import GrantKey, Profile, Reference
 from brokerctl.oauth.message import HttpResponse
-from brokerctl.revoking import keys_of, profile_for
 from brokerctl.secret import Secret
 from brokerctl.store.values import Change
 from tests.store_room import RING, make_grant, open_store, soon
@@ -66,7 +66,7 @@ class Issuer:
 )
 def test_the_client_is_looked_for(tmp_path: Path, profiles: list[Profile], outcome: str) -> None:
     """Any profile of the same client can revoke; without one it is queued and never given up."""
-    link = IssuerLink(
+    link = IssuerClient(
         {"APP_SECRET": "s3cret"}, open_store(str(tmp_path / "store")), RING, lambda *_: Issuer()
     )
     profile = profile_for({one.name: one for one in profiles}, "old", KEY)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerctl.broker.revoke import Ending
 from brokerctl.errors import StoreError
 from brokerctl.platform.process import find_process
 from brokerctl.platform.system import SYSTEM
-from brokerctl.revoking import Ending
 from brokerctl.session import Tools, leftovers
 from brokerctl.session.ends import Ends
 

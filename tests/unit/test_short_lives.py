@@ -7,7 +7,7 @@ import os
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import Order
+from brokerctl.broker import DecidedRequest
 from brokerctl.model import Profile, Requester, TokenRequest
 from tests.store_room import make_token
 
@@ -22,7 +22,7 @@ def test_what_was_issued_meanwhile_serves_to_its_end(
     """Nothing fresher can be had: else each waiter would send a request of its own."""
     profile = PROFILE.replace(max_ttl_s=max_ttl_s)
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1, tool=tool))
-    order = Order(profile, request, policy.decide(profile, request))
+    order = DecidedRequest(profile, request, policy.decide(profile, request))
     token = make_token(lifetime_s=lifetime_s, issued_at=order.started + 0.1)
     assert order.serves(token, order.started + 0.3)
     assert not order.serves(token, order.started + 1.2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from brokerctl.broker.obtain import next_failure
 from brokerctl.errors import IssuerError
-from brokerctl.store.backoff import next_failure
 from tests.store_room import NOW
 
 ERROR = IssuerError("the issuer is down", hint="wait")

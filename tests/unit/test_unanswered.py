@@ -18,7 +18,7 @@ from tests.store_room import soon
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.revoking import Ending
+    from brokerctl.broker.revoke import Ending
 
 CLIENT = grant_key(SERVICE)
 SAID = "a request that got no answer may have brought it"

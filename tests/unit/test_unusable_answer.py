@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite, policy
-from brokerctl.broker import Order, grant_key
+from brokerctl.broker import DecidedRequest, grant_key
+from brokerctl.broker.issuer import Said
+from brokerctl.broker.login import Login
+from brokerctl.broker.redeem import Redeemer
 from brokerctl.errors import DeniedError, IssuerError
-from brokerctl.issuing import Said
-from brokerctl.login import Login
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.oauth.tokens import UnusableAnswerError, parse_token_response
-from brokerctl.redeem import Redeemer
 from brokerctl.secret import Secret
 from brokerctl.store.values import Change
 from tests.store_room import RING, make_grant, make_token, open_store, soon
@@ -102,7 +102,7 @@ def test_a_rotated_token_is_kept(tmp_path: Path, changes: dict[str, Any]) -> Non
     """The issuer has ended the old refresh token: the next try must send the new one."""
     store, world = start(tmp_path), World(**changes)
     link: Any = world
-    order = Order(PROFILE, ask(), policy.decide(PROFILE, ask()))
+    order = DecidedRequest(PROFILE, ask(), policy.decide(PROFILE, ask()))
     with pytest.raises(IssuerError), store.lock_grant(KEY, soon()) as locked:
         Redeemer(link, link, RING)(order, locked)
     grant = store.find_grant(KEY)
@@ -116,7 +116,7 @@ def test_without_a_new_one_the_old_one_stays(tmp_path: Path, refresh_token: obje
     """What can't be a refresh token replaces none."""
     store, link = start(tmp_path), World(token_type="DPoP", refresh_token=refresh_token)
     world: Any = link
-    order = Order(PROFILE, ask(), policy.decide(PROFILE, ask()))
+    order = DecidedRequest(PROFILE, ask(), policy.decide(PROFILE, ask()))
     with pytest.raises(UnusableAnswerError), store.lock_grant(KEY, soon()) as locked:
         Redeemer(world, world, RING)(order, locked)
     grant = store.find_grant(KEY)

@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.broker import NO_PERSON, grant_key
+from brokerctl.broker.orphaned_grants import find_orphaned_grants
 from brokerctl.checkup import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError, shell_word
 from brokerctl.policy import find_broader
 from brokerctl.store.envelope import QUEUE, TOKEN
-from brokerctl.strays import find_strays
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def check(house: House) -> Iterator[Finding]:
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
     for _, profile in sorted(house.plan.profiles.items()):
         yield from _grant(house, profile, slots, now)
-    for stray in find_strays(house.store, house.plan.profiles):
+    for stray in find_orphaned_grants(house.store, house.plan.profiles):
         yield Finding(
             what=f"'{stray.profile}': an older grant, of other settings, lives on unused",
             state=WARNING,

@@ -14,7 +14,7 @@ from brokerctl.oauth.message import HttpRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.issuing import IssuerLink
+    from brokerctl.broker.issuer import IssuerClient
     from brokerctl.model import Profile
     from brokerctl.wire import House
 
@@ -31,7 +31,7 @@ def check(house: House) -> Iterator[Finding]:
             yield from _issuer(link, profile)
 
 
-def _issuer(link: IssuerLink, profile: Profile) -> Iterator[Finding]:
+def _issuer(link: IssuerClient, profile: Profile) -> Iterator[Finding]:
     try:
         if about.is_configured(profile):
             yield Finding(what=f"{profile.issuer}: its endpoints are configured, none was asked")
@@ -48,7 +48,7 @@ def _issuer(link: IssuerLink, profile: Profile) -> Iterator[Finding]:
         )
 
 
-def _clock(link: IssuerLink, profile: Profile) -> Iterator[Finding]:
+def _clock(link: IssuerClient, profile: Profile) -> Iterator[Finding]:
     """Compare our clock with the `Date` of any answer (RFC 9110, section 6.6.1)."""
     request = HttpRequest(method="GET", url=profile.issuer)
     response = link.sender(profile).send(request, time.monotonic() + _WAIT_S)

@@ -15,7 +15,7 @@ from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
-    from brokerctl.login import LoggedIn
+    from brokerctl.broker.login import LoggedIn
     from brokerctl.wire import House
 
 _Target = Annotated[

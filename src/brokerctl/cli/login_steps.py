@@ -15,7 +15,7 @@ from brokerctl.model import TokenRequest, Value
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
-    from brokerctl.login import LoggedIn
+    from brokerctl.broker.login import LoggedIn
     from brokerctl.model import Profile
     from brokerctl.wire import House
 
@@ -36,9 +36,9 @@ class Wishes(Value):
 
 def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
     """Put desk, flow and store together for one login."""
+    from brokerctl.broker.login import Login
     from brokerctl.effects.drive import Desk, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
-    from brokerctl.login import Login
     from brokerctl.oauth.grants import find_flow
     from brokerctl.platform.process import read_requester
     from brokerctl.session.environment import inherited

@@ -9,20 +9,20 @@ import typer
 
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import find_profile, grant_key, read_within, refuse_circle
+from brokerctl.broker.revoke import Ending, keys_of
 from brokerctl.cli import options
 from brokerctl.cli.helper_kept import end_kept
 from brokerctl.cli.tend import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
-from brokerctl.revoking import Ending, keys_of
 from brokerctl.store.disk import ASIDE
 from brokerctl.store.envelope import GRANT, KIND_NAMES, QUEUE, TOKEN
 from brokerctl.store.names import grant_name
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:
+    from brokerctl.broker.revoke import Revoker
     from brokerctl.cli.helper_kept import End
     from brokerctl.model import GrantKey, Profile
-    from brokerctl.revoking import Revoker
 
 PARTIAL = 9
 _ALIVE = tuple(f"{KIND_NAMES[kind]}-" for kind in (GRANT, TOKEN, QUEUE))

@@ -10,6 +10,7 @@ import typer
 
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import NO_PERSON, grant_key
+from brokerctl.broker.orphaned_grants import find_orphaned_grants
 from brokerctl.cli.tend import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.keys.session import KeyState, find_state_here
@@ -17,7 +18,6 @@ from brokerctl.model import Grant, Profile, Slot
 from brokerctl.paint import is_wanted, paint
 from brokerctl.store.envelope import QUEUE, TOKEN
 from brokerctl.store.kept import count_kept
-from brokerctl.strays import find_strays
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def status(
     rows = [_row(house, profile, slots, now) for _, profile in sorted(house.plan.profiles.items())]
     queues = [entry.value for entry in house.store.entries(QUEUE) if entry.value is not None]
     queued = sum(any(item.value for item in queue.items) for queue in queues)
-    strays = [_stray(grant) for grant in find_strays(house.store, house.plan.profiles)]
+    strays = [_stray(grant) for grant in find_orphaned_grants(house.store, house.plan.profiles)]
     kept = count_kept(house.store, now)
     key = find_state_here(os.environ, is_open=True)
     _print(rows, queued, key, strays, kept, json=json)

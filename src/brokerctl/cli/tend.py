@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brokerctl import wire
+from brokerctl.broker.revoke import profile_for
 from brokerctl.errors import BrokerError
-from brokerctl.revoking import profile_for
 from brokerctl.session.door import settle_leftovers
 from brokerctl.session.lost import settle_lost
 from brokerctl.store.envelope import QUEUE
@@ -15,7 +15,7 @@ from brokerctl.store.values import Queue
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
-    from brokerctl.revoking import Revoker
+    from brokerctl.broker.revoke import Revoker
     from brokerctl.wire import House
 
 _STDERR = 2

@@ -5,10 +5,10 @@ Every AWS SDK runs it, without a request: the profile is named in the user's own
 
 from __future__ import annotations
 
-from brokerctl import triple
 from brokerctl.freshness import timestamp
 from brokerctl.helpers import GET, Answer, Helper, Wanted
 from brokerctl.helpers.words import read_profile
+from brokerctl.oauth import aws_credentials
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class Aws(Helper):
     ) -> Answer:
         """Render the credentials; they end when policy says so, if that is before AWS does."""
         assert answer.expires_at is not None  # noqa: S101 - STS always says when they end
-        value = triple.render(triple.words_of(answer.value), timestamp(answer.expires_at))
+        value = aws_credentials.render(
+            aws_credentials.words_of(answer.value), timestamp(answer.expires_at)
+        )
         return Answer(stdout=value.encode() + b"\n")
 
     def malformed(self) -> Answer:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         def value(self) -> object: ...  # noqa: D102 - the class says it
 
     class Ended(Protocol):
-        """How one token of a session ended; `brokerctl.revoking` makes them."""
+        """How one token of a session ended; `brokerctl.broker.revoke` makes them."""
 
         @property
         def profile(self) -> str: ...  # noqa: D102 - the class says it

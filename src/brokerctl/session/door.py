@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from brokerctl.broker.revoke import Ending
     from brokerctl.model import Requester
-    from brokerctl.revoking import Ending
     from brokerctl.session import Ask, Ended
     from brokerctl.wire import House
 
@@ -95,7 +95,7 @@ def revoke_left(house: House, session_id: str) -> list[Ending]:
 
     Its profiles may have been edited since, and name other grants now.
     """
-    from brokerctl.revoking import profile_for  # noqa: PLC0415 - only where something is left
+    from brokerctl.broker.revoke import profile_for  # noqa: PLC0415 - only where something is left
     from brokerctl.store.unfinished import find_cut_off  # noqa: PLC0415 - as above
 
     revoker = house.revoker("exec")

@@ -82,10 +82,10 @@ def put_token(environ: dict[str, str], wanted: Wanted, value: Secret) -> None:
     if wanted.variables != AWS_VARIABLES:
         environ.update((variable, value.reveal()) for variable in wanted.variables)
         return
-    from brokerctl import triple  # noqa: PLC0415 - all others have one word
+    from brokerctl.oauth import aws_credentials  # noqa: PLC0415 - all others have one word
 
-    words = triple.words_of(value)
-    environ.update(zip(AWS_VARIABLES, (words[name] for name in triple.WORDS), strict=True))
+    words = aws_credentials.words_of(value)
+    environ.update(zip(AWS_VARIABLES, (words[name] for name in aws_credentials.WORDS), strict=True))
     for name in _AWS_OTHERS:
         environ.pop(name, None)
 

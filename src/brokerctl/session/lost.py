@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.revoking import Ending
+    from brokerctl.broker.revoke import Ending
     from brokerctl.store.file import FileStore
     from brokerctl.wire import House
 

@@ -249,9 +249,9 @@ def _secrets(tokens: Iterable[AccessToken]) -> list[str]:
     for token in tokens:
         found.append(token.value.reveal())
         if token.token_type == NOT_BEARER:
-            from brokerctl import triple  # noqa: PLC0415 - all others have one word
+            from brokerctl.oauth import aws_credentials  # noqa: PLC0415 - all others have one word
 
-            found += triple.words_of(token.value).values()
+            found += aws_credentials.words_of(token.value).values()
     return found
 
 

@@ -10,11 +10,10 @@ import re
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-from brokerctl import triple
 from brokerctl.errors import IssuerError, OAuthError, UsageError
 from brokerctl.freshness import timestamp
 from brokerctl.model import NOT_BEARER
-from brokerctl.oauth import parameters
+from brokerctl.oauth import aws_credentials, parameters
 from brokerctl.oauth.grants import get_endpoint, send_twice
 from brokerctl.oauth.message import FORM, host_of, post_form
 from brokerctl.oauth.tokens import SERVER_ERROR, SUCCESS, TokenAnswer, parse_lifetime
@@ -81,12 +80,12 @@ def parse_answer(response: HttpResponse, host: str) -> TokenAnswer:
     if found is None:
         raise IssuerError(f"{host} did not answer in XML that can be read")
     path = (f"{_ACTION}Response", f"{_ACTION}Result", "Credentials")
-    words = {name: _only(found, *path, name) for name in triple.WORDS}
+    words = {name: _only(found, *path, name) for name in aws_credentials.WORDS}
     ends_at = _seconds(_only(found, *path, "Expiration"))
     if ends_at is None or not all(_WORD.fullmatch(word or "") for word in words.values()):
         raise IssuerError(f"{host} answered without usable credentials")
     held = {name: word or "" for name, word in words.items()}
-    value = triple.render(held, timestamp(ends_at))
+    value = aws_credentials.render(held, timestamp(ends_at))
     return TokenAnswer(
         access_token=Secret(value),
         token_type=NOT_BEARER,

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from brokerctl.errors import StoreError
 from brokerctl.model import Intent
 from brokerctl.oauth.steps import Send, Wait
-from brokerctl.redeem import signals_wait
+from brokerctl.platform.held_signals import signals_wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LOCK_S = 22.0
 
 
-class Guard:
+class LockedLogin:
     """Wraps a desk: what may bring a grant is sent under the lock, after a durable intent.
 
     A device that polls lets go of the lock while it waits, so that a refresh is never kept out.

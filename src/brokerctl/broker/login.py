@@ -11,15 +11,15 @@ import signal
 import time
 
 from brokerctl import policy
-from brokerctl.broker import Order, append_refusal, broader_text, record_fields
+from brokerctl.broker import DecidedRequest, append_refusal, broader_text, record_fields
+from brokerctl.broker.locked_login import LOCK_S, LockedLogin
+from brokerctl.broker.redeem import Redeemer, make_token
+from brokerctl.broker.replaced_grant import Replaced, drop_queued
+from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_word
-from brokerctl.guard import LOCK_S, Guard
 from brokerctl.model import Grant, Value
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
-from brokerctl.redeem import Redeemer, make_token
-from brokerctl.replaced import Replaced, drop_queued
-from brokerctl.revoking import Revoker
 from brokerctl.store.slots import queue_item
 from brokerctl.store.values import Change
 
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.audit.append import Log
-    from brokerctl.guard import Desk
-    from brokerctl.issuing import IssuerLink
+    from brokerctl.broker.issuer import IssuerClient
+    from brokerctl.broker.locked_login import Desk
+    from brokerctl.broker.revoke import Ending
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Profile, Token, TokenRequest
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
-    from brokerctl.revoking import Ending
     from brokerctl.store.contract import LockedGrant, Store
 
     Run = Callable[[Steps, Desk], TokenAnswer]
+
     Doubt = Callable[[str | None], Callable[[], bool] | None]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -67,7 +68,7 @@ class Login:
         store: Store,
         log: Log,
         ring: KeyRing,
-        link: IssuerLink,
+        link: IssuerClient,
         doubt: Doubt = lambda _: None,
     ) -> None:
         """`doubt` returns the question to ask where a login may be another user's, by its `sub`."""
@@ -93,7 +94,7 @@ class Login:
         stored before is untouched then.
         """
         decision = policy.decide(profile, request)
-        order = Order(profile, request, decision)
+        order = DecidedRequest(profile, request, decision)
         try:
             if decision.effect == "deny":
                 raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)
@@ -104,7 +105,7 @@ class Login:
             append_refusal(self.log, "login.refused", record_fields(order), error)
             raise
 
-    def _without_person(self, order: Order) -> LoggedIn:
+    def _without_person(self, order: DecidedRequest) -> LoggedIn:
         """Show that the client's own credentials work; the token is kept for the next request."""
         deadline = time.monotonic() + order.profile.timeout_s
         self.link.metadata(order.profile, deadline, is_login=True)
@@ -114,7 +115,7 @@ class Login:
         return _logged_in(order, token, sub=None, can_refresh=True)
 
     def _with_person(
-        self, order: Order, run: Run, desk: Desk, *, owner: str | None, is_forced: bool
+        self, order: DecidedRequest, run: Run, desk: Desk, *, owner: str | None, is_forced: bool
     ) -> LoggedIn:
         profile = order.profile
         deadline = time.monotonic() + profile.timeout_s
@@ -123,7 +124,9 @@ class Login:
             profile, deadline, order.decision.scopes, order.decision.resource
         )
         steps = find_flow(profile.flow).obtain(context)
-        with Guard(desk, self.store, order.grant_key, context.metadata.token_endpoint) as guard:
+        with LockedLogin(
+            desk, self.store, order.grant_key, context.metadata.token_endpoint
+        ) as guard:
             try:
                 answer = run(steps, guard)
             except UnusableAnswerError as error:
@@ -154,7 +157,7 @@ class Login:
             return False
         return old.sub != answer.id_sub
 
-    def _is_wanted(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> bool:
+    def _is_wanted(self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> bool:
         """Ask whether to keep the new grant, where nothing says that it is the right person's.
 
         What the issuer gave is queued for revocation first: whatever ends the question, nobody's
@@ -176,7 +179,7 @@ class Login:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _store_or_give_back(
-        self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
+        self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
     ) -> Token:
         """Store the answer; where that fails half-way, leave no authority that nobody holds."""
         old = locked.state.grant
@@ -191,7 +194,7 @@ class Login:
             raise
 
     def _store(
-        self, order: Order, locked: LockedGrant, answer: TokenAnswer, owner: str | None
+        self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
     ) -> Token:
         old, profile = locked.state.grant, order.profile
         generation = locked.next_generation
@@ -230,7 +233,7 @@ class Login:
         Replaced(self.store, self.log, self.ring, self.link, order).queue_old(locked, old, grant)
         return token
 
-    def _refuse_ended(self, order: Order, token: Token) -> None:
+    def _refuse_ended(self, order: DecidedRequest, token: Token) -> None:
         """Say so at once where the issuer ended the new grant together with the one before.
 
         One that remembers a consent (oidc-provider does) may hang both on it.
@@ -255,7 +258,7 @@ class Login:
         )
 
     def _queue_unusable(
-        self, profile: Profile, guard: Guard, error: UnusableAnswerError
+        self, profile: Profile, guard: LockedLogin, error: UnusableAnswerError
     ) -> UnusableAnswerError:
         """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
         if error.refresh_token is None:
@@ -265,7 +268,9 @@ class Login:
         what = "the refresh token that came with it is queued to be revoked"
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
 
-    def _queue_answer(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> None:
+    def _queue_answer(
+        self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer
+    ) -> None:
         """Queue all that an answer holds; what the disk does not take is in the record at least."""
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
         items = [queue_item(self.ring, answer.access_token, "access_token", until)]
@@ -298,7 +303,7 @@ def _not_kept(name: str, *, is_other: bool, is_dead: bool) -> DeniedError:
 
 
 def _logged_in(
-    order: Order,
+    order: DecidedRequest,
     token: Token,
     sub: str | None,
     *,

@@ -9,11 +9,14 @@ program that is asked for a secret before it.
 from __future__ import annotations
 
 import os
-import signal
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from brokerctl.broker import record_fields
+from brokerctl.broker.issuer import shown, with_subject
+from brokerctl.broker.issuer_habits import FROM_NOW_ON, explain_end
+from brokerctl.broker.obtain import next_failure
+from brokerctl.broker.unanswered_requests import queue_unanswered
 from brokerctl.errors import (
     BrokerError,
     IssuerError,
@@ -24,26 +27,20 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
-from brokerctl.habits import FROM_NOW_ON, explain_end
-from brokerctl.issuing import shown
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.grants.refresh import refresh
 from brokerctl.oauth.message import should_retry
+from brokerctl.platform.held_signals import signals_wait
 from brokerctl.store import slots
-from brokerctl.store.backoff import next_failure
 from brokerctl.store.values import Change
-from brokerctl.subjects import with_subject
-from brokerctl.unanswered import queue_unanswered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from brokerctl.audit.append import Log
-    from brokerctl.broker import Order
-    from brokerctl.issuing import IssuerLink
+    from brokerctl.broker import DecidedRequest
+    from brokerctl.broker.issuer import IssuerClient
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.steps import Steps
@@ -57,17 +54,12 @@ _CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our dis
 _NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used or stored"
 LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
 _ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
-# Held back is all that can be: whoever sets an alarm or a limit of CPU time means no grant by it.
-# What an instruction of our own causes can't wait; KILL and STOP the kernel leaves out by itself.
-_OWN_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
-_OWN_FAULTS |= {signal.SIGTRAP, signal.SIGSYS}
-_WAITING = signal.valid_signals() - _OWN_FAULTS
 
 
 class Redeemer:
     """Redeems a grant, or runs a flow without a person, and stores what came of it."""
 
-    def __init__(self, link: IssuerLink, log: Log, ring: KeyRing) -> None:
+    def __init__(self, link: IssuerClient, log: Log, ring: KeyRing) -> None:
         self.link = link
         self.log = log
         self.ring = ring
@@ -75,13 +67,13 @@ class Redeemer:
         self._sent: Intent | None = None  # ours, as it stands on disk
         self._unanswered: list[float] = []  # when requests got no answer
 
-    def __call__(self, order: Order, locked: LockedGrant) -> Token:
+    def __call__(self, order: DecidedRequest, locked: LockedGrant) -> Token:
         """Return the new token; a failure is left beside the grant for whoever waits."""
         self._was_cut, self._sent, self._unanswered = False, None, []
         with ExitStack() as held:
             return self._finish(order, locked) or self._try(order, locked, held)
 
-    def _try(self, order: Order, locked: LockedGrant, held: ExitStack) -> Token:
+    def _try(self, order: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
         try:
             return self._redeem(order, locked, held)
         except OAuthError as error:
@@ -98,7 +90,7 @@ class Redeemer:
                 self._remember(order, locked, error)
             raise
 
-    def _finish(self, order: Order, locked: LockedGrant) -> Token | None:
+    def _finish(self, order: DecidedRequest, locked: LockedGrant) -> Token | None:
         """Finish what an earlier holder could not; its token may be what is asked for."""
         issued = locked.finish(ends_previous=bool(order.profile.refresh_ends_previous))
         token = None if issued is None else issued.current
@@ -109,7 +101,7 @@ class Redeemer:
         is_it = issued.key == order.token_key and order.serves(token, time.time())
         return token if is_it else None
 
-    def _redeem(self, order: Order, locked: LockedGrant, held: ExitStack) -> Token:
+    def _redeem(self, order: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
         grant = locked.state.grant
         refresh_token = grant.refresh_token if grant else None
         deadline = time.monotonic() + order.profile.timeout_s
@@ -178,7 +170,7 @@ class Redeemer:
             host=os.uname().nodename,
         )
 
-    def _store(self, order: Order, locked: LockedGrant, answer: TokenAnswer) -> Token:
+    def _store(self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> Token:
         """Store the grant first, also where the access token is no use: it may have rotated."""
         old, lost, earlier = locked.state.grant, _lost(locked), locked.state.earlier_intent
         grant, generation = None, 0
@@ -207,7 +199,11 @@ class Redeemer:
         return token
 
     def _keep_rotated(
-        self, order: Order, locked: LockedGrant, refresh_token: Secret | None, deadline: float
+        self,
+        order: DecidedRequest,
+        locked: LockedGrant,
+        refresh_token: Secret | None,
+        deadline: float,
     ) -> bool:
         """Store the new refresh token of an answer that is no use otherwise; False: it has none."""
         grant = locked.state.grant
@@ -234,7 +230,7 @@ class Redeemer:
 
     def _not_stored(
         self,
-        order: Order,
+        order: DecidedRequest,
         locked: LockedGrant,
         answer: TokenAnswer,
         error: StoreError,
@@ -256,7 +252,9 @@ class Redeemer:
         self._note_lost(locked)
         return _grant_lost(order.profile.name, error)
 
-    def _leave(self, order: Order, locked: LockedGrant, token: Token, deadline: float) -> None:
+    def _leave(
+        self, order: DecidedRequest, locked: LockedGrant, token: Token, deadline: float
+    ) -> None:
         """Revoke an access token that lies nowhere; where a person's grant is at stake, record it.
 
         Security: many issuers end the grant with any token of it, and a full disk must not end
@@ -280,7 +278,9 @@ class Redeemer:
             locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
             return "unknown"
 
-    def _refused(self, order: Order, locked: LockedGrant, error: OAuthError) -> BrokerError:
+    def _refused(
+        self, order: DecidedRequest, locked: LockedGrant, error: OAuthError
+    ) -> BrokerError:
         """Only an end, of a stored refresh token, ends a grant; all else is a failure."""
         grant, name = locked.state.grant, order.profile.name
         is_end = error.error in {_INVALID_GRANT, *order.profile.grant_ended_errors}
@@ -311,7 +311,7 @@ class Redeemer:
             + (f". {FROM_NOW_ON}" if after else ""),
         )
 
-    def _remember(self, order: Order, locked: LockedGrant, error: BrokerError) -> None:
+    def _remember(self, order: DecidedRequest, locked: LockedGrant, error: BrokerError) -> None:
         failure = next_failure(locked.state.failure, time.time(), error)
         try:
             locked.record_failure(failure)
@@ -323,7 +323,7 @@ class Redeemer:
         self.log.append("grant.refresh_failed", fields)
 
 
-def make_token(ring: KeyRing, order: Order, answer: TokenAnswer, generation: int) -> Token:
+def make_token(ring: KeyRing, order: DecidedRequest, answer: TokenAnswer, generation: int) -> Token:
     """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent.
 
     Security: a lifetime of our own is marked, for nobody may call such a token expired.
@@ -383,13 +383,3 @@ def _lost(locked: LockedGrant) -> dict[str, str]:
     happened = "got no answer" if intent.pid == LIVED_ON else "was cut off"
     when = f"an earlier request {happened} at {_at(intent)}"
     return {"reason": f"{when}: a token of it may be alive until it expires"}
-
-
-@contextmanager
-def signals_wait() -> Iterator[None]:
-    """Hold back the signals that would end us between sending and storing."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

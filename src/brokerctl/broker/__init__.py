@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from brokerctl.model import Decision, Profile, Requester, Token, TokenRequest
     from brokerctl.store.contract import LockedGrant, Store
 
-    Redeem = Callable[["Order", LockedGrant], Token]
+    Redeem = Callable[["DecidedRequest", LockedGrant], Token]
 
 _SHOWN_SCOPES = 8
 NO_PERSON = ("client_credentials", "aws_web_identity")  # flows that need no login first
 
 
-class Order:
+class DecidedRequest:
     """One request on its way: what was asked, what was decided, and the keys that follow."""
 
     __slots__ = ("decision", "grant_key", "profile", "request", "started", "token_key")
@@ -143,15 +143,15 @@ class Broker:
         if held is not None and order.serves(held, time.time()):
             _refuse_broader(order, held)
             return
-        from brokerctl.obtaining import Obtaining  # noqa: PLC0415 - as below
+        from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - as below
 
         Obtaining(self.store, self._redeem, order).check()
 
-    def _find_or_redeem(self, order: Order) -> tuple[Token, str]:
+    def _find_or_redeem(self, order: DecidedRequest) -> tuple[Token, str]:
         held = order.find_in(self.store)
         if held is not None and order.serves(held, time.time()):
             return held, "cache"
-        from brokerctl.obtaining import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
+        from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
 
         before, self.within = self.within, (*self.within, order.profile.name)
         try:
@@ -159,7 +159,7 @@ class Broker:
         finally:
             self.within = before
 
-    def _hand_out(self, order: Order, token: Token, source: str) -> AccessToken:
+    def _hand_out(self, order: DecidedRequest, token: Token, source: str) -> AccessToken:
         now = time.time()
         until = freshness.expiry(token, order.decision.max_ttl_s)
         answer = AccessToken(
@@ -183,13 +183,15 @@ class Broker:
         self.log.append("token.handed_out", record_fields(order, token) | {"outcome": source})
         return answer
 
-    def record_refusal(self, asked: Order | TokenRequest, error: BrokerError) -> None:
+    def record_refusal(self, asked: DecidedRequest | TokenRequest, error: BrokerError) -> None:
         """Record that a token was refused: the one place that says so, whoever refuses.
 
         A request is what never became an order: its profile is none, or could be another too.
         """
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
-        fields = record_fields(asked) if isinstance(asked, Order) else undecided_fields(asked)
+        fields = (
+            record_fields(asked) if isinstance(asked, DecidedRequest) else undecided_fields(asked)
+        )
         append_refusal(self.log, event, fields, error)
 
     def not_delivered(self, answer: AccessToken) -> None:
@@ -216,11 +218,11 @@ def refuse_circle(within: tuple[str, ...], name: str) -> None:
         )
 
 
-def make_order(plan: Plan, request: TokenRequest) -> Order:
+def make_order(plan: Plan, request: TokenRequest) -> DecidedRequest:
     """Decide a request; UsageError for a profile that there is none of."""
     profile = find_profile(plan.profiles, request.profile)
     decision = policy.decide(profile, request, plan.narrowed_scopes.get(profile.name))
-    return Order(profile, request, decision)
+    return DecidedRequest(profile, request, decision)
 
 
 def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
@@ -258,7 +260,7 @@ def _source_of(profile: Profile) -> str | None:
     return None if source is None else f"{source.kind} {source.target[0]}"
 
 
-def broader_text(order: Order, granted: tuple[str, ...]) -> str:
+def broader_text(order: DecidedRequest, granted: tuple[str, ...]) -> str:
     """Return what is said of scopes that go beyond what was asked for; "" where none does."""
     broader = policy.find_broader(order.decision.scopes, granted)
     if not broader:
@@ -268,7 +270,7 @@ def broader_text(order: Order, granted: tuple[str, ...]) -> str:
     return f"the issuer of '{order.profile.name}' gave {found}{more} too, which was not asked for"
 
 
-def _denied(order: Order) -> DeniedError:
+def _denied(order: DecidedRequest) -> DeniedError:
     name = order.profile.name
     return DeniedError(
         f"'{name}': {order.decision.reason}",
@@ -277,7 +279,7 @@ def _denied(order: Order) -> DeniedError:
     )
 
 
-def _refuse_own(order: Order) -> None:
+def _refuse_own(order: DecidedRequest) -> None:
     """Raise UsageError where one more token would end the one that everybody else has."""
     if order.request.is_own and order.profile.refresh_ends_previous:
         name = order.profile.name
@@ -287,7 +289,7 @@ def _refuse_own(order: Order) -> None:
         )
 
 
-def _refuse_broader(order: Order, token: Token) -> None:
+def _refuse_broader(order: DecidedRequest, token: Token) -> None:
     """Raise DeniedError for a token that the decision did not allow: issuers may ignore `scope`.
 
     It stays in its slot, where `revoke` reaches it and the next request is refused without another.
@@ -300,7 +302,7 @@ def _refuse_broader(order: Order, token: Token) -> None:
         raise DeniedError(text, hint=hint, rule="allow_broader" if is_asked else "narrowing")
 
 
-def _too_short(order: Order, token: Token, now: float) -> str | None:
+def _too_short(order: DecidedRequest, token: Token, now: float) -> str | None:
     """Say that a token is younger than asked for, which can't be had."""
     wanted = order.request.min_ttl_s
     end = freshness.expiry(token, order.decision.max_ttl_s)
@@ -321,7 +323,7 @@ def append_refusal(log: Log, event: str, fields: dict[str, Any], error: BrokerEr
             raise
 
 
-def record_fields(order: Order, token: Token | None = None) -> dict[str, Any]:
+def record_fields(order: DecidedRequest, token: Token | None = None) -> dict[str, Any]:
     """Return what every record of a request says: what, for whom, who asked, the decision."""
     request, decision = order.request, order.decision
     requester = request.requester

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 
 from brokerctl.broker import record_fields
+from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer_habits import KEEPS, find_habit
+from brokerctl.broker.revoke import HELD, SPARED
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
-from brokerctl.habits import KEEPS, find_habit
-from brokerctl.issuing import Said
-from brokerctl.revoking import HELD, SPARED
 from brokerctl.store.slots import queue_item, queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.audit.append import Log
-    from brokerctl.broker import Order
-    from brokerctl.issuing import IssuerLink
+    from brokerctl.broker import DecidedRequest
+    from brokerctl.broker.issuer import IssuerClient
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Grant, Queued
     from brokerctl.oauth.tokens import TokenAnswer
@@ -29,7 +29,7 @@ class Replaced:
     """Ends what is left of one of two grants, while the lock of both is held."""
 
     def __init__(
-        self, store: Store, log: Log, ring: KeyRing, link: IssuerLink, order: Order
+        self, store: Store, log: Log, ring: KeyRing, link: IssuerClient, order: DecidedRequest
     ) -> None:
         self.store = store
         self.log = log

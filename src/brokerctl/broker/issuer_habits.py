@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from brokerctl.issuing import IssuerLink
+    from brokerctl.broker.issuer import IssuerClient
     from brokerctl.model import Grant, GrantKey, Profile, Queued
     from brokerctl.secret import Secret
     from brokerctl.store.contract import Store
@@ -140,7 +140,7 @@ class Watch:
     __slots__ = ("_ask", "_grant", "_item", "_was_active", "_was_alive", "is_noted")
 
     def __init__(
-        self, link: IssuerLink, profile: Profile, key: GrantKey, grant: Grant, *, is_noted: bool
+        self, link: IssuerClient, profile: Profile, key: GrantKey, grant: Grant, *, is_noted: bool
     ) -> None:
         """`is_noted`: this attempt has noted the grant's generation, and none before it."""
         self.is_noted = is_noted

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from brokerctl.store.contract import Store
 
 
-def find_strays(store: Store, profiles: Mapping[str, Profile]) -> list[Grant]:
+def find_orphaned_grants(store: Store, profiles: Mapping[str, Profile]) -> list[Grant]:
     """Return the live grants that no request by a profile would use, for whatever subject."""
     found = (entry.value for entry in store.entries(GRANT))
     return [

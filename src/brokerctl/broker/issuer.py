@@ -7,7 +7,7 @@ import time
 
 from brokerctl.broker import read_within, refuse_circle
 from brokerctl.errors import IssuerError, OAuthError, StoreError, UsageError, shell_word
-from brokerctl.model import Value
+from brokerctl.model import TokenRequest, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.steps import Send
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from typing import Any, Protocol
 
+    from brokerctl.broker import DecidedRequest
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import GrantKey, Profile
+    from brokerctl.model import AccessToken, GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.secret import Secret
     from brokerctl.store.contract import Store
-    from brokerctl.subjects import Get
 
     class Sender(Protocol):
         """Sends one request before a deadline of the monotonic clock."""
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     MakeSender = Callable[[str | None, Mapping[str, str], float], Sender]
 
+    Get = Callable[[TokenRequest], AccessToken]
+
 
 class Said(Value):
     """What an issuer said to a revocation."""
@@ -45,7 +47,7 @@ class Said(Value):
     reason: str = ""
 
 
-class IssuerLink:
+class IssuerClient:
     """Talks to the issuers of this house's profiles; makes one sender a profile."""
 
     def __init__(
@@ -298,3 +300,33 @@ def _hint(error: OAuthError, name: str) -> str | None:
     if error.error in {"invalid_scope", "invalid_target"}:
         return f"check scopes and resource: {show}"
     return None
+
+
+def with_subject(context: FlowContext, order: DecidedRequest, link: IssuerClient) -> FlowContext:
+    """Return the context of a flow with the token that it exchanges, if it exchanges one."""
+    if order.profile.subject_token is None:
+        return context
+    found = _find(order, link)
+    return context.replace(credentials=context.credentials.replace(subject_token=found))
+
+
+def _find(order: DecidedRequest, link: IssuerClient) -> Secret:
+    source, name = order.profile.subject_token, order.profile.name
+    assert source is not None  # noqa: S101 - the caller has looked
+    if source.kind == "file":
+        from brokerctl.config.references import resolve  # noqa: PLC0415 - most have no file
+
+        try:
+            return resolve(source, link.environ, lambda _: None)
+        except UsageError as error:
+            hint = error.hint or f"run 'brokerctl profile show {shell_word(name)}'"
+            raise UsageError(f"'{name}': {error.message}", hint=hint) from None
+    if link.get is None:
+        raise UsageError(f"'{name}' has nobody to ask for the token of '{source.target[0]}'")
+    # A request like any other: a decision and a record of its own, for the same requester.
+    asked = TokenRequest(
+        profile=source.target[0],
+        requester=order.request.requester,
+        purpose=order.request.purpose,
+    )
+    return link.get(asked).value

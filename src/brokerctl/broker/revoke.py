@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import habits
-from brokerctl.broker import grant_key, shown_requester
+from brokerctl.broker import grant_key, issuer_habits, shown_requester
+from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import BrokerError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
-from brokerctl.redeem import signals_wait
+from brokerctl.platform.held_signals import signals_wait
 from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
 from brokerctl.store.slots import LIVE, TIDY, queue_item, queued
 from brokerctl.store.values import Queue
-from brokerctl.unanswered import queue_cut_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.audit.append import Log
-    from brokerctl.issuing import IssuerLink
+    from brokerctl.broker.issuer import IssuerClient
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Requester, Token
     from brokerctl.store.contract import LockedGrant, Store
@@ -64,7 +63,7 @@ class Revoker:
         store: Store,
         log: Log,
         ring: KeyRing,
-        link: IssuerLink,
+        link: IssuerClient,
         requester: Requester | None = None,
     ) -> None:
         self.requester = requester
@@ -92,7 +91,7 @@ class Revoker:
         with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked, signals_wait():
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             owned = [one for one in _tokens(locked) if one.session == session and _may_live(one)]
-            if self._find_habit(profile, locked) != habits.ENDS:
+            if self._find_habit(profile, locked) != issuer_habits.ENDS:
                 locked.enqueue(*(queued(one, time.time(), "") for one in owned))
                 locked.settle_all({one.fingerprint: "unknown" for one in owned})
                 return self._flush(profile, key, locked, verify=False)
@@ -138,8 +137,8 @@ class Revoker:
     def _find_habit(self, profile: Profile, locked: LockedGrant) -> str | None:
         """Return what the issuer does to a grant with its tokens; KEEPS where none is at stake."""
         if profile.revoke_at_exit != "none" and not _is_at_stake(locked):
-            return habits.KEEPS
-        return habits.find_habit(self.store, self.ring, profile)
+            return issuer_habits.KEEPS
+        return issuer_habits.find_habit(self.store, self.ring, profile)
 
     def _flush(
         self,
@@ -180,7 +179,7 @@ class Revoker:
         if watch is not None:
             endings = self._learn(profile, key, locked, watch.find(deadline), endings)
             if watch.is_noted and not any(map(_is_access_revoked, endings)):
-                habits.forget(self.store, self.ring, key)
+                issuer_habits.forget(self.store, self.ring, key)
         self._settle(profile, locked, held, queue, endings)
         return endings
 
@@ -210,7 +209,7 @@ class Revoker:
 
     def _watch(
         self, profile: Profile, key: GrantKey, locked: LockedGrant, queue: list[Queued]
-    ) -> habits.Watch | None:
+    ) -> issuer_habits.Watch | None:
         """Return what looks at the grant that these revocations may end, having noted them.
 
         None where no grant is at stake, and where this issuer was seen to keep one.
@@ -219,11 +218,11 @@ class Revoker:
         is_any = any(item.token_type_hint == "access_token" and item.value for item in queue)
         if grant is None or not is_any or not _is_at_stake(locked):
             return None
-        learnt = habits.find_learnt(self.store, self.ring, key.issuer)
-        if learnt is not None and learnt.word == habits.KEEPS:
+        learnt = issuer_habits.find_learnt(self.store, self.ring, key.issuer)
+        if learnt is not None and learnt.word == issuer_habits.KEEPS:
             return None
-        is_noted = habits.note(self.store, self.ring, key, grant.generation)
-        return habits.Watch(self.link, profile, key, grant, is_noted=is_noted)
+        is_noted = issuer_habits.note(self.store, self.ring, key, grant.generation)
+        return issuer_habits.Watch(self.link, profile, key, grant, is_noted=is_noted)
 
     def _learn(
         self,
@@ -235,16 +234,16 @@ class Revoker:
     ) -> list[Ending]:
         """Keep what the issuer was seen to do; a grant that ended is ended here, and said."""
         if found is not None:
-            habits.learn(self.store, self.ring, profile, key.issuer, found)
+            issuer_habits.learn(self.store, self.ring, profile, key.issuer, found)
         grant = locked.state.grant
-        if found != habits.ENDS or grant is None:
+        if found != issuer_habits.ENDS or grant is None:
             return endings
         locked.end(grant.generation, WHY_ENDED)
         fields = {"profile": profile.name, "issuer": key.issuer, "subject": key.subject}
         self.log.append("grant.ended", fields | {"reason": WHY_ENDED}, durable=True)
         notice = (
             f"the grant for '{profile.name}' has ended: {WHY_ENDED};"
-            f" run 'brokerctl login {shell_word(profile.name)}'. {habits.FROM_NOW_ON}"
+            f" run 'brokerctl login {shell_word(profile.name)}'. {issuer_habits.FROM_NOW_ON}"
         )
         return [*endings[:-1], endings[-1].replace(notice=notice)]
 
@@ -331,7 +330,7 @@ def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
     """
     if item.token_type_hint != "access_token" or not _is_at_stake(locked):
         return False
-    return habit == habits.ENDS or (habit is None and item.reason in TIDY)
+    return habit == issuer_habits.ENDS or (habit is None and item.reason in TIDY)
 
 
 def _is_access_revoked(ending: Ending) -> bool:

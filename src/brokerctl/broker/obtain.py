@@ -19,11 +19,15 @@ from brokerctl.errors import (
     shell_word,
 )
 from brokerctl.freshness import CLOCK_BACK_S
+from brokerctl.model import Failure
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.broker import Order, Redeem
-    from brokerctl.model import Failure, Grant, Token
+    from collections.abc import Callable
+
+    from brokerctl.broker import DecidedRequest, Redeem
+    from brokerctl.model import Grant, Token
     from brokerctl.store.contract import LockedGrant, Store
 
 WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
@@ -34,7 +38,7 @@ class Obtaining:
 
     __slots__ = ("_deadline", "_order", "_redeem", "_seen", "_store")
 
-    def __init__(self, store: Store, redeem: Redeem, order: Order) -> None:
+    def __init__(self, store: Store, redeem: Redeem, order: DecidedRequest) -> None:
         self._store = store
         self._redeem = redeem
         self._order = order
@@ -142,7 +146,7 @@ def failed(failure: Failure) -> BrokerError:
     return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
 
 
-def remembered(failure: Failure, order: Order, left_s: float) -> BrokerError:
+def remembered(failure: Failure, order: DecidedRequest, left_s: float) -> BrokerError:
     """Turn it into the error of who comes back too early: what was mended since was not tried."""
     error = failed(failure)
     whose = f" --subject {shell_word(order.request.subject)}" if order.request.subject else ""
@@ -151,3 +155,37 @@ def remembered(failure: Failure, order: Order, left_s: float) -> BrokerError:
     hint = error.hint or error.usual_hint
     error.hint = f"{hint}; {now}" if hint else now
     return error
+
+
+STEPS_S = (5.0, 10.0, 20.0, 30.0)
+JITTER = 0.2  # of the step, added: never less than the step
+_MICROS = 1_000_000
+
+
+def _share(count: int) -> float:
+    return int.from_bytes(os.urandom(count), "big") / float(1 << (8 * count))
+
+
+def next_failure(
+    previous: Failure | None,
+    now: float,
+    error: BrokerError,
+    random: Callable[[int], float] = _share,
+) -> Failure:
+    """Return what to remember of a failed attempt; `random(4)` gives a share from 0 up to 1.
+
+    The serial counts microseconds, so that it goes forward even across a success that forgot
+    the failures before it.
+    """
+    attempt = previous.attempt + 1 if previous else 1
+    step = STEPS_S[min(attempt, len(STEPS_S)) - 1]
+    return Failure(
+        attempt=attempt,
+        serial=max(int(now * _MICROS), previous.serial + 1 if previous else 1),
+        at=now,
+        retry_at=now + step * (1 + JITTER * random(4)),
+        exit_code=error.exit_code,
+        name=error.name,
+        message=error.message,
+        hint=error.hint,
+    )
