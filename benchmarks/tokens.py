@@ -14,8 +14,7 @@ from warm import set_up
 from brokerctl.model import GrantKey, Slot, Token, TokenKey
 from brokerctl.secret import Secret
 from brokerctl.store import codec
-from brokerctl.store.envelope import TOKEN
-from brokerctl.store.names import grant_name, token_name
+from brokerctl.store.entry import TOKEN, grant_name, token_name
 from brokerctl.wire import House, open_house
 
 if TYPE_CHECKING:

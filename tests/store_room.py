@@ -10,13 +10,13 @@ from brokerctl.model import Grant, GrantKey, Intent, Queued, Token, TokenKey
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
+from brokerctl.store import Change
 from brokerctl.store.file import FileStore
-from brokerctl.store.values import Change
 
 if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.system import System
-    from brokerctl.store.contract import Store
+    from brokerctl.store.interface import Store
 
 NOW = 1_800_000_000.0
 RING = new_ring()

@@ -11,7 +11,7 @@ from brokerctl.errors import AuditError, StoreError
 from brokerctl.keys.making import new_ring
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import os, stat
-from brokerctl.store.memory import MemorySystem
+from brokerctl.store.file.memory import MemorySystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

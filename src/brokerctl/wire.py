@@ -16,9 +16,8 @@ from brokerctl.model import TokenRequest
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import os
-from brokerctl.store.envelope import PLAN
+from brokerctl.store.entry import PLAN, plain_name
 from brokerctl.store.file import FileStore
-from brokerctl.store.names import plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, Token
     from brokerctl.platform.private_files import Folder
-    from brokerctl.store.contract import LockedGrant
-    from brokerctl.store.values import Damage
+    from brokerctl.store import Damage
+    from brokerctl.store.interface import LockedGrant
 
 _STDERR = 2
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # of the machine, no bug
@@ -92,8 +91,7 @@ class House:
 
     def _is_news(self, subject: str, text: str) -> bool:
         """Return whether this was not the last word on a subject yet; from now on it is."""
-        from brokerctl.store.envelope import METADATA
-        from brokerctl.store.names import plain_name
+        from brokerctl.store.entry import METADATA, plain_name
 
         name, data = plain_name(self.ring.name_key, "said", subject), text.encode()
         try:
@@ -105,7 +103,7 @@ class House:
         return True
 
     def _tell(self, found: tuple[Damage, ...]) -> None:
-        from brokerctl.store.telling import tell
+        from brokerctl.store.check import tell
 
         tell(found, lambda line: write_line(_STDERR, line), self.log.append)
 

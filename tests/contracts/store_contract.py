@@ -10,9 +10,8 @@ import pytest
 from brokerctl.broker.obtain import next_failure
 from brokerctl.errors import IssuerError, LockTimeoutError
 from brokerctl.model import GrantKey, TokenKey
-from brokerctl.store.envelope import GRANT, PLAN, QUEUE, TOKEN
-from brokerctl.store.names import plain_name
-from brokerctl.store.values import Change, Match
+from brokerctl.store import Change, Match
+from brokerctl.store.entry import GRANT, PLAN, QUEUE, TOKEN, plain_name
 from tests.store_room import (
     GRANT_KEY,
     NOW,
@@ -28,7 +27,7 @@ from tests.store_room import (
 )
 
 if TYPE_CHECKING:
-    from brokerctl.store.contract import Store
+    from brokerctl.store.interface import Store
 
 OTHER_KEY = TokenKey(grant=GRANT_KEY, scopes=("b",))
 FAILURE = next_failure(None, NOW, IssuerError("the issuer is down"), lambda _: 0.5)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import StoreError
-from brokerctl.store.envelope import PLAN, TOKEN
+from brokerctl.store.entry import PLAN, TOKEN, plain_name
 from brokerctl.store.file import FileStore
-from brokerctl.store.memory import MemorySystem
-from brokerctl.store.names import plain_name
+from brokerctl.store.file.memory import MemorySystem
 from tests.contracts import test_store_file
 from tests.store_room import GRANT_KEY, NOW, RING, TOKEN_KEY, log_in, soon
 

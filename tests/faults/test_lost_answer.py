@@ -16,7 +16,7 @@ from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError, UsageError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
-from brokerctl.store.values import Change
+from brokerctl.store import Change
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.audit.held import list_held
 from brokerctl.broker import Broker, DecidedRequest, grant_key
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.redeem import Redeemer
@@ -25,9 +24,10 @@ from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
-from brokerctl.store.envelope import GRANT, TOKEN
-from brokerctl.store.unfinished import find_cut_off
-from brokerctl.store.values import Change
+from brokerctl.store import Change
+from brokerctl.store.entry import GRANT, TOKEN
+from brokerctl.store.inventory import list_held
+from brokerctl.store.slots import find_cut_off
 from tests.faults.faulty import CHANGING, FAIL, KILL, LATE, MODES, STUCK, FaultySystem, Killed
 from tests.store_room import (
     RING,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import BrokerError
-from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
+from brokerctl.store.entry import GRANT, QUEUE, TOKEN
 from tests.faults.faulty import CHANGING, COUNTED, MODES, FaultySystem, Killed, count_calls
 from tests.store_room import (
     GRANT_KEY,

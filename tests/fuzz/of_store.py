@@ -12,10 +12,10 @@ from brokerctl.keys import kdf, pin, ring
 from brokerctl.keys.making import new_ring, render_ring, seal_ring
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session.leftovers import Session, parse_session, render_session
-from brokerctl.store import archive, codec
-from brokerctl.store.current import parse_current
-from brokerctl.store.envelope import GRANT, KIND_NAMES, TOKEN, open_entry
-from brokerctl.store.locks import held_by, parse_holder
+from brokerctl.store import backup, codec
+from brokerctl.store.codec import parse_current
+from brokerctl.store.entry import GRANT, KIND_NAMES, TOKEN, open_entry
+from brokerctl.store.file.lock import held_by, parse_holder
 from tests.fuzz import driving as some
 from tests.fuzz.driving import Target, bent, mutated
 from tests.store_room import open_store
@@ -88,25 +88,25 @@ def read_session(data: bytes) -> None:
 
 def read_archive(data: bytes) -> None:
     """Open a backup as `store restore` does first."""
-    dict(archive._members(archive._open(data, derive)))  # noqa: SLF001 - the whole would need a store
+    dict(backup._members(backup._open(data, derive)))  # noqa: SLF001 - the whole would need a store
 
 
 def restore(members: tuple[bytes, bytes, bytes]) -> None:
     """Restore an archive that was made by somebody who wishes us ill and told its passphrase."""
     about, grant, secret = members
-    tar = archive._tar(  # noqa: SLF001 - as above
+    tar = backup._tar(  # noqa: SLF001 - as above
         [("about", about), (f"grant/{'6' * 64}", grant), (f"secret/{secret.hex()}", secret)]
     )
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/store")
-        data = archive._seal(tar, WRAPPING, PARAMETERS)  # noqa: SLF001 - as above
-        report = archive.restore(store, data, derive)
+        data = backup._seal(tar, WRAPPING, PARAMETERS)  # noqa: SLF001 - as above
+        report = backup.restore(store, data, derive)
         assert len(report.restored + report.kept) + len(report.refused) == 2
 
 
 def read_members(data: bytes) -> None:
     """Read an archive's tar, as its owner's passphrase opened it."""
-    dict(archive._members(data))  # noqa: SLF001 - only who has the passphrase can make one
+    dict(backup._members(data))  # noqa: SLF001 - only who has the passphrase can make one
 
 
 def derive(found: dict[str, Any]) -> bytes:
@@ -120,8 +120,8 @@ PARAMETERS = kdf.render_parameters(kdf.Parameters(salt="ab" * 16))
 PIN = {"version": 1, "keeper": "passphrase", "id": WRAP_ID, "details": PARAMETERS}
 HOLDER = {"pid": 1, "start": 5, "host": "h", "boot": "b", "pid_ns": 4026531836, "since": "2026"}
 LEFT = Session(id="1f", pid=1, started="5", boot="b", pid_space="p", host="h", at=1.5)
-TAR = archive._tar([("about", b"{}"), (f"grant/{'6' * 64}", PAYLOADS[1])])  # noqa: SLF001 - as above
-ARCHIVE = archive._seal(TAR, WRAPPING, PARAMETERS)  # noqa: SLF001 - as above
+TAR = backup._tar([("about", b"{}"), (f"grant/{'6' * 64}", PAYLOADS[1])])  # noqa: SLF001 - as above
+ARCHIVE = backup._seal(TAR, WRAPPING, PARAMETERS)  # noqa: SLF001 - as above
 HEADER, _, STREAM = ARCHIVE.partition(b"\n")
 BENT_HEADERS = some.mapped(bent(json.loads(HEADER)), lambda head: head + b"\n" + STREAM)
 TARGETS: dict[str, Target] = {

@@ -41,7 +41,7 @@ LIGHT = {
     "src/brokerctl/helpers/terraform.py",
     "src/brokerctl/helpers/vault.py",
     "src/brokerctl/broker/__init__.py",
-    "src/brokerctl/store/file.py",
+    "src/brokerctl/store/file/__init__.py",
 }
 HEAVY = {"typer", "rich", "httpx2", "json", "re", "typing", "pathlib", "dataclasses", "subprocess"}
 SILENCED = re.compile(

@@ -13,9 +13,9 @@ from brokerctl import checkup
 from brokerctl.audit.record import render_body
 from brokerctl.config import fields
 from brokerctl.errors import BrokerError
-from brokerctl.store.envelope import KIND_NAMES
-from brokerctl.store.maintenance import GcReport
-from brokerctl.store.reading import PLACES
+from brokerctl.store.check import GcReport
+from brokerctl.store.entry import KIND_NAMES
+from brokerctl.store.file.disk import PLACES
 from tests.answers import definition_of, read_document, read_examples
 from tests.house.source import ROOT, read
 from tests.schema import Schema, walk

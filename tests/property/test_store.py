@@ -9,10 +9,21 @@ from hypothesis import strategies as st
 from brokerctl.errors import DamagedError, StoreError, UsageError
 from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey
 from brokerctl.secret import Secret
-from brokerctl.store import codec, current
-from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN, open_entry, seal
-from brokerctl.store.names import grant_name, netstring, netstring_list, plain_name, token_name
-from brokerctl.store.values import Queue
+from brokerctl.store import Queue, codec
+from brokerctl.store.entry import (
+    GRANT,
+    INTENT,
+    OUTCOME,
+    QUEUE,
+    TOKEN,
+    grant_name,
+    netstring,
+    netstring_list,
+    open_entry,
+    plain_name,
+    seal,
+    token_name,
+)
 from tests.store_room import RING
 
 NAME_KEY = bytes(range(32))
@@ -210,4 +221,4 @@ def test_a_value_comes_back_as_it_was(kind: int, data: st.DataObject) -> None:
     value = data.draw(values[kind])
     assert codec.parse(kind, codec.render(value)) == value
     if isinstance(value, Slot):
-        assert current.parse_current(codec.render(value)) == value.current
+        assert codec.parse_current(codec.render(value)) == value.current

@@ -16,9 +16,8 @@ from brokerctl.broker.revoke import Revoker
 from brokerctl.model import Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
-from brokerctl.store import slots
-from brokerctl.store.maintenance import gc
-from brokerctl.store.values import Change
+from brokerctl.store import Change, slots
+from brokerctl.store.check import gc
 from tests.store_room import RING, make_grant, open_store, soon
 
 if TYPE_CHECKING:

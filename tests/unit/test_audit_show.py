@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.audit import show
-from brokerctl.audit.held import Held, list_held
 from brokerctl.audit.query import Found, find_records
 from brokerctl.jsonlite import dumps
 from brokerctl.model import Grant, GrantKey, Slot, Token, TokenKey, Value
 from brokerctl.secret import Secret
+from brokerctl.store.inventory import Held, list_held
 from tests.audit_log import RING, START, SmallLog
 
 if TYPE_CHECKING:

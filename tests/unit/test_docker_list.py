@@ -20,9 +20,9 @@ from brokerctl.helpers.docker import Docker
 from brokerctl.helpers.door import find_owners
 from brokerctl.helpers.holding import find_usernames
 from brokerctl.model import Failure, Profile, Requester, Token, TokenKey, TokenRequest
+from brokerctl.store import Change
 from brokerctl.store.file import FileStore
-from brokerctl.store.memory import MemorySystem
-from brokerctl.store.values import Change
+from brokerctl.store.file.memory import MemorySystem
 from tests.store_room import RING, make_grant, make_token, soon
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from brokerctl.broker.revoke import Revoker, profile_for
 from brokerctl.errors import IssuerError, StoreError
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
-from brokerctl.store.values import Change
+from brokerctl.store import Change
 from tests.flows import ISSUER, profile
 from tests.store_room import RING, make_grant, open_store, soon
 

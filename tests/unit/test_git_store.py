@@ -7,7 +7,7 @@ import pytest
 from brokerctl.helpers import Answer, MalformedError, Terms, Wanted
 from brokerctl.helpers.git import Git
 from brokerctl.secret import Secret
-from brokerctl.store.values import Kept
+from brokerctl.store import Kept
 
 PLACE = b"protocol=https\nhost=git.example.com\n"
 FULL = PLACE + b"username=alice\npassword=hunter2\n"

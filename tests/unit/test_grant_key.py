@@ -9,8 +9,8 @@ from brokerctl.broker import Broker, grant_key
 from brokerctl.config.plan import Plan
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.secret import Secret
-from brokerctl.store.names import grant_name
-from brokerctl.store.values import Change
+from brokerctl.store import Change
+from brokerctl.store.entry import grant_name
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 
 from brokerctl.broker import grant_key, issuer_habits
 from brokerctl.errors import LoginNeededError
-from brokerctl.store.envelope import QUEUE
-from brokerctl.store.maintenance import METADATA_S, gc
+from brokerctl.store.check import METADATA_S, gc
+from brokerctl.store.entry import QUEUE
 from brokerctl.store.slots import SUPERSEDED, queued
 from tests.faults.faulty import FaultySystem
 from tests.issuer_room import KEY, PERSON, SERVICE, URL, House, Issuer

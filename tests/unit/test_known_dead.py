@@ -15,7 +15,7 @@ from brokerctl.broker.obtain import Obtaining
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
 from brokerctl.helpers.rejected import reject
 from brokerctl.platform.system import SYSTEM
-from brokerctl.store.archive import backup, restore
+from brokerctl.store.backup import backup, restore
 from tests.faults.faulty import KILL, STUCK, FaultySystem, Killed
 from tests.issuer_room import KEY, PERSON, House
 from tests.store_room import RING, soon

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from brokerctl.model import Failure, GrantKey
-    from brokerctl.store.contract import LockedGrant
     from brokerctl.store.file import FileStore
-    from brokerctl.store.locking import Locking
+    from brokerctl.store.file.lock import Locking
+    from brokerctl.store.interface import LockedGrant
 
 PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")
 KEY = grant_key(PROFILE)

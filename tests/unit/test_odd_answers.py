@@ -24,9 +24,9 @@ from brokerctl.effects.drive import run
 from brokerctl.errors import IssuerError, LoginNeededError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.steps import Listen, Send, Visit
+from brokerctl.store import Change
 from brokerctl.store.file import FileStore
-from brokerctl.store.memory import MemorySystem
-from brokerctl.store.values import Change
+from brokerctl.store.file.memory import MemorySystem
 from tests.store_room import RING, make_grant, make_token, soon
 
 if TYPE_CHECKING:

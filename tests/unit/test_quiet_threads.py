@@ -14,8 +14,8 @@ from brokerctl.effects.http import _DaemonThreads
 from brokerctl.errors import LockTimeoutError
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM
-from brokerctl.store.locks import FileLock
-from brokerctl.store.waiting import wait_for_another
+from brokerctl.store.file.lock import FileLock
+from brokerctl.store.file.lock_wait import wait_for_another
 from tests.store_room import NOW, soon
 
 if TYPE_CHECKING:

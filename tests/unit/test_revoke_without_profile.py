@@ -13,7 +13,7 @@ from brokerctl.broker.revoke import keys_of, profile_for
 from brokerctl.model import GrantKey, Profile, Reference
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.secret import Secret
-from brokerctl.store.values import Change
+from brokerctl.store import Change
 from tests.store_room import RING, make_grant, open_store, soon
 
 if TYPE_CHECKING:

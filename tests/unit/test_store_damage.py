@@ -9,8 +9,17 @@ import pytest
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys.making import new_keys
-from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, PLAN, QUEUE, TOKEN, NewerKeyError
-from brokerctl.store.names import grant_name, plain_name
+from brokerctl.store.entry import (
+    GRANT,
+    INTENT,
+    OUTCOME,
+    PLAN,
+    QUEUE,
+    TOKEN,
+    NewerKeyError,
+    grant_name,
+    plain_name,
+)
 from tests.store_room import (
     GRANT_KEY,
     NOW,

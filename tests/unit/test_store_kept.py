@@ -9,18 +9,18 @@ import pytest
 
 from brokerctl.keys.making import new_keys, new_ring
 from brokerctl.secret import Secret
-from brokerctl.store.archive import backup, restore
-from brokerctl.store.envelope import KEPT
-from brokerctl.store.kept import all_kept, count_kept, drop, kept_name, put
-from brokerctl.store.maintenance import check, gc, reseal
+from brokerctl.store.backup import backup, restore
+from brokerctl.store.check import check, gc, reseal
+from brokerctl.store.entry import KEPT
+from brokerctl.store.tool_credentials import all_kept, count_kept, drop, kept_name, put
 from tests.store_room import NOW, RING, open_store
 from tests.unit.test_git_store import KEPT as ONE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from brokerctl.store import Kept
     from brokerctl.store.file import FileStore
-    from brokerctl.store.values import Kept
 
 KEY = bytes(range(32))
 

@@ -14,7 +14,7 @@ import pytest
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM, System
-from brokerctl.store.locks import FileLock, describe_self, find_mark, held_by, parse_holder
+from brokerctl.store.file.lock import FileLock, describe_self, find_mark, held_by, parse_holder
 from tests.store_room import NOW, soon
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HOLD = """
 import sys, time
 from brokerctl.platform.private_files import open_folder
-from brokerctl.store.locks import FileLock
+from brokerctl.store.file.lock import FileLock
 from brokerctl.platform.system import SYSTEM
 lock = FileLock(open_folder(sys.argv[1]), "g", SYSTEM)
 lock.acquire(time.monotonic() + 10, time.time())

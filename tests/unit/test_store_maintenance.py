@@ -11,12 +11,11 @@ from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys.making import new_keys, new_ring, without
 from brokerctl.model import GrantKey, TokenKey
-from brokerctl.store import archive
-from brokerctl.store.archive import backup, restore
-from brokerctl.store.envelope import GRANT, KEPT, METADATA, PLAN, QUEUE, SECRET, TOKEN
-from brokerctl.store.maintenance import check, gc, reseal
-from brokerctl.store.names import plain_name
-from brokerctl.store.values import Change
+from brokerctl.store import Change
+from brokerctl.store import backup as archives
+from brokerctl.store.backup import backup, restore
+from brokerctl.store.check import check, gc, reseal
+from brokerctl.store.entry import GRANT, KEPT, METADATA, PLAN, QUEUE, SECRET, TOKEN, plain_name
 from tests.store_room import (
     GRANT_KEY,
     NOW,
@@ -295,7 +294,7 @@ def test_an_archive_of_many_pieces_opens(store: FileStore, tmp_path: Path) -> No
 
 def test_nothing_may_follow_a_last_piece_that_is_full(store: FileStore) -> None:
     """The stream has ended; what comes after it was never sealed."""
-    full = archive._seal(bytes(64 * 1024), KEY, KDF)  # noqa: SLF001 - a tar is never so long
+    full = archives._seal(bytes(64 * 1024), KEY, KDF)  # noqa: SLF001 - a tar is never so long
     with pytest.raises(DamagedError, match="something follows"):
         restore(store, full + b"x", _derive)
 
@@ -306,9 +305,9 @@ def test_nothing_may_follow_a_last_piece_that_is_full(store: FileStore) -> None:
 )  # fmt: skip
 def test_an_archive_that_says_nothing_of_itself_is_refused(store: FileStore, about: bytes) -> None:
     """Whoever gave us file and passphrase is still a stranger; nothing was changed."""
-    tar = archive._tar([("about", about), (f"secret/{'0' * 64}", b"s")])  # noqa: SLF001 - as above
+    tar = archives._tar([("about", about), (f"secret/{'0' * 64}", b"s")])  # noqa: SLF001 - as above
     with pytest.raises(DamagedError, match="does not say what it holds"):
-        restore(store, archive._seal(tar, KEY, KDF), _derive)  # noqa: SLF001 - as above
+        restore(store, archives._seal(tar, KEY, KDF), _derive)  # noqa: SLF001 - as above
     assert [entry.name for entry in store.entries(SECRET)] == [SECRET_NAME]
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import AuditError
-from brokerctl.store.envelope import GRANT, INTENT, TOKEN
-from brokerctl.store.telling import tell
-from brokerctl.store.values import Damage
+from brokerctl.store import Damage
+from brokerctl.store.check import tell
+from brokerctl.store.entry import GRANT, INTENT, TOKEN
 from tests.store_room import GRANT_KEY, log_in, open_store, soon
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import pytest
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM, System
-from brokerctl.store.locks import FileLock
-from brokerctl.store.waiting import wait_for_another
+from brokerctl.store.file.lock import FileLock
+from brokerctl.store.file.lock_wait import wait_for_another
 from tests.store_room import NOW, soon
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WAIT = """
 import signal, sys, time
 from brokerctl.platform.private_files import open_folder
-from brokerctl.store.waiting import wait_for_another
+from brokerctl.store.file.lock_wait import wait_for_another
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
 print("ready", flush=True)
 wait_for_another(open_folder(sys.argv[1]), "g", time.monotonic() + 30)

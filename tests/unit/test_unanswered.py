@@ -11,7 +11,7 @@ from brokerctl.broker import grant_key
 from brokerctl.errors import BrokerError, IssuerError, UnsentError
 from brokerctl.model import Intent
 from brokerctl.oauth.message import BrokenError
-from brokerctl.store.archive import backup, restore
+from brokerctl.store.backup import backup, restore
 from tests.issuer_room import KEY, PERSON, SERVICE, House
 from tests.store_room import soon
 

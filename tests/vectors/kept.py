@@ -16,7 +16,8 @@ from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Toke
 from brokerctl.oauth.metadata import Metadata
 from brokerctl.secret import Secret
 from brokerctl.session.leftovers import Session
-from brokerctl.store.envelope import (
+from brokerctl.store import Kept, Queue
+from brokerctl.store.entry import (
     GRANT,
     INTENT,
     KEPT,
@@ -28,7 +29,6 @@ from brokerctl.store.envelope import (
     SESSION,
     TOKEN,
 )
-from brokerctl.store.values import Kept, Queue
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept")
 WRAPPING_KEY = bytes(range(100, 132))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from brokerctl import sodium
-from brokerctl.store.envelope import HEADER_BYTES, KIND_NAMES, MAGIC
+from brokerctl.store.entry import HEADER_BYTES, KIND_NAMES, MAGIC
 
 KEYS = {1: bytes(range(32)), 2: bytes(range(32, 64))}
 CURRENT = 2

@@ -23,8 +23,8 @@ from brokerctl.oauth.metadata import parse as parse_metadata
 from brokerctl.platform.private_files import open_folder
 from brokerctl.secret import Secret
 from brokerctl.session.leftovers import parse_session
-from brokerctl.store import archive, codec
-from brokerctl.store.envelope import (
+from brokerctl.store import backup, codec
+from brokerctl.store.entry import (
     GRANT,
     KIND_NAMES,
     METADATA,
@@ -32,9 +32,11 @@ from brokerctl.store.envelope import (
     SECRET,
     SESSION,
     TOKEN,
+    grant_name,
     open_entry,
+    plain_name,
+    token_name,
 )
-from brokerctl.store.names import grant_name, plain_name, token_name
 from tests.store_room import RING as OTHER_RING
 from tests.store_room import open_store
 from tests.vectors import kept
@@ -157,7 +159,7 @@ def test_the_kept_backup_is_restored(tmp_path: Path) -> None:
     def derive(found: dict[str, Any]) -> bytes:
         return kdf.derive_key(kept.PASSPHRASE, kdf.parse_parameters(found))
 
-    done = archive.restore(store, read("archive"), derive)
+    done = backup.restore(store, read("archive"), derive)
     assert (len(done.restored), done.kept, done.refused) == (4, (), ())
     [grant] = [entry.value for entry in store.entries(GRANT)]
     assert grant.refresh_token == kept.VALUES[GRANT].refresh_token
@@ -182,5 +184,5 @@ def test_each_bit_of_the_kept_backup_counts(tmp_path: Path) -> None:
 
     for flipped in flips(data):
         with pytest.raises(StoreError):
-            archive.restore(store, flipped, derive)
+            backup.restore(store, flipped, derive)
     assert list(store.entries(GRANT)) == []

@@ -8,7 +8,7 @@ import pytest
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.store import codec
-from brokerctl.store.envelope import KIND_NAMES, NewerKeyError, open_entry
+from brokerctl.store.entry import KIND_NAMES, NewerKeyError, open_entry
 from tests.vectors.make_store_vectors import CURRENT, FOLDER, KEYS, render, vectors
 
 KNOWN = ("expect", "kind", "name", "comment")

@@ -16,7 +16,7 @@ import pytest
 
 from brokerctl import sodium
 from brokerctl.errors import DamagedError
-from brokerctl.store.envelope import HEADER_BYTES, SECRET, open_entry, seal
+from brokerctl.store.entry import HEADER_BYTES, SECRET, open_entry, seal
 from tests import wheel
 
 if TYPE_CHECKING:

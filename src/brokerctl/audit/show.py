@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from brokerctl.audit.held import Held
     from brokerctl.audit.query import Found
     from brokerctl.audit.report import Report
+    from brokerctl.store.inventory import Held
 
 COLUMNS = 80
 _SHOWN = 8  # digits of a fingerprint in a line

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from brokerctl.audit.append import Log
     from brokerctl.config.plan import Plan
     from brokerctl.model import Decision, Profile, Requester, Token, TokenRequest
-    from brokerctl.store.contract import LockedGrant, Store
+    from brokerctl.store.interface import LockedGrant, Store
 
     Redeem = Callable[["DecidedRequest", LockedGrant], Token]
 

@@ -12,8 +12,7 @@ from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import safe_code
-from brokerctl.store.envelope import METADATA, SECRET
-from brokerctl.store.names import grant_name, plain_name
+from brokerctl.store.entry import METADATA, SECRET, grant_name, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.secret import Secret
-    from brokerctl.store.contract import Store
+    from brokerctl.store.interface import Store
 
     class Sender(Protocol):
         """Sends one request before a deadline of the monotonic clock."""

@@ -13,8 +13,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import Value
-from brokerctl.store.envelope import METADATA
-from brokerctl.store.names import grant_name, plain_name
+from brokerctl.store.entry import METADATA, grant_name, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.model import Grant, GrantKey, Profile, Queued
     from brokerctl.secret import Secret
-    from brokerctl.store.contract import Store
-    from brokerctl.store.reading import StoreKeys
+    from brokerctl.store.file.disk import StoreKeys
+    from brokerctl.store.interface import Store
 
 ENDS, KEEPS = "ends", "keeps"
 FROM_NOW_ON = (

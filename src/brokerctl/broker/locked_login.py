@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, Self
 
     from brokerctl.model import GrantKey
-    from brokerctl.store.contract import LockedGrant, Store
+    from brokerctl.store.interface import LockedGrant, Store
 
     class Desk(Protocol):
         """Carries out one step of a flow, with a person where it needs one."""

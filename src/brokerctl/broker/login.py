@@ -20,8 +20,8 @@ from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_w
 from brokerctl.model import Grant, Value
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
+from brokerctl.store import Change
 from brokerctl.store.slots import queue_item
-from brokerctl.store.values import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile, Token, TokenRequest
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
-    from brokerctl.store.contract import LockedGrant, Store
+    from brokerctl.store.interface import LockedGrant, Store
 
     Run = Callable[[Steps, Desk], TokenAnswer]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from brokerctl.broker import DecidedRequest, Redeem
     from brokerctl.model import Grant, Token
-    from brokerctl.store.contract import LockedGrant, Store
+    from brokerctl.store.interface import LockedGrant, Store
 
 WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
 

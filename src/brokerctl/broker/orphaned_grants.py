@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from brokerctl.broker import grant_key
 from brokerctl.model import Grant
-from brokerctl.store.envelope import GRANT
+from brokerctl.store.entry import GRANT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.model import Profile
-    from brokerctl.store.contract import Store
+    from brokerctl.store.interface import Store
 
 
 def find_orphaned_grants(store: Store, profiles: Mapping[str, Profile]) -> list[Grant]:

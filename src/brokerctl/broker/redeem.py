@@ -33,8 +33,7 @@ from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.grants.refresh import refresh
 from brokerctl.oauth.message import should_retry
 from brokerctl.platform.held_signals import signals_wait
-from brokerctl.store import slots
-from brokerctl.store.values import Change
+from brokerctl.store import Change, slots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
-    from brokerctl.store.contract import LockedGrant
+    from brokerctl.store.interface import LockedGrant
 
 _NOT_STORED = "it could not be stored"
 _INVALID_GRANT = "invalid_grant"  # RFC 6749, 5.2; a profile may know its issuer's own words

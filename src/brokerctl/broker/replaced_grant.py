@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Grant, Queued
     from brokerctl.oauth.tokens import TokenAnswer
-    from brokerctl.store.contract import LockedGrant, Store
+    from brokerctl.store.interface import LockedGrant, Store
 
 _NOT_STORED = "it could not be stored"
 

@@ -15,9 +15,9 @@ from brokerctl.errors import BrokerError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.model import Grant, Profile, Queued, Slot, Value
 from brokerctl.platform.held_signals import signals_wait
-from brokerctl.store.envelope import GRANT, QUEUE, TOKEN
+from brokerctl.store import Queue
+from brokerctl.store.entry import GRANT, QUEUE, TOKEN
 from brokerctl.store.slots import LIVE, TIDY, queue_item, queued
-from brokerctl.store.values import Queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Requester, Token
-    from brokerctl.store.contract import LockedGrant, Store
+    from brokerctl.store.interface import LockedGrant, Store
 
 LOCK_S = 22.0
 DEAD = ("revoked", "expired")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from brokerctl.model import Profile
-    from brokerctl.store.contract import LockedGrant
-    from brokerctl.store.reading import StoreKeys
+    from brokerctl.store.file.disk import StoreKeys
+    from brokerctl.store.interface import LockedGrant
 
 WHY = "a request that got no answer may have brought it, and nobody knows it"
 

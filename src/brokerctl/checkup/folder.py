@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from brokerctl.checkup import PROBLEM, WARNING, Finding
-from brokerctl.store.envelope import METADATA
-from brokerctl.store.names import plain_name
+from brokerctl.store.entry import METADATA, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from brokerctl.broker.orphaned_grants import find_orphaned_grants
 from brokerctl.checkup import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError, shell_word
 from brokerctl.policy import find_broader
-from brokerctl.store.envelope import QUEUE, TOKEN
+from brokerctl.store.entry import QUEUE, TOKEN
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:

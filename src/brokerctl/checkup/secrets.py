@@ -12,8 +12,7 @@ from brokerctl.checkup import PROBLEM, Finding
 from brokerctl.config.references import resolve
 from brokerctl.errors import BrokerError, shell_word
 from brokerctl.model import Reference
-from brokerctl.store.envelope import SECRET
-from brokerctl.store.names import plain_name
+from brokerctl.store.entry import SECRET, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -166,9 +166,9 @@ def tokens(json: JSON = False) -> int:
     \b
       brokerctl audit tokens
     """
-    from brokerctl.audit.held import list_held
-    from brokerctl.store.envelope import GRANT, TOKEN
-    from brokerctl.store.unfinished import find_cut_off
+    from brokerctl.store.entry import GRANT, TOKEN
+    from brokerctl.store.inventory import list_held
+    from brokerctl.store.slots import find_cut_off
 
     house = wire.open_house(os.environ)
     cut_off = list(find_cut_off(house.store))  # before the slots: their tokens may get there now

@@ -226,8 +226,7 @@ def secret(
     from brokerctl import wire
     from brokerctl.config.fields import profile_name
     from brokerctl.errors import UsageError
-    from brokerctl.store.envelope import SECRET
-    from brokerctl.store.names import plain_name
+    from brokerctl.store.entry import SECRET, plain_name
 
     profile_name(name)
     value = "" if forget else _read_secret(name, from_stdin=stdin)

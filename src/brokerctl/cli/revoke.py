@@ -14,9 +14,8 @@ from brokerctl.cli import options
 from brokerctl.cli.helper_kept import end_kept
 from brokerctl.cli.tend import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
-from brokerctl.store.disk import ASIDE
-from brokerctl.store.envelope import GRANT, KIND_NAMES, QUEUE, TOKEN
-from brokerctl.store.names import grant_name
+from brokerctl.store.entry import GRANT, KIND_NAMES, QUEUE, TOKEN, grant_name
+from brokerctl.store.file.disk import ASIDE
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.keys.session import KeyState, find_state_here
 from brokerctl.model import Grant, Profile, Slot
 from brokerctl.paint import is_wanted, paint
-from brokerctl.store.envelope import QUEUE, TOKEN
-from brokerctl.store.kept import count_kept
+from brokerctl.store.entry import QUEUE, TOKEN
+from brokerctl.store.tool_credentials import count_kept
 from brokerctl.text import safe
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import typer
 from brokerctl import jsonlite, wire
 from brokerctl.cli.app import make_app
 from brokerctl.errors import PartialError, StoreError
-from brokerctl.store.envelope import KIND_NAMES
-from brokerctl.store.values import Damage
+from brokerctl.store import Damage
+from brokerctl.store.entry import KIND_NAMES
 from brokerctl.text import safe
 
 JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -49,9 +49,9 @@ def check(
       brokerctl store check
       brokerctl store check --mend
     """
-    from brokerctl.store import maintenance
+    from brokerctl.store import check
 
-    found = maintenance.check(wire.open_house(os.environ).store, mend=mend)
+    found = check.check(wire.open_house(os.environ).store, mend=mend)
     body: dict[str, object] = {
         "whole": found.is_whole,
         "entries": _counts(found.counts),
@@ -190,9 +190,9 @@ def gc(json: JSON = False) -> int:
     \b
       brokerctl store gc
     """
-    from brokerctl.store import maintenance
+    from brokerctl.store import check
 
-    removed = maintenance.gc(wire.open_house(os.environ).store, time.time()).as_dict()
+    removed = check.gc(wire.open_house(os.environ).store, time.time()).as_dict()
     lines = [f"{sum(removed.values())} files removed"]
     lines += [f"  {count} {name}" for name, count in removed.items() if count]
     _print({"removed": removed}, lines, json=json)

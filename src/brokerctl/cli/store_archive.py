@@ -15,14 +15,13 @@ from brokerctl.keys.passphrase import VARIABLE
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
-from brokerctl.store import archive
-from brokerctl.store.envelope import SECRET
-from brokerctl.store.names import plain_name
+from brokerctl.store import backup
+from brokerctl.store.entry import SECRET, plain_name
 from brokerctl.wire import write_fully
 
 if TYPE_CHECKING:
     from brokerctl.config.outside import Outside
-    from brokerctl.store.archive import BackupReport, RestoreReport
+    from brokerctl.store.backup import BackupReport, RestoreReport
     from brokerctl.wire import House
 
 STDOUT = "-"
@@ -38,7 +37,7 @@ def write_backup(house: House, path: str) -> BackupReport:
         raise UsageError(f"{path} is there already", hint="name a new file")
     parameters = new_parameters()
     key = derive_key(_passphrase(is_new=True), parameters)
-    data, report = archive.backup(
+    data, report = backup.backup(
         house.store, key, render_parameters(parameters), _secret_names(house)
     )
     # Security: recorded first. Whoever has the archive and its passphrase has every grant.
@@ -63,7 +62,7 @@ def read_backup(house: House, path: str) -> RestoreReport:
     data = _read(path)
     passphrase = _passphrase(is_new=False)
     fields: dict[str, object] = {"requester": _requester()}
-    report = archive.restore(
+    report = backup.restore(
         house.store, data, lambda kdf: derive_key(passphrase, parse_parameters(kdf))
     )
     for name in ("restored", "kept", "refused"):

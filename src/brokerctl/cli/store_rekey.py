@@ -19,8 +19,8 @@ from brokerctl.keys.rekey import rekey, update_ring
 from brokerctl.model import Value
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
-from brokerctl.store.maintenance import reseal
-from brokerctl.store.values import Damage
+from brokerctl.store import Damage
+from brokerctl.store.check import reseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -9,9 +9,9 @@ from brokerctl.broker.revoke import profile_for
 from brokerctl.errors import BrokerError
 from brokerctl.session.door import settle_leftovers
 from brokerctl.session.lost import settle_lost
-from brokerctl.store.envelope import QUEUE
-from brokerctl.store.unfinished import find_cut_off
-from brokerctl.store.values import Queue
+from brokerctl.store import Queue
+from brokerctl.store.entry import QUEUE
+from brokerctl.store.slots import find_cut_off
 from brokerctl.text import safe
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.secret import Secret
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
 
 HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
 
 _VERSION = 1
 _OPERATIONS = ("read", "publish", "yank", "unyank", "owners")

@@ -15,13 +15,13 @@ from brokerctl.helpers.plain_docker import ANY_NAME, read_asked
 from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup, asked_names
 from brokerctl.helpers.setups import ALIASES
 from brokerctl.helpers.shadowing import Asking
-from brokerctl.store.envelope import KEPT
-from brokerctl.store.kept import all_kept
+from brokerctl.store.entry import KEPT
+from brokerctl.store.tool_credentials import all_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
     from brokerctl.wire import House
 
 NOT_ASKED = "{tool} does not ask brokerctl for it"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
 
 HUB = "https://index.docker.io/v1/"  # docker's name for its own registry, wherever it is a key
 HUB_NAMES = ("docker.io", "index.docker.io")  # as podman and skopeo call it, and as it is found

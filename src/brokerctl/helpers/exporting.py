@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.helpers.custody import Held
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
     from brokerctl.wire import House
 
     # The file's bytes with these in it, and why some are left out of it, by their position.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
 
 _LINE_BYTES = 65535  # git's own limit, the newline included
 _CAPABILITIES = b"version 0\ncapability authtype\n"

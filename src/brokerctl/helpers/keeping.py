@@ -12,8 +12,8 @@ from brokerctl import freshness, policy, wire
 from brokerctl.broker import shown_requester
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
-from brokerctl.store import kept as store_kept
-from brokerctl.store.values import Kept
+from brokerctl.store import Kept
+from brokerctl.store import tool_credentials as store_kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

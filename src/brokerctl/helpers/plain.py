@@ -12,7 +12,7 @@ from brokerctl.helpers.keeping import place_of, url_of
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
 
 _SCHEMES = ("https", "http")
 _MORE_THAN_A_HOST = frozenset("/?#@")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from brokerctl.helpers.jsontext import Member
-    from brokerctl.store.values import Kept
+    from brokerctl.store import Kept
 
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"

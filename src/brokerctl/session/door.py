@@ -11,8 +11,7 @@ from brokerctl.platform.system import SYSTEM
 from brokerctl.session import Tools
 from brokerctl.session.parse import parse_exec
 from brokerctl.session.run import run
-from brokerctl.store.envelope import TOKEN
-from brokerctl.store.names import plain_name
+from brokerctl.store.entry import TOKEN, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def revoke_left(house: House, session_id: str) -> list[Ending]:
     Its profiles may have been edited since, and name other grants now.
     """
     from brokerctl.broker.revoke import profile_for  # noqa: PLC0415 - only where something is left
-    from brokerctl.store.unfinished import find_cut_off  # noqa: PLC0415 - as above
+    from brokerctl.store.slots import find_cut_off  # noqa: PLC0415 - as above
 
     revoker = house.revoker("exec")
     found = {}

@@ -7,7 +7,7 @@ import os
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.session import leftovers, private, survivors
-from brokerctl.store.envelope import SESSION
+from brokerctl.store.entry import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

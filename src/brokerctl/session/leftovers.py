@@ -15,7 +15,7 @@ from brokerctl.model import Value
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import private
-from brokerctl.store.envelope import SESSION
+from brokerctl.store.entry import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

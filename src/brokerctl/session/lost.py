@@ -12,11 +12,10 @@ from brokerctl.model import Slot
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import private
 from brokerctl.session.door import revoke_left
-from brokerctl.store.disk import ASIDE
-from brokerctl.store.envelope import KIND_NAMES, SESSION, TOKEN
-from brokerctl.store.maintenance import set_damaged_aside
-from brokerctl.store.names import plain_name
-from brokerctl.store.unfinished import find_cut_off
+from brokerctl.store.check import set_damaged_aside
+from brokerctl.store.entry import KIND_NAMES, SESSION, TOKEN, plain_name
+from brokerctl.store.file.disk import ASIDE
+from brokerctl.store.slots import find_cut_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,35 +1,114 @@
-"""The payloads of entries: the model's values as JSON and back, every type checked.
-
-A missing field takes its default, an unknown one is refused: a newer writer has another format.
-"""
+"""A slot's current token from its payload: all that a warm hand-out parses of the store."""
 
 from __future__ import annotations
 
 from brokerctl import jsonlite
-from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, TokenKey, Value
+from brokerctl.errors import DamagedError
+from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey, Value
 from brokerctl.secret import Secret
-from brokerctl.store.current import (
-    WRONG,
-    as_count,
-    as_number,
-    as_secret,
-    as_text,
-    as_token,
-    many,
-    maybe,
-    maybe_text,
-    not_readable,
-    texts,
-    value_of,
-)
-from brokerctl.store.envelope import GRANT, INTENT, KEPT, OUTCOME, QUEUE, TOKEN
-from brokerctl.store.values import Kept, Queue
+from brokerctl.store import Kept, Queue
+from brokerctl.store.entry import GRANT, INTENT, KEPT, KIND_NAMES, OUTCOME, QUEUE, TOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from brokerctl.store.current import Parse
+    Parse = Callable[[Any], Any]
+
+WRONG = (ValueError, TypeError, KeyError, AttributeError)
+
+
+def as_text(found: object) -> str:
+    """Return a text, or raise TypeError for anything else."""
+    if type(found) is not str:
+        raise TypeError("not a text")
+    return found
+
+
+def as_number(found: object) -> float:
+    """Return a number, or raise TypeError for anything else, a truth value too."""
+    if type(found) not in {int, float}:
+        raise TypeError("not a number")
+    return found  # type: ignore[return-value]  # int or float, as just checked
+
+
+def as_count(found: object) -> int:
+    """Return a whole number that is not negative, or raise TypeError."""
+    if type(found) is not int or found < 0:
+        raise TypeError("not a count")
+    return found
+
+
+def as_flag(found: object) -> bool:
+    """Return a truth value, or raise TypeError for anything else."""
+    if type(found) is not bool:
+        raise TypeError("not a flag")
+    return found
+
+
+def as_secret(found: object) -> Secret:
+    """Return a text as a secret."""
+    return Secret(as_text(found))
+
+
+def maybe(parse: Parse) -> Parse:
+    """Make a parser that lets null through."""
+    return lambda found: None if found is None else parse(found)
+
+
+def many(parse: Parse) -> Parse:
+    """Make a parser of lists, as tuples."""
+
+    def parse_many(found: object) -> tuple[Any, ...]:
+        if type(found) is not list:
+            raise TypeError("not a list")
+        return tuple(map(parse, found))
+
+    return parse_many
+
+
+def value_of(cls: type[Value], fields: dict[str, Parse]) -> Parse:
+    """Make a parser of objects, as values; KeyError for a field that is unknown."""
+
+    def parse_value(found: object) -> Value:
+        if type(found) is not dict:
+            raise TypeError("not an object")
+        return cls(**{name: fields[name](item) for name, item in found.items()})
+
+    return parse_value
+
+
+maybe_text, texts = maybe(as_text), many(as_text)
+as_token = value_of(
+    Token,
+    {
+        "value": as_secret,
+        "fingerprint": as_text,
+        "token_type": as_text,
+        "scopes": texts,
+        "issued_at": as_number,
+        "expires_at": maybe(as_number),
+        "generation": as_count,
+        "status": as_text,
+        "session": maybe_text,
+        "is_assumed": as_flag,
+    },
+)
+
+
+def parse_current(data: bytes) -> Token | None:
+    """Parse a slot's current token alone, for the warm road; or raise DamagedError."""
+    try:
+        found = jsonlite.loads(data)["current"]
+        return None if found is None else as_token(found)
+    except WRONG:
+        raise not_readable(TOKEN) from None
+
+
+def not_readable(kind: int) -> DamagedError:
+    """Make the error of an entry that opens and holds something else."""
+    return DamagedError(f"a {KIND_NAMES[kind]} entry holds what this brokerctl can't read")
 
 
 _narrowing: dict[str, Parse] = {

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.model import Slot
-from brokerctl.store import codec, slots
-from brokerctl.store.envelope import GRANT, INTENT, METADATA, OUTCOME, QUEUE, TOKEN
-from brokerctl.store.names import token_name
-from brokerctl.store.state import FileState, refuse_older
-from brokerctl.store.values import Change, Queue
+from brokerctl.store import Change, Queue, codec, slots
+from brokerctl.store.entry import GRANT, INTENT, METADATA, OUTCOME, QUEUE, TOKEN, token_name
+from brokerctl.store.grant_state import FileState, refuse_older
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Token, TokenKey
-    from brokerctl.store.disk import Disk
-    from brokerctl.store.locks import FileLock
+    from brokerctl.store.file.disk import Disk
+    from brokerctl.store.file.lock import FileLock
 
 _REDEEMING = ("refresh", "revoke")
 
@@ -110,7 +108,7 @@ class LockedGrant:
         grant, intent = self.state.grant, self.state.earlier_intent
         if grant is None or grant.issued is None or intent is None:
             return None
-        from brokerctl.store.unfinished import find_issued, is_listed  # noqa: PLC0415 - after a crash alone
+        from brokerctl.store.slots import find_issued, is_listed  # noqa: PLC0415 - after a crash alone
 
         issued = find_issued(grant, intent)
         if issued is None or issued.current is None:

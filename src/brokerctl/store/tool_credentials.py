@@ -10,17 +10,16 @@ from contextlib import contextmanager
 
 from brokerctl.errors import DamagedError
 from brokerctl.store import codec
-from brokerctl.store.envelope import KEPT
-from brokerctl.store.locks import FileLock
-from brokerctl.store.names import plain_name
-from brokerctl.store.reading import LOCKS
+from brokerctl.store.entry import KEPT, plain_name
+from brokerctl.store.file.disk import LOCKS
+from brokerctl.store.file.lock import FileLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from brokerctl.store import Kept
     from brokerctl.store.file import FileStore
-    from brokerctl.store.values import Kept
 
 _LOCK_S = 22.0
 

@@ -16,14 +16,19 @@ from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.platform.private_files import checked_file, refused
 from brokerctl.platform.process import STOPPED, find_process, read_place
 from brokerctl.platform.system import os
-from brokerctl.store.waiting import LOCK_FLAGS, SUFFIX, Pauses, try_lock
+from brokerctl.store.entry import grant_name
+from brokerctl.store.file.disk import LOCKS
+from brokerctl.store.file.lock_wait import LOCK_FLAGS, SUFFIX, Pauses, try_lock
+from brokerctl.store.locked import LockedGrant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from brokerctl.model import GrantKey
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
+    from brokerctl.store.file import FileStore
 
 _MARK_DIGITS = 20
 _FILE_BYTES = 512
@@ -214,3 +219,33 @@ def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
     if is_here and start != holder["start"]:  # it has ended: somebody has the lock, but unwritten
         return LockTimeoutError(f"the grant is locked by an unknown process, not {pid} any more")
     return LockTimeoutError(f"the grant is locked by process {pid}{where}{when}")
+
+
+class Locking:
+    """The context of `lock_grant`: the lock is held inside and nowhere else."""
+
+    __slots__ = ("_deadline", "_key", "_lock", "_locked", "_store")
+
+    def __init__(self, store: FileStore, key: GrantKey, deadline: float) -> None:
+        self._store = store
+        self._key = key
+        self._deadline = deadline
+
+    def __enter__(self) -> LockedGrant:
+        disk = self._store.disk
+        name = grant_name(self._store.ring.name_key, self._key)
+        self._lock = FileLock(disk.child(LOCKS), name, disk.system)
+        self._lock.acquire(self._deadline, self._store.clock())
+        self._locked = LockedGrant(disk, self._key, name, self._lock, self._store.clock)
+        return self._locked
+
+    def __exit__(self, *_: object) -> None:
+        found = self._locked.state.damage
+        self._store.damage.extend(found)
+        try:
+            self._store.disk.give_back()
+        finally:
+            self._store.disk.until = 0.0
+            self._lock.release()
+        if found and self._store.tell is not None:
+            self._store.tell(found)

@@ -19,11 +19,20 @@ from nacl.exceptions import CryptoError
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, StoreError
 from brokerctl.model import Grant, Slot, Value
-from brokerctl.store import codec, slots
-from brokerctl.store.envelope import GRANT, KEPT, KIND_NAMES, QUEUE, SECRET, TOKEN
-from brokerctl.store.kept import put_back as put_kept_back
-from brokerctl.store.names import grant_name, is_name, plain_name, token_name
-from brokerctl.store.values import Damage, Queue
+from brokerctl.store import Damage, Queue, codec, slots
+from brokerctl.store.entry import (
+    GRANT,
+    KEPT,
+    KIND_NAMES,
+    QUEUE,
+    SECRET,
+    TOKEN,
+    grant_name,
+    is_name,
+    plain_name,
+    token_name,
+)
+from brokerctl.store.tool_credentials import put_back as put_kept_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

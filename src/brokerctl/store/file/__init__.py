@@ -6,10 +6,19 @@ import time
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.freshness import CLOCK_BACK_S
-from brokerctl.store.current import parse_current
-from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
-from brokerctl.store.names import grant_name, is_name, token_name
-from brokerctl.store.reading import LOCKS, Reader
+from brokerctl.store import ANY, Entry
+from brokerctl.store.codec import parse_current
+from brokerctl.store.entry import (
+    GRANT,
+    INTENT,
+    OUTCOME,
+    QUEUE,
+    TOKEN,
+    grant_name,
+    is_name,
+    token_name,
+)
+from brokerctl.store.file.disk import LOCKS, Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +28,9 @@ if TYPE_CHECKING:
     from brokerctl.model import Failure, Grant, GrantKey, Token, TokenKey
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
-    from brokerctl.store.disk import Disk
-    from brokerctl.store.locking import Locking
-    from brokerctl.store.reading import StoreKeys
-    from brokerctl.store.values import Damage, Entry, Match
+    from brokerctl.store import Damage, Match
+    from brokerctl.store.file.disk import Disk, StoreKeys
+    from brokerctl.store.file.lock import Locking
 
 _LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
 _LIVE = "live"
@@ -55,7 +63,7 @@ class FileStore:
     @property
     def disk(self) -> Disk:
         """The same folder for everything but the reading of a warm hand-out."""
-        from brokerctl.store.disk import Disk  # noqa: PLC0415 - a warm hit writes nothing
+        from brokerctl.store.file.disk import Disk  # noqa: PLC0415 - a warm hit writes nothing
 
         if not isinstance(self._reader, Disk):
             self._reader = Disk(self._reader)
@@ -77,7 +85,7 @@ class FileStore:
 
     def wait_for_another(self, key: GrantKey, deadline: float) -> None:
         """Wait while another has the grant's lock, and take none."""
-        from brokerctl.store.waiting import wait_for_another  # noqa: PLC0415 - nor waits for one
+        from brokerctl.store.file.lock_wait import wait_for_another  # noqa: PLC0415 - nor waits for one
 
         wait_for_another(self._reader.folder, grant_name(self.ring.name_key, key), deadline)
 
@@ -91,8 +99,8 @@ class FileStore:
             raise DamagedError(error.message, hint=hint) from error
 
     def _find_grant(self, name: str) -> Grant | None:
-        from brokerctl.store.locks import find_mark  # noqa: PLC0415 - a warm hit reads no grant
-        from brokerctl.store.state import refuse_older  # noqa: PLC0415 - as above
+        from brokerctl.store.file.lock import find_mark  # noqa: PLC0415 - a warm hit reads no grant
+        from brokerctl.store.grant_state import refuse_older  # noqa: PLC0415 - as above
 
         # The mark first: a commit between the two reads then makes the grant newer, never older.
         mark = find_mark(self._reader.folder, f"{LOCKS}/{name}")
@@ -112,14 +120,12 @@ class FileStore:
 
     def lock_grant(self, key: GrantKey, deadline: float) -> Locking:
         """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
-        from brokerctl.store.locking import Locking  # noqa: PLC0415 - a warm hit takes no lock
+        from brokerctl.store.file.lock import Locking  # noqa: PLC0415 - a warm hit takes no lock
 
         return Locking(self, key, deadline)
 
     def entries(self, kind: int, where: Match | None = None) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
-        from brokerctl.store.listing import list_entries  # noqa: PLC0415 - nor lists
-
         return list_entries(self, kind, where)
 
     def read_value(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
@@ -164,3 +170,35 @@ def _blob(kind: int, name: str) -> str:
     if kind in _LOCKED_KINDS or not is_name(name):
         raise ValueError("not the name of a sealed blob")
     return name
+
+
+def list_entries(store: FileStore, kind: int, where: Match | None) -> Iterator[Entry]:
+    """Yield the entries of a kind that match."""
+    for name in store.disk.names(kind):
+        entry = _open(store, kind, name)
+        if entry is not None and _matches(entry, where or ANY):
+            yield entry
+
+
+def _open(store: FileStore, kind: int, name: str) -> Entry | None:
+    try:
+        value = store.read_value(kind, name)
+    except StoreError as error:
+        return Entry(kind=kind, name=name, damage=error.message)
+    # None: gone since it was listed
+    return None if value is None else Entry(kind=kind, name=name, value=value)
+
+
+def _matches(entry: Entry, where: Match) -> bool:
+    value = entry.value
+    if value is None or where == ANY:
+        return True
+    profile = getattr(value, "profile", None)
+    if where.profile is not None and profile != where.profile:
+        return False
+    key = getattr(value, "key", None)
+    key = getattr(key, "grant", key)
+    return all(
+        wanted is None or getattr(key, field, None) == wanted
+        for field, wanted in (("issuer", where.issuer), ("subject", where.subject))
+    )

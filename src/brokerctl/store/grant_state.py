@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from brokerctl.errors import DamagedError
 from brokerctl.store import codec
-from brokerctl.store.envelope import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
+from brokerctl.store.entry import GRANT, INTENT, OUTCOME, QUEUE, TOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.model import Failure, Grant, Intent, Queued, Slot
-    from brokerctl.store.disk import Disk
-    from brokerctl.store.locks import FileLock
-    from brokerctl.store.values import Damage, Queue
+    from brokerctl.store import Damage, Queue
+    from brokerctl.store.file.disk import Disk
+    from brokerctl.store.file.lock import FileLock
 
 
 def refuse_older(name: str, grant: Grant, mark: int) -> None:

@@ -12,17 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from brokerctl.model import (
-        Failure,
-        Grant,
-        GrantKey,
-        Intent,
-        Queued,
-        Slot,
-        Token,
-        TokenKey,
-    )
-    from brokerctl.store.values import Change, Damage, Entry, Match
+    from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey
+    from brokerctl.store import Change, Damage, Entry, Match
 
 
 class GrantState(Protocol):

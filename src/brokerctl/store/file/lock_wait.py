@@ -14,7 +14,7 @@ import fcntl
 
 from brokerctl.platform.private_files import refused
 from brokerctl.platform.system import os, take_no_signal
-from brokerctl.store.reading import LOCKS
+from brokerctl.store.file.disk import LOCKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def wait_for_another(folder: Folder, grant: str, deadline: float) -> None:
     waiter = _Waiter(fd, system)
     try:
         if not waiter.waits_until(deadline):
-            from brokerctl.store.locks import read_held  # noqa: PLC0415 - when all is lost
+            from brokerctl.store.file.lock import read_held  # noqa: PLC0415 - when all is lost
 
             raise read_held(fd, system)
     except OSError as error:
