@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerctl.broker.held_grants import keys_of, profile_for
 from brokerctl.broker.issuer import IssuerClient
-from brokerctl.broker.revoke import keys_of, profile_for
 from brokerctl.model import GrantKey, Profile, Reference
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.secret import Secret

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.broker import grant_key
+from brokerctl.broker.held_grants import keys_of
+from brokerctl.broker.unanswered_requests import WHY_LOGIN
 from brokerctl.errors import BrokerError, IssuerError, UnsentError
 from brokerctl.model import Intent
 from brokerctl.oauth.message import BrokenError
@@ -137,3 +139,30 @@ def test_a_backup_brings_it_along(house: House) -> None:
     house.open()
     assert not restore(house.store, archive, lambda _: bytes(32)).refused
     assert len(revoke(house)) == 2
+
+
+@pytest.mark.parametrize("names", [{"s"}, None])
+def test_a_client_s_very_first_request_that_was_killed_is_found(
+    house: House, names: set[str] | None
+) -> None:
+    """Nothing but its intent is there: the profile's own grant is looked at."""
+    assert keys_of(house.store, house.profiles, names, None) == []
+    with house.store.lock_grant(CLIENT, soon()) as locked:
+        locked.intend(Intent(kind="issue", generation=0, at=time.time() - 5))
+    assert (SERVICE, CLIENT) in keys_of(house.store, house.profiles, names, None)
+    assert len(revoke(house)) == 1
+    assert keys_of(house.store, house.profiles, {"other"}, None) == []
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_login_that_was_killed_is_told_of(house: House, *, is_stored: bool) -> None:
+    """Unless its grant is on the disk, the issuer may have made one that nobody holds."""
+    house.log_in()
+    with house.store.lock_grant(KEY, soon()) as locked:
+        ahead = 0 if is_stored else 1
+        generation = locked.next_generation - 1 + ahead
+        locked.intend(Intent(kind="login", generation=generation, at=time.time() - 5))
+    endings = house.revoker.revoke(PERSON, KEY)
+    told = [one for one in endings if one.reason.startswith(WHY_LOGIN)]
+    assert [one.kind for one in told] == ([] if is_stored else ["refresh_token"])
+    assert house.revoker.revoke(PERSON, KEY) == []  # told once

@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import ExitStack
 
-from brokerctl.errors import StoreError
+from brokerctl.errors import IssuerError, StoreError, UnsentError
 from brokerctl.model import Intent
 from brokerctl.oauth.steps import Send, Wait
 from brokerctl.platform.held_signals import signals_wait
@@ -41,6 +41,7 @@ class LockedLogin:
         self._token_url = token_url
         self._stack = ExitStack()
         self._locked: LockedGrant | None = None
+        self.unanswered_at: float | None = None  # when the last token request got no answer
 
     def __enter__(self) -> Self:
         """Hold nothing yet."""
@@ -56,7 +57,18 @@ class LockedLogin:
             self._release(is_pending=True)
         elif isinstance(step, Send) and step.request.url == self._token_url:
             self.hold()
+            return self._ask(step)
         return self._desk.do(step)
+
+    def _ask(self, step: Send) -> Any:  # noqa: ANN401 - as above
+        self.unanswered_at = None
+        try:
+            return self._desk.do(step)
+        except UnsentError:
+            raise
+        except IssuerError:
+            self.unanswered_at = time.time()
+            raise
 
     def hold(self) -> LockedGrant:
         """Take the grant's lock, say what is about to happen, and keep signals waiting."""

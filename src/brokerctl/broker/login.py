@@ -16,7 +16,14 @@ from brokerctl.broker.locked_login import LOCK_S, LockedLogin
 from brokerctl.broker.redeem import Redeemer, make_token
 from brokerctl.broker.replaced_grant import Replaced, drop_queued
 from brokerctl.broker.revoke import Revoker
-from brokerctl.errors import BrokerError, DeniedError, LoginNeededError, shell_word
+from brokerctl.broker.unanswered_requests import queue_login
+from brokerctl.errors import (
+    BrokerError,
+    DeniedError,
+    IssuerError,
+    LoginNeededError,
+    shell_word,
+)
 from brokerctl.model import Grant, Value
 from brokerctl.oauth.grants import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
@@ -131,6 +138,10 @@ class Login:
                 answer = run(steps, guard)
             except UnusableAnswerError as error:
                 raise self._queue_unusable(profile, guard, error) from error
+            except IssuerError as error:
+                if guard.unanswered_at is None:
+                    raise
+                raise self._queue_unanswered(profile, guard, error) from error
             locked = guard.hold()
             token = None
             is_other = self._is_other(locked, answer) and not is_forced
@@ -267,6 +278,15 @@ class Login:
         guard.hold().enqueue(item, profile=profile.name)
         what = "the refresh token that came with it is queued to be revoked"
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
+
+    def _queue_unanswered(
+        self, profile: Profile, guard: LockedLogin, error: IssuerError
+    ) -> IssuerError:
+        """Queue the grant that may have come of a request without an answer: nobody holds it."""
+        assert guard.unanswered_at is not None  # noqa: S101 - the caller has looked
+        queue_login(guard.hold(), self.ring, profile, guard.unanswered_at)
+        message = f"{error.message}; the issuer may have made a grant, and nobody holds it"
+        return IssuerError(message, hint=error.hint)
 
     def _queue_answer(
         self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.broker import grant_key, issuer_habits, shown_requester
+from brokerctl.broker import issuer_habits, shown_requester
 from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import BrokerError, shell_word
 from brokerctl.freshness import timestamp
-from brokerctl.model import Grant, Profile, Queued, Slot, Value
+from brokerctl.model import Profile, Queued, Value
 from brokerctl.platform.held_signals import signals_wait
-from brokerctl.store import Queue
-from brokerctl.store.entry import GRANT, QUEUE, TOKEN
 from brokerctl.store.slots import LIVE, TIDY, queue_item, queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from brokerctl.audit.append import Log
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.keys.ring import KeyRing
@@ -80,10 +76,10 @@ class Revoker:
             # Else a token whose slot was never written would live on.
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             self._queue_all(locked)
+            queue_cut_off(locked, self.ring)  # before the end, which takes the intent away
             grant = locked.state.grant
             if grant is not None:
                 locked.end(grant.generation, why)
-            queue_cut_off(locked, self.ring)
             return self._flush(profile, key, locked, verify=verify, is_whole=True)
 
     def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
@@ -350,48 +346,3 @@ def _tokens(locked: LockedGrant) -> list[Token]:
     """Return every access token of a grant, the oldest first: its slots lie in no order."""
     found = [one for slot in locked.state.slots for one in (slot.current, *slot.superseded)]
     return sorted((token for token in found if token), key=lambda token: token.issued_at)
-
-
-def keys_of(
-    store: Store, profiles: Mapping[str, Profile], names: set[str] | None, subject: str | None
-) -> list[tuple[Profile, GrantKey]]:
-    """Return every (profile, grant key) that the store holds something for.
-
-    A grant whose profile was edited or removed since is still found: its own key says where it
-    came from, and a profile of the same name, or one made of the key, says how to reach its issuer.
-    One that profiles share is found by any of their names.
-    """
-    found: dict[GrantKey, str] = {}
-    for kind in (GRANT, TOKEN, QUEUE):
-        for entry in store.entries(kind):
-            held = entry.value
-            if isinstance(held, Slot):
-                found.setdefault(held.key.grant, held.profile)
-            elif isinstance(held, (Grant, Queue)):
-                found.setdefault(held.key, held.profile)
-    chosen = []
-    for key, name in found.items():
-        is_named = names is None or name in names
-        is_named |= any(_is_shared(profiles.get(one), key) for one in names or ())
-        if is_named and (subject is None or key.subject == subject):
-            chosen.append((profile_for(profiles, name, key), key))
-    return chosen
-
-
-def _is_shared(profile: Profile | None, key: GrantKey) -> bool:
-    is_its = profile is not None and profile.subject in {None, key.subject}
-    return profile is not None and is_its and grant_key(profile, key.subject) == key
-
-
-def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
-    """Return the profile that a grant was made with, else one of the same client.
-
-    Where there is none it is made of the grant's own key, without a flow: how its client says who
-    it is has gone with the profile.
-    """
-    client = (key.issuer, key.client_id)
-    own = [profiles[name]] if name in profiles else []
-    for profile in (*own, *profiles.values()):
-        if (profile.issuer, profile.client_id) == client:
-            return profile if not name else profile.replace(name=name)
-    return Profile(name=name, issuer=key.issuer, flow="", client_id=key.client_id)

@@ -1,7 +1,8 @@
-"""A client's requests that got no answer: a token may have come of one, and nobody knows it.
+"""Requests that got no answer: a token or a grant may have come of one, and nobody knows it.
 
-A person's grant reaches what it gave rise to; a client's own token hangs on nothing. So it is
-queued without a value: `revoke` says that it may live, and until when, as far as that is known.
+A person's grant reaches what it gave rise to; a client's own token hangs on nothing, and so does
+the grant of a login whose answer never came. Each is queued without a value: `revoke` says that it
+may live, and until when, as far as that is known.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import LockedGrant
 
 WHY = "a request that got no answer may have brought it, and nobody knows it"
+WHY_LOGIN = "a login that got no answer may have brought it, and nobody holds it"
 
 
 def queue_unanswered(
@@ -52,12 +54,27 @@ def _lifetimes(locked: LockedGrant) -> list[float]:
     return [one.issuer_end - one.issued_at for one in current if one.issuer_end is not None]
 
 
+def queue_login(locked: LockedGrant, ring: StoreKeys, profile: Profile, asked_at: float) -> None:
+    """Queue the grant that a login's request of that time may have brought."""
+    try:
+        locked.enqueue(_login_item(ring, asked_at), profile=profile.name)
+    except StoreError:
+        return  # the disk is full: the record has it
+
+
 def queue_cut_off(locked: LockedGrant, ring: StoreKeys) -> None:
-    """Queue what a client's request may have brought that was killed in the middle."""
-    intent = locked.state.earlier_intent
-    if intent is not None and intent.kind == "issue" and locked.state.grant is None:
-        locked.enqueue(_item(ring, intent.at))
-        locked.resolve()
+    """Queue what a request may have brought that was killed in the middle."""
+    intent, grant = locked.state.earlier_intent, locked.state.grant
+    if intent is None:
+        return
+    if intent.kind == "issue" and grant is None:
+        item = _item(ring, intent.at)
+    elif intent.kind == "login" and (grant is None or grant.generation < intent.generation):
+        item = _login_item(ring, intent.at)
+    else:
+        return
+    locked.enqueue(item)
+    locked.resolve()
 
 
 def _item(ring: StoreKeys, at: float) -> Queued:
@@ -69,3 +86,8 @@ def _item(ring: StoreKeys, at: float) -> Queued:
         expires_at=None,
         reason=WHY,
     )
+
+
+def _login_item(ring: StoreKeys, at: float) -> Queued:
+    item = _item(ring, at)
+    return item.replace(token_type_hint="refresh_token", reason=WHY_LOGIN)

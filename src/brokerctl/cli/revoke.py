@@ -9,7 +9,8 @@ import typer
 
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import find_profile, grant_key, read_within, refuse_circle
-from brokerctl.broker.revoke import Ending, keys_of
+from brokerctl.broker.held_grants import keys_of
+from brokerctl.broker.revoke import Ending
 from brokerctl.cli import options
 from brokerctl.cli.helper_kept import end_kept
 from brokerctl.cli.tend import tend

@@ -10,7 +10,7 @@ import typer
 
 from brokerctl import freshness, jsonlite, wire
 from brokerctl.broker import NO_PERSON, grant_key
-from brokerctl.broker.orphaned_grants import find_orphaned_grants
+from brokerctl.broker.held_grants import find_orphaned_grants
 from brokerctl.cli.tend import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.keys.session import KeyState, find_state_here

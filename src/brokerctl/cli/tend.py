@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brokerctl import wire
-from brokerctl.broker.revoke import profile_for
+from brokerctl.broker.held_grants import profile_for
 from brokerctl.errors import BrokerError
 from brokerctl.session.door import settle_leftovers
 from brokerctl.session.lost import settle_lost

@@ -94,7 +94,7 @@ def revoke_left(house: House, session_id: str) -> list[Ending]:
 
     Its profiles may have been edited since, and name other grants now.
     """
-    from brokerctl.broker.revoke import profile_for  # noqa: PLC0415 - only where something is left
+    from brokerctl.broker.held_grants import profile_for  # noqa: PLC0415 - only where something is left
     from brokerctl.store.slots import find_cut_off  # noqa: PLC0415 - as above
 
     revoker = house.revoker("exec")

@@ -1,0 +1,88 @@
+"""Which grants are held, which profile each belongs to, and those that no profile leads to.
+
+A grant is named by what it was asked with, so that another scope is another grant; the earlier one
+is served to nobody, and would be forgotten if nobody named it.
+"""
+
+from __future__ import annotations
+
+from brokerctl.broker import grant_key
+from brokerctl.model import Grant, Profile, Slot
+from brokerctl.store import Queue
+from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import GrantKey
+    from brokerctl.store.interface import Store
+
+
+def keys_of(
+    store: Store, profiles: Mapping[str, Profile], names: set[str] | None, subject: str | None
+) -> list[tuple[Profile, GrantKey]]:
+    """Return every (profile, grant key) that the store holds something for.
+
+    A grant whose profile was edited or removed since is still found: its own key says where it
+    came from, and a profile of the same name, or one made of the key, says how to reach its issuer.
+    One that profiles share is found by any of their names.
+    """
+    found = _find_keys(store)
+    if any(True for _ in store.entries(INTENT)):  # of one that was killed: it has no key in it
+        for profile in profiles.values():
+            found.setdefault(grant_key(profile, subject), profile.name)
+    chosen = []
+    for key, name in found.items():
+        is_named = names is None or name in names
+        is_named |= any(_is_shared(profiles.get(one), key) for one in names or ())
+        if is_named and (subject is None or key.subject == subject):
+            chosen.append((profile_for(profiles, name, key), key))
+    return chosen
+
+
+def _find_keys(store: Store) -> dict[GrantKey, str]:
+    """Return the key of each grant that has an entry, with the profile that it was made for."""
+    found: dict[GrantKey, str] = {}
+    for kind in (GRANT, TOKEN, QUEUE):
+        for entry in store.entries(kind):
+            held = entry.value
+            if isinstance(held, Slot):
+                found.setdefault(held.key.grant, held.profile)
+            elif isinstance(held, (Grant, Queue)):
+                found.setdefault(held.key, held.profile)
+    return found
+
+
+def _is_shared(profile: Profile | None, key: GrantKey) -> bool:
+    is_its = profile is not None and profile.subject in {None, key.subject}
+    return profile is not None and is_its and grant_key(profile, key.subject) == key
+
+
+def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
+    """Return the profile that a grant was made with, else one of the same client.
+
+    Where there is none it is made of the grant's own key, without a flow: how its client says who
+    it is has gone with the profile.
+    """
+    client = (key.issuer, key.client_id)
+    own = [profiles[name]] if name in profiles else []
+    for profile in (*own, *profiles.values()):
+        if (profile.issuer, profile.client_id) == client:
+            return profile if not name else profile.replace(name=name)
+    return Profile(name=name, issuer=key.issuer, flow="", client_id=key.client_id)
+
+
+def find_orphaned_grants(store: Store, profiles: Mapping[str, Profile]) -> list[Grant]:
+    """Return the live grants that no request by a profile would use, for whatever subject."""
+    found = (entry.value for entry in store.entries(GRANT))
+    return [
+        grant
+        for grant in found
+        if isinstance(grant, Grant) and grant.dead_why is None and not _is_led_to(grant, profiles)
+    ]
+
+
+def _is_led_to(grant: Grant, profiles: Mapping[str, Profile]) -> bool:
+    subject = grant.key.subject
+    return any(grant_key(profile, subject) == grant.key for profile in profiles.values())
