@@ -14,7 +14,7 @@ from brokerctl.platform.system import SYSTEM
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.audit.report import Report
+    from brokerctl.audit.verify import Report
     from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.system import System
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.audit.query import Match, find_records
+from brokerctl.audit.read import Match, find_records
 from brokerctl.errors import AuditError
 from brokerctl.platform.system import SYSTEM, System
 from tests.audit_log import SmallLog

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import brokerctl
-from brokerctl.audit.query import Match, find_records
+from brokerctl.audit.read import Match, find_records
 from brokerctl.audit.verify import verify
 from brokerctl.platform.private_files import open_folder
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.audit.append import Log
+from brokerctl.audit.recover import ChainLostError
 from brokerctl.audit.repair import repair
-from brokerctl.audit.resume import ChainLostError
 from brokerctl.errors import AuditError, KeyLockedError
 from brokerctl.jsonlite import loads
 from brokerctl.keys.making import new_ring, with_new

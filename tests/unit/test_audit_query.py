@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.audit.query import Match, find_records, follow_records, parse_moment
+from brokerctl.audit.read import Match, find_records, follow_records, parse_moment
 from brokerctl.errors import UsageError
 from brokerctl.platform.system import System
 from tests.audit_log import START, SmallLog

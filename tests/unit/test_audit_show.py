@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.audit import show
-from brokerctl.audit.query import Found, find_records
+from brokerctl.audit.read import Found, find_records
 from brokerctl.jsonlite import dumps
 from brokerctl.model import Grant, GrantKey, Slot, Token, TokenKey, Value
 from brokerctl.secret import Secret

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.audit.record import close_line
+from brokerctl.audit.recover import read_tail
 from brokerctl.audit.repair import accept, repair
-from brokerctl.audit.tail import read_tail
 from brokerctl.jsonlite import loads
 from brokerctl.model import Requester
 from tests.audit_log import RING, SmallLog
@@ -16,7 +16,7 @@ from tests.audit_log import RING, SmallLog
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.audit.report import Report
+    from brokerctl.audit.verify import Report
 
 ME = Requester(uid=1000, pid=7, tool="audit")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.audit.query import find_records
+from brokerctl.audit.read import find_records
 from brokerctl.audit.verify import verify
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys import kdf

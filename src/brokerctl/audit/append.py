@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 
-from brokerctl.audit.lock import HOLDER_BYTES, acquire, open_private
+from brokerctl.audit.lock import HOLDER_BYTES, LOG, acquire, open_private
 from brokerctl.audit.record import Head, close_line, find_head, render_body
 from brokerctl.errors import AuditError, StoreError
 from brokerctl.platform.process import read_place
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
 
-LOG = "log"
 ROTATE_BYTES = 16 * 1024 * 1024
 SEARCH_BYTES = 1 << 20  # how far back a writer looks for the end of the chain
 WINDOW_BYTES = 8192
@@ -75,7 +74,7 @@ class Log:
 
     def close_segment(self) -> str | None:
         """Close the log, as `rekey` does, and return the segment's name; None if it was empty."""
-        from brokerctl.audit.resume import close_now  # noqa: PLC0415 - no hand-out closes one
+        from brokerctl.audit.recover import close_now  # noqa: PLC0415 - no hand-out closes one
 
         try:
             return close_now(self)
@@ -111,7 +110,7 @@ class Log:
             if counts is not None:
                 counts.keep(seq)
             if size > self.rotate:
-                from brokerctl.audit.resume import rotate  # noqa: PLC0415 - once in a while
+                from brokerctl.audit.recover import rotate  # noqa: PLC0415 - once in a while
 
                 rotate(self, fd, seq)
             held, lock = lock, -1
@@ -128,7 +127,7 @@ class Log:
         """Continue the chain in one write; return the last record's seq and the new size."""
         data, head = b"", find_end(self.system, self.ring, fd, size)
         if head is None:
-            from brokerctl.audit.resume import explain_end  # noqa: PLC0415 - new or damaged
+            from brokerctl.audit.recover import explain_end  # noqa: PLC0415 - new or damaged
 
             data, head, bodies = explain_end(self, fd, size, bodies, now)
         for body in bodies:

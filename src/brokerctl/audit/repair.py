@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from brokerctl.audit.append import Log
-from brokerctl.audit.report import digest_problems
-from brokerctl.audit.resume import SEARCH_WHOLE, ChainLostError
-from brokerctl.audit.verify import verify
+from brokerctl.audit.recover import SEARCH_WHOLE, ChainLostError
+from brokerctl.audit.verify import digest_problems, verify
 from brokerctl.model import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from brokerctl.audit.report import Report
+    from brokerctl.audit.verify import Report
     from brokerctl.model import Requester
 
 

@@ -1,16 +1,26 @@
-"""Records, problems and what is held as text of 80 columns and as JSON; text is made safe."""
+"""Records, problems and what is held as text of 80 columns and as JSON; text is made safe.
+
+A question about the log comes as words of a command line, and records go out.
+"""
 
 from __future__ import annotations
 
+from brokerctl.audit.read import Match, find_records, follow_records, parse_moment
 from brokerctl.audit.record import render_time
+from brokerctl.audit.repair import accept, repair
+from brokerctl.errors import UsageError
 from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
-    from brokerctl.audit.query import Found
-    from brokerctl.audit.report import Report
+    from brokerctl.audit.append import Log
+    from brokerctl.audit.read import Found
+    from brokerctl.audit.verify import Report
+    from brokerctl.model import Requester
+    from brokerctl.platform.private_files import Folder
     from brokerctl.store.inventory import Held
 
 COLUMNS = 80
@@ -144,3 +154,36 @@ def held_lines(held: list[Held]) -> list[str]:
         if entry.scopes:
             lines.append(safe(f"        {' '.join(entry.scopes)}", COLUMNS))
     return lines
+
+
+_NEWEST = 10  # shown before following
+
+
+def make_match(now: float, *, since: str | None, until: str | None, **words: str | None) -> Match:
+    """Return what a record must be; UsageError for a time that is none."""
+    return Match(
+        since=parse_moment(since, now) if since else None,
+        until=parse_moment(until, now) if until else None,
+        **words,
+    )
+
+
+def ask(folder: Folder, match: Match, limit: int | None, *, follow: bool) -> Iterable[Found]:
+    """Return what matches, oldest first; `follow` goes on as the log grows, without end."""
+    if follow:
+        return follow_records(folder, match, _NEWEST if limit is None else limit)
+    return find_records(folder, match, limit)
+
+
+def check_reason(reason: str | None, *, accepted: bool) -> None:
+    """Refuse to accept what is wrong without saying why, and a reason for nothing."""
+    if accepted and not (reason and reason.strip()):
+        raise UsageError("--accept needs a reason", hint="add --reason 'why it is all right'")
+    if reason and not accepted:
+        raise UsageError("--reason goes with --accept")
+
+
+def mend(log: Log, requester: Requester, reason: str | None) -> Report:
+    """Repair the log, with a reason also accept what is wrong; return the judgement after it."""
+    done = accept(log, requester, reason) if reason else repair(log, requester)
+    return done.report

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from brokerctl.audit.append import LOG
-from brokerctl.audit.segments import all_segments
+from brokerctl.audit.lock import LOG
+from brokerctl.audit.read import all_segments
 from brokerctl.audit.verify import verify
 from brokerctl.checkup import PROBLEM, WARNING, Finding
 from brokerctl.text import count_of

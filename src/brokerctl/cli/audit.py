@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl import jsonlite, wire
-from brokerctl.audit import asking, show
+from brokerctl.audit import show
 from brokerctl.cli import suggest
 from brokerctl.cli.app import make_app
 from brokerctl.cli.table import has_room, print_table
@@ -21,8 +21,8 @@ from brokerctl.errors import AuditError, not_in_this_version
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from brokerctl.audit.query import Found
-    from brokerctl.audit.report import Report
+    from brokerctl.audit.read import Found
+    from brokerctl.audit.verify import Report
     from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.private_files import Folder
 
@@ -99,7 +99,7 @@ def log(
       brokerctl audit log --event token.denied --json
       brokerctl audit log --follow
     """
-    match = asking.make_match(
+    match = show.make_match(
         time.time(),
         profile=profile,
         event=event,
@@ -110,7 +110,7 @@ def log(
     )
     folder, _ = _open_record()
     try:
-        found = asking.ask(folder, match, limit, follow=follow)
+        found = show.ask(folder, match, limit, follow=follow)
         _print(found, json=json, is_table=has_room() and not follow)
     except BrokenPipeError:
         # `| head` has what it wanted; the code says that not all was written, as for SIGPIPE.
@@ -200,10 +200,10 @@ def repair(
     """
     from brokerctl.platform.process import read_requester
 
-    asking.check_reason(reason, accepted=accept)
+    show.check_reason(reason, accepted=accept)
     house = wire.open_house(os.environ)
     requester = read_requester(os.environ, "audit")
-    return _judged(asking.mend(house.log, requester, reason), json=json)
+    return _judged(show.mend(house.log, requester, reason), json=json)
 
 
 def _judged(report: Report, *, json: bool) -> int:
