@@ -92,7 +92,7 @@ class Profile(Value):
 
     name: str
     issuer: str
-    flow: str  # as oauth.grants.FLOWS names it
+    flow: str  # as oauth.flows.FLOWS names it
     client_id: str
     client_auth: str = "none"  # RFC 8414's token_endpoint_auth_method names
     client_secret: Reference | None = None

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from brokerctl.errors import BrokerError, IssuerError, OAuthError
-from brokerctl.oauth.grants import FLOWS, find_flow
+from brokerctl.oauth.flows import FLOWS, find_flow
 from brokerctl.oauth.steps import Listen, ShowUserCode, Visit
 from brokerctl.secret import Secret
 from tests.flows import (

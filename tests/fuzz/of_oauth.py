@@ -17,14 +17,13 @@ from brokerctl.config.references import resolve
 from brokerctl.effects.loopback import read_callback, read_pasted
 from brokerctl.errors import IssuerError
 from brokerctl.model import Reference
-from brokerctl.oauth.callback import is_ours, parse_callback
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.grants.device import parse_device_response
-from brokerctl.oauth.introspect import parse_active
+from brokerctl.oauth.flows.code import is_ours, parse_callback
+from brokerctl.oauth.flows.device import parse_device_response
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.oauth.metadata import Metadata, endpoints_moved, max_age, parse, parse_metadata
 from brokerctl.oauth.metadata import render as render_metadata
-from brokerctl.oauth.revoke import parse_revocation
+from brokerctl.oauth.revocation import parse_active, parse_revocation
 from brokerctl.oauth.tokens import find_unverified_sub, parse_token_response
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, REDIRECT_URI, context, metadata, profile

@@ -15,7 +15,7 @@ from brokerctl.config import fields
 from brokerctl.helpers import HELPERS
 from brokerctl.helpers.unchecked import VARIABLES
 from brokerctl.keys import KEEPERS
-from brokerctl.oauth.grants import FLOWS
+from brokerctl.oauth.flows import FLOWS
 from brokerctl.platform.commands import PROGRAMS
 from brokerctl.store import STORES
 from tests.house.source import Source, read, sources
@@ -31,7 +31,7 @@ class Room(NamedTuple):
 
 
 ROOMS = (
-    Room("brokerctl.oauth.grants", "FLOWS", frozenset({"obtain"}), "brokerctl.oauth.grants"),
+    Room("brokerctl.oauth.flows", "FLOWS", frozenset({"obtain"}), "brokerctl.oauth.flows"),
     Room("brokerctl.keys", "KEEPERS", frozenset({"make", "fetch", "drop"}), "brokerctl.keys"),
     Room("brokerctl.store", "STORES", frozenset({"find_token", "lock_grant"}), "brokerctl.store"),
     Room("brokerctl.helpers", "HELPERS", frozenset({"read", "credential"}), "brokerctl.helpers"),

@@ -15,11 +15,10 @@ from brokerctl.effects.loopback import Loopback
 from brokerctl.errors import IssuerError, LoginNeededError, OAuthError
 from brokerctl.model import Profile
 from brokerctl.oauth import metadata as about
-from brokerctl.oauth.grants import find_flow
-from brokerctl.oauth.grants.refresh import refresh
-from brokerctl.oauth.introspect import introspect
+from brokerctl.oauth.flows import find_flow
+from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import BrokenError, HttpRequest
-from brokerctl.oauth.revoke import revoke
+from brokerctl.oauth.revocation import introspect, revoke
 from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit
 from brokerctl.secret import Secret
 from tests.flows import context, drive

@@ -14,10 +14,9 @@ from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_url
 from brokerctl.errors import IssuerError
 from brokerctl.oauth import parameters
-from brokerctl.oauth.callback import is_ours, parse_callback
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.grants.device import parse_device_response
-from brokerctl.oauth.introspect import parse_active
+from brokerctl.oauth.flows.code import is_ours, parse_callback
+from brokerctl.oauth.flows.device import parse_device_response
 from brokerctl.oauth.message import HttpResponse, is_endpoint
 from brokerctl.oauth.metadata import (
     ENDPOINTS,
@@ -27,7 +26,7 @@ from brokerctl.oauth.metadata import (
     parse_metadata,
     render,
 )
-from brokerctl.oauth.revoke import parse_revocation
+from brokerctl.oauth.revocation import parse_active, parse_revocation
 from brokerctl.oauth.tokens import find_unverified_sub, parse_token_response
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, context, form_of, metadata, profile

@@ -316,9 +316,9 @@ def test_only_this_file_imports_a_client() -> None:
     """The protocol's room loads neither socket nor HTTP client nor event loop."""
     code = (
         "import sys\n"
-        "import brokerctl.oauth.grants.code, brokerctl.oauth.grants.device\n"
-        "import brokerctl.oauth.grants.refresh, brokerctl.oauth.grants.client_credentials\n"
-        "import brokerctl.oauth.revoke, brokerctl.oauth.introspect, brokerctl.oauth.metadata\n"
+        "import brokerctl.oauth.flows.code, brokerctl.oauth.flows.device\n"
+        "import brokerctl.oauth.flows.refresh, brokerctl.oauth.flows.client_credentials\n"
+        "import brokerctl.oauth.revocation, brokerctl.oauth.revocation, brokerctl.oauth.metadata\n"
         "bad = {'socket', 'ssl', 'http', 'http.client', 'urllib.request', 'asyncio', 'anyio',\n"
         "       'httpx2', 'selectors', 'joserfc', 'authlib', 'cryptography', 'json'}\n"
         "print(sorted(bad & set(sys.modules)))\n"

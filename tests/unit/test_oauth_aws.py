@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from brokerctl.errors import IssuerError, OAuthError
-from brokerctl.oauth.grants.aws_web_identity import parse_answer
+from brokerctl.oauth.flows.aws_web_identity import parse_answer
 from brokerctl.secret import Secret
 from tests.flows import STS_VALUE, answer, sts_answer, sts_error
 

@@ -14,7 +14,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.oauth import load
 from brokerctl.oauth.client_auth import METHODS, authenticated_form
-from brokerctl.oauth.grants.refresh import refresh
+from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, NOW, answer, context, form_of, issued, metadata, play, profile
 

@@ -10,9 +10,8 @@ import pytest
 from authlib.oauth2 import rfc7636
 
 from brokerctl.errors import IssuerError, OAuthError, UsageError
-from brokerctl.oauth import pkce
-from brokerctl.oauth.callback import is_ours, parse_callback
-from brokerctl.oauth.grants import find_flow
+from brokerctl.oauth.flows import code, find_flow
+from brokerctl.oauth.flows.code import is_ours, parse_callback
 from brokerctl.oauth.steps import Visit
 from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.secret import Secret
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from tests.flows import Played
 
 STATE = Secret("s" * 43)
-NONCE, MISSING = pkce.base64url(bytes(32)), object()
+NONCE, MISSING = code.base64url(bytes(32)), object()
 
 
 def come_back(**more: str) -> Callable[[Visit], str]:
@@ -89,7 +88,7 @@ def test_the_whole_way() -> None:
 def test_the_challenge_of_the_rfc() -> None:
     """RFC 7636, appendix B."""
     verifier = Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
-    assert pkce.challenge(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+    assert code.challenge(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
 def test_each_login_has_its_own_state_and_challenge() -> None:
@@ -123,7 +122,7 @@ def test_acr_is_asked_for() -> None:
 def _with_nonce(found: object) -> TokenAnswer:
     """Log in with `openid` where all random bytes are equal; the ID token says this nonce."""
     claims = {"sub": "al"} | ({} if found is MISSING else {"nonce": found})
-    part = pkce.base64url(json.dumps(claims).encode())
+    part = code.base64url(json.dumps(claims).encode())
     ctx = context(profile(scopes=("openid",)), random=bytes)
     answer = issued(refresh_token="rt-1", id_token=f"e30.{part}.x")
     played = play(find_flow("code").obtain(ctx), answer, callback=come_back())

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import IssuerError, LoginNeededError, OAuthError, UsageError
-from brokerctl.oauth.grants import FLOWS, find_flow
-from brokerctl.oauth.grants.device import parse_device_response
-from brokerctl.oauth.grants.refresh import refresh
-from brokerctl.oauth.introspect import introspect, parse_active
+from brokerctl.oauth.flows import FLOWS, find_flow
+from brokerctl.oauth.flows.device import parse_device_response
+from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import BrokenError
-from brokerctl.oauth.revoke import parse_revocation, revoke
+from brokerctl.oauth.revocation import introspect, parse_active, parse_revocation, revoke
 from brokerctl.oauth.steps import ShowUserCode, Wait
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, NOW, answer, context, form_of, issued, metadata, play, profile

@@ -256,7 +256,7 @@ class IssuerClient:
         self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey
     ) -> Said:
         """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""
-        from brokerctl.oauth.revoke import revoke  # noqa: PLC0415 - only a revoke needs it
+        from brokerctl.oauth.revocation import revoke  # noqa: PLC0415 - only a revoke needs it
 
         profile = self._as_noted(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
@@ -273,7 +273,7 @@ class IssuerClient:
         self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey
     ) -> bool | None:
         """Ask whether a token is active (RFC 7662); None where that can't be known."""
-        from brokerctl.oauth.introspect import introspect  # noqa: PLC0415 - only --verify needs it
+        from brokerctl.oauth.revocation import introspect  # noqa: PLC0415 - only --verify needs it
 
         profile = self._as_noted(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)

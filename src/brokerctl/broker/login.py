@@ -25,7 +25,7 @@ from brokerctl.errors import (
     shell_word,
 )
 from brokerctl.model import Grant, Value
-from brokerctl.oauth.grants import find_flow
+from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.store import Change
 from brokerctl.store.slots import queue_item

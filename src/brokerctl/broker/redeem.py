@@ -29,8 +29,8 @@ from brokerctl.errors import (
 )
 from brokerctl.model import Grant, Intent, Token
 from brokerctl.oauth import tokens
-from brokerctl.oauth.grants import find_flow
-from brokerctl.oauth.grants.refresh import refresh
+from brokerctl.oauth.flows import find_flow
+from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import should_retry
 from brokerctl.platform.held_signals import signals_wait
 from brokerctl.store import Change, slots

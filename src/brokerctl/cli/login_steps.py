@@ -39,7 +39,7 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
     from brokerctl.broker.login import Login
     from brokerctl.effects.drive import Desk, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
-    from brokerctl.oauth.grants import find_flow
+    from brokerctl.oauth.flows import find_flow
     from brokerctl.platform.process import read_requester
     from brokerctl.session.environment import inherited
 

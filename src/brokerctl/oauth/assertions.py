@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.oauth.client_auth import get_secret
-from brokerctl.oauth.grants import get_endpoint
+from brokerctl.oauth.flows import get_endpoint
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerctl.errors import IssuerError, not_in_this_version
 from brokerctl.oauth import load
-from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
+from brokerctl.oauth.client_auth import FlowContext
 from brokerctl.oauth.message import CutError, host_of, should_retry
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import has_come
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["FLOWS", "ClientCredentials", "FlowContext", "find_flow"]
 
 FLOWS = {
-    "aws_web_identity": "brokerctl.oauth.grants.aws_web_identity:AwsWebIdentity",
-    "client_credentials": "brokerctl.oauth.grants.client_credentials:ClientCredentialsFlow",
-    "code": "brokerctl.oauth.grants.code:Code",
-    "device": "brokerctl.oauth.grants.device:Device",
+    "aws_web_identity": "brokerctl.oauth.flows.aws_web_identity:AwsWebIdentity",
+    "client_credentials": "brokerctl.oauth.flows.client_credentials:ClientCredentialsFlow",
+    "code": "brokerctl.oauth.flows.code:Code",
+    "device": "brokerctl.oauth.flows.device:Device",
 }
 
 

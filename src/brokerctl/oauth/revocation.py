@@ -1,4 +1,7 @@
-"""Revocation (RFC 7009): tells the issuer that a token must die, and reports what it said."""
+"""Revocation (RFC 7009): tells the issuer that a token must die, and reports what it said.
+
+And introspection (RFC 7662), which proves it: whether the issuer still calls a token active.
+"""
 
 from __future__ import annotations
 
@@ -82,3 +85,26 @@ def _find_code(response: HttpResponse, host: str) -> str | None:
     except IssuerError:
         return None
     return None
+
+
+def introspect(
+    ctx: FlowContext, token: Secret, hint: str | None = None
+) -> Generator[Send, HttpResponse, bool | None]:
+    """Yield the request; returns active or not, or None where the issuer does not tell."""
+    url = ctx.metadata.introspection_endpoint
+    if url is None:
+        return None
+    fields: list[tuple[str, str | Secret]] = [("token", token)]
+    if hint is not None:
+        fields.append(("token_type_hint", hint))
+    try:
+        response = yield Send(request=authenticated_form(ctx, url, fields))
+        return parse_active(response, host_of(url))
+    except IssuerError:
+        return None
+
+
+def parse_active(response: HttpResponse, host: str) -> bool | None:
+    """Return the answer's `active`, None if it is not a boolean; IssuerError for a refusal."""
+    active = parse_answer(response, "introspection endpoint", host).get("active")
+    return active if isinstance(active, bool) else None

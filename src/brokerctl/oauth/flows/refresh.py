@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerctl.oauth import parameters
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.grants import get_endpoint, send_twice
+from brokerctl.oauth.flows import get_endpoint, send_twice
 from brokerctl.oauth.message import host_of
 from brokerctl.oauth.tokens import parse_token_response
 

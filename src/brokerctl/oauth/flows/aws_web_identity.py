@@ -14,7 +14,7 @@ from brokerctl.errors import IssuerError, OAuthError, UsageError
 from brokerctl.freshness import timestamp
 from brokerctl.model import NOT_BEARER
 from brokerctl.oauth import aws_credentials, parameters
-from brokerctl.oauth.grants import get_endpoint, send_twice
+from brokerctl.oauth.flows import get_endpoint, send_twice
 from brokerctl.oauth.message import FORM, host_of, post_form
 from brokerctl.oauth.tokens import SERVER_ERROR, SUCCESS, TokenAnswer, parse_lifetime
 from brokerctl.secret import Secret

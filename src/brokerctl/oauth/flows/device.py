@@ -6,7 +6,7 @@ from brokerctl.errors import IssuerError, LoginNeededError, OAuthError, shell_wo
 from brokerctl.model import Value
 from brokerctl.oauth import parameters
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.grants import get_endpoint, send_once
+from brokerctl.oauth.flows import get_endpoint, send_once
 from brokerctl.oauth.message import host_of, is_endpoint_of
 from brokerctl.oauth.steps import Send, ShowUserCode, Wait
 from brokerctl.oauth.tokens import parse_answer, parse_lifetime, parse_token_response
