@@ -137,7 +137,10 @@ def test_a_command_that_does_not_end_is_given_up(script: str) -> None:
 def test_a_secret_is_there_when_its_command_ends(tmp_path: Path, start: str) -> None:
     """An agent that is left behind holds the pipe, and delays nothing; the time-out is an hour."""
     out = tmp_path / "pid"
-    script = f"{start} sleep 600 & echo $! > {out}; echo hunter2; echo notes"
+    # It has its session before the command ends: until then it belongs to the command's group.
+    agent = f"echo $$ > {out}.new; mv {out}.new {out}; exec sleep 600"
+    ready = f"until [ -s {out} ]; do sleep 0.01; done"
+    script = f"{start} sh -c '{agent}' & {ready}; echo hunter2; echo notes"
     begun = time.monotonic()
     try:
         assert found("command", "sh", "-c", script, timeout_s=3600) == "hunter2"
