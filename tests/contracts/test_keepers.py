@@ -20,7 +20,7 @@ from brokerctl.keys.create import create_ring, new_wrap
 from brokerctl.keys.keyring import Keyring
 from brokerctl.keys.making import new_key_text
 from brokerctl.keys.rekey import rekey
-from brokerctl.keys.session import find_key_state, lock, unlock
+from brokerctl.keys.unlock import find_key_state, lock, unlock
 from brokerctl.platform.private_files import Folder, open_folder
 from tests.contracts.secret_service import SecretService
 

@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.keys import kdf, pin, ring
+from brokerctl.keys import passphrase, pin, ring
 from brokerctl.keys.making import new_ring, render_ring, seal_ring
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session.leftovers import Session, parse_session, render_session
@@ -71,7 +71,7 @@ def read_pin(data: bytes) -> None:
     """Read the pinned keeper, and what the passphrase keeper noted."""
     found = pin.parse_pin(data)
     assert pin.parse_pin(pin.render_pin(found)) == found
-    kdf.parse_parameters(found.details_dict())
+    passphrase.parse_parameters(found.details_dict())
 
 
 def read_lock(data: bytes) -> None:
@@ -111,12 +111,12 @@ def read_members(data: bytes) -> None:
 
 def derive(found: dict[str, Any]) -> bytes:
     """Check the parameters as the passphrase keeper does, and derive nothing."""
-    kdf.parse_parameters(found)
+    passphrase.parse_parameters(found)
     return WRAPPING
 
 
 SEALED = seal_ring(KEYS, WRAP_ID, WRAPPING)
-PARAMETERS = kdf.render_parameters(kdf.Parameters(salt="ab" * 16))
+PARAMETERS = passphrase.render_parameters(passphrase.Parameters(salt="ab" * 16))
 PIN = {"version": 1, "keeper": "passphrase", "id": WRAP_ID, "details": PARAMETERS}
 HOLDER = {"pid": 1, "start": 5, "host": "h", "boot": "b", "pid_ns": 4026531836, "since": "2026"}
 LEFT = Session(id="1f", pid=1, started="5", boot="b", pid_space="p", host="h", at=1.5)

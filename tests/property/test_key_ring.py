@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from brokerctl import sodium
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.keys import kdf, making, pin, ring
+from brokerctl.keys import making, passphrase, pin, ring
 
 WRAP_ID = "0f" * 16
 KEY = bytes(range(32))
@@ -156,11 +156,11 @@ def test_other_text_is_no_key(value: str) -> None:
 def test_parameters_are_bounded_before_anything_is_derived(found: dict[str, object]) -> None:
     """Too cheap, too dear, of another kind or cut: refused without a byte of memory."""
     try:
-        parsed = kdf.parse_parameters(found)
+        parsed = passphrase.parse_parameters(found)
     except StoreError:
         return
-    assert kdf.OPS_FLOOR <= parsed.ops <= kdf.OPS_CEILING
-    assert kdf.MEMORY_FLOOR <= parsed.memory <= kdf.MEMORY_CEILING
+    assert passphrase.OPS_FLOOR <= parsed.ops <= passphrase.OPS_CEILING
+    assert passphrase.MEMORY_FLOOR <= parsed.memory <= passphrase.MEMORY_CEILING
 
 
 @given(st.sampled_from(["seal", "log", "name", "fingerprint"]))

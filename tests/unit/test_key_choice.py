@@ -12,7 +12,7 @@ import pytest
 from brokerctl import keys
 from brokerctl.errors import StoreError, UsageError
 from brokerctl.keys.create import create_ring
-from brokerctl.keys.given import find_given
+from brokerctl.keys.env import find_given
 from brokerctl.keys.making import new_key_text
 from brokerctl.platform.private_files import Folder, open_folder
 from brokerctl.platform.system import SYSTEM
@@ -190,10 +190,10 @@ def test_opening_is_light(home: Folder, keeper: str) -> None:
     loaded = done.stdout.split()
     foreign = {name for name in loaded if name.partition(".")[0] not in LIGHT}
     own = {name for name in loaded if name.startswith("brokerctl.keys.")}
-    light = {f"brokerctl.keys.{name}" for name in ("pin", "ring", "native")}
+    light = {f"brokerctl.keys.{name}" for name in ("pin", "ring")}
     kept = {
         "file": {"brokerctl.keys.file"},
-        "env": {"brokerctl.keys.env", "brokerctl.keys.given"},
+        "env": {"brokerctl.keys.env"},
         "passphrase": {"brokerctl.keys.kernel"},
     }[keeper]
     if "brokerctl.keys.passphrase" in own:

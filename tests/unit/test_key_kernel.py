@@ -13,10 +13,10 @@ import pytest
 
 from brokerctl import keys
 from brokerctl.errors import KeyLockedError, UsageError
-from brokerctl.keys import native, public_native
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.kernel import Kernel
-from brokerctl.keys.session import find_key_state, lock, unlock
+from brokerctl.keys.unlock import find_key_state, lock, unlock
+from brokerctl.platform import libc, libc_by_ctypes
 from brokerctl.platform.private_files import Folder, open_folder
 from tests.program import ROOT, require_tool
 
@@ -132,7 +132,7 @@ def test_a_step_that_fails_leaves_nothing(wrap_id: str, refused: str) -> None:
     def call(name: str, *words: int | bytes | bytearray) -> tuple[int, int]:
         if len(words) > 1 and words[1] == number:
             return -1, errno.EPERM
-        return native.call(name, *words)
+        return libc.call(name, *words)
 
     assert not Kernel(call).put(wrap_id, KEY, 60)
     assert Kernel().find(wrap_id) is None
@@ -157,9 +157,9 @@ def test_an_unknown_machine_is_done_without() -> None:
 def test_a_session_without_the_user_keyring_reads_it(wrap_id: str) -> None:
     """As under su, cron or systemd: a session keyring that `@u` is not linked into."""
     assert Kernel().put(wrap_id, KEY, 60)
-    join = "from brokerctl.keys import native, kernel; import os\n"
+    join = "from brokerctl.keys import kernel; from brokerctl.platform import libc; import os\n"
     join += "number = kernel._NUMBERS[os.uname().machine][1]\n"
-    join += "assert native.call('syscall', number, 1, 0)[0] > 0\n"
+    join += "assert libc.call('syscall', number, 1, 0)[0] > 0\n"
     assert _in_child(join + FIND, wrap_id) == "True"
     keep = join + "print(kernel.Kernel().put(sys.argv[1], bytes(32), 60))\n"
     assert _in_child(keep, wrap_id) == "True"
@@ -237,7 +237,7 @@ def test_unlock_says_it_where_the_kernel_keeps_nothing(home: Folder) -> None:
         unlock(home, ENVIRON, lambda: 0)
     code = (
         "from brokerctl.platform.private_files import open_folder\n"
-        "from brokerctl.keys.session import unlock\n"
+        "from brokerctl.keys.unlock import unlock\n"
         "from brokerctl.errors import KeyLockedError\n"
         "try: unlock(open_folder(sys.argv[1]), {'BROKERCTL_PASSPHRASE': 'correct horse'})\n"
         "except KeyLockedError as error: print(error.message, error.hint)"
@@ -249,7 +249,7 @@ def test_unlock_says_it_where_the_kernel_keeps_nothing(home: Folder) -> None:
 
 def test_both_ways_to_the_c_library_agree() -> None:
     """The private module of cffi and ctypes give the same results, errno and written memory."""
-    for way in (native.call, public_native.call_public):
+    for way in (libc.call, libc_by_ctypes.call_public):
         limits = bytearray(16)
         assert way("getrlimit", 4, limits)[0] == 0
         assert limits[8:] != bytes(8)
@@ -262,7 +262,7 @@ def test_harden_shuts_core_dumps_and_other_readers_out() -> None:
     """After `harden` the soft core limit is nought and the process is not dumpable."""
     code = (
         "from brokerctl.keys import harden; import resource, os\n"
-        "from brokerctl.keys.native import call\n"
+        "from brokerctl.platform.libc import call\n"
         "hard = resource.getrlimit(resource.RLIMIT_CORE)[1]\n"
         "done, limits = harden(), resource.getrlimit(resource.RLIMIT_CORE)\n"
         "print(done, limits == (0, hard), call('prctl', 3, 0, 0, 0, 0)[0])"
@@ -274,7 +274,7 @@ def test_harden_shuts_core_dumps_and_other_readers_out() -> None:
 def test_harden_hides_the_environment_from_the_same_user() -> None:
     """Another process of the same user can't read /proc/PID/environ (standards, M6)."""
     code = (
-        "from brokerctl.keys.native import harden\n"
+        "from brokerctl.platform.libc import harden\n"
         "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "harden(); pid = os.getpid(); child = os.fork()\n"
         "if not child:\n"

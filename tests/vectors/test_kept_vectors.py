@@ -16,7 +16,7 @@ import pytest
 from brokerctl.audit.read import find_records
 from brokerctl.audit.verify import verify
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.keys import kdf
+from brokerctl.keys import passphrase
 from brokerctl.keys.pin import parse_pin
 from brokerctl.keys.ring import open_sealed_ring
 from brokerctl.oauth.metadata import parse as parse_metadata
@@ -138,7 +138,7 @@ def test_the_kept_ring_opens_and_each_of_its_bits_counts() -> None:
 def test_the_kept_choice_of_a_keeper_is_read() -> None:
     """The keeper, its key's id and the passphrase's parameters."""
     assert parse_pin(read("keeper.json")) == kept.PIN
-    assert kdf.parse_parameters(kept.PIN.details_dict()).memory == 64 * 1024 * 1024
+    assert passphrase.parse_parameters(kept.PIN.details_dict()).memory == 64 * 1024 * 1024
 
 
 def test_the_kept_log_is_whole_and_can_be_asked(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_the_kept_backup_is_restored(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
 
     def derive(found: dict[str, Any]) -> bytes:
-        return kdf.derive_key(kept.PASSPHRASE, kdf.parse_parameters(found))
+        return passphrase.derive_key(kept.PASSPHRASE, passphrase.parse_parameters(found))
 
     done = backup.restore(store, read("archive"), derive)
     assert (len(done.restored), done.kept, done.refused) == (4, (), ())
@@ -176,10 +176,12 @@ def test_the_kept_backup_is_restored(tmp_path: Path) -> None:
 def test_each_bit_of_the_kept_backup_counts(tmp_path: Path) -> None:
     """Header, stream and tags: with any one bit flipped nothing at all is restored."""
     data, store = read("archive"), open_store(str(tmp_path / "store"))
-    key = kdf.derive_key(kept.PASSPHRASE, kdf.parse_parameters(kept.PIN.details_dict()))
+    key = passphrase.derive_key(
+        kept.PASSPHRASE, passphrase.parse_parameters(kept.PIN.details_dict())
+    )
 
     def derive(found: dict[str, Any]) -> bytes:
-        kdf.parse_parameters(found)
+        passphrase.parse_parameters(found)
         return key
 
     for flipped in flips(data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brokerctl.checkup import PROBLEM, WARNING, Finding
-from brokerctl.keys.session import find_state_here
+from brokerctl.keys.unlock import find_state_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

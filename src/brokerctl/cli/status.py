@@ -13,7 +13,7 @@ from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.broker.held_grants import find_orphaned_grants
 from brokerctl.cli.tend import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
-from brokerctl.keys.session import KeyState, find_state_here
+from brokerctl.keys.unlock import KeyState, find_state_here
 from brokerctl.model import Grant, Profile, Slot
 from brokerctl.paint import is_wanted, paint
 from brokerctl.store.entry import QUEUE, TOKEN

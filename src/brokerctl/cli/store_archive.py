@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 from brokerctl.config.outside import find_outside
 from brokerctl.effects import terminal
 from brokerctl.errors import StoreError, UsageError
-from brokerctl.keys.given import find_given
-from brokerctl.keys.kdf import derive_key, new_parameters, parse_parameters, render_parameters
-from brokerctl.keys.passphrase import VARIABLE
+from brokerctl.keys.env import find_given
+from brokerctl.keys.passphrase import (
+    VARIABLE,
+    derive_key,
+    new_parameters,
+    parse_parameters,
+    render_parameters,
+)
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret

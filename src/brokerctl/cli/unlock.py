@@ -33,7 +33,7 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
     """
     from brokerctl.effects import terminal
     from brokerctl.keys.keyring import UNLOCK
-    from brokerctl.keys.session import unlock as unlock_keys
+    from brokerctl.keys.unlock import unlock as unlock_keys
 
     seconds = None if duration is None else parse_duration(duration)
     harden()
@@ -63,7 +63,7 @@ def lock(json: _Json = False) -> int:
     \b
       brokerctl lock
     """
-    from brokerctl.keys.session import lock as lock_keys
+    from brokerctl.keys.unlock import lock as lock_keys
 
     was_cached = lock_keys(_home(), os.environ)
     if json:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
-from brokerctl.keys.native import harden as harden
+from brokerctl.platform.libc import harden as harden
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, TypeAlias
 
-    from brokerctl.keys.contract import Cache, Keeper
+    from brokerctl.keys.interface import Cache, Keeper
     from brokerctl.keys.pin import Pin
     from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.private_files import Folder

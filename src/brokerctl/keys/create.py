@@ -11,8 +11,7 @@ from brokerctl.errors import StoreError, UsageError
 from brokerctl.keys import FOLDER, Means, keeper, making, open_state, remember
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
-from brokerctl.keys.env import VARIABLE
-from brokerctl.keys.given import is_given
+from brokerctl.keys.env import VARIABLE, is_given
 from brokerctl.keys.lock import locked
 from brokerctl.sodium import random_bytes
 

@@ -2,14 +2,72 @@
 
 from __future__ import annotations
 
-from brokerctl.errors import KeyLockedError, StoreError
-from brokerctl.keys.given import find_given
+import os
+import stat
+
+from brokerctl.errors import KeyLockedError, StoreError, UsageError
 from brokerctl.keys.ring import parse_key
+from brokerctl.platform.private_files import is_read_only, mode_hint, place_hint, read_all, refused
+from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from brokerctl.keys import Means
     from brokerctl.keys.pin import Pin
+    from brokerctl.platform.system import System
+
+MAX_BYTES = 4096
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def is_given(name: str, environ: Mapping[str, str]) -> bool:
+    """Say whether the environment gives this secret, in either form."""
+    return bool(environ.get(name) or environ.get(f"{name}_FILE"))
+
+
+def find_given(name: str, environ: Mapping[str, str], system: System) -> Secret | None:
+    """Return the secret, without a line end behind it; None if the environment has none."""
+    value, path = environ.get(name), environ.get(f"{name}_FILE")
+    if value and path:
+        raise UsageError(f"both {name} and {name}_FILE are set", hint=f"unset {name}")
+    if value:
+        return _without_end(value)
+    if not path:
+        return None
+    try:
+        text = _read(path, system).decode("utf-8")
+    except OSError as error:
+        raise refused(path, error) from error
+    except UnicodeDecodeError:
+        raise StoreError(f"{path} is not text") from None
+    return _without_end(text)
+
+
+def _without_end(text: str) -> Secret:
+    return Secret(text.removesuffix("\n").removesuffix("\r"))
+
+
+def _read(path: str, system: System) -> bytes:
+    # Links are followed: Kubernetes mounts secrets through them. Security: who may *read* the file
+    # is the platform's choice (docker's are 0444); a file that others can write to is refused.
+    fd = system.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = system.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"{path} is not a regular file")
+        if found.st_uid not in {0, system.geteuid()}:
+            raise StoreError(f"{path} belongs to another user", hint=place_hint("secret"))
+        if found.st_mode & _OTHERS_WRITE and not is_read_only(fd, system):
+            hint = mode_hint("600", path, found.st_uid, "secret", system)
+            raise StoreError(f"{path} can be written to by others", hint=hint)
+        if found.st_size > MAX_BYTES:
+            raise StoreError(f"{path} is larger than it can be")
+        return read_all(fd, found.st_size, system)
+    finally:
+        system.close(fd)
+
 
 VARIABLE = "BROKERCTL_KEY"
 

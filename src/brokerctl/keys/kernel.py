@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from brokerctl.keys.native import call as native_call
+from brokerctl.platform.libc import call as native_call
 from brokerctl.platform.system import os
 from brokerctl.sodium import KEY_BYTES
 

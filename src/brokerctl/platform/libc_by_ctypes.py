@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 
-from brokerctl.keys.native import LONG_ANSWER, as_buffer
+from brokerctl.platform.libc import LONG_ANSWER, as_buffer
 
 
 def call_public(name: str, *arguments: int | bytes | bytearray) -> tuple[int, int]:

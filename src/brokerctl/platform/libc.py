@@ -27,7 +27,7 @@ def call(name: str, *arguments: int | bytes | bytearray) -> tuple[int, int]:
     this system does not have ends as -1 and ENOSYS.
     """
     if _cffi is None:  # pragma: no cover - as above
-        from brokerctl.keys.public_native import call_public  # noqa: PLC0415 - as above
+        from brokerctl.platform.libc_by_ctypes import call_public  # noqa: PLC0415 - as above
 
         return call_public(name, *arguments)
     long = _cffi.new_primitive_type("long")

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from brokerctl.config import paths
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
-from brokerctl.keys import (
-    CACHED_FOR_S,
-    FOLDER,
-    Means,
-    read_state,
-    sealing_pin,
-    unwrap,
-)
+from brokerctl.keys import CACHED_FOR_S, FOLDER, Means, read_state, sealing_pin, unwrap
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
 from brokerctl.keys.create import create_ring
-from brokerctl.keys.given import is_given
+from brokerctl.keys.env import is_given
 from brokerctl.keys.passphrase import VARIABLE
 from brokerctl.model import Value
 from brokerctl.platform.private_files import open_folder
