@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-test setup-release demo test test-long lint format bench papers
-.PHONY: release sbom audit-deps lock clean
+.PHONY: rooms release sbom audit-deps lock clean
 
 help: ## print these verbs
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 \t/p' Makefile | expand -t 12
@@ -34,10 +34,14 @@ format: setup-test ## let ruff rewrite what it can
 bench: setup-run ## the budget, as ratios to a bare Python start
 	@scripts/bench.sh
 
-papers: setup-test ## write man pages, completions, docs/commands.md and the papers' sessions anew
+papers: setup-test ## write man pages, completions, docs/commands.md, sessions and pictures anew
 	@.venv/bin/python scripts/papers.py
 	@.venv/bin/python scripts/sessions.py
 	@.venv/bin/python scripts/picture.py
+	@.venv/bin/python scripts/rooms.py --picture --write
+
+rooms: setup-test ## how the code is cut: files, imports, circles, rooms (A="--against REF")
+	@.venv/bin/python scripts/rooms.py $(A)
 
 release: setup-release ## dist/: sdist, wheel, SBOM, release notes, SHA256SUMS; the same bytes each time
 	@scripts/release.sh
