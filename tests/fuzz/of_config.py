@@ -10,14 +10,14 @@ import shutil
 import tempfile
 from functools import partial
 
-from brokerctl.config import edit, hosts, login_url
-from brokerctl.config.adding import parse_settings
+from brokerctl.config import edit, hosts, new_profile
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.duration import parse_duration
+from brokerctl.config.edit import change_user_file
 from brokerctl.config.layers import Layer, Layers, read_trust
+from brokerctl.config.new_profile import parse_settings
 from brokerctl.config.plan import parse_plan, render_plan
 from brokerctl.config.source import parse_layer
-from brokerctl.config.userfile import change_user_file
 from brokerctl.effects.proxies import find_proxy
 from brokerctl.errors import UsageError
 from tests.fuzz import driving as some
@@ -135,7 +135,7 @@ def set_values(texts: list[str]) -> None:
 
 def use_url(text: str) -> None:
     """Read a text as each kind of URL there is."""
-    for read in (hosts.parse_url, hosts.parse_issuer, hosts.parse_endpoint, login_url.name_of):
+    for read in (hosts.parse_url, hosts.parse_issuer, hosts.parse_endpoint, new_profile.name_of):
         with contextlib.suppress(UsageError):
             read(text)
     try:
@@ -212,7 +212,7 @@ TARGETS: dict[str, Target] = {
         some.mapped(mutated([b"15m", b"8h"], (b"s", b"d")), some.as_text), parse_duration
     ),
     "references": Target(
-        some.one_of(VALUES, some.mapped(some.any_text, "env:".__add__)), login_url.parse_reference
+        some.one_of(VALUES, some.mapped(some.any_text, "env:".__add__)), new_profile.parse_reference
     ),
     "plans": Target(bent(json.loads(render_plan(PLAN))), parse_plan),
     "the list of trust": Target(

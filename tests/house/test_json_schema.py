@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl import checkup
+from brokerctl import doctor
 from brokerctl.audit.record import render_body
 from brokerctl.config import fields
 from brokerctl.errors import BrokerError
@@ -322,4 +322,4 @@ def test_closed_values_are_those_of_the_program() -> None:
     part = DEFS["store-backup"]["properties"]["outside"]["items"]["properties"]["kind"]
     assert set(part["enum"]) == set(fields.REFERENCE_KINDS)
     part = DEFS["doctor"]["properties"]["findings"]["items"]["properties"]["state"]
-    assert part["enum"] == [checkup.OK, checkup.WARNING, checkup.PROBLEM]
+    assert part["enum"] == [doctor.OK, doctor.WARNING, doctor.PROBLEM]

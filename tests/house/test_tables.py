@@ -149,7 +149,7 @@ def test_every_implementation_keeps_its_room_s_contract() -> None:
 
 # Who starts a program, and which row of `programs.PROGRAMS` says what of our environment it gets.
 STARTERS = {
-    "brokerctl.checkup.timing": "brokerctl",
+    "brokerctl.doctor.program": "brokerctl",
     "brokerctl.platform.commands": "its caller's: references, below",
     "brokerctl.config.references": "keyring secret",
     "brokerctl.demo.stage": "none: an environment made for the play",

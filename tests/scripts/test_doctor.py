@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from brokerctl.checkup import CHECKS, EARLY, PROBLEM, WARNING
-from brokerctl.checkup.folder import file_system
+from brokerctl.doctor import CHECKS, EARLY, PROBLEM, WARNING
+from brokerctl.doctor.folder import file_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.config.adding import complete, find_preset, parse_setting, parse_settings
-from brokerctl.config.edit import add_profile, change_profile, remove_profile
-from brokerctl.config.userfile import change_user_file
+from brokerctl.config.edit import add_profile, change_profile, change_user_file, remove_profile
+from brokerctl.config.new_profile import complete, find_preset, parse_setting, parse_settings
 from brokerctl.errors import LockTimeoutError, UsageError
 
 if TYPE_CHECKING:

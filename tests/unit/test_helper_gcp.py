@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.config import google
+from brokerctl.config.words import google
 from brokerctl.errors import BrokerError, LoginNeededError, UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.gcp import Gcp

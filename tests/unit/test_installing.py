@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.config.replacing import locked_as_its_tool_does, locked_folder
 from brokerctl.errors import UsageError
 from brokerctl.helpers.changes import BACKUP, carry_out, tidy
 from brokerctl.helpers.installing import find_installed, plan_install, plan_uninstall
 from brokerctl.model import Profile
 from brokerctl.platform.system import System
+from brokerctl.platform.user_files import locked_as_its_tool_does, locked_folder
 from tests.tools.room import read, write
 
 if TYPE_CHECKING:

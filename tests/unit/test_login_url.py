@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokerctl.config.login_url import name_of, parse_reference, values_of
+from brokerctl.config.new_profile import name_of, parse_reference, values_of
 from brokerctl.errors import UsageError
 
 

@@ -15,7 +15,7 @@ from brokerctl.paint import is_wanted, paint
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
-    from brokerctl.checkup import Finding
+    from brokerctl.doctor import Finding
 
 _PROBLEM = 2
 _TEXT_CHARS = 400
@@ -42,7 +42,7 @@ def doctor(
       brokerctl doctor
       brokerctl doctor --offline --timing
     """
-    from brokerctl.checkup import PROBLEM, examine
+    from brokerctl.doctor import PROBLEM, examine
 
     findings = []
     for finding in examine(os.environ, is_offline=offline):
@@ -85,7 +85,7 @@ def _sum_up(states: list[str]) -> None:
 
 
 def _timing(*, json: bool) -> float:
-    from brokerctl.checkup.timing import BUDGET, measure
+    from brokerctl.doctor.program import BUDGET, measure
 
     ratio = measure()
     if not json:

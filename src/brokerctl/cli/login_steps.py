@@ -83,13 +83,12 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
 
 def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> str:
     """Return the profile of an issuer's URL, stored in the user's file if there is none yet."""
-    from brokerctl.config import login_url
-    from brokerctl.config.edit import add_profile
-    from brokerctl.config.userfile import change_user_file
+    from brokerctl.config import new_profile
+    from brokerctl.config.edit import add_profile, change_user_file
     from brokerctl.effects import terminal
 
     client_id, client_secret = wishes.client_id, wishes.client_secret
-    name = name or login_url.name_of(url)
+    name = name or new_profile.name_of(url)
     known: Profile | None = house.plan.profiles.get(name)
     if known is not None:
         if known.issuer != url or client_id not in {None, known.client_id} or client_secret:
@@ -104,7 +103,7 @@ def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> st
                 hint=f"run 'brokerctl login {shell_word(url)} --client-id ID'",
             )
         client_id = terminal.ask(f"client id at {url}")
-    values = login_url.values_of(
+    values = new_profile.values_of(
         url, client_id, flow=wishes.flow, scopes=wishes.scopes or (), client_secret=client_secret
     )
     path = change_user_file(os.environ, lambda text: add_profile(text, name, values))

@@ -81,7 +81,7 @@ def add(
         --flow client_credentials --client-secret env:CI_SECRET
     """
     from brokerctl.broker import NO_PERSON
-    from brokerctl.config.adding import parse_setting, parse_settings
+    from brokerctl.config.new_profile import parse_setting, parse_settings
 
     values: dict[str, Any] = {
         key: value
@@ -102,16 +102,15 @@ def add_with_questions(
     name: str, preset: str | None = None, given: dict[str, Any] | None = None
 ) -> None:
     """Add a profile, asking on the terminal for what is missing; exit 2 where nobody is there."""
-    from brokerctl.config import adding, fields
-    from brokerctl.config.edit import add_profile
-    from brokerctl.config.userfile import change_user_file
+    from brokerctl.config import fields, new_profile
+    from brokerctl.config.edit import add_profile, change_user_file
     from brokerctl.effects import terminal
     from brokerctl.text import safe
 
     fields.profile_name(name)
     ask = terminal.ask if terminal.is_interactive() else None
-    chosen = adding.find_preset(name, preset, given or {})
-    values = adding.complete(name, given or {}, chosen, ask, terminal.say)
+    chosen = new_profile.find_preset(name, preset, given or {})
+    values = new_profile.complete(name, given or {}, chosen, ask, terminal.say)
     path = change_user_file(os.environ, lambda text: add_profile(text, name, values))
     _note(f"stored profile '{name}' in {safe(path)}")
 
@@ -122,12 +121,12 @@ def show_all(json: _Json = False) -> None:
     \b
       brokerctl profile list
     """
-    from brokerctl.config import showing
+    from brokerctl.config import show
     from brokerctl.text import safe
 
     compiled = _compiled()
     rows = [
-        {**showing.summary(profile), "from": showing.where_from(compiled.settings[name])}
+        {**show.summary(profile), "from": show.where_from(compiled.settings[name])}
         for name, profile in sorted(compiled.plan.profiles.items())
     ]
     if json:
@@ -179,9 +178,8 @@ def edit(
     \b
       brokerctl profile edit gitlab --set max_ttl=15m --unset owner
     """
-    from brokerctl.config.adding import parse_settings
-    from brokerctl.config.edit import change_profile
-    from brokerctl.config.userfile import change_user_file
+    from brokerctl.config.edit import change_profile, change_user_file
+    from brokerctl.config.new_profile import parse_settings
     from brokerctl.errors import UsageError
     from brokerctl.text import safe
 
@@ -201,8 +199,7 @@ def remove(name: options.AProfile) -> None:
       brokerctl revoke gitlab
       brokerctl profile remove gitlab
     """
-    from brokerctl.config.edit import remove_profile
-    from brokerctl.config.userfile import change_user_file
+    from brokerctl.config.edit import change_user_file, remove_profile
     from brokerctl.text import safe
 
     path = change_user_file(os.environ, lambda text: remove_profile(text, name))

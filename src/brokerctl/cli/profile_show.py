@@ -18,7 +18,7 @@ def show_match(profiles: Mapping[str, Profile], url: str, *, json: bool) -> None
     """Answer as `get --for` does: a URL of no profile, or of two, is a UsageError."""
     from brokerctl import jsonlite, wire
     from brokerctl.config.hosts import match_profile
-    from brokerctl.config.nearness import explain
+    from brokerctl.config.show import explain
 
     near = explain(url, profiles.values())
     is_covered = bool(near) and near[0].rank is not None
@@ -40,10 +40,10 @@ def show_match(profiles: Mapping[str, Profile], url: str, *, json: bool) -> None
 def show_values(compiled: Compiled, name: str, *, json: bool) -> None:
     """Print each value, and where it came from."""
     from brokerctl import jsonlite
-    from brokerctl.config import showing
+    from brokerctl.config import show
     from brokerctl.text import safe
 
-    lines = showing.show_profile(compiled, name)
+    lines = show.show_profile(compiled, name)
     if json:
         values = {
             line.key: {"value": line.plain, "origin": line.origin, "place": line.place}

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from brokerctl.config.outside import find_outside
+from brokerctl.config.references import find_outside
 from brokerctl.effects import terminal
 from brokerctl.errors import StoreError, UsageError
 from brokerctl.keys.env import find_given
@@ -25,7 +25,7 @@ from brokerctl.store.entry import SECRET, plain_name
 from brokerctl.wire import write_fully
 
 if TYPE_CHECKING:
-    from brokerctl.config.outside import Outside
+    from brokerctl.config.references import Outside
     from brokerctl.store.backup import BackupReport, RestoreReport
     from brokerctl.wire import House
 

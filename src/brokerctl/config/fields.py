@@ -9,9 +9,9 @@ import re
 
 import rfc8785
 
-from brokerctl.config import aws, google
 from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint, parse_issuer, parse_pattern
+from brokerctl.config.words import aws, google
 from brokerctl.errors import UsageError
 from brokerctl.model import Reference
 

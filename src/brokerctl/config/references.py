@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.paths import expand_home
 from brokerctl.errors import UsageError, shell_word
+from brokerctl.model import Value
 from brokerctl.platform.commands import NoTerminalError, environ_for, run_bounded
 from brokerctl.platform.private_files import is_read_only, mode_hint, place_hint, read_all
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from brokerctl.model import Reference
+    from brokerctl.model import Profile, Reference
 
 COMMAND_S = 15.0  # below the 20 s that a grant's lock may be held for
 MAX_SECRET_BYTES = 64 * 1024
@@ -166,3 +167,42 @@ def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) 
     if not isinstance(secret, str) or not secret:
         raise UsageError(f"the OS keyring has no entry '{user}' of service '{service}'")
     return secret.rstrip("\r\n")
+
+
+_TOLD = {
+    "env": "the variable {}",
+    "file": "the file {}",
+    "keyring": "{} of the OS keyring",
+    "store": "the stored secret '{}', which is not there",
+    "command": "what {} prints",
+}
+
+
+class Outside(Value):
+    """One secret that is named and not in an archive, and by whom it is named."""
+
+    kind: str  # env | file | keyring | command | store: named, and never stored
+    name: str  # of a command its program alone: its words may say too much
+    profiles: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{_TOLD[self.kind].format(self.name)} ({', '.join(self.profiles)})"
+
+
+def find_outside(
+    profiles: Iterable[Profile], is_stored: Callable[[str], bool]
+) -> tuple[Outside, ...]:
+    """Return what another machine needs beside an archive, by kind and name."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for profile in profiles:
+        for reference in (profile.client_secret, profile.client_key):
+            if reference is None:
+                continue
+            kind, name = reference.kind, reference.target[0]
+            if kind != "store" or not is_stored(name):
+                names = found.setdefault((kind, name), [])
+                names += [profile.name] if profile.name not in names else []
+    return tuple(
+        Outside(kind=kind, name=name, profiles=tuple(sorted(names)))
+        for (kind, name), names in sorted(found.items())
+    )

@@ -10,7 +10,9 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.config.replacing import (
+from brokerctl.errors import LockTimeoutError, UsageError
+from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.user_files import (
     held_signals,
     is_left_lock,
     locked_as_its_tool_does,
@@ -20,8 +22,6 @@ from brokerctl.config.replacing import (
     replace_file,
     sync_folder,
 )
-from brokerctl.errors import LockTimeoutError, UsageError
-from brokerctl.platform.system import SYSTEM
 
 if TYPE_CHECKING:
     from brokerctl.helpers.setups import Place

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers import GET, Wanted
 from brokerctl.helpers.door import find_owners, load
@@ -15,6 +14,7 @@ from brokerctl.helpers.plain_docker import ANY_NAME, read_asked
 from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup, asked_names
 from brokerctl.helpers.setups import ALIASES
 from brokerctl.helpers.shadowing import Asking
+from brokerctl.platform.user_files import read_regular
 from brokerctl.store.entry import KEPT
 from brokerctl.store.tool_credentials import all_kept
 

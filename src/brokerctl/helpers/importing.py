@@ -10,14 +10,6 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.config.paths import home_folder
-from brokerctl.config.replacing import (
-    held_signals,
-    locked_as_its_tool_does,
-    locked_folder,
-    read_regular,
-    replace_file,
-    sync_folder,
-)
 from brokerctl.errors import UsageError
 from brokerctl.helpers.changes import BACKUP
 from brokerctl.helpers.door import find_owners, load
@@ -31,6 +23,14 @@ from brokerctl.helpers.setups import Part
 from brokerctl.helpers.shadowing import Asking
 from brokerctl.platform.private_files import MAX_FILE_BYTES
 from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.user_files import (
+    held_signals,
+    locked_as_its_tool_does,
+    locked_folder,
+    read_regular,
+    replace_file,
+    sync_folder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,10 +11,10 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.config.replacing import is_left_lock, locked_folder
 from brokerctl.errors import LockTimeoutError, UsageError, shell_word
 from brokerctl.helpers.changes import BACKUP, Change, Planned, find_leftovers, read_text
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
+from brokerctl.platform.user_files import is_left_lock, locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping

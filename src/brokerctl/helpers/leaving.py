@@ -6,9 +6,9 @@ import os
 import stat
 from contextlib import suppress
 
-from brokerctl.config.replacing import read_regular, replace_file
 from brokerctl.errors import UsageError
 from brokerctl.platform.system import SYSTEM, System
+from brokerctl.platform.user_files import read_regular, replace_file
 
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 

@@ -7,7 +7,6 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import (
     find_kept,
@@ -18,6 +17,7 @@ from brokerctl.helpers.blocks import (
     without_block,
 )
 from brokerctl.helpers.setups import PRIVATE_MODE, BlockSetup, Place, home_path
+from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,6 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import (
     Form,
@@ -22,6 +21,7 @@ from brokerctl.helpers.blocks import (
 from brokerctl.helpers.setups import Place, UsualSetup, home_path
 from brokerctl.helpers.tomltext import parse_toml, read_toml
 from brokerctl.jsonlite import quote
+from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

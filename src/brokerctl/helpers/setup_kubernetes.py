@@ -6,11 +6,11 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.kubernetes import V1
 from brokerctl.helpers.kubetext import NAME, find_contexts, put_user, take_user, user_rows
 from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, home_path
+from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,12 +6,12 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.blocks import put_block, take_block, without_block
 from brokerctl.helpers.hcl import find_labels, has_key, refuse_other
 from brokerctl.helpers.scripts import put_script, take_script
 from brokerctl.helpers.setups import NO_HOSTS_HINT, SCRIPT_MODE, BlockSetup, Place, home_path
+from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from brokerctl.config.hosts import covering, parse_pattern, split_pattern
 from brokerctl.config.paths import home_folder
-from brokerctl.config.replacing import read_regular
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import server_name
 from brokerctl.helpers.keyring_command import find_fault
 from brokerctl.platform.commands import environ_for
+from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.broker.held_grants import find_orphaned_grants
-from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError, shell_word
 from brokerctl.policy import find_broader
 from brokerctl.store.entry import QUEUE, TOKEN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.store.check import check as check_entries
 from brokerctl.store.entry import INTENT, KIND_NAMES
 from brokerctl.text import count_of

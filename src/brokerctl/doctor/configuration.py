@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from brokerctl.checkup import WARNING, Finding
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
 from brokerctl.config.trust import find_pinned
+from brokerctl.doctor import WARNING, Finding
 from brokerctl.errors import shell_word
 from brokerctl.platform.system import os
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from brokerctl.checkup import PROBLEM, Finding
 from brokerctl.config.references import resolve
+from brokerctl.doctor import PROBLEM, Finding
 from brokerctl.errors import BrokerError, shell_word
 from brokerctl.model import Reference
 from brokerctl.store.entry import SECRET, plain_name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from brokerctl.audit.lock import LOG
 from brokerctl.audit.read import all_segments
 from brokerctl.audit.verify import verify
-from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
 EARLY = {
-    "configuration": "brokerctl.checkup.configuration:check",
-    "environment": "brokerctl.checkup.environment:check",
-    "program": "brokerctl.checkup.program:check",
-    "key": "brokerctl.checkup.key:check",
+    "configuration": "brokerctl.doctor.configuration:check",
+    "environment": "brokerctl.doctor.environment:check",
+    "program": "brokerctl.doctor.program:check",
+    "key": "brokerctl.doctor.key:check",
 }
 CHECKS = {
-    "folder": "brokerctl.checkup.folder:check",
-    "store": "brokerctl.checkup.store:check",
-    "grants": "brokerctl.checkup.grants:check",
-    "secrets": "brokerctl.checkup.secrets:check",
-    "log": "brokerctl.checkup.log:check",
-    "helpers": "brokerctl.checkup.helpers:check",
-    "issuers": "brokerctl.checkup.issuers:check",
+    "folder": "brokerctl.doctor.folder:check",
+    "store": "brokerctl.doctor.store:check",
+    "grants": "brokerctl.doctor.grants:check",
+    "secrets": "brokerctl.doctor.secrets:check",
+    "log": "brokerctl.doctor.log:check",
+    "helpers": "brokerctl.doctor.helpers:check",
+    "issuers": "brokerctl.doctor.issuers:check",
 }
 ONLINE = ("issuers",)  # talks to others
 

@@ -6,12 +6,16 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import statistics
+import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import brokerctl
-from brokerctl.checkup import WARNING, Finding
+from brokerctl.doctor import WARNING, Finding
 from brokerctl.errors import shell_word
+from brokerctl.platform.commands import environ_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,3 +64,25 @@ def _uncompiled() -> list[str]:
             if name.endswith(".py") and not os.path.exists(importlib.util.cache_from_source(path)):
                 missing.append(path)
     return missing
+
+
+RUNS = 15
+BUDGET = 1.5  # of the same environment's `python -I -c ''`
+
+
+def measure(runs: int = RUNS) -> float:
+    """Return the median ratio of `get` of an unknown profile to a bare interpreter's start.
+
+    That opens configuration, keys, store and log, and hands nothing out.
+    """
+    script = os.path.join(os.path.dirname(sys.executable), "brokerctl")
+    bare = [sys.executable, "-I", "-c", ""]
+    ours = [script, "get", "no-such-profile-for-timing"]
+    return round(statistics.median(_time(ours) / _time(bare) for _ in range(runs)), 2)
+
+
+def _time(argv: list[str]) -> float:
+    begun = time.perf_counter()
+    kept = environ_for("brokerctl", os.environ)
+    subprocess.run(argv, env=kept, check=False, capture_output=True)
+    return time.perf_counter() - begun

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from brokerctl.checkup import WARNING, Finding
+from brokerctl.doctor import WARNING, Finding
 from brokerctl.errors import shell_word
 from brokerctl.helpers.custody import list_kept
 from brokerctl.helpers.importing import find_again

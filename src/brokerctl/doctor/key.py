@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.keys.unlock import find_state_here
 
 if TYPE_CHECKING:

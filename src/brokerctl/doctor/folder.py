@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from brokerctl.checkup import PROBLEM, WARNING, Finding
+from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.store.entry import METADATA, plain_name
 
 if TYPE_CHECKING:

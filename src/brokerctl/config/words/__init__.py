@@ -1,0 +1,1 @@
+"""The words of single vendors in a profile, one file each."""
