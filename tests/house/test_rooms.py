@@ -19,13 +19,10 @@ REASONS = {
 }
 BEFORE_THE_MOVE = [
     "audit/repair.py",
-    "checkup/timing.py",
     "cli/helper_import.py",
     "cli/profile_show.py",
     "cli/stdout.py",
     "cli/table.py",
-    "config/nearness.py",
-    "config/outside.py",
     "helpers/challenges.py",
     "helpers/leaving.py",
     "helpers/nobody.py",

@@ -110,7 +110,9 @@ class Forked(Program):
         size_limit: int | None = None,
     ) -> Result:
         """Run it to its end; `size_limit` is how long a file that it writes can be."""
-        paths = [os.path.join(self.home, "tmp", name) for name in ("stdin", "stdout", "stderr")]
+        # A token is on stdout alone, where it was asked for: tests/canary knows it by that name.
+        names = ("stdin", "child-stdout", "stderr")
+        paths = [os.path.join(self.home, "tmp", name) for name in names]
         with open(paths[0], "wb") as file:
             file.write(os.fsencode(stdin))
         code = self.forks.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from typing import TYPE_CHECKING
@@ -197,5 +198,6 @@ def test_following_closes_what_it_leaves(tmp_path: Path) -> None:
             counts.append(len(os.listdir("/proc/self/fd")))
             yield True
 
+    gc.collect()  # what other tests left open is not counted
     follow(small, script, steps())
-    assert counts[-1] == counts[1]
+    assert counts[-1] <= counts[1]
