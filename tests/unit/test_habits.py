@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.broker import grant_key, issuer_habits
+from brokerctl.broker.issuer import IssuerClient
 from brokerctl.errors import LoginNeededError
+from brokerctl.secret import Secret
 from brokerctl.store.check import METADATA_S, gc
 from brokerctl.store.entry import QUEUE
-from brokerctl.store.slots import SUPERSEDED, queued
+from brokerctl.store.slots import SUPERSEDED, queue_item, queued
 from tests.faults.faulty import FaultySystem
 from tests.issuer_room import KEY, PERSON, SERVICE, URL, House, Issuer
 from tests.store_room import RING, soon
@@ -305,6 +307,45 @@ def test_a_revoke_goes_from_the_oldest_on_and_records_its_proof(house: House) ->
     assert (asked[0][0], ages[1:]) == ("r", sorted(ages[1:]))
     records = house.log.of("grant.revoked") + house.log.of("token.revoked")
     assert [one["proven"] for one in records] == [True] * 6
+
+
+def test_what_was_queued_before_it_goes_after_the_refresh_token(house: House) -> None:
+    """One that fell off its slot, say: else a new token could be minted while it is revoked."""
+    fallen = queue_item(RING, Secret("a0-fallen"), "access_token", None)
+    with house.store.lock_grant(KEY, soon()) as locked:
+        locked.enqueue(fallen)
+    told(house)
+    house.revoker.revoke(PERSON, KEY)
+    assert told(house) == ["r", "a", "a"]
+
+
+class Silent(Issuer):
+    """An issuer that answers no introspection once something was revoked."""
+
+    def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
+        """Answer, and see what was asked."""
+        if request.url.endswith("/revoke"):
+            self.lost.add("introspect")
+        return super().send(request, deadline)
+
+
+def test_silence_after_a_revocation_proves_no_end(tmp_path: Path) -> None:
+    """The refresh token was called active, and is called nothing now: the grant is left alone."""
+    house = House(str(tmp_path / "store"))
+    house.issuer = Silent()
+    house.log_in()
+    (ending,) = end_session(house)
+    assert (ending.outcome, ending.notice, learnt(house)) == ("revoked", "", None)
+    assert house.get(is_fresh=True).value.reveal() in house.issuer.alive
+
+
+def test_without_introspection_nothing_is_called_proven(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 200 is the issuer's word; `--verify` says no more than was asked."""
+    monkeypatch.setattr(IssuerClient, "introspect", lambda *_: None)
+    endings = house.revoker.revoke(PERSON, KEY, verify=True)
+    assert [(one.outcome, one.is_proven) for one in endings] == [("revoked", None)] * 2
 
 
 def syncs(tmp_path: Path, count: int) -> int:
