@@ -123,3 +123,15 @@ def test_needles_are_not_too_short_to_mean_anything() -> None:
     known = parse_known('{"kind": "k", "value": "12345678"}\n{"kind": "k", "value": "1234567"}')
     assert [secret.value for secret in known] == ["12345678"]
     assert min(map(len, needles("12345678"))) >= 8
+
+
+def test_a_hole_is_passed_over_and_what_lies_beside_it_is_found(tmp_path: Path) -> None:
+    """A sparse file of a terabyte would be one line for grep, which the kernel kills for it."""
+    secret = "rt_" + "k9" * 20
+    with open(tmp_path / "hole", "wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "beside").write_text(secret)
+    found = search(str(tmp_path), {Known("refresh_token", secret)})
+    assert [(one.path, one.kind, one.is_allowed) for one in found] == [
+        ("beside", "refresh_token", False)
+    ]
