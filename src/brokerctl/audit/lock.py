@@ -32,6 +32,12 @@ _FIRST_POLL_S = 0.0002
 _LAST_POLL_S = 0.01
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
+_STILL_S = 5.0  # in which nobody wrote: then the holder is named
+_WORKING_S = 22.0  # the same where the holder wants to go on: as long as a grant is waited for
+_LOOK_S = 0.5
+_WORKING = frozenset((b"R", b"D"))  # of proc(5): it waits for a processor, or for the disk
+_HOLDER_BYTES = 128
+_LOCK_BYTES = 4096  # the holder's line and the counters of refusals
 
 
 def open_private(folder: Folder, name: str, extra_flags: int = 0) -> tuple[int, int]:
@@ -120,14 +126,6 @@ def _is_current(folder: Folder, fd: int) -> bool:
         return False
     mine = system.fstat(fd)
     return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
-
-
-_STILL_S = 5.0  # in which nobody wrote: then the holder is named
-_WORKING_S = 22.0  # the same where the holder wants to go on: as long as a grant is waited for
-_LOOK_S = 0.5
-_WORKING = frozenset((b"R", b"D"))  # of proc(5): it waits for a processor, or for the disk
-_HOLDER_BYTES = 128
-_LOCK_BYTES = 4096  # the holder's line and the counters of refusals
 
 
 def wait_in_line(folder: Folder, fd: int) -> None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 4 * 1024 * 1024
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_POLL_S = 0.2
+_NUMBERS = ("uid", "pid")
+_WORDS = ("exe", "tool", "session", "ci")
 
 
 class Segment(Value):
@@ -118,11 +121,6 @@ def read_lines(
             yield lines, True
     if left:
         yield [left], False
-
-
-_POLL_S = 0.2
-_NUMBERS = ("uid", "pid")
-_WORDS = ("exe", "tool", "session", "ci")
 
 
 class Match(Value):

@@ -35,6 +35,8 @@ _OURS = frozenset(
     ("v", "seq", "kid", "time", "event", "cut", "host", "boot", "pid_ns", "prev", "mac")
 )
 _MAX_DIGITS = 18
+_CUTS = ((1024, 64), (256, 32), (96, 16), (32, 8), (12, 4), (4, 2))  # (characters, items) kept
+_MAX_DEPTH = 6
 
 
 class Head(Value):
@@ -145,10 +147,6 @@ def hash_bytes(ring: LogKeys, what: bytes, data: bytes, key_id: int | None = Non
     """
     key = ring.log_key(ring.log_id if key_id is None else key_id)
     return keyed_hash(key, what + b"\0" + data).hex()
-
-
-_CUTS = ((1024, 64), (256, 32), (96, 16), (32, 8), (12, 4), (4, 2))  # (characters, items) kept
-_MAX_DEPTH = 6
 
 
 def as_plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON is what it is

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CLOSED = "log-"
 SKIPPED = b"skipped"
 _MAX_DIGITS = 18
+SEARCH_WHOLE = 1 << 62  # how far back `repair` looks: to the beginning
 
 
 class Damage(Value):
@@ -162,9 +163,6 @@ def name_closed(folder: Folder, fd: int, seq: int) -> str:
     newest = max(map(_number, closed_segments(folder)), default=0)
     is_right = line.startswith(START) and digits.isdigit() and newest < int(digits) <= seq
     return f"{CLOSED}{int(digits) if is_right else max(seq, newest + 1)}"
-
-
-SEARCH_WHOLE = 1 << 62  # how far back `repair` looks: to the beginning
 
 
 class ChainLostError(AuditError):

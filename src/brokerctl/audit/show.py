@@ -28,6 +28,7 @@ _SHOWN = 8  # digits of a fingerprint in a line
 _TOLD = 12  # in a table of what is held: as many as `revoke` shows
 RECORD_HEADINGS = ("time", "event", "profile", "outcome", "fingerprint", "requester")
 HELD_HEADINGS = ("profile", "kind", "fingerprint", "expires", "status", "scopes")
+_NEWEST = 10  # shown before following
 
 
 def record_json(found: Found) -> dict[str, Any]:
@@ -154,9 +155,6 @@ def held_lines(held: list[Held]) -> list[str]:
         if entry.scopes:
             lines.append(safe(f"        {' '.join(entry.scopes)}", COLUMNS))
     return lines
-
-
-_NEWEST = 10  # shown before following
 
 
 def make_match(now: float, *, since: str | None, until: str | None, **words: str | None) -> Match:

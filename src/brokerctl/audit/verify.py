@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from brokerctl.platform.private_files import Folder
 
 _ACCEPTED_KIND = b"accepted"
+_OWN_EVENT = b'"event":"log.'
+_OWN_EVENT_END = 128  # seq, key id and time end before it
+_PERSON = b"brokerctl/1"  # as sodium.keyed_hash; a test holds both to the same answers
+_REPAIRED, _TAMPERED, _ACCEPTED = "log.repaired", "log.tampered", "log.accepted"
+_TEXTS = ("time", "event", "prev", "mac")
 
 
 class Problem(Value):
@@ -81,13 +86,6 @@ def digest_problems(ring: LogKeys, problems: Sequence[Problem], key_id: int | No
     """
     lines = [f"{p.kind} {p.after} {p.digest}" for p in problems]
     return hash_bytes(ring, _ACCEPTED_KIND, "\n".join(lines).encode(), key_id)
-
-
-_OWN_EVENT = b'"event":"log.'
-_OWN_EVENT_END = 128  # seq, key id and time end before it
-_PERSON = b"brokerctl/1"  # as sodium.keyed_hash; a test holds both to the same answers
-_REPAIRED, _TAMPERED, _ACCEPTED = "log.repaired", "log.tampered", "log.accepted"
-_TEXTS = ("time", "event", "prev", "mac")
 
 
 def verify(folder: Folder, ring: LogKeys, *, parse: bool = False) -> Report:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import LockedGrant, Store
 
 WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
+STEPS_S = (5.0, 10.0, 20.0, 30.0)
+JITTER = 0.2  # of the step, added: never less than the step
+_MICROS = 1_000_000
 
 
 class Obtaining:
@@ -155,11 +158,6 @@ def remembered(failure: Failure, order: DecidedRequest, left_s: float) -> Broker
     hint = error.hint or error.usual_hint
     error.hint = f"{hint}; {now}" if hint else now
     return error
-
-
-STEPS_S = (5.0, 10.0, 20.0, 30.0)
-JITTER = 0.2  # of the step, added: never less than the step
-_MICROS = 1_000_000
 
 
 def _share(count: int) -> float:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     from brokerctl.config.layers import Layers
 
+DEFAULT = "default_profile"
+_TOP = (DEFAULT, "profile")
+# Security: what other programs read as a secret. In EMAIL a token would be the author of a commit.
+_OF_SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
+
 
 class Compiled(Value):
     """The plan, and for `profile show` each profile's values with their origins."""
@@ -169,12 +174,6 @@ def _auth_problem(values: dict[str, Any]) -> str | None:
         if other in values:
             return f"client_auth {auth} does not use {other}"
     return None
-
-
-DEFAULT = "default_profile"
-_TOP = (DEFAULT, "profile")
-# Security: what other programs read as a secret. In EMAIL a token would be the author of a commit.
-_OF_SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 
 def narrow(plan: Plan, source: Source, found: dict[str, dict[str, Setting]]) -> Plan:

@@ -22,6 +22,7 @@ _PROMPTS = {
 }
 _OPTIONAL = frozenset({"scopes"})
 _LISTS = frozenset({"scopes", "resource", "hosts"})
+_KINDS = ("env", "file", "keyring", "store")
 
 
 def find_preset(name: str, preset: str | None, values: Mapping[str, Any]) -> str:
@@ -99,9 +100,6 @@ def parse_setting(key: str, text: str) -> Any:  # noqa: ANN401 - what TOML holds
     if check is fields.reference:
         return parse_reference(text)
     return text.split() if key in _LISTS else text
-
-
-_KINDS = ("env", "file", "keyring", "store")
 
 
 def name_of(url: str) -> str:

@@ -32,6 +32,13 @@ _OTHERS = stat.S_IWGRP | stat.S_IRWXO  # a group may read: that is how secrets a
 _KEYRING_CHILD = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "keys", "keyring_child.py"
 )
+_TOLD = {
+    "env": "the variable {}",
+    "file": "the file {}",
+    "keyring": "{} of the OS keyring",
+    "store": "the stored secret '{}', which is not there",
+    "command": "what {} prints",
+}
 
 
 def resolve(
@@ -167,15 +174,6 @@ def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) 
     if not isinstance(secret, str) or not secret:
         raise UsageError(f"the OS keyring has no entry '{user}' of service '{service}'")
     return secret.rstrip("\r\n")
-
-
-_TOLD = {
-    "env": "the variable {}",
-    "file": "the file {}",
-    "keyring": "{} of the OS keyring",
-    "store": "the stored secret '{}', which is not there",
-    "command": "what {} prints",
-}
 
 
 class Outside(Value):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _DURATIONS = frozenset({"min_ttl", "max_ttl", "timeout", "login_wait", "lifetime"})
 _IMPLIED = frozenset({"client_auth"})
+COVERS = "covers it"
 
 
 class Shown(Value):
@@ -102,9 +103,6 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - what TOML holds
     if key in {"aws", "extra"}:
         return jsonlite.loads(value.encode()) if value else {}
     return list(value) if isinstance(value, tuple) else value
-
-
-COVERS = "covers it"
 
 
 class Near(Value):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PARTS = ("pynacl", "cryptography", "keyring", "httpx2", "authlib", "typer")
+RUNS = 15
+BUDGET = 1.5  # of the same environment's `python -I -c ''`
 
 
 def check(_environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -64,10 +66,6 @@ def _uncompiled() -> list[str]:
             if name.endswith(".py") and not os.path.exists(importlib.util.cache_from_source(path)):
                 missing.append(path)
     return missing
-
-
-RUNS = 15
-BUDGET = 1.5  # of the same environment's `python -I -c ''`
 
 
 def measure(runs: int = RUNS) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4096
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+VARIABLE = "BROKERCTL_KEY"
 
 
 def is_given(name: str, environ: Mapping[str, str]) -> bool:
@@ -67,9 +68,6 @@ def _read(path: str, system: System) -> bytes:
         return read_all(fd, found.st_size, system)
     finally:
         system.close(fd)
-
-
-VARIABLE = "BROKERCTL_KEY"
 
 
 class Env:

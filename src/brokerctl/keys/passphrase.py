@@ -24,6 +24,7 @@ OPS_FLOOR, OPS_CEILING = 2, 16
 MEMORY_FLOOR, MEMORY_CEILING = 64 * _MIB, 512 * _MIB
 DEFAULT_OPS, DEFAULT_MEMORY = 3, 128 * _MIB
 _NAME = "argon2id"
+VARIABLE = "BROKERCTL_PASSPHRASE"
 
 
 class Parameters(Value):
@@ -91,9 +92,6 @@ def derive_key(passphrase: Secret, parameters: Parameters) -> bytes:
         raise StoreError(
             f"not enough memory for the passphrase: {parameters.memory // _MIB} MiB are needed"
         ) from error
-
-
-VARIABLE = "BROKERCTL_PASSPHRASE"
 
 
 class Passphrase:

@@ -53,6 +53,13 @@ _DESKTOP = frozenset(
     {"DISPLAY", "HOME", "LANG", "LOGNAME", "PATH", "TZ", "USER", "WAYLAND_DISPLAY"}
 )
 _DESKTOP_PREFIXES = ("DBUS_", "DYLD_", "GNOME_", "KDE_", "LC_", "LD_LIBRARY_", "XDG_")
+_CHUNK_BYTES = 65536
+_POLL_S = 0.05
+_FIRST_POLL_S = 0.001  # once its output has ended, so has the program, or is just about to
+_GRACE_S = 1.0  # for a killed program; one of another user's can't be killed
+_TERMINAL = "/dev/tty"
+# While the program runs these wait, so that none ends us without it; one that has come ends it.
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
 
 class Row(Value):
@@ -109,15 +116,6 @@ def _is_for(row: Row, name: str) -> bool:
     if not row.has_own and name.startswith(_OWN_SECRETS):
         return False
     return row.has_repository or (name not in GIT_LOCAL and not name.startswith(_GIT_PAIRS))
-
-
-_CHUNK_BYTES = 65536
-_POLL_S = 0.05
-_FIRST_POLL_S = 0.001  # once its output has ended, so has the program, or is just about to
-_GRACE_S = 1.0  # for a killed program; one of another user's can't be killed
-_TERMINAL = "/dev/tty"
-# While the program runs these wait, so that none ends us without it; one that has come ends it.
-_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
 
 class NoTerminalError(OSError):

@@ -18,6 +18,8 @@ STOPPED = frozenset((b"T", b"t"))  # states of proc(5)
 GONE = frozenset((b"", b"Z", b"X"))  # a zombie's number is not yet free, and that is all
 _HOST_CHARS = 64
 _STAT_START_TIME = 19  # of the fields after the name: the 22nd of proc(5)
+MAX_PARENTS = 6
+_CI_VARIABLES = ("GITHUB_RUN_ID", "CI_JOB_ID", "BUILDKITE_JOB_ID", "CIRCLE_WORKFLOW_JOB_ID")
 
 
 def read_place(system: System) -> dict[str, str | int | None]:
@@ -63,10 +65,6 @@ def _read(path: str, system: System) -> bytes | None:
             system.close(fd)
     except OSError:
         return None
-
-
-MAX_PARENTS = 6
-_CI_VARIABLES = ("GITHUB_RUN_ID", "CI_JOB_ID", "BUILDKITE_JOB_ID", "CIRCLE_WORKFLOW_JOB_ID")
 
 
 def read_requester(environ: Mapping[str, str], tool: str, session: str | None = None) -> Requester:

@@ -35,6 +35,7 @@ PLAN_S = 7 * _DAY_S
 METADATA_S = 30 * _DAY_S
 ENDED_S = 30 * _DAY_S  # slots whose last token ended so long ago
 ASIDE_S = 90 * _DAY_S
+EVENT = "store.damaged"
 
 
 class CheckReport(Value):
@@ -274,9 +275,6 @@ def _unfinished(folder: Folder) -> list[str]:
     except OSError:
         return []
     return [name for name in names if name.startswith(TEMPORARY)]
-
-
-EVENT = "store.damaged"
 
 
 def tell(

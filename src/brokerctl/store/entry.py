@@ -47,6 +47,9 @@ _KIND_AT = len(MAGIC)
 _KEY_AT = _KIND_AT + 1
 _NONCE_AT = _KEY_AT + 4
 HEADER_BYTES = _NONCE_AT + sodium.NONCE_BYTES
+_VERSION = b"11:brokerctl/1,"
+_NAME_CHARS = 64
+_HEX = frozenset("0123456789abcdef")
 
 
 class NewerKeyError(StoreError):
@@ -106,11 +109,6 @@ def _find_key(ring: SealKeys, what: str, key_id: int) -> bytes:
                 hint="try again, or run 'brokerctl store check'",
             ) from None
         raise DamagedError(f"{what} was sealed by another key ({key_id})") from None
-
-
-_VERSION = b"11:brokerctl/1,"
-_NAME_CHARS = 64
-_HEX = frozenset("0123456789abcdef")
 
 
 def netstring(part: str | bytes | None) -> bytes:

@@ -1,4 +1,6 @@
-"""The interface of every store: what `StoreContract` holds each one to. Its values are `values`.
+"""The interface of every store: what `StoreContract` holds each one to.
+
+Its values stand in the room's `__init__`.
 
 Opening for writing *is* taking the lock: the only way to change a grant is `lock_grant`, so that
 nobody can forget it. A warm hand-out reads one file and takes no lock.

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 
 RANDOM_BYTES = 32
 METHOD = "S256"
+MAX_QUERY = 65536
+MAX_PARAMETERS = 50
+_QUERY = re.compile(r"[\x21-\x7e]*")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CODE = re.compile(r"[\x20-\x7e]+")
+_FOUND = 302
 
 
 def base64url(data: bytes) -> str:
@@ -64,14 +70,6 @@ def require(metadata: Metadata, profile: Profile) -> None:
     said = "says nothing of PKCE" if methods is None else f"does not offer PKCE with {METHOD}"
     hint = 'set pkce_support = "assumed" if you know that it has it' if methods is None else None
     raise IssuerError(f"{host_of(profile.issuer)} {said}", hint=hint)
-
-
-MAX_QUERY = 65536
-MAX_PARAMETERS = 50
-_QUERY = re.compile(r"[\x21-\x7e]*")
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_CODE = re.compile(r"[\x20-\x7e]+")
-_FOUND = 302
 
 
 def parse_query(query: str) -> dict[str, str]:

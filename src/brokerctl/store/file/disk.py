@@ -1,6 +1,6 @@
-"""Entries as files of the v1 folder: where each kind lies, and how one is read and opened.
+"""Entries as files of the v1 folder: where each kind lies, read, listed, replaced and set aside.
 
-Writing, listing and setting aside are `disk`, which no warm hand-out needs.
+A warm hand-out reads one, and nothing else of this file.
 """
 
 from __future__ import annotations
@@ -63,6 +63,13 @@ PLACES = {
     KEPT: ("kept", ""),
 }
 LOCKS = "locks"
+ASIDE = "aside"
+_MADE_ANEW = frozenset({PLAN, OUTCOME})  # a cache, and a failure that is remembered
+_PROBE_BYTES = 32 * 1024
+_RESERVE_BYTES = 64 * 1024  # more than a grant, or a slot with all that it supersedes, takes
+_FIRST_PAUSE_S = 0.05
+_LAST_PAUSE_S = 1.0
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Reader:
@@ -108,15 +115,6 @@ class Reader:
         # `rekey --new-keys` is at work: readers go on with the ring as it is now.
         self.ring = self.renew()
         return open_entry(self.ring, kind, name, data)
-
-
-ASIDE = "aside"
-_MADE_ANEW = frozenset({PLAN, OUTCOME})  # a cache, and a failure that is remembered
-_PROBE_BYTES = 32 * 1024
-_RESERVE_BYTES = 64 * 1024  # more than a grant, or a slot with all that it supersedes, takes
-_FIRST_PAUSE_S = 0.05
-_LAST_PAUSE_S = 1.0
-_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_child(parent: Folder, name: str, *, create: bool = True) -> Folder | None:
