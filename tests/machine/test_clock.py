@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.machine.room import answers, behaves
-from tests.program import Result, require_tool
+from tests.program import Result, clock
 
 if TYPE_CHECKING:
     from tests.machine.room import Machine
 
 YEARS = 3652 * 86400
-WALL_CLOCK_ALONE = {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def at(machine: Machine, shift_s: int, *words: str) -> Result:
     """Run it with the wall clock so many seconds from now."""
-    faketime = [require_tool("faketime"), "-f", f"{shift_s:+d}s"]
-    return machine.under(faketime, *words, env=WALL_CLOCK_ALONE)
+    return machine.under([], *words, env=clock(f"{shift_s:+d}s"))
 
 
 def test_a_suspend(machine: Machine) -> None:
@@ -87,10 +85,9 @@ def test_a_failure_of_another_time(machine: Machine, shift_s: int) -> None:
 )
 def test_ends_of_time(machine: Machine, when: str) -> None:
     """The ends of what 32 bits hold are times like others."""
-    env = {"TZ": "UTC", **WALL_CLOCK_ALONE}
-    faketime = [require_tool("faketime"), "-f", f"@{when}"]
+    env = {"TZ": "UTC", **clock(f"@{when}")}
     for words in (("get", "person"), ("status",), ("audit", "tokens")):
-        done = machine.under(faketime, *words, env=env)
+        done = machine.under([], *words, env=env)
         assert (done.returncode, done.stderr) == (0, ""), (words, done)
     machine.works()
     machine.log_is_whole()
