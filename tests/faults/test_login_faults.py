@@ -16,10 +16,11 @@ from brokerctl.broker.login import Login
 from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError, IssuerError
 from brokerctl.model import Profile, Requester, TokenRequest
-from brokerctl.oauth.message import HttpRequest
+from brokerctl.oauth.message import HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
+from tests.audit_log import OneByOne
 from tests.faults.faulty import (
     CHANGING,
     FAIL,
@@ -43,7 +44,7 @@ PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client
 KEY = grant_key(PROFILE)
 
 
-class World:
+class World(OneByOne):
     """Issuer, log and person: honours what it issued until it is told to revoke it."""
 
     def __init__(self) -> None:
@@ -94,11 +95,12 @@ class World:
 
     # The desk, and the driver.
 
-    def do(self, step: object) -> None:
+    def do(self, step: object) -> HttpResponse:
         """Answer a token request: from now on there is one more grant."""
         assert isinstance(step, Send)
         self.count += 1
         self.alive.add(f"r{self.count}")
+        return HttpResponse(status=200, body=b"{}")
 
     def run(self, _steps: object, desk: Any) -> TokenAnswer:  # noqa: ANN401 - the guard
         """Send the one request that a code login sends under the lock."""

@@ -17,6 +17,7 @@ from brokerctl.broker.redeem import Redeemer
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError, UsageError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.store import Change
+from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Wire:
         )
 
 
-class Log:
+class Log(OneByOne):
     """Remembers the records."""
 
     def __init__(self) -> None:

@@ -28,6 +28,7 @@ from brokerctl.store import Change
 from brokerctl.store.entry import GRANT, TOKEN
 from brokerctl.store.inventory import list_held
 from brokerctl.store.slots import find_cut_off
+from tests.audit_log import OneByOne
 from tests.faults.faulty import CHANGING, FAIL, KILL, LATE, MODES, STUCK, FaultySystem, Killed
 from tests.store_room import (
     RING,
@@ -50,7 +51,7 @@ KEY = grant_key(PERSON)
 PROFILES = pytest.mark.parametrize("profile", [PERSON, NOBODY], ids=["grant", "no grant"])
 
 
-class World:
+class World(OneByOne):
     """Issuer and log: what it issued is alive until it is told to revoke it.
 
     As at many issuers, revoking any token of a person's grant ends the grant and all its tokens.

@@ -16,6 +16,7 @@ from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError
 from brokerctl.model import Profile, TokenKey
 from brokerctl.store import Change
+from tests.audit_log import OneByOne
 from tests.faults.faulty import CHANGING, MODES, STUCK, FaultySystem, Killed
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
@@ -31,7 +32,7 @@ KEY = grant_key(PROFILE)
 SLOT = TokenKey(grant=KEY)
 
 
-class World:
+class World(OneByOne):
     """Issuer and log. Linked, it ends a grant and all its tokens with any one of them."""
 
     def __init__(self, *, is_linked: bool) -> None:

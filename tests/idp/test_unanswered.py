@@ -70,3 +70,36 @@ def test_a_login_without_an_answer(brokerctl: Program, http_issuer: OidcProvider
     assert done.returncode == 9, done.stderr
     assert "a login that got no answer may have brought it" in done.stdout
     assert brokerctl("revoke", name).returncode == 0
+
+
+def test_a_killed_login_of_another_subject(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """Nothing here names the subject: `revoke --all` says so until its own revoke was asked."""
+    name = main_job.person(brokerctl, http_issuer)
+    env = main_job.scripted_browser(http_issuer)
+    http_issuer.mode(token="slow:9000")
+    with brokerctl.start("login", name, "--subject", "alice", env=env) as process:
+        kill_in_request(process, http_issuer, "authorization_code")
+    http_issuer.reset()
+    for words in (("--all",), ("--all", "--json")):
+        done = brokerctl("revoke", *words)
+        assert done.returncode == 9, done.stderr
+        assert "1 login that got no answer may have brought a grant" in done.stderr
+        assert "--subject NAME" in done.stderr
+    done = brokerctl("revoke", name, "--subject", "alice")
+    assert done.returncode == 9, done.stderr
+    assert "a login that got no answer may have brought it" in done.stdout
+    assert brokerctl("revoke", "--all").returncode == 0
+
+
+def test_a_login_after_a_killed_one(brokerctl: Program, http_issuer: OidcProvider) -> None:
+    """The second login has a grant of its own; the first one's is told of all the same."""
+    name = main_job.person(brokerctl, http_issuer)
+    env = main_job.scripted_browser(http_issuer)
+    http_issuer.mode(token="slow:9000")
+    with brokerctl.start("login", name, env=env) as process:
+        kill_in_request(process, http_issuer, "authorization_code")
+    http_issuer.reset()
+    assert brokerctl("login", name, env=env).returncode == 0
+    done = brokerctl("revoke", name)
+    assert done.returncode == 9, done.stderr
+    assert "a login that got no answer may have brought it" in done.stdout

@@ -18,6 +18,7 @@ from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
 from brokerctl.store import Change, slots
 from brokerctl.store.check import gc
+from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, open_store, soon
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client
 KEY = grant_key(PROFILE)
 
 
-class World:
+class World(OneByOne):
     """Issuer and log: notes what it was told to revoke."""
 
     def __init__(self) -> None:

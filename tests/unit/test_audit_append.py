@@ -129,7 +129,7 @@ def test_zeros_of_a_file_system_are_torn(small: SmallLog) -> None:
     small.write(small.read() + bytes(9000))
     assert small.kinds() == ["torn"]
     small.fill(1)
-    assert small.verify().is_whole
+    assert small.kinds() == []
 
 
 def test_writers_that_die_one_after_the_other_are_all_named(small: SmallLog) -> None:
@@ -148,7 +148,7 @@ def test_the_first_write_of_all_may_be_torn(small: SmallLog) -> None:
     """A full disk at the first use does not end in a log that nobody can write to."""
     small.write(b'{"v":1,"seq":1,"k')
     assert small.log.append("e", {}) == 2
-    assert small.verify().is_whole
+    assert small.kinds() == []
 
 
 def test_a_chain_that_is_lost_needs_repair(small: SmallLog) -> None:
@@ -208,7 +208,7 @@ def test_a_crash_between_rename_and_new_file_loses_nothing(tmp_path: Path) -> No
     """The head of the newest closed segment is where the chain goes on."""
     small = SmallLog(tmp_path, rotate=1).fill(2)
     assert "log" not in small.names()
-    assert small.verify().is_whole
+    assert small.kinds() == []
     small.write(b"")
     small.fill(1)
     assert small.verify(parse=True).is_whole
@@ -234,7 +234,7 @@ def test_damage_at_the_end_of_a_closed_segment_is_named_by_the_next(tmp_path: Pa
     small.log.rotate = 1 << 24
     small.fill(1)
     assert loads(small.lines()[0])["found"] == "log.repaired"
-    assert small.verify().is_whole
+    assert small.kinds() == []
 
 
 def with_ring(small: SmallLog, ring: KeyRing) -> Log:
@@ -264,7 +264,7 @@ def test_a_process_with_the_older_ring_goes_on_too(small: SmallLog) -> None:
     small.fill(2)
     assert events(small) == ["token.handed_out", "keys.renewed", *["token.handed_out"] * 2]
     assert small.log.ring == newer
-    assert small.verify().is_whole
+    assert small.kinds() == []
 
 
 def test_the_older_ring_goes_on_after_a_segment_too(small: SmallLog) -> None:
@@ -276,7 +276,7 @@ def test_the_older_ring_goes_on_after_a_segment_too(small: SmallLog) -> None:
     with_ring(small, newer).close_segment()
     small.fill(1)
     assert events(small) == ["log.continued", "token.handed_out"]
-    assert small.verify().is_whole
+    assert small.kinds() == []
 
 
 @pytest.mark.parametrize("renew", [None, lambda: RING, lambda: with_new(RING, "log")])
@@ -392,37 +392,3 @@ def test_the_hash_of_skipped_bytes_is_no_mac(small: SmallLog) -> None:
     line = forged + b',"mac":"' + named.encode() + b'"}\n'
     small.write(small.lines()[0] + line)
     assert small.kinds() == ["edited"]
-
-
-class Syncing(System):
-    """Notes what is locked and brought to the disk, in order."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def flock(self, fd: int, how: int) -> None:  # type: ignore[override]  # static there
-        """Note a lock that is taken."""
-        self.calls.append("lock")
-        SYSTEM.flock(fd, how)
-
-    def write(self, fd: int, data: bytes) -> int:  # type: ignore[override]  # as above
-        """Note a record."""
-        self.calls.append("write")
-        return SYSTEM.write(fd, data)
-
-    def fdatasync(self, fd: int) -> None:  # type: ignore[override]  # as above
-        """Note a sync, and whether the lock is free by then."""
-        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
-            assert "lock:" not in file.read()
-        self.calls.append("sync")
-        SYSTEM.fdatasync(fd)
-
-
-@pytest.mark.parametrize("durable", [True, False])
-def test_what_changes_a_grant_is_on_the_disk(tmp_path: Path, *, durable: bool) -> None:
-    """A durable record is synced after the lock is free; a hand-out's is not at all."""
-    small = SmallLog(tmp_path).fill(1)
-    system = Syncing()
-    small.log.system = small.log.folder.system = system
-    small.log.append("grant.refreshed", {"profile": "p"}, durable=durable)
-    assert system.calls == ["lock", "write", *["sync"] * durable]

@@ -19,6 +19,7 @@ from brokerctl.errors import IssuerError, StoreError
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.store import Change
+from tests.audit_log import OneByOne
 from tests.flows import ISSUER, profile
 from tests.store_room import RING, make_grant, open_store, soon
 
@@ -39,7 +40,7 @@ def own(base: str, **changes: Any) -> Profile:  # noqa: ANN401 - fields of Profi
     )
 
 
-class World:
+class World(OneByOne):
     """An issuer that answers at every address, the log, and the store that both work on."""
 
     def __init__(self, store: Any) -> None:  # noqa: ANN401 - a FileStore, or what stands for it

@@ -11,6 +11,7 @@ from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.secret import Secret
 from brokerctl.store import Change
 from brokerctl.store.entry import grant_name
+from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ PERSON = Profile(name="person", issuer="https://issuer.example", flow="code", cl
 SERVICE = PERSON.replace(name="service", flow="client_credentials")
 
 
-class Log:
+class Log(OneByOne):
     """A log that is not read."""
 
     def append(self, *_: object, **__: object) -> int:

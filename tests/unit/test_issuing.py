@@ -15,6 +15,7 @@ from brokerctl.broker.login import Login
 from brokerctl.errors import IssuerError
 from brokerctl.model import Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
+from tests.audit_log import OneByOne
 from tests.flows import ISSUER, profile
 from tests.store_room import RING, open_store
 
@@ -58,7 +59,7 @@ class Issuer:
         return HttpResponse(status=200, body=jsonlite.dumps(body).encode(), sent_at=time.time())
 
 
-class Records:
+class Records(OneByOne):
     """A log that keeps nothing."""
 
     def append(self, *_: object, **__: object) -> int:

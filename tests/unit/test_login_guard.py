@@ -12,8 +12,9 @@ import pytest
 from brokerctl.broker.locked_login import LockedLogin
 from brokerctl.errors import IssuerError, StoreError
 from brokerctl.model import GrantKey, Intent
-from brokerctl.oauth.message import HttpRequest
+from brokerctl.oauth.message import HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Send, ShowUserCode, Wait
+from tests.store_room import RING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ TOKEN_URL = "https://issuer.example/token"
 TOKEN = Send(request=HttpRequest(method="POST", url=TOKEN_URL))
 OTHER = Send(request=HttpRequest(method="POST", url="https://issuer.example/device"))
 CODE = ShowUserCode(user_code="A", verification_uri="https://v", complete=None, expires_at=0.0)
+ANSWER = HttpResponse(status=200, body=b"{}")
 KEY = GrantKey(issuer="https://issuer.example", client_id="c")
 
 
@@ -34,15 +36,15 @@ class Diary:
         self.next_generation = 8
         self.is_full = is_full
         self.error: IssuerError | None = None
-        self.state = SimpleNamespace(earlier_intent=earlier, intent=None)
+        self.state = SimpleNamespace(earlier_intent=earlier, intent=None, grant=None)
 
-    def do(self, step: object) -> str:
+    def do(self, step: object) -> HttpResponse:
         """Carry out a step."""
         masked = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self.events.append(type(step).__name__ + (" masked" if masked else ""))
         if self.error is not None:
             raise self.error
-        return "answer"
+        return ANSWER
 
     @contextmanager
     def lock_grant(self, key: GrantKey, deadline: float) -> Iterator[Diary]:
@@ -65,6 +67,13 @@ class Diary:
     def find_grant(self, _key: GrantKey) -> None:
         """Hold none: these logins bring nothing."""
 
+    def enqueue(self, *_: object) -> None:
+        """Queue what a killed login may have brought."""
+
+    def resolve(self) -> None:
+        """Clear an earlier intent: it has been told of."""
+        self.state.earlier_intent = None
+
     def withdraw(self) -> None:
         """Clear it."""
         self.events.append("withdraw")
@@ -72,14 +81,14 @@ class Diary:
 
 def guard(diary: Diary) -> LockedLogin:
     """Wrap a diary."""
-    return LockedLogin(diary, diary, KEY, TOKEN_URL)  # type: ignore[arg-type]  # it stands for a store
+    return LockedLogin(diary, diary, RING, KEY, TOKEN_URL)  # type: ignore[arg-type]  # it stands for a store
 
 
 def test_code() -> None:
     """Only the token request is under the lock, after the intent, with signals waiting."""
     diary = Diary()
     with guard(diary) as guarded:
-        assert guarded.do(OTHER) == "answer"
+        assert guarded.do(OTHER) is ANSWER
         guarded.do(TOKEN)
         held: object = guarded.hold()
         assert held is diary

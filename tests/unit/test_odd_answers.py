@@ -27,6 +27,7 @@ from brokerctl.oauth.steps import Listen, Send, Visit
 from brokerctl.store import Change
 from brokerctl.store.file import FileStore
 from brokerctl.store.file.memory import MemorySystem
+from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, make_token, soon
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ TABLE = [
 EVERY = pytest.mark.parametrize("case", TABLE, ids=[case.name for case in TABLE])
 
 
-class Wire:
+class Wire(OneByOne):
     """Stands for issuer, desk and log: answers, logs in by itself and remembers events."""
 
     def __init__(self, *answers: Case) -> None:

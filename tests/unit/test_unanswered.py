@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from brokerctl.broker import grant_key
 from brokerctl.broker.held_grants import keys_of
 from brokerctl.broker.unanswered_requests import WHY_LOGIN
-from brokerctl.errors import BrokerError, IssuerError, UnsentError
+from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError, UnsentError
 from brokerctl.model import Intent
-from brokerctl.oauth.message import BrokenError
+from brokerctl.oauth.message import BrokenError, HttpRequest, HttpResponse
+from brokerctl.oauth.steps import Send, Wait
 from brokerctl.store.backup import backup, restore
-from tests.issuer_room import KEY, PERSON, SERVICE, House
+from tests.issuer_room import KEY, PERSON, SERVICE, URL, House
 from tests.store_room import soon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from brokerctl.broker.revoke import Ending
+    from brokerctl.model import GrantKey
 
 CLIENT = grant_key(SERVICE)
 SAID = "a request that got no answer may have brought it"
@@ -166,3 +170,129 @@ def test_a_login_that_was_killed_is_told_of(house: House, *, is_stored: bool) ->
     told = [one for one in endings if one.reason.startswith(WHY_LOGIN)]
     assert [one.kind for one in told] == ([] if is_stored else ["refresh_token"])
     assert house.revoker.revoke(PERSON, KEY) == []  # told once
+
+
+def killed_login(house: House, key: GrantKey = KEY) -> None:
+    """Leave what a login leaves that is killed while it waits for its answer."""
+    with house.store.lock_grant(key, soon()) as locked:
+        locked.intend(Intent(kind="login", generation=locked.next_generation, at=time.time() - 5))
+
+
+def told_logins(house: House) -> int:
+    """Revoke, and count the grants of logins that nobody holds."""
+    endings = house.revoker.revoke(PERSON, KEY)
+    return sum(one.reason.startswith(WHY_LOGIN) for one in endings)
+
+
+def log_in_again(house: House) -> None:
+    """Log in as the next command does."""
+    house.log_in()
+
+
+def refresh(house: House) -> None:
+    """Refresh as the next command does."""
+    house.get(is_fresh=True)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("then", [log_in_again, refresh])
+def test_what_comes_after_a_killed_login_does_not_hide_it(
+    house: House, then: Callable[[House], None], *, is_first: bool
+) -> None:
+    """Its intent gives way to another; the grant that it may have brought is queued before."""
+    if not is_first or then is refresh:
+        house.log_in()
+    killed_login(house)
+    then(house)
+    assert told_logins(house) == 1
+    assert told_logins(house) == 0
+
+
+def pending(code: str, status: int = 400) -> HttpResponse:
+    """Return an answer to a poll (RFC 8628, 3.5)."""
+    return HttpResponse(status=status, body=f'{{"error": "{code}"}}'.encode())
+
+
+@pytest.mark.parametrize("end", [LoginNeededError("too late"), OAuthError("access_denied")])
+@pytest.mark.parametrize(
+    ("answers", "is_told"),
+    [
+        ([SILENT], True),
+        ([SILENT, UnsentError("nobody listens")], True),
+        ([SILENT, pending("invalid_grant")], True),
+        ([SILENT, pending("expired_token")], True),
+        ([SILENT, pending("slow_down", 429)], True),
+        ([SILENT, pending("authorization_pending", 503)], True),
+        ([SILENT, pending("authorization_pending")], False),
+        ([SILENT, pending("slow_down")], False),
+        ([pending("authorization_pending"), SILENT], True),
+        ([UnsentError("nobody listens")], False),
+        ([pending("expired_token")], False),
+    ],
+)
+def test_a_poll_without_an_answer_is_told_of(
+    house: House,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[HttpResponse | IssuerError],
+    end: BrokerError,
+    *,
+    is_told: bool,
+) -> None:
+    """The person may have entered the code just then; only a later answer disproves it."""
+    end.message = "it ends"
+    replies = iter(answers)
+
+    def answer(step: object) -> HttpResponse | None:
+        if not isinstance(step, Send):
+            return None
+        reply = next(replies)
+        if isinstance(reply, IssuerError):
+            raise IssuerError(reply.message) if not isinstance(reply, UnsentError) else reply
+        return reply
+
+    def poll(_steps: object, desk: Any) -> NoReturn:  # noqa: ANN401 - the locked login
+        for _ in answers:
+            desk.do(Wait(seconds=1))
+            with suppress(IssuerError):
+                desk.do(Send(request=HttpRequest(method="POST", url=f"{URL}/token")))
+        raise end
+
+    monkeypatch.setattr(house, "do", answer)
+    monkeypatch.setattr(house, "_run", poll)
+    with pytest.raises(type(end)) as caught:
+        house.log_in()
+    assert ("may have made a grant" in caught.value.message) == is_told
+    assert told_logins(house) == is_told
+
+
+def test_who_gives_up_while_an_answer_is_missing_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control-C ends the login and not what the issuer may have made."""
+
+    def give_up(_steps: object, desk: Any) -> NoReturn:  # noqa: ANN401 - as above
+        with suppress(IssuerError):
+            desk.do(Send(request=HttpRequest(method="POST", url=f"{URL}/token")))
+        raise KeyboardInterrupt
+
+    def say_nothing(_step: object) -> NoReturn:
+        raise IssuerError("the issuer timed out")
+
+    monkeypatch.setattr(house, "do", say_nothing)
+    monkeypatch.setattr(house, "_run", give_up)
+    with pytest.raises(KeyboardInterrupt):
+        house.log_in()
+    assert told_logins(house) == 1
+
+
+@pytest.mark.parametrize("then", [log_in_again, refresh])
+def test_a_login_that_was_killed_after_its_grant_was_stored_is_not_told_of(
+    house: House, then: Callable[[House], None]
+) -> None:
+    """Its grant is held: a later intent that takes the place of its own hides nothing."""
+    house.log_in()
+    with house.store.lock_grant(KEY, soon()) as locked:
+        at = locked.next_generation - 1
+        locked.intend(Intent(kind="login", generation=at, at=time.time() - 5))
+    then(house)
+    assert told_logins(house) == 0

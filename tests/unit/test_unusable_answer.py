@@ -20,6 +20,7 @@ from brokerctl.oauth.message import HttpResponse
 from brokerctl.oauth.tokens import UnusableAnswerError, parse_token_response
 from brokerctl.secret import Secret
 from brokerctl.store import Change
+from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ BAD = (
 )
 
 
-class World:
+class World(OneByOne):
     """Link, log and driver of an issuer that gives one answer and may not revoke."""
 
     def __init__(self, *, can_revoke: bool = True, **changes: Any) -> None:  # noqa: ANN401 - JSON is what it is

@@ -6,9 +6,12 @@ import os
 import time
 from contextlib import ExitStack
 
+from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import IssuerError, StoreError, UnsentError
 from brokerctl.model import Intent
+from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY
 from brokerctl.oauth.steps import Send, Wait
+from brokerctl.oauth.tokens import read_members
 from brokerctl.platform.held_signals import signals_wait
 
 TYPE_CHECKING = False
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, Self
 
     from brokerctl.model import GrantKey
+    from brokerctl.oauth.message import HttpResponse
+    from brokerctl.store.file.disk import StoreKeys
     from brokerctl.store.interface import LockedGrant, Store
 
     class Desk(Protocol):
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
 
 LOCK_S = 22.0
+_SPENT = ("invalid_grant", "expired_token")
 
 
 class LockedLogin:
@@ -34,14 +40,18 @@ class LockedLogin:
     A device that polls lets go of the lock while it waits, so that a refresh is never kept out.
     """
 
-    def __init__(self, desk: Desk, store: Store, key: GrantKey, token_url: str | None) -> None:
+    def __init__(
+        self, desk: Desk, store: Store, ring: StoreKeys, key: GrantKey, token_url: str | None
+    ) -> None:
         self._desk = desk
         self._store = store
+        self._ring = ring
         self._key = key
         self._token_url = token_url
         self._stack = ExitStack()
         self._locked: LockedGrant | None = None
-        self.unanswered_at: float | None = None  # when the last token request got no answer
+        # When a token request was sent that got no answer; None once a later answer disproved it.
+        self.unanswered_at: float | None = None
 
     def __enter__(self) -> Self:
         """Hold nothing yet."""
@@ -61,14 +71,16 @@ class LockedLogin:
         return self._desk.do(step)
 
     def _ask(self, step: Send) -> Any:  # noqa: ANN401 - as above
-        self.unanswered_at = None
         try:
-            return self._desk.do(step)
+            response = self._desk.do(step)
         except UnsentError:
             raise
         except IssuerError:
             self.unanswered_at = time.time()
             raise
+        if not _leaves_open(response):
+            self.unanswered_at = None
+        return response
 
     def hold(self) -> LockedGrant:
         """Take the grant's lock, say what is about to happen, and keep signals waiting."""
@@ -79,6 +91,7 @@ class LockedLogin:
             # The intent of a refresh that was cut off explains a grant's death: it is kept, and
             # written again all the same, which proves that the store is writable.
             kept = _cut_off(self._locked)
+            queue_cut_off(self._locked, self._ring)
             self._locked.intend(self._intent(self._locked) if kept is None else kept)
         return self._locked
 
@@ -114,6 +127,17 @@ class LockedLogin:
             pid=os.getpid(),
             host=os.uname().nodename,
         )
+
+
+def _leaves_open(response: HttpResponse) -> bool:
+    """Return whether this answer leaves open if an earlier request brought a grant.
+
+    A code that is spent may have been spent by that request; a person who has not entered the code
+    yet (RFC 8628, 3.5) can't have been waited for in vain.
+    """
+    if response.status == TOO_MANY or response.status >= SERVER_ERROR:
+        return True
+    return (read_members(response.body) or {}).get("error") in _SPENT
 
 
 def _cut_off(locked: LockedGrant) -> Intent | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 
 from brokerctl import policy
 from brokerctl.broker import DecidedRequest, append_refusal, broader_text, record_fields
@@ -20,8 +21,9 @@ from brokerctl.broker.unanswered_requests import queue_login
 from brokerctl.errors import (
     BrokerError,
     DeniedError,
-    IssuerError,
+    LockTimeoutError,
     LoginNeededError,
+    StoreError,
     shell_word,
 )
 from brokerctl.model import Grant, Value
@@ -132,16 +134,15 @@ class Login:
         )
         steps = find_flow(profile.flow).obtain(context)
         with LockedLogin(
-            desk, self.store, order.grant_key, context.metadata.token_endpoint
+            desk, self.store, self.ring, order.grant_key, context.metadata.token_endpoint
         ) as guard:
             try:
                 answer = run(steps, guard)
             except UnusableAnswerError as error:
                 raise self._queue_unusable(profile, guard, error) from error
-            except IssuerError as error:
-                if guard.unanswered_at is None:
-                    raise
-                raise self._queue_unanswered(profile, guard, error) from error
+            except (BrokerError, KeyboardInterrupt) as error:
+                self._queue_unanswered(profile, guard, error)
+                raise
             locked = guard.hold()
             token = None
             is_other = self._is_other(locked, answer) and not is_forced
@@ -280,13 +281,15 @@ class Login:
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
 
     def _queue_unanswered(
-        self, profile: Profile, guard: LockedLogin, error: IssuerError
-    ) -> IssuerError:
+        self, profile: Profile, guard: LockedLogin, error: BrokerError | KeyboardInterrupt
+    ) -> None:
         """Queue the grant that may have come of a request without an answer: nobody holds it."""
-        assert guard.unanswered_at is not None  # noqa: S101 - the caller has looked
-        queue_login(guard.hold(), self.ring, profile, guard.unanswered_at)
-        message = f"{error.message}; the issuer may have made a grant, and nobody holds it"
-        return IssuerError(message, hint=error.hint)
+        if guard.unanswered_at is None:
+            return
+        if isinstance(error, BrokerError):
+            error.message += "; the issuer may have made a grant, and nobody holds it"
+        with suppress(StoreError, LockTimeoutError):  # the error at hand says it
+            queue_login(guard.hold(), self.ring, profile, guard.unanswered_at)
 
     def _queue_answer(
         self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer

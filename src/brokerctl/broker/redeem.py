@@ -16,7 +16,7 @@ from brokerctl.broker import record_fields
 from brokerctl.broker.issuer import shown, with_subject
 from brokerctl.broker.issuer_habits import FROM_NOW_ON, explain_end
 from brokerctl.broker.obtain import next_failure
-from brokerctl.broker.unanswered_requests import queue_unanswered
+from brokerctl.broker.unanswered_requests import queue_cut_off, queue_unanswered
 from brokerctl.errors import (
     BrokerError,
     IssuerError,
@@ -116,6 +116,8 @@ class Redeemer:
         context = with_subject(context, order, self.link)
         held.enter_context(signals_wait())
         self._sent = self._intent(grant, refresh_token)
+        if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
+            queue_cut_off(locked, self.ring)
         locked.intend(self._sent)
         steps = (
             refresh(context, refresh_token, grant.scopes)

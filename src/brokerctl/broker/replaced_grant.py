@@ -14,6 +14,8 @@ from brokerctl.store.slots import queue_item, queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from brokerctl.audit.append import Log
     from brokerctl.broker import DecidedRequest
     from brokerctl.broker.issuer import IssuerClient
@@ -61,7 +63,7 @@ class Replaced:
                 said = self._revoke_lost(locked, item)
             else:
                 drop_queued(self.ring, locked, answer)
-            self._record(item, said)
+            self.log.append_all([self._record(item, said)])
         except BrokerError:
             return  # the error at hand is the one to tell
 
@@ -77,7 +79,8 @@ class Replaced:
             locked.enqueue(item, profile=profile.name)
         return said
 
-    def _record(self, item: Queued, said: Said) -> None:
+    def _record(self, item: Queued, said: Said) -> tuple[str, dict[str, Any]]:
+        """Return the event of a token's end, and its fields."""
         event = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
         until = None if item.expires_at is None else timestamp(item.expires_at)
         fields = record_fields(self.order) | {
@@ -86,7 +89,7 @@ class Replaced:
             "outcome": said.outcome,
             "reason": said.reason or _NOT_STORED,
         }
-        self.log.append(event, fields, durable=True)
+        return event, fields
 
     def queue_old(self, locked: LockedGrant, old: Grant | None, new: Grant) -> None:
         """Queue the old grant's tokens. Some issuers give the same refresh token again.
@@ -111,11 +114,15 @@ class Replaced:
         )
         outcomes = {one.fingerprint: "local_only" for one in olds}
         locked.settle_all(outcomes | {one.fingerprint: "unknown" for one in ending})
-        for one in olds:
-            if one not in ending and one.value and one.status != "local_only":
-                said = Said(outcome="local_only", reason=SPARED)
-                item = queued(one, time.time(), "")
-                self._record(item, said)
+        said = Said(outcome="local_only", reason=SPARED)
+        spared = [one for one in olds if one not in ending and one.value]
+        self.log.append_all(
+            [
+                self._record(queued(one, time.time(), ""), said)
+                for one in spared
+                if one.status != "local_only"
+            ]
+        )
 
 
 def drop_queued(ring: KeyRing, locked: LockedGrant, answer: TokenAnswer) -> None:

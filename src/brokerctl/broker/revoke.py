@@ -19,6 +19,8 @@ from brokerctl.store.slots import LIVE, TIDY, queue_item, queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from brokerctl.audit.append import Log
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.keys.ring import KeyRing
@@ -93,8 +95,7 @@ class Revoker:
                 return self._flush(profile, key, locked, verify=False)
             locked.settle_all({one.fingerprint: "local_only" for one in owned})
             spared = [_spare(profile, key, queued(one, time.time(), "")) for one in owned]
-            for ending in spared:
-                self._record(ending, profile)
+            self.log.append_all([self._record(ending, profile) for ending in spared])
             return [*spared, *self._flush(profile, key, locked, verify=False)]
 
     def retry(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> list[Ending]:
@@ -192,8 +193,8 @@ class Revoker:
         done = {item.fingerprint: "" for item in held if item.value or _is_over(item)}
         again = []
         outcomes = {}
+        self.log.append_all([self._record(ending, profile) for ending in endings])
         for item, ending in zip(queue, endings, strict=True):
-            self._record(ending, profile)
             if ending.outcome == "unknown":
                 reason = item.reason if item.reason in TIDY else ending.reason
                 again.append(item.replace(attempts=item.attempts + 1, reason=reason))
@@ -280,22 +281,20 @@ class Revoker:
             return ending.replace(outcome="local_only", reason=reason, is_proven=False)
         return ending if is_active is None else ending.replace(is_proven=not is_active)
 
-    def _record(self, ending: Ending, profile: Profile) -> None:
-        self.log.append(
-            "token.revoked" if ending.kind == "access_token" else "grant.revoked",
-            {
-                "profile": profile.name,
-                "issuer": profile.issuer,
-                "subject": ending.subject,
-                "fingerprint": ending.fingerprint,
-                "expires_at": None if ending.until is None else timestamp(ending.until),
-                "outcome": ending.outcome,
-                "reason": ending.reason,
-                "proven": ending.is_proven,
-                "requester": None if self.requester is None else shown_requester(self.requester),
-            },
-            durable=True,
-        )
+    def _record(self, ending: Ending, profile: Profile) -> tuple[str, dict[str, Any]]:
+        """Return the event of an ending, and its fields."""
+        fields = {
+            "profile": profile.name,
+            "issuer": profile.issuer,
+            "subject": ending.subject,
+            "fingerprint": ending.fingerprint,
+            "expires_at": None if ending.until is None else timestamp(ending.until),
+            "outcome": ending.outcome,
+            "reason": ending.reason,
+            "proven": ending.is_proven,
+            "requester": None if self.requester is None else shown_requester(self.requester),
+        }
+        return "token.revoked" if ending.kind == "access_token" else "grant.revoked", fields
 
 
 def _ending(profile: Profile, key: GrantKey, item: Queued) -> Ending:

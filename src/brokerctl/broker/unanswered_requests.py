@@ -63,7 +63,7 @@ def queue_login(locked: LockedGrant, ring: StoreKeys, profile: Profile, asked_at
 
 
 def queue_cut_off(locked: LockedGrant, ring: StoreKeys) -> None:
-    """Queue what a request may have brought that was killed in the middle."""
+    """Queue what a killed request may have brought, before another intent takes its own away."""
     intent, grant = locked.state.earlier_intent, locked.state.grant
     if intent is None:
         return

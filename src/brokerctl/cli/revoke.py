@@ -15,7 +15,8 @@ from brokerctl.cli import options
 from brokerctl.cli.helper_kept import end_kept
 from brokerctl.cli.tend import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
-from brokerctl.store.entry import GRANT, KIND_NAMES, QUEUE, TOKEN, grant_name
+from brokerctl.model import Intent
+from brokerctl.store.entry import GRANT, INTENT, KIND_NAMES, QUEUE, TOKEN, grant_name
 from brokerctl.store.file.disk import ASIDE
 from brokerctl.text import count_of
 
@@ -77,6 +78,8 @@ def revoke(
     revoker = house.revoker("revoke")
     endings = _revoke_each(revoker, targets, errors, verify=verify)
     others = end_kept(house, errors, is_meant=kept) if everything and subject is None else []
+    if everything and subject is None:
+        errors += _find_nameless(house, targets)
     return _answer(endings, others, errors, json=json)
 
 
@@ -117,6 +120,32 @@ def _revoke_each(
             if isinstance(error, AuditError):
                 break  # nothing is ended without a record
     return endings
+
+
+def _find_nameless(house: wire.House, targets: list[tuple[Profile, GrantKey]]) -> list[BrokerError]:
+    """Return what to say of logins that were killed, for a subject that nothing else names.
+
+    An intent holds no key: by its name it is found only by who knows the subject.
+    """
+    known = {grant_name(house.ring.name_key, key) for _, key in targets}
+    nameless = [
+        entry.value.at
+        for entry in house.store.entries(INTENT)
+        if isinstance(entry.value, Intent)
+        and entry.value.kind == "login"
+        and entry.name not in known
+    ]
+    if not nameless:
+        return []
+    count = count_of(len(nameless), "login that got no answer", "logins that got no answer")
+    last = freshness.timestamp(max(nameless))
+    return [
+        PartialError(
+            f"{count} may have brought a grant that nobody holds (the last at {last}),"
+            " for a subject that the store doesn't know",
+            hint="run 'brokerctl revoke PROFILE --subject NAME' for the subject of that login",
+        )
+    ]
 
 
 def _find_damaged(house: wire.House, profile: Profile | None) -> list[BrokerError]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORM = ("content-type", "application/x-www-form-urlencoded")
 JSON = ("accept", "application/json")
-SERVER_ERRORS = range(500, 600)
+TOO_MANY, SERVER_ERROR = 429, 500
 _SECRET_CHARS = 16  # a shorter one may be a scope's own word
 _SECONDS = re.compile(r"[0-9]{1,10}")
 
@@ -137,7 +137,7 @@ def post_form(
 def should_retry(outcome: HttpResponse | BaseException) -> bool:
     """Say whether one more try at once is right: a 5xx or a broken connection, never a time-out."""
     if isinstance(outcome, HttpResponse):
-        return outcome.status in SERVER_ERRORS
+        return outcome.status >= SERVER_ERROR
     return isinstance(outcome, BrokenError)
 
 

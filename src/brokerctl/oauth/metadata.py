@@ -13,7 +13,14 @@ from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_issuer, parse_url
 from brokerctl.errors import IssuerError, UnsentError, UsageError, shell_word
 from brokerctl.model import Value
-from brokerctl.oauth.message import JSON, HttpRequest, host_of, is_endpoint, is_endpoint_of
+from brokerctl.oauth.message import (
+    JSON,
+    SERVER_ERROR,
+    HttpRequest,
+    host_of,
+    is_endpoint,
+    is_endpoint_of,
+)
 from brokerctl.oauth.steps import Send
 from brokerctl.text import safe
 
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86400
 MAX_AGE_S = 7 * DAY_S
-OK, SERVER_ERROR = 200, 500
+OK = 200
 ENDPOINTS = (
     "authorization_endpoint",
     "token_endpoint",

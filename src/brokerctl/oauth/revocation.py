@@ -8,7 +8,7 @@ from __future__ import annotations
 from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.model import Value
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.message import host_of
+from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY, host_of
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import parse_answer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from brokerctl.secret import Secret
 
 DONE = (200, 204)
-UNAUTHORIZED, TOO_MANY, SERVER_ERROR = 401, 429, 500
+UNAUTHORIZED = 401
 REFUSED = (400, 401, 403)
 
 

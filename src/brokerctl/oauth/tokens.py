@@ -13,6 +13,7 @@ from binascii import a2b_base64
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.model import Value
+from brokerctl.oauth.message import SERVER_ERROR
 from brokerctl.secret import Secret
 from brokerctl.text import safe
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 MAX_TOKEN_CHARS = 65536
 MAX_LIFETIME_S = 365 * 86400
 MAX_SCOPES, MAX_SCOPE_CHARS = 1000, 512
-OK, BAD_REQUEST, SERVER_ERROR = 200, 400, 500
+OK, BAD_REQUEST = 200, 400
 SUCCESS = range(200, 300)
 _CODE_CHARS, _SUB_CHARS = 80, 255
 _TOKEN = re.compile(r"[\x21-\x7e]+")

@@ -15,8 +15,8 @@ from brokerctl.freshness import timestamp
 from brokerctl.model import NOT_BEARER
 from brokerctl.oauth import aws_credentials, parameters
 from brokerctl.oauth.flows import get_endpoint, send_twice
-from brokerctl.oauth.message import FORM, host_of, post_form
-from brokerctl.oauth.tokens import SERVER_ERROR, SUCCESS, TokenAnswer, parse_lifetime
+from brokerctl.oauth.message import FORM, SERVER_ERROR, host_of, post_form
+from brokerctl.oauth.tokens import SUCCESS, TokenAnswer, parse_lifetime
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ from brokerctl.model import Value
 from brokerctl.oauth import parameters
 from brokerctl.oauth.client_auth import authenticated_form
 from brokerctl.oauth.flows import get_endpoint, send_once
-from brokerctl.oauth.message import host_of, is_endpoint_of
+from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY, host_of, is_endpoint_of
 from brokerctl.oauth.steps import Send, ShowUserCode, Wait
 from brokerctl.oauth.tokens import parse_answer, parse_lifetime, parse_token_response
 from brokerctl.secret import Secret
@@ -26,7 +26,6 @@ INTERVAL_S, SLOWER_S = 5, 5  # RFC 8628, 3.2 and 3.5
 LEAST_INTERVAL_S, MOST_INTERVAL_S, MOST_BACKOFF_S = 1, 300, 60
 ASSUMED_LIFETIME_S, MAX_LIFETIME_S = 600, 3600
 MAX_USER_CODE, MAX_DEVICE_CODE = 64, 65536
-TOO_MANY, SERVER_ERROR = 429, 500
 
 
 class DeviceAnswer(Value):
