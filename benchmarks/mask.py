@@ -16,7 +16,7 @@ from pathlib import Path
 from common import Issuer, clean_install, show, workplace
 from warm import set_up
 
-from brokerctl.session.forms import forms_of
+from brokerctl.session.mask import forms_of
 from brokerctl.session.relay import Relay
 from brokerctl.session.terminal import Terminal
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from common import Issuer, clean_install, paired, show, time_once, workplace
 from warm import set_up
 
+from brokerctl.home import Home, open_home
 from brokerctl.model import GrantKey, Slot, Token, TokenKey
 from brokerctl.secret import Secret
 from brokerctl.store import codec
 from brokerctl.store.entry import TOKEN, grant_name, token_name
-from brokerctl.wire import House, open_house
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FEW, MANY = 10, 10_000
 
 
-def slots(house: House, issuer: str, count: int) -> Iterator[Slot]:
+def slots(house: Home, issuer: str, count: int) -> Iterator[Slot]:
     """Yield slots: half of them of the grant that is asked for, the others of 100 more."""
     profile = house.plan.profiles["warm"]
     asked = GrantKey(issuer=profile.issuer, client_id=profile.client_id, scopes=profile.scopes)
@@ -46,7 +46,7 @@ def slots(house: House, issuer: str, count: int) -> Iterator[Slot]:
 
 def fill(env: dict[str, str], issuer: str, count: int) -> None:
     """Put that many tokens into the store; nothing is left open."""
-    house = open_house(env)
+    house = open_home(env)
     disk, name_key = house.store.disk, house.ring.name_key
     for slot in slots(house, issuer, count):
         name = f"{grant_name(name_key, slot.key.grant)}/{token_name(name_key, slot.key)}"

@@ -13,8 +13,8 @@ from brokerctl.model import Requester
 from brokerctl.platform.system import System
 from brokerctl.secret import Secret
 from brokerctl.session import Tools
-from brokerctl.session.ends import Ends
-from brokerctl.session.private import remove_files, write_files
+from brokerctl.session.cleanup import Ends
+from brokerctl.session.token_files import remove_files, write_files
 
 CALLS = ("open", "write", "fsync", "rename", "fchmod", "mkdir", "unlink", "rmdir", "listdir")
 

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Any
 from brokerctl import jsonlite
 from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import UsageError, shell_word
+from brokerctl.get import FORMATS, parse_get, render
 from brokerctl.helpers import Answer, MalformedError
 from brokerctl.helpers.git import Git
-from brokerctl.hot import parse_get
 from brokerctl.model import AccessToken, Profile
-from brokerctl.render import FORMATS, render
 from brokerctl.secret import Secret
 from brokerctl.session.environment import plan_variables
-from brokerctl.session.forms import forms_of
-from brokerctl.session.masking import Masker
-from brokerctl.session.parse import parse_exec
+from brokerctl.session.mask import Masker, forms_of
+from brokerctl.session.start import parse_exec
 from brokerctl.text import safe
 from tests.fuzz import driving as some
 from tests.fuzz.driving import Target, bent, mutated

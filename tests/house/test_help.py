@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from brokerctl.cli.helptext import tidy
+from brokerctl.cli.typer_classes import tidy
 from tests.house.source import read
 
 SECTIONS = re.findall(

@@ -29,8 +29,8 @@ TABLES = (
 )
 LIGHT = {
     "src/brokerctl/__main__.py",
-    "src/brokerctl/wire.py",
-    "src/brokerctl/hot.py",
+    "src/brokerctl/home.py",
+    "src/brokerctl/get.py",
     "src/brokerctl/helpers/door.py",
     "src/brokerctl/helpers/askpass.py",
     "src/brokerctl/helpers/bazel.py",

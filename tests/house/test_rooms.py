@@ -19,10 +19,6 @@ REASONS = {
 }
 BEFORE_THE_MOVE = [
     "audit/repair.py",
-    "cli/helper_import.py",
-    "cli/profile_show.py",
-    "cli/stdout.py",
-    "cli/table.py",
     "helpers/challenges.py",
     "helpers/leaving.py",
     "helpers/nobody.py",
@@ -30,10 +26,6 @@ BEFORE_THE_MOVE = [
     "helpers/talking.py",
     "keys/interface.py",
     "oauth/flows/refresh.py",
-    "session/forms.py",
-    "session/lost.py",
-    "session/masked.py",
-    "session/monitor.py",
 ]
 CIRCLES = [
     "audit/append.py audit/recover.py audit/repeats.py",

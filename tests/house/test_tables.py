@@ -158,7 +158,7 @@ STARTERS = {
     "brokerctl.keyring_backend": "none: it imports nothing of ours, and what it runs is brokerctl",
     "brokerctl.keys.keyring": "keyring",
     "brokerctl.session.child": "none: the user's own command",
-    "brokerctl.session.monitor": "none: a fork of ours",
+    "brokerctl.session.supervise": "none: a fork of ours",
 }
 STARTS = re.compile(
     r"(subprocess\.(run|Popen|call|check_\w+|getoutput|getstatusoutput)"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl import hot, jsonlite, sodium
+from brokerctl import get, jsonlite, sodium
 from brokerctl.model import GrantKey
 from brokerctl.secret import Secret
 
@@ -111,7 +111,7 @@ def test_secret_shows_nothing(text: str) -> None:
 @given(st.lists(st.text(max_size=12), max_size=6))
 def test_hot_grammar_never_raises(words: list[str]) -> None:
     """Any command line is understood or left to the full program."""
-    options = hot.parse_get(words, None)
+    options = get.parse_get(words, None)
     assert options is None or options.form in {"token", "header", "json", "env", "netrc", "curl"}
 
 

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
-from brokerctl.session.forms import forms_of
-from brokerctl.session.masking import SHOWN_BYTES, STARS, Masker
+from brokerctl.session.mask import SHOWN_BYTES, STARS, Masker, forms_of
 
 TOKEN = some.text("abcdefXYZ019-._~+/=", min_size=8, max_size=40)
 FEW = some.binary(max_size=9).map(lambda data: bytes(97 + byte % 2 for byte in data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.session.parse import parse_exec
+from brokerctl.session.start import parse_exec
 
 WORDS = st.sampled_from(
     ["-p", "a", "--profile", "--env", "X=a", "--env=Y=a", "--file", "--scope", "--ttl", "5m", "--",

@@ -17,8 +17,8 @@ from brokerctl.model import AccessToken, Profile, Reference, Requester, Value
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
 from brokerctl.session import Tools
-from brokerctl.session.parse import parse_exec
 from brokerctl.session.run import run
+from brokerctl.session.start import parse_exec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -63,8 +63,8 @@ def test_it_finds_what_python_finds(name: str) -> None:
 def test_all_else_is_left_to_python(name: str) -> None:
     """What is not a file of ours, and what is nobody's."""
     assert Finder.find_spec(name, [os.path.join(ROOT, "src", "brokerctl")]) is None
-    assert Finder.find_spec("brokerctl.hot", None) is None
-    assert Finder.find_spec("brokerctl.hot", []) is None
+    assert Finder.find_spec("brokerctl.get", None) is None
+    assert Finder.find_spec("brokerctl.get", []) is None
 
 
 def test_a_source_that_changed_is_read_again(

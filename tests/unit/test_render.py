@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import UsageError
+from brokerctl.get import render
 from brokerctl.model import AccessToken, Profile
-from brokerctl.render import render
 from brokerctl.secret import Secret
 from tests.program import require_tool
 

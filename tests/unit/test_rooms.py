@@ -66,8 +66,8 @@ def test_an_import_counts_wherever_it_stands(house: House) -> None:
 def test_the_front_door_s_table_counts_as_imports() -> None:
     """A table whose values complete a loader's name is what its file imports."""
     text = 'DOORS = {"get": "hot"}\n__import__(f"brokerctl.{DOORS[word]}", fromlist=("run",))\n'
-    files = {"src/brokerctl/__main__.py": text, "src/brokerctl/hot.py": ""}
-    assert rooms.house_of(files).graph()["brokerctl.__main__"] == {"brokerctl.hot"}
+    files = {"src/brokerctl/__main__.py": text, "src/brokerctl/get.py": ""}
+    assert rooms.house_of(files).graph()["brokerctl.__main__"] == {"brokerctl.get"}
 
 
 def test_the_figures_are_what_stands_in_the_files(house: House) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from brokerctl.errors import StoreError, UsageError
 from brokerctl.model import Profile, Reference
+from brokerctl.platform import signals
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
-from brokerctl.session import Ask, child, environment, leftovers, private, signals
-from brokerctl.session.parse import parse_exec, parse_pairs
+from brokerctl.session import Ask, child, environment, leftovers, token_files
+from brokerctl.session.start import parse_exec, parse_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,8 +166,8 @@ def test_zombie_supervisor_is_gone() -> None:
 def test_only_our_folders_are_emptied(tmp_path: object) -> None:
     """A path in an entry that is no session's folder is refused, and one that is gone is fine."""
     with pytest.raises(StoreError, match="not a folder of a session"):
-        private.remove_files(str(tmp_path), SYSTEM)
-    private.remove_files(f"{tmp_path}/brokerctl-gone", SYSTEM)
+        token_files.remove_files(str(tmp_path), SYSTEM)
+    token_files.remove_files(f"{tmp_path}/brokerctl-gone", SYSTEM)
 
 
 def test_folder_through_a_link_is_refused(tmp_path: object) -> None:
@@ -174,16 +175,16 @@ def test_folder_through_a_link_is_refused(tmp_path: object) -> None:
     os.mkdir(f"{tmp_path}/target", 0o700)
     os.symlink(f"{tmp_path}/target", f"{tmp_path}/brokerctl-x")
     with pytest.raises(StoreError):
-        private.write_files(f"{tmp_path}/brokerctl-x", {"F": Secret("t")}, SYSTEM)
+        token_files.write_files(f"{tmp_path}/brokerctl-x", {"F": Secret("t")}, SYSTEM)
     with pytest.raises(StoreError):
-        private.remove_files(f"{tmp_path}/brokerctl-x", SYSTEM)
+        token_files.remove_files(f"{tmp_path}/brokerctl-x", SYSTEM)
 
 
 def test_file_folder_is_private_or_sticky(tmp_path: object) -> None:
     """A runtime folder that others can write to is passed over."""
     os.mkdir(f"{tmp_path}/open", 0o700)
     os.chmod(f"{tmp_path}/open", 0o777)  # noqa: S103 - what must be passed over
-    found = private.folder_path({"XDG_RUNTIME_DIR": f"{tmp_path}/open"}, "ab", SYSTEM)
+    found = token_files.folder_path({"XDG_RUNTIME_DIR": f"{tmp_path}/open"}, "ab", SYSTEM)
     assert not found.startswith(str(tmp_path))
 
 

@@ -14,7 +14,7 @@ from brokerctl.errors import StoreError
 from brokerctl.platform.process import find_process
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import Tools, leftovers
-from brokerctl.session.ends import Ends
+from brokerctl.session.cleanup import Ends
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from brokerctl.cli.table import print_table
+from brokerctl.cli.audit import print_table
 
 if TYPE_CHECKING:
     import pytest

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import itertools
 import os
 import re
 import sys
+from typing import Any
 
 import typer
 
-from brokerctl import __version__, wire
-from brokerctl.cli.helptext import App, Group
-from brokerctl.cli.stdout import StdoutError, replace_stdout
+from brokerctl import __version__, output
+from brokerctl.cli.typer_classes import App, Group
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 
+_STDOUT = 1
 # A new command is one file and one line here. Only the module of the command that was called is
 # imported; `--help` imports all.
 COMMANDS = {
@@ -40,6 +42,44 @@ _NO_ARGS = "NoArgsIsHelpError"  # Typer does not export it
 # How Typer ends a message about a command or an option that it does not know.
 _SUGGESTION = re.compile(r"\.? (?:Did you mean (.+?)\?|\(Possible options: (.+?)\))$")
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
+
+
+class StdoutError(OSError):
+    """What stands on stdout is not the whole answer."""
+
+
+class _Stdout(io.RawIOBase):
+    """Descriptor 1, waited for where it is non-blocking and full: Python's own gives up there."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return _STDOUT
+
+    def isatty(self) -> bool:
+        return os.isatty(_STDOUT)
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - any buffer
+        view = memoryview(data).cast("B")
+        try:
+            output.write_fully(_STDOUT, bytes(view))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StdoutError(error.errno, os.strerror(error.errno or 0).lower()) from error
+        return len(view)
+
+
+def replace_stdout() -> None:
+    """Let Python print through it: also where stdout was closed, and in any locale."""
+    encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Stdout()),
+        encoding=encoding,
+        errors="backslashreplace",
+        line_buffering=os.isatty(_STDOUT),
+    )
 
 
 class Program(Group):
@@ -121,9 +161,9 @@ def run(words: list[str], umask: int | None = None) -> int:
         if type(error).__name__ == _NO_ARGS:  # a bare group: its message is the help text itself
             typer.echo(str(error), err=True)
             return UsageError.exit_code
-        return wire.print_error(_usage(error), is_json=is_json)
+        return output.print_error(_usage(error), is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
-        return wire.print_error(_ours(error, called), is_json=is_json)
+        return output.print_error(_ours(error, called), is_json=is_json)
 
 
 def _asks_for_json(words: list[str]) -> bool:
@@ -140,7 +180,7 @@ def _ours(error: Exception, called: str | None) -> BrokerError:
         return UsageError("stopped")
     if isinstance(error, StdoutError):
         return BrokerError(f"the answer could not be written to stdout: {error.strerror}")
-    return wire.unexpected(error, os.environ)
+    return output.unexpected(error, os.environ)
 
 
 def _refuse_later(called: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import jsonlite, wire
+from brokerctl import home, jsonlite, output
 from brokerctl.audit import show
 from brokerctl.cli import suggest
 from brokerctl.cli.app import make_app
-from brokerctl.cli.table import has_room, print_table
 from brokerctl.config.paths import is_passing
 from brokerctl.errors import AuditError, not_in_this_version
+from brokerctl.output import is_wanted
+from brokerctl.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.private_files import Folder
 
+_STDOUT = 1
+_WHOLE_CHARS = 24
+_MIN_COLUMNS = 100
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _OnlyProfile = Annotated[
     str | None,
@@ -43,6 +48,30 @@ _Session = Annotated[
 ]
 LATER = ("posture", "leaks", "report", "export", "checkpoint")
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def has_room() -> bool:
+    """Return whether stdout is a terminal on which a table of ours is not squeezed."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= _MIN_COLUMNS
+
+
+def print_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print rows of text under their headings."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    header_style = "bold" if is_wanted(_STDOUT) else ""
+    table = Table(box=None, pad_edge=False, header_style=header_style)
+    texts = [[safe(cell) for cell in cells] for cells in rows]
+    for number, heading in enumerate(headings):
+        # What is short stays whole, the last column and sentences give way: half a time or half a
+        # profile is of no use.
+        widest = max((len(cells[number]) for cells in texts), default=0)
+        table.add_column(heading, no_wrap=heading != headings[-1] and widest <= _WHOLE_CHARS)
+    for cells in texts:
+        table.add_row(*map(Text, cells))
+    Console(highlight=False).print(table)
 
 
 def register(app: typer.Typer) -> None:
@@ -122,11 +151,11 @@ def log(
 def _open_record() -> tuple[Folder, KeyRing]:
     """Return the log's folder and keys; where a CI job keeps nothing, nothing is made."""
     if not is_passing(os.environ):
-        house = wire.open_house(os.environ)
+        house = home.open_home(os.environ)
         return house.log.folder, house.ring
-    from brokerctl.passing import hold_memory
+    from brokerctl.memory_home import hold_memory
 
-    wire.note("no store here, so nothing is held: each 'get' and 'exec' said where its record is")
+    output.note("no store here, so nothing is held: each 'get' and 'exec' said where its record is")
     held = hold_memory()
     folder = held.folder.child("audit")
     assert folder is not None  # noqa: S101 - it is made if missing
@@ -170,7 +199,7 @@ def tokens(json: JSON = False) -> int:
     from brokerctl.store.inventory import list_held
     from brokerctl.store.slots import find_cut_off
 
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     cut_off = list(find_cut_off(house.store))  # before the slots: their tokens may get there now
     grants, slots = house.store.entries(GRANT), house.store.entries(TOKEN)
     held = list_held(grants, slots, house.ring.fingerprint, time.time(), cut_off)
@@ -201,7 +230,7 @@ def repair(
     from brokerctl.platform.process import read_requester
 
     show.check_reason(reason, accepted=accept)
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     requester = read_requester(os.environ, "audit")
     return _judged(show.mend(house.log, requester, reason), json=json)
 
@@ -212,4 +241,6 @@ def _judged(report: Report, *, json: bool) -> int:
     if report.is_whole:
         return 0
     hint = "look into it; 'brokerctl audit repair --accept --reason WHY' records that you did"
-    return wire.print_error(AuditError("the log is not what was written", hint=hint), is_json=json)
+    return output.print_error(
+        AuditError("the log is not what was written", hint=hint), is_json=json
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl import jsonlite
-from brokerctl.paint import is_wanted, paint
+from brokerctl.output import is_wanted, paint
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import hot
+from brokerctl import get
 from brokerctl.cli import options
 from brokerctl.errors import UsageError
-from brokerctl.session import Ask, door
-from brokerctl.session.parse import parse_pairs
+from brokerctl.session import Ask, start
+from brokerctl.session.start import parse_pairs
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def exec_(
         profiles=tuple(profile or ()),
         env=parse_pairs("--env", {"--env": env or []}),
         files=parse_pairs("--file", {"--file": file or []}),
-        scopes=hot.split_scopes(scope) if scope else None,
+        scopes=get.split_scopes(scope) if scope else None,
         ttl_s=options.seconds(ttl),
         min_ttl_s=options.seconds(min_ttl),
         purpose=purpose,
@@ -63,4 +63,4 @@ def exec_(
         is_clean=clean_env,
         is_masked=mask,
     )
-    return door.run_ask(ask, os.environ, context.obj)
+    return start.run_ask(ask, os.environ, context.obj)

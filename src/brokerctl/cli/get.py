@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import hot, wire
+from brokerctl import home
 from brokerctl.cli import options
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import LoginNeededError, UsageError
-from brokerctl.render import FORMATS
+from brokerctl.get import FORMATS, GetOptions, get_token, run_get, split_scopes
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +44,8 @@ def get(
       brokerctl get --for https://gitlab.example.com/api --json
     """
     name = _profile(profile, for_url)
-    asked = hot.GetOptions(name)
-    asked.scopes = hot.split_scopes(scope) if scope else None
+    asked = GetOptions(name)
+    asked.scopes = split_scopes(scope) if scope else None
     asked.resource = tuple(sorted(set(resource))) if resource else None
     asked.subject = subject
     asked.min_ttl_s = options.seconds(min_ttl)
@@ -55,10 +55,10 @@ def get(
     asked.form = _form(form, is_json=json)
     if login:
         try:
-            return hot.get(asked, os.environ)
+            return get_token(asked, os.environ)
         except LoginNeededError as needed:
             _log_in(asked, needed)
-    return hot.run_get(asked, os.environ)
+    return run_get(asked, os.environ)
 
 
 def _profile(given: str | None, for_url: str | None) -> str:
@@ -66,7 +66,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
         raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:
         return ""  # found where the configuration is read for the request itself
-    name = given or default_profile(wire.open_house(os.environ, may_pass=True).plan, os.environ)
+    name = given or default_profile(home.open_home(os.environ, may_pass=True).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl profile list'")
     return name
@@ -81,12 +81,12 @@ def _form(given: str | None, *, is_json: bool) -> str:
     return form
 
 
-def _log_in(asked: hot.GetOptions, needed: LoginNeededError) -> None:
+def _log_in(asked: GetOptions, needed: LoginNeededError) -> None:
     """Log in for who is there, or raise what said so (contract, section 1)."""
     from brokerctl.cli.login import login_interactively
     from brokerctl.effects.terminal import is_interactive
 
     if not is_interactive():
         raise needed
-    house = wire.open_house(os.environ, may_pass=True)
+    house = home.open_home(os.environ, may_pass=True)
     login_interactively(house, asked.profile, asked.subject)

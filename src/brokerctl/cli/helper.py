@@ -78,7 +78,7 @@ def install(
       brokerctl helper install git
       brokerctl helper install git -p gitlab --yes
     """
-    from brokerctl import wire
+    from brokerctl import home, output
     from brokerctl.broker import find_profile
     from brokerctl.helpers.custody import find_urls
     from brokerctl.helpers.installing import find_setup, plan_install
@@ -86,8 +86,8 @@ def install(
 
     tool, _ = find_setup(tool)
     if profile and tool in ASKS_FOR_ALL:
-        wire.note(f"{tool} asks for the hosts of every profile: --profile can't narrow that")
-    house = wire.open_house(os.environ)
+        output.note(f"{tool} asks for the hosts of every profile: --profile can't narrow that")
+    house = home.open_home(os.environ)
     plan, found = house.plan, house.plan.profiles
     chosen = [find_profile(found, name) for name in profile] if profile else found.values()
     planned = plan_install(tool, chosen, os.environ, plan.keep, find_urls(house, tool))
@@ -100,7 +100,7 @@ def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> Non
     \b
       brokerctl helper uninstall git
     """
-    from brokerctl.cli.helper_kept import note_kept
+    from brokerctl.cli.helper_credentials import note_kept
     from brokerctl.helpers.installing import plan_uninstall
 
     note_kept(tool)
@@ -125,7 +125,7 @@ def import_(
       brokerctl helper import docker
       brokerctl helper import netrc --yes
     """
-    from brokerctl.cli.helper_import import run
+    from brokerctl.cli.helper_credentials import run
 
     run(what, is_cut=remove or what != "netrc", yes=yes)
 
@@ -143,7 +143,7 @@ def export(
       brokerctl helper export git
       brokerctl helper export docker --yes
     """
-    from brokerctl.cli.helper_kept import run_export
+    from brokerctl.cli.helper_credentials import run_export
 
     return run_export(tool, yes=yes)
 
@@ -161,7 +161,7 @@ def kept(
       brokerctl helper kept
       brokerctl helper kept git
     """
-    from brokerctl.cli.helper_kept import show
+    from brokerctl.cli.helper_credentials import show
 
     return show(tool, json=json)
 
@@ -179,13 +179,13 @@ def forget(
     \b
       brokerctl helper forget git git.example.com alice
     """
-    from brokerctl.cli.helper_kept import run_forget
+    from brokerctl.cli.helper_credentials import run_forget
 
     run_forget(tool, host, user, yes=yes)
 
 
 def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
-    from brokerctl import wire
+    from brokerctl import output
     from brokerctl.effects.terminal import confirm, is_interactive
     from brokerctl.helpers.changes import carry_out, tidy
     from brokerctl.text import safe
@@ -194,7 +194,7 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
         for line in _diff(planned):
             typer.echo(safe(line, 1000), err=True)
         if planned.warning:
-            wire.warn(planned.warning)
+            output.warn(planned.warning)
         if not yes and not is_interactive():
             raise UsageError("there is nobody to ask", hint="say --yes")
         paths = " and ".join(one.path for one in planned.changes if one.is_change)
@@ -208,7 +208,7 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
 
 def _tell(planned: Planned, word: str, *, json: bool) -> None:
     """Say how it ended; PartialError where the tool goes on to ask brokerctl."""
-    from brokerctl import jsonlite, wire
+    from brokerctl import jsonlite, output
     from brokerctl.text import safe
 
     if planned.left:
@@ -217,9 +217,9 @@ def _tell(planned: Planned, word: str, *, json: bool) -> None:
             hint=f"take that out, then run 'brokerctl helper uninstall {shell_word(planned.tool)}'",
         )
     if planned.advice and not json:
-        wire.note(planned.advice)
+        output.note(planned.advice)
     for path in planned.backups if word == "uninstalled" and not json else ():
-        wire.note(f"{path} is the file as it was before 'install': remove it if nobody needs it")
+        output.note(f"{path} is the file as it was before 'install': remove it if nobody needs it")
     if json:
         answer = {"tool": planned.tool, "path": planned.path, "changed": planned.is_change}
         typer.echo(jsonlite.dumps({"schema": 1, **answer}))
@@ -291,20 +291,20 @@ def show(
 
 def _tell_fault() -> None:
     """Warn of a configuration for which every tool is told that its host is nobody's."""
-    from brokerctl import wire
+    from brokerctl import home, output
 
     try:
-        wire.read_plan(os.environ)
+        home.read_plan(os.environ)
     except UsageError as error:
-        wire.warn(f"{error.message}; no tool gets a token until that is mended")
+        output.warn(f"{error.message}; no tool gets a token until that is mended")
 
 
 def _profile_for(url: str) -> str:
     """Return whose token a helper would answer a URL with; the error is what it would say."""
-    from brokerctl import wire
+    from brokerctl import home
     from brokerctl.config.hosts import match_profile
 
-    return match_profile(url, wire.open_house(os.environ).plan.profiles)
+    return match_profile(url, home.open_home(os.environ).plan.profiles)
 
 
 def _state(tool: str, one: Installed) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import freshness, hot, jsonlite, wire
+from brokerctl import freshness, get, home, jsonlite
 from brokerctl.cli import suggest
 from brokerctl.cli.login_steps import Wishes, log_in, name_for_url, with_preset
 from brokerctl.config.fields import duration
@@ -16,7 +16,7 @@ from brokerctl.text import safe
 
 if TYPE_CHECKING:
     from brokerctl.broker.login import LoggedIn
-    from brokerctl.wire import House
+    from brokerctl.home import Home
 
 _Target = Annotated[
     str | None,
@@ -97,7 +97,7 @@ def login(
         port=port,
         no_browser=no_browser,
         subject=subject,
-        scopes=hot.split_scopes(scope) if scope else None,
+        scopes=get.split_scopes(scope) if scope else None,
         is_forced=force,
         wait_s=None if wait is None else duration(wait),
         client_id=client_id,
@@ -109,10 +109,10 @@ def login(
 
 
 def _log_in(target: str | None, new_name: str | None, wishes: Wishes) -> LoggedIn:
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     if target and "://" in target:
         name = name_for_url(house, target, new_name, wishes)
-        house = wire.open_house(os.environ)
+        house = home.open_home(os.environ)
     elif new_name or wishes.client_id or wishes.client_secret:
         raise UsageError(
             "--profile, --client-id and --client-secret go with a URL",
@@ -124,7 +124,7 @@ def _log_in(target: str | None, new_name: str | None, wishes: Wishes) -> LoggedI
     return log_in(house, name, wishes)
 
 
-def login_interactively(house: House, profile: str, subject: str | None = None) -> None:
+def login_interactively(house: Home, profile: str, subject: str | None = None) -> None:
     """Log in as `get --login` does, where there is a terminal."""
     log_in(house, profile, Wishes(subject=subject))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from brokerctl import wire
+from brokerctl import home
 from brokerctl.broker import find_profile, refuse_circle
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import TokenRequest, Value
@@ -16,8 +16,8 @@ from brokerctl.text import safe
 
 if TYPE_CHECKING:
     from brokerctl.broker.login import LoggedIn
+    from brokerctl.home import Home
     from brokerctl.model import Profile
-    from brokerctl.wire import House
 
 
 class Wishes(Value):
@@ -34,7 +34,7 @@ class Wishes(Value):
     client_secret: str | None = None
 
 
-def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
+def log_in(house: Home, name: str, wishes: Wishes) -> LoggedIn:
     """Put desk, flow and store together for one login."""
     from brokerctl.broker.login import Login
     from brokerctl.effects.drive import Desk, refuse_without_person, run
@@ -81,7 +81,7 @@ def log_in(house: House, name: str, wishes: Wishes) -> LoggedIn:
             paste.close()
 
 
-def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> str:
+def name_for_url(house: Home, url: str, name: str | None, wishes: Wishes) -> str:
     """Return the profile of an issuer's URL, stored in the user's file if there is none yet."""
     from brokerctl.config import new_profile
     from brokerctl.config.edit import add_profile, change_user_file
@@ -111,7 +111,7 @@ def name_for_url(house: House, url: str, name: str | None, wishes: Wishes) -> st
     return name
 
 
-def with_preset(house: House, name: str) -> House:
+def with_preset(house: Home, name: str) -> Home:
     """Add a profile of a known issuer first, where somebody can be asked."""
     from brokerctl.config.presets import PRESETS
     from brokerctl.effects import terminal
@@ -124,7 +124,7 @@ def with_preset(house: House, name: str) -> House:
     from brokerctl.cli.profile import add_with_questions
 
     add_with_questions(name, preset=name)
-    return wire.open_house(os.environ)
+    return home.open_home(os.environ)
 
 
 def _owner() -> str:

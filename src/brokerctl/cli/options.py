@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import hot
+from brokerctl import get
 from brokerctl.cli import suggest
 from brokerctl.errors import UsageError
-from brokerctl.render import FORMATS
+from brokerctl.get import FORMATS
 
 AnyProfile = Annotated[
     str | None,
@@ -84,7 +84,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 def seconds(text: str | None) -> float | None:
     """Return the seconds of an option that is a duration, or raise UsageError."""
-    found = None if text is None else hot.parse_duration(text)
+    found = None if text is None else get.parse_duration(text)
     if text is not None and found is None:
         raise UsageError(
             f"'{text}' is not a duration", hint="an integer and one of s m h d: 90s, 5m"

@@ -12,7 +12,10 @@ from brokerctl.cli import options
 from brokerctl.errors import shell_word
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from brokerctl.config.compile import Compiled
+    from brokerctl.model import Profile
 
 _NEW = typer.Argument(metavar="NAME", help="The profile's name.")
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -153,7 +156,6 @@ def show(
       brokerctl profile show gitlab
       brokerctl profile show --for https://gitlab.example.com/team
     """
-    from brokerctl.cli.profile_show import show_match, show_values
     from brokerctl.errors import UsageError
 
     if (name is None) is (for_url is None):
@@ -220,14 +222,14 @@ def secret(
       pass show ci | brokerctl profile secret ci --stdin
       brokerctl profile edit ci --set client_secret=store:ci
     """
-    from brokerctl import wire
+    from brokerctl import home
     from brokerctl.config.fields import profile_name
     from brokerctl.errors import UsageError
     from brokerctl.store.entry import SECRET, plain_name
 
     profile_name(name)
     value = "" if forget else _read_secret(name, from_stdin=stdin)
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     sealed_name = plain_name(house.ring.name_key, "secret", name)
     if not forget:
         house.store.put_sealed(SECRET, sealed_name, value.encode())
@@ -293,3 +295,50 @@ def _print_json(answer: dict[str, object]) -> None:
     from brokerctl import jsonlite
 
     typer.echo(jsonlite.dumps({"schema": 1, **answer}))
+
+
+def show_match(profiles: Mapping[str, Profile], url: str, *, json: bool) -> None:
+    """Answer as `get --for` does: a URL of no profile, or of two, is a UsageError."""
+    from brokerctl import jsonlite, output
+    from brokerctl.config.hosts import match_profile
+    from brokerctl.config.show import explain
+
+    near = explain(url, profiles.values())
+    is_covered = bool(near) and near[0].rank is not None
+    if json:
+        name = match_profile(url, profiles) if is_covered else None
+        rows = [{"name": one.profile, "host": one.host, "why": one.why} for one in near]
+        answer = {"schema": 1, "url": url, "profile": name, "hosts": rows}
+        typer.echo(jsonlite.dumps(answer))
+        return
+    lines = [f"{one.profile}: {one.host}: {one.why}" for one in near]
+    if not is_covered:
+        for line in lines:
+            output.note(line)
+    match_profile(url, profiles)
+    for line in lines:
+        typer.echo(line)
+
+
+def show_values(compiled: Compiled, name: str, *, json: bool) -> None:
+    """Print each value, and where it came from."""
+    from brokerctl import jsonlite
+    from brokerctl.config import show
+    from brokerctl.text import safe
+
+    lines = show.show_profile(compiled, name)
+    if json:
+        values = {
+            line.key: {"value": line.plain, "origin": line.origin, "place": line.place}
+            for line in lines
+        }
+        typer.echo(jsonlite.dumps({"schema": 1, "profile": name, "values": values}))
+        return
+    for line in lines:
+        place = f" ({safe(_short(line.place))})" if line.place else ""
+        typer.echo(f"{line.key} = {safe(line.toml, 1000)}  # {line.origin}{place}")
+
+
+def _short(place: str) -> str:
+    home = os.environ.get("HOME", "").rstrip("/")
+    return f"~{place[len(home) :]}" if home and place.startswith(f"{home}/") else place

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import freshness, jsonlite, wire
+from brokerctl import freshness, home, jsonlite, output
 from brokerctl.broker import find_profile, grant_key, read_within, refuse_circle
 from brokerctl.broker.held_grants import keys_of
 from brokerctl.broker.revoke import Ending
 from brokerctl.cli import options
-from brokerctl.cli.helper_kept import end_kept
-from brokerctl.cli.tend import tend
+from brokerctl.cli.helper_credentials import end_kept
+from brokerctl.cli.unfinished import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.model import Intent
 from brokerctl.store.entry import GRANT, INTENT, KIND_NAMES, QUEUE, TOKEN, grant_name
@@ -22,7 +22,7 @@ from brokerctl.text import count_of
 
 if TYPE_CHECKING:
     from brokerctl.broker.revoke import Revoker
-    from brokerctl.cli.helper_kept import End
+    from brokerctl.cli.helper_credentials import End
     from brokerctl.model import GrantKey, Profile
 
 PARTIAL = 9
@@ -67,7 +67,7 @@ def revoke(
         raise UsageError("--kept goes with --all", hint="for one run 'brokerctl helper forget'")
     if profile:
         refuse_circle(read_within(os.environ), profile)  # who runs us holds the grant's lock
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     # Before anything takes a lock, for what is damaged is set aside then.
     errors = _find_damaged(house, house.plan.profiles.get(profile) if profile else None)
     tend(house)
@@ -96,7 +96,7 @@ def _answer(
     for end in () if json else others:
         typer.echo(end.told)
     for error in errors:
-        wire.print_error(error, is_json=json)
+        output.print_error(error, is_json=json)
     if len(errors) == 1 and not endings and not others:
         return errors[0].exit_code  # nothing was done at all
     return 0 if is_over else PARTIAL
@@ -122,7 +122,7 @@ def _revoke_each(
     return endings
 
 
-def _find_nameless(house: wire.House, targets: list[tuple[Profile, GrantKey]]) -> list[BrokerError]:
+def _find_nameless(house: home.Home, targets: list[tuple[Profile, GrantKey]]) -> list[BrokerError]:
     """Return what to say of logins that were killed, for a subject that nothing else names.
 
     An intent holds no key: by its name it is found only by who knows the subject.
@@ -148,7 +148,7 @@ def _find_nameless(house: wire.House, targets: list[tuple[Profile, GrantKey]]) -
     ]
 
 
-def _find_damaged(house: wire.House, profile: Profile | None) -> list[BrokerError]:
+def _find_damaged(house: home.Home, profile: Profile | None) -> list[BrokerError]:
     """Return what to say of entries that don't open: of one profile, or of all."""
     own = grant_name(house.ring.name_key, grant_key(profile)) if profile else ""
     damaged = [

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import freshness, jsonlite, wire
+from brokerctl import freshness, home, jsonlite, output
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.broker.held_grants import find_orphaned_grants
-from brokerctl.cli.tend import tend
+from brokerctl.cli.unfinished import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.keys.unlock import KeyState, find_state_here
 from brokerctl.model import Grant, Profile, Slot
-from brokerctl.paint import is_wanted, paint
+from brokerctl.output import is_wanted, paint
 from brokerctl.store.entry import QUEUE, TOKEN
 from brokerctl.store.tool_credentials import count_kept
 from brokerctl.text import safe
@@ -42,11 +42,11 @@ def status(
       brokerctl status
     """
     try:
-        house = wire.open_house(os.environ)
+        house = home.open_home(os.environ)
     except KeyLockedError as error:
         state = find_state_here(os.environ, is_open=False)
         _print([], None, state if json or (state and state.is_locked) else None, json=json)
-        return wire.print_error(error, is_json=json)
+        return output.print_error(error, is_json=json)
     tend(house)
     now = time.time()
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
@@ -107,7 +107,7 @@ def _stray(grant: Grant) -> dict[str, object]:
     }
 
 
-def _row(house: wire.House, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:
+def _row(house: home.Home, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:
     key = grant_key(profile)
     try:
         grant, damage = house.store.find_grant(key), None

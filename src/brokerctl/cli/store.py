@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import jsonlite, wire
+from brokerctl import home, jsonlite, output
 from brokerctl.cli.app import make_app
 from brokerctl.errors import PartialError, StoreError
 from brokerctl.store import Damage
@@ -51,7 +51,7 @@ def check(
     """
     from brokerctl.store import check
 
-    found = check.check(wire.open_house(os.environ).store, mend=mend)
+    found = check.check(home.open_home(os.environ).store, mend=mend)
     body: dict[str, object] = {
         "whole": found.is_whole,
         "entries": _counts(found.counts),
@@ -68,9 +68,9 @@ def check(
     what = f"{len(found.damaged)} entries are damaged"
     if all(damage.aside for damage in found.damaged):
         hint = "run 'brokerctl login' for the grants among them"
-        return wire.print_error(PartialError(f"{what} and set aside", hint=hint), is_json=json)
+        return output.print_error(PartialError(f"{what} and set aside", hint=hint), is_json=json)
     hint = "'brokerctl store check --mend' sets them aside"
-    return wire.print_error(StoreError(what, hint=hint), is_json=json)
+    return output.print_error(StoreError(what, hint=hint), is_json=json)
 
 
 def backup(
@@ -87,7 +87,7 @@ def backup(
     """
     from brokerctl.cli import store_archive
 
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     done = store_archive.write_backup(house, file)
     outside = store_archive.find_missing(house)
     body: dict[str, object] = {
@@ -104,7 +104,7 @@ def backup(
         return 0
     what = f"{len(done.damaged)} damaged entries are not in it"
     hint = "'brokerctl store check' names them"
-    return wire.print_error(PartialError(what, hint=hint), is_json=json)
+    return output.print_error(PartialError(what, hint=hint), is_json=json)
 
 
 def restore(
@@ -120,7 +120,7 @@ def restore(
     """
     from brokerctl.cli import store_archive
 
-    done = store_archive.read_backup(wire.open_house(os.environ), file)
+    done = store_archive.read_backup(home.open_home(os.environ), file)
     body: dict[str, object] = {
         "restored": list(done.restored),
         "kept": list(done.kept),
@@ -133,7 +133,7 @@ def restore(
     if not done.is_partial:
         return 0
     what = f"{len(done.refused)} entries could not be put back"
-    return wire.print_error(PartialError(what), is_json=json)
+    return output.print_error(PartialError(what), is_json=json)
 
 
 def rekey(
@@ -179,7 +179,7 @@ def rekey(
         return 0
     what = f"{len(done.left)} entries are still sealed by an older key"
     hint = "'brokerctl store check' names what is damaged; then run it again"
-    return wire.print_error(PartialError(what, hint=hint), is_json=json)
+    return output.print_error(PartialError(what, hint=hint), is_json=json)
 
 
 def gc(json: JSON = False) -> int:
@@ -192,7 +192,7 @@ def gc(json: JSON = False) -> int:
     """
     from brokerctl.store import check
 
-    removed = check.gc(wire.open_house(os.environ).store, time.time()).as_dict()
+    removed = check.gc(home.open_home(os.environ).store, time.time()).as_dict()
     lines = [f"{sum(removed.values())} files removed"]
     lines += [f"  {count} {name}" for name, count in removed.items() if count]
     _print({"removed": removed}, lines, json=json)

@@ -17,24 +17,24 @@ from brokerctl.keys.passphrase import (
     parse_parameters,
     render_parameters,
 )
+from brokerctl.output import write_fully
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
 from brokerctl.store import backup
 from brokerctl.store.entry import SECRET, plain_name
-from brokerctl.wire import write_fully
 
 if TYPE_CHECKING:
     from brokerctl.config.references import Outside
+    from brokerctl.home import Home
     from brokerctl.store.backup import BackupReport, RestoreReport
-    from brokerctl.wire import House
 
 STDOUT = "-"
 _MAX_BYTES = 512 * 1024 * 1024
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-def write_backup(house: House, path: str) -> BackupReport:
+def write_backup(house: Home, path: str) -> BackupReport:
     """Seal everything under a passphrase into a new file that its owner alone can read."""
     if path == STDOUT and sys.stdout.isatty():
         raise UsageError("the archive is not text", hint="name a file, or pipe it somewhere")
@@ -52,7 +52,7 @@ def write_backup(house: House, path: str) -> BackupReport:
     return report
 
 
-def find_missing(house: House) -> tuple[Outside, ...]:
+def find_missing(house: Home) -> tuple[Outside, ...]:
     """Return the secrets that profiles name and that no archive of this store has."""
 
     def is_stored(name: str) -> bool:
@@ -62,7 +62,7 @@ def find_missing(house: House) -> tuple[Outside, ...]:
     return find_outside(house.plan.profiles.values(), is_stored)
 
 
-def read_backup(house: House, path: str) -> RestoreReport:
+def read_backup(house: Home, path: str) -> RestoreReport:
     """Put back what a file holds, under the passphrase that it was made with."""
     data = _read(path)
     passphrase = _passphrase(is_new=False)
@@ -80,7 +80,7 @@ def _requester() -> object:
     return read_requester(os.environ, "store")
 
 
-def _secret_names(house: House) -> tuple[str, ...]:
+def _secret_names(house: Home) -> tuple[str, ...]:
     """Return the stored secrets that profiles name: their entries have keyed names alone."""
     profiles = house.plan.profiles.values()
     references = [found for one in profiles for found in (one.client_secret, one.client_key)]

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from brokerctl import wire
+from brokerctl import home
 from brokerctl.config import paths
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
@@ -48,19 +48,19 @@ class Rekeyed(Value):
 def move_key(environ: Mapping[str, str], to: str | None, *, new_keys: bool) -> Rekeyed:
     """Make a new wrapping key, with the same keeper or another, and drop the old one."""
     harden()
-    home = _home(environ)
-    old = _pinned(home)
+    folder = _open_folder(environ)
+    old = _pinned(folder)
     keeper = to or environ.get("BROKERCTL_KEEPER") or old
     new_environ = _environment(environ, keeper, is_same=keeper == old)
     unlock_for = _unlock_for(environ)
     with _where_the_keyring_is():
         notices = rekey(
-            home, environ, keeper, new_environ=new_environ, ask=_ask(), unlock_for=unlock_for
+            folder, environ, keeper, new_environ=new_environ, ask=_ask(), unlock_for=unlock_for
         )
     after = {name: value for name, value in new_environ.items() if name != "BROKERCTL_KEEPER"}
     if new_keys:
         return replace_keys(after).replace(notices=tuple(notices))
-    house = wire.open_house(after)
+    house = home.open_home(after)
     fields = {"from": old, "to": keeper, "requester": read_requester(environ, "store")}
     house.log.append("store.rekeyed", fields, durable=True)
     return Rekeyed(keeper=keeper, notices=tuple(notices))
@@ -69,10 +69,10 @@ def move_key(environ: Mapping[str, str], to: str | None, *, new_keys: bool) -> R
 def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
     """Make new seal and log keys, seal every entry anew and continue the log under the new key."""
     harden()
-    home = _home(environ)
+    folder = _open_folder(environ)
     with _where_the_keyring_is():
-        update_ring(home, environ, with_new_keys, ask=_ask())
-    house = wire.open_house(environ)
+        update_ring(folder, environ, with_new_keys, ask=_ask())
+    house = home.open_home(environ)
     house.log.close_segment()
     done = reseal(house.store)
     fields = {
@@ -81,7 +81,7 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
         "requester": read_requester(environ, "store"),
     }
     house.log.append("store.rekeyed", fields, durable=True)
-    return Rekeyed(keeper=_pinned(home), resealed=done.resealed, left=done.left)
+    return Rekeyed(keeper=_pinned(folder), resealed=done.resealed, left=done.left)
 
 
 @contextmanager
@@ -112,19 +112,19 @@ def _environment(environ: Mapping[str, str], keeper: str, *, is_same: bool) -> d
     return changed
 
 
-def _home(environ: Mapping[str, str]) -> Folder:
+def _open_folder(environ: Mapping[str, str]) -> Folder:
     state = open_folder(paths.state_home(environ))
-    home = state.child(paths.STATE_VERSION) if state is not None else None
-    if home is None:  # pragma: no cover - it is made if missing
+    folder = state.child(paths.STATE_VERSION) if state is not None else None
+    if folder is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
-    return home
+    return folder
 
 
-def _pinned(home: Folder) -> str:
-    folder = home.child(FOLDER, create=False)
-    state = read_state(folder) if folder is not None else None
+def _pinned(folder: Folder) -> str:
+    keys = folder.child(FOLDER, create=False)
+    state = read_state(keys) if keys is not None else None
     if state is None:
-        raise StoreError(f"{home.path} has no key ring yet", hint="run 'brokerctl login'")
+        raise StoreError(f"{folder.path} has no key ring yet", hint="run 'brokerctl login'")
     return state[0].keeper
 
 

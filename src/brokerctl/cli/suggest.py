@@ -15,8 +15,8 @@ import typer
 from brokerctl import jsonlite
 from brokerctl.config import paths
 from brokerctl.errors import BrokerError
+from brokerctl.get import FORMATS
 from brokerctl.platform.private_files import open_folder
-from brokerctl.render import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.demo.stage import Stage
-from brokerctl.paint import is_wanted, paint
+from brokerctl.output import is_wanted, paint
 
 if TYPE_CHECKING:
     from brokerctl.demo.stage import Done

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from brokerctl import wire
+from brokerctl import home
 from brokerctl.errors import BrokerError
 from brokerctl.model import Value
 
@@ -59,7 +59,7 @@ def _examine(environ: Mapping[str, str], *, is_offline: bool) -> Iterator[Findin
     for name, dotted in EARLY.items():
         yield from _run(name, dotted, environ)
     try:
-        house = wire.open_house(environ)
+        house = home.open_home(environ)
     except BrokerError as error:
         yield Finding(what=error.message, state=PROBLEM, hint=error.hint, check="store")
         return

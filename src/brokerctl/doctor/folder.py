@@ -11,14 +11,14 @@ from brokerctl.store.entry import METADATA, plain_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.wire import House
+    from brokerctl.home import Home
 
 _LEAST_BYTES = 64 * 1024 * 1024
 # flock(2) is emulated, missing or local to one machine on some of these.
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "gluster", "lustre", "vboxsf")
 
 
-def check(house: House) -> Iterator[Finding]:
+def check(house: Home) -> Iterator[Finding]:
     """Write and remove a file as a refresh would; look at the disk and its kind."""
     path = house.folder.path
     # raises what a refresh would meet

@@ -16,14 +16,14 @@ from brokerctl.text import count_of, safe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from brokerctl.home import Home
     from brokerctl.model import GrantKey, Profile, Slot
-    from brokerctl.wire import House
 
 _SOON_S = 3600.0
 _SCOPES_CHARS = 120
 
 
-def check(house: House) -> Iterator[Finding]:
+def check(house: Home) -> Iterator[Finding]:
     """Look at each profile as a request would, and at the queue of revocations."""
     now = time.time()
     slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
@@ -48,7 +48,7 @@ def check(house: House) -> Iterator[Finding]:
         )
 
 
-def _grant(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
+def _grant(house: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
     failure = house.store.find_failure(key)
     # A success forgets it; until then the next one will most likely fail as well.
@@ -78,7 +78,7 @@ def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
         )
 
 
-def _is_dead(house: House, key: GrantKey) -> bool:
+def _is_dead(house: Home, key: GrantKey) -> bool:
     """Say whether a grant has ended: what failed before that is no longer what keeps it."""
     try:
         grant = house.store.find_grant(key)
@@ -87,7 +87,7 @@ def _is_dead(house: House, key: GrantKey) -> bool:
     return grant is not None and grant.dead_why is not None
 
 
-def _persons(house: House, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
+def _persons(house: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
     hint = f"run 'brokerctl login {shell_word(name)}'"
     try:

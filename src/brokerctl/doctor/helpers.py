@@ -17,11 +17,11 @@ from brokerctl.text import count_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from brokerctl.home import Home
     from brokerctl.model import Profile
-    from brokerctl.wire import House
 
 
-def check(house: House) -> Iterator[Finding]:
+def check(house: Home) -> Iterator[Finding]:
     """Look at the tools that were set up, and at no others."""
     hosts = {host for profile in house.plan.profiles.values() for host in profile.hosts}
     found = {tool: find_installed(tool, house.environ) for tool in SETUPS}
@@ -56,7 +56,7 @@ def _twice(profiles: Iterable[Profile]) -> Iterator[Finding]:
             yield Finding(what=what, state=WARNING, hint=hint)
 
 
-def _unanswered(house: House) -> Iterator[Finding]:
+def _unanswered(house: Home) -> Iterator[Finding]:
     """Name what is kept for a tool that is not answered with it, each reason once."""
     reasons = Counter((held.one.tool, held.unanswered) for held in list_kept(house))
     for (tool, why), count in sorted(reasons.items(), key=str):
@@ -65,7 +65,7 @@ def _unanswered(house: House) -> Iterator[Finding]:
             yield Finding(what=what, state=WARNING, hint="run 'brokerctl helper kept'")
 
 
-def _plain_again(house: House) -> Iterator[Finding]:
+def _plain_again(house: Home) -> Iterator[Finding]:
     for tool, path, count in find_again(house):
         what = f"{path} has {count_of(count, 'credential')} in plain text again that is kept here"
         what = what if count == 1 else what.replace("that is kept", "that are kept")

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from brokerctl.broker.issuer import IssuerClient
+    from brokerctl.home import Home
     from brokerctl.model import Profile
-    from brokerctl.wire import House
 
 _WAIT_S = 5.0
 _SKEW_S = 300.0
 
 
-def check(house: House) -> Iterator[Finding]:
+def check(house: Home) -> Iterator[Finding]:
     """Ask each issuer once, with the first profile that names it; nothing is stored."""
     link, seen = house.link(), set()
     for _, profile in sorted(house.plan.profiles.items()):

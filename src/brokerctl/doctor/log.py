@@ -14,12 +14,12 @@ from brokerctl.text import count_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.wire import House
+    from brokerctl.home import Home
 
 _AHEAD_S = 300.0
 
 
-def check(house: House) -> Iterator[Finding]:
+def check(house: Home) -> Iterator[Finding]:
     """Verify the chain from its first record."""
     report = verify(house.log.folder, house.ring)
     if report.is_whole:

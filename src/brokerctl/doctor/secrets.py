@@ -17,12 +17,12 @@ from brokerctl.store.entry import SECRET, plain_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.wire import House
+    from brokerctl.home import Home
 
 _LOOKED_AT = ("env", "file", "store")
 
 
-def check(house: House) -> Iterator[Finding]:
+def check(house: Home) -> Iterator[Finding]:
     """Resolve what costs nothing to resolve."""
 
     def stored(name: str) -> str | None:

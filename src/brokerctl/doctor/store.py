@@ -12,10 +12,10 @@ from brokerctl.text import count_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.wire import House
+    from brokerctl.home import Home
 
 
-def check(house: House) -> Iterator[Finding]:
+def check(house: Home) -> Iterator[Finding]:
     """Open every entry."""
     report = check_entries(house.store)
     sealed = count_of(sum(report.counts.values()), "sealed entry", "sealed entries")

@@ -21,8 +21,8 @@ from brokerctl.store.tool_credentials import all_kept
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from brokerctl.home import Home
     from brokerctl.store import Kept
-    from brokerctl.wire import House
 
 NOT_ASKED = "{tool} does not ask brokerctl for it"
 # Whose credentials can be kept, by the tools that ask for them.
@@ -53,7 +53,7 @@ def find_keeping(tool: str) -> str:
     return KEEPING[tool]
 
 
-def list_kept(house: House, tool: str | None = None) -> list[Held]:
+def list_kept(house: Home, tool: str | None = None) -> list[Held]:
     """Return what is kept and of use, of one helper or of all, the newest first."""
     now, reach = time.time(), _Reach(house)
     return [
@@ -63,12 +63,12 @@ def list_kept(house: House, tool: str | None = None) -> list[Held]:
     ]
 
 
-def list_all(house: House) -> list[Held]:
+def list_all(house: Home) -> list[Held]:
     """Return all that is kept, what is over too, the newest first; no tool's files are read."""
     return [Held(name, one) for name, one in all_kept(house.store)]
 
 
-def find_urls(house: House, tool: str) -> list[str]:
+def find_urls(house: Home, tool: str) -> list[str]:
     """Return where what is kept for a tool belongs, if the tool would be answered with it."""
     helper = KEEPING.get(ALIASES.get(tool, tool))
     if helper is None:
@@ -80,12 +80,12 @@ def find_urls(house: House, tool: str) -> list[str]:
     ]
 
 
-def count_damaged(house: House) -> int:
+def count_damaged(house: Home) -> int:
     """Return how many entries do not open: nobody can tell what is in them."""
     return sum(entry.damage is not None for entry in house.store.entries(KEPT))
 
 
-def find_one(house: House, tool: str, host: str, user: str | None) -> Held:
+def find_one(house: Home, tool: str, host: str, user: str | None) -> Held:
     """Return the one that a person means by a host or a URL; UsageError for none, or for two."""
     helper = find_keeping(tool)
     found = [
@@ -117,7 +117,7 @@ def _is_at(one: Kept, text: str, *, any_path: bool) -> bool:
 class _Reach:
     """Why a tool is not answered with what is kept for it; its files are read once."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Home) -> None:
         self._house = house
         self._asked: dict[str, Callable[[Kept], bool]] = {}
 

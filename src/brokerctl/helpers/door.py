@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import wire
+from brokerctl import home, output
 from brokerctl.broker import find_profile
 from brokerctl.config.hosts import find_profiles, shown_url
 from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.helpers import Helper, Wanted
+    from brokerctl.home import Home
     from brokerctl.model import AccessToken, Profile, TokenRequest
-    from brokerctl.wire import House
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _REQUEST_BYTES = 1 << 20
@@ -90,12 +90,12 @@ def answer_to(
         return _answer(house, helper, words[0], wanted)
     except MalformedError as error:
         if not helper.tells_errors:
-            wire.note(f"not a request of {words[0]}: {error}")
+            output.note(f"not a request of {words[0]}: {error}")
         return helper.malformed()
     except BrokerError as error:
         return _refuse(helper, error)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
-        return _refuse(helper, wire.unexpected(error, environ))
+        return _refuse(helper, output.unexpected(error, environ))
 
 
 def _read(
@@ -108,25 +108,25 @@ def _read(
         from contextlib import suppress  # noqa: PLC0415 - no hand-out is refused
 
         with suppress(BrokerError):  # no token leaves, with a record or without
-            house = wire.open_house(environ, may_pass=True)
-            house.broker.record_refusal(wire.make_request("", environ, words[0]), error)
+            house = home.open_home(environ, may_pass=True)
+            house.broker.record_refusal(home.make_request("", environ, words[0]), error)
         raise
 
 
 def _refuse(helper: Helper, error: BrokerError) -> Answer:
     if not helper.tells_errors:
-        wire.print_error(error)
+        output.print_error(error)
     return helper.refusal(error)
 
 
-def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
+def _answer(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer:
     if wanted.action == LIST:
         from brokerctl.helpers.holding import find_usernames  # noqa: PLC0415 - no hand-out lists
 
         return helper.listing(find_usernames(house, helper, tool))
 
     def asked(name: str = wanted.profile or "") -> TokenRequest:
-        return wire.make_request(name, house.environ, tool, wanted.url)
+        return home.make_request(name, house.environ, tool, wanted.url)
 
     with _Recorded(house, asked):
         wanted, found = find_owners(helper, wanted, house.plan.profiles)
@@ -151,14 +151,14 @@ def _answer(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer:
     return _deliver(house, token, helper, wanted, profile)
 
 
-def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str]) -> House | Answer:
+def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str]) -> Home | Answer:
     """Open what an answer needs; where that fails, the answer is what can still be said."""
     try:
-        return wire.open_house(environ, may_pass=True)
+        return home.open_home(environ, may_pass=True)
     except BrokerError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to stop the next helper
-        failure = wire.unexpected(error, environ)
+        failure = output.unexpected(error, environ)
     from brokerctl.helpers.nobody import answer_unopened  # noqa: PLC0415 - a hand-out is somebody's
 
     return answer_unopened(helper, tool, wanted, failure, environ)
@@ -167,7 +167,7 @@ def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str])
 class _Recorded:
     """What is refused inside is recorded, as the broker does it for what reaches it."""
 
-    def __init__(self, house: House, asked: Callable[[], TokenRequest]) -> None:
+    def __init__(self, house: Home, asked: Callable[[], TokenRequest]) -> None:
         self._house = house
         self._asked = asked
 
@@ -201,7 +201,7 @@ def _only(found: list[Profile], wanted: Wanted) -> Profile:
     return found[0]
 
 
-def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+def _find_kept(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
     """Answer with a credential of the tool's own; None where there is none, as by default."""
     if tool not in house.plan.keep or wanted.action != GET:
         return None
@@ -210,12 +210,12 @@ def _find_kept(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answe
     try:
         return hand_out(house, helper, tool, wanted)
     except StoreError as error:  # what is kept can't be read: it may be nobody's
-        wire.warn(error.message + UNKNOWN)
+        output.warn(error.message + UNKNOWN)
         return None
 
 
 def _deliver(
-    house: House, token: AccessToken, helper: Helper, wanted: Wanted, profile: Profile
+    house: Home, token: AccessToken, helper: Helper, wanted: Wanted, profile: Profile
 ) -> Answer:
     """Write a credential in full, or record that it was not delivered."""
     is_left = False  # in a file, where its tool finds it whatever becomes of stdout
@@ -228,8 +228,8 @@ def _deliver(
             leave(answer.file, answer.stdout)
             is_left = True
         for text in house.notices(token):
-            wire.warn(text)
-        wire.write_fully(_STDOUT, answer.stdout)
+            output.warn(text)
+        output.write_fully(_STDOUT, answer.stdout)
     except Exception as error:  # whatever it was: the record says so if the token went nowhere
         if not is_left:
             house.broker.not_delivered(token)
@@ -313,9 +313,9 @@ def _read_up_to_end(how: str) -> bytes:
 
 def _write(answer: Answer) -> int:
     if answer.note:
-        wire.note(answer.note)
+        output.note(answer.note)
     try:
-        wire.write_fully(_STDOUT, answer.stdout)
+        output.write_fully(_STDOUT, answer.stdout)
     except OSError:
         return answer.exit_code or 1
     return answer.exit_code

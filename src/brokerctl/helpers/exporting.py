@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.helpers.custody import Held
+    from brokerctl.home import Home
     from brokerctl.store import Kept
-    from brokerctl.wire import House
 
     # The file's bytes with these in it, and why some are left out of it, by their position.
     Put = Callable[[bytes, list[Kept]], tuple[bytes, dict[int, str]]]
@@ -56,12 +56,12 @@ class _Kind(NamedTuple):
     """One tool's own file: where it is, how it is changed, and the tool's own lock of it."""
 
     path: Callable[[Mapping[str, str]], str]
-    put: Callable[[House], Put]
+    put: Callable[[Home], Put]
     notes: Callable[[Mapping[str, str], list[Held]], list[str]]
     lock: str | None = None
 
 
-def plan_export(house: House, tool: str) -> Target:
+def plan_export(house: Home, tool: str) -> Target:
     """Plan to put back what is kept for a tool; nothing is changed."""
     helper, tool = find_keeping(tool), ALIASES.get(tool, tool)
     kind = _KINDS[tool]
@@ -80,7 +80,7 @@ def plan_export(house: House, tool: str) -> Target:
     return Target(path, before, after, moving, left, notes, kind.lock)
 
 
-def carry_out(house: House, target: Target) -> list[Held]:
+def export_credentials(house: Home, target: Target) -> list[Held]:
     """Write the file, durably, and then drop what is in it; return what has changed meanwhile.
 
     Security: each is decided and recorded before it leaves, as for any other hand-out.
@@ -144,7 +144,7 @@ def _cargo_path(environ: Mapping[str, str]) -> str:
     return older if os.path.exists(older) and not os.path.exists(path) else path
 
 
-def _put_tokens(house: House) -> Put:
+def _put_tokens(house: Home) -> Put:
     """Put tokens below the names that cargo's own configuration has for their indexes."""
     config = os.path.realpath(CargoSetup().places(house.environ)[0].path)
     registries = parse_toml(config, (read_own(config) or b"").decode()).get("registries", {})
@@ -188,7 +188,7 @@ def _put_token(text: str, name: str | None, one: Kept) -> tuple[str, str]:
     return after, ""
 
 
-def _put_auths(house: House) -> Put:
+def _put_auths(house: Home) -> Put:
     hosts = [host for profile in house.plan.profiles.values() for host in profile.hosts]
     return lambda data, kept: put_auths(data, kept, hosts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import wire
+from brokerctl import home
 from brokerctl.broker import make_order
 from brokerctl.errors import BrokerError
 from brokerctl.helpers import GET, USERNAME, Wanted
@@ -13,18 +13,18 @@ from brokerctl.helpers.door import find_owners
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.helpers import Helper
+    from brokerctl.home import Home
     from brokerctl.model import TokenRequest
     from brokerctl.secret import Secret
-    from brokerctl.wire import House
 
 
-def find_usernames(house: House, helper: Helper, tool: str) -> dict[str, str]:
+def find_usernames(house: Home, helper: Helper, tool: str) -> dict[str, str]:
     """Return host to username, for every host whose name `get` would answer without a person.
 
     And for what the tool itself had us keep, where `[helpers] keep` says so. Each name is read as
     `get` reads it: of two profiles that share a name, one may be the answer, or neither.
     """
-    asking = wire.make_request("", house.environ, tool)
+    asking = home.make_request("", house.environ, tool)
     hosts = [host for _, one in sorted(house.plan.profiles.items()) for host in one.hosts]
     if tool in house.plan.keep:
         from brokerctl.helpers.keeping import find_places  # noqa: PLC0415 - nothing is, by default
@@ -41,9 +41,7 @@ def find_usernames(house: House, helper: Helper, tool: str) -> dict[str, str]:
     return found
 
 
-def _find_username(
-    house: House, helper: Helper, wanted: Wanted, asking: TokenRequest
-) -> str | None:
+def _find_username(house: Home, helper: Helper, wanted: Wanted, asking: TokenRequest) -> str | None:
     """Return the user of the answer to this request; None where it would be refused."""
     wanted, owners = find_owners(helper, wanted, house.plan.profiles)
     if not owners and asking.requester.tool in house.plan.keep:
@@ -61,7 +59,7 @@ def _find_username(
     return owners[0].username or USERNAME
 
 
-def is_current(house: House, request: TokenRequest, secret: Secret | None) -> bool:
+def is_current(house: Home, request: TokenRequest, secret: Secret | None) -> bool:
     """Say whether a secret is the token that this request would be answered with from the store."""
     held = house.store.find_token(make_order(house.plan, request).token_key, time.time(), 0)
     if held is None or secret is None:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.helpers import Helper, Wanted
+    from brokerctl.home import Home
     from brokerctl.platform.system import System
-    from brokerctl.wire import House
 
 _NOT_ASKED = "git does not ask brokerctl for it"
 _NO_PATH = "git does not name its path to a helper"
@@ -70,7 +70,7 @@ class _Kind(NamedTuple):
     unasked: Callable[[Mapping[str, str]], Callable[[Found], str]]
 
 
-def plan_import(house: House, tool: str) -> list[Source]:
+def plan_import(house: Home, tool: str) -> list[Source]:
     """Read the files of a tool; nothing is changed. UsageError where nothing would be kept."""
     if tool not in _KINDS:
         *names, last = _KINDS
@@ -96,7 +96,7 @@ def plan_import(house: House, tool: str) -> list[Source]:
     return sources
 
 
-def _plan(house: House, tool: str, path: str, data: bytes, before: list[Found]) -> Source:
+def _plan(house: Home, tool: str, path: str, data: bytes, before: list[Found]) -> Source:
     kind = _KINDS[tool]
     moving, left = _sorted(house, kind, kind.read(data), before)
     notes = kind.notes(house.environ, path, data, moving, left)
@@ -104,7 +104,7 @@ def _plan(house: House, tool: str, path: str, data: bytes, before: list[Found]) 
 
 
 def _sorted(
-    house: House, kind: _Kind, found: list[Found], before: list[Found]
+    house: Home, kind: _Kind, found: list[Found], before: list[Found]
 ) -> tuple[list[Found], list[Found]]:
     moving: list[Found] = []
     left: list[Found] = []
@@ -123,7 +123,7 @@ def _sorted(
     return moving, left
 
 
-def _why_not(house: House, kind: _Kind, helper: Helper, one: Found, before: list[Found]) -> str:
+def _why_not(house: Home, kind: _Kind, helper: Helper, one: Found, before: list[Found]) -> str:
     """Return why a credential can't be moved: what is there already is never lost for it."""
     wanted = one.wanted
     if wanted is None:
@@ -145,7 +145,7 @@ def _why_not(house: House, kind: _Kind, helper: Helper, one: Found, before: list
     return ""
 
 
-def find_again(house: House) -> list[tuple[str, str, int]]:
+def find_again(house: Home) -> list[tuple[str, str, int]]:
     """Return tool, file and how many credentials that are kept stand there in plain text too.
 
     A tool that had read its file before they were cut out writes them back, as git's own store
@@ -166,12 +166,12 @@ def find_again(house: House) -> list[tuple[str, str, int]]:
     return found
 
 
-def _is_kept(house: House, tool: str, wanted: Wanted) -> bool:
+def _is_kept(house: Home, tool: str, wanted: Wanted) -> bool:
     here = find_here(house, tool, wanted)
     return here is not None and here.secret == wanted.offered
 
 
-def carry_out(house: House, source: Source, *, is_cut: bool) -> None:
+def import_credentials(house: Home, source: Source, *, is_cut: bool) -> None:
     """Keep what can be kept of a file, durably, and then cut it out."""
     kind = _KINDS[source.tool]
     for one in reversed(source.moving):  # the newest is answered first, as the first line was

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import freshness, policy, wire
+from brokerctl import freshness, home, output, policy
 from brokerctl.broker import shown_requester
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.helpers import Answer, Helper, Wanted
+    from brokerctl.home import Home
     from brokerctl.secret import Secret
-    from brokerctl.wire import House
 
 _STDOUT = 1
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def keep(house: House, tool: str, wanted: Wanted, *, is_latest: bool = False) -> bool:
+def keep(house: Home, tool: str, wanted: Wanted, *, is_latest: bool = False) -> bool:
     """Keep what a tool offers, over what its place had; False where it can't be kept.
 
     `is_latest`: it is answered before what was kept until now, even where it is kept already.
@@ -62,21 +62,21 @@ def keep(house: House, tool: str, wanted: Wanted, *, is_latest: bool = False) ->
     return True
 
 
-def find_here(house: House, tool: str, wanted: Wanted) -> Kept | None:
+def find_here(house: Home, tool: str, wanted: Wanted) -> Kept | None:
     """Return what is kept for this very place and user; UsageError where none can be."""
     if place_of(wanted) is None:
         raise UsageError("its host or path is not spelled in the plain way")
     return next((one for _, one in _matching(house, tool, wanted)), None)
 
 
-def find_places(house: House, tool: str) -> list[tuple[str, str]]:
+def find_places(house: Home, tool: str) -> list[tuple[str, str]]:
     """Return where what is kept for a tool belongs, as a URL, and its user; the newest first."""
     now = time.time()
     held = (one for _, one in store_kept.all_kept(house.store) if one.tool == tool)
     return [(url_of(one), one.username) for one in held if not one.is_over(now)]
 
 
-def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+def hand_out(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
     """Answer with what was kept for this very place, the newest first; None if nothing was."""
     now = time.time()
     for name, one in _matching(house, tool, wanted):
@@ -89,7 +89,7 @@ def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer 
         _record(house, "credential.handed_out", one)
         try:
             answer = helper.kept(one)
-            wire.write_fully(_STDOUT, answer.stdout)
+            output.write_fully(_STDOUT, answer.stdout)
         except OSError as error:
             _record(house, "credential.not_delivered", one, outcome="failed")
             raise BrokerError("the credential could not be written to stdout") from error
@@ -97,7 +97,7 @@ def hand_out(house: House, helper: Helper, tool: str, wanted: Wanted) -> Answer 
     return None
 
 
-def drop(house: House, tool: str, wanted: Wanted) -> int:
+def drop(house: Home, tool: str, wanted: Wanted) -> int:
     """Drop what a tool has no use for any more: of a password that it names, that one alone.
 
     Return how many were dropped.
@@ -118,20 +118,18 @@ def drop(house: House, tool: str, wanted: Wanted) -> int:
     return dropped
 
 
-def release(house: House, one: Kept, path: str) -> None:
+def release(house: Home, one: Kept, path: str) -> None:
     """Decide and record that one goes into its tool's own file, before it is written there."""
     _decide(house, one.tool, one)
     _record(house, "credential.exported", one, by="helper", file=path)
 
 
-def not_released(house: House, one: Kept, path: str) -> None:
+def not_released(house: Home, one: Kept, path: str) -> None:
     """Record that the file was not written after all."""
     _record(house, "credential.not_exported", one, by="helper", file=path, outcome="failed")
 
 
-def forget(
-    house: House, name: str, one: Kept, by: str, reason: str = "a person forgets it"
-) -> bool:
+def forget(house: Home, name: str, one: Kept, by: str, reason: str = "a person forgets it") -> bool:
     """Drop one that a person names, recorded first; False where another one is there by now.
 
     Security: its server takes it still, so that whoever is told that it is gone relies on it.
@@ -151,7 +149,7 @@ def forget(
 
 
 def _matching(
-    house: House, tool: str, wanted: Wanted, *, any_path: bool = False
+    house: Home, tool: str, wanted: Wanted, *, any_path: bool = False
 ) -> list[tuple[str, Kept]]:
     """Return what was stored for this place; `any_path`: for any path where none is named."""
     url = place_of(wanted)
@@ -200,7 +198,7 @@ def find_place(text: str) -> Url | None:
     )
 
 
-def _is_news(house: House, one: Kept, here: Kept | None) -> bool:
+def _is_news(house: Home, one: Kept, here: Kept | None) -> bool:
     """Record what is about to be kept; git stores what it was given after every use of it."""
     if here is not None and here.replace(kept_at=one.kept_at) == one:
         return False
@@ -208,19 +206,19 @@ def _is_news(house: House, one: Kept, here: Kept | None) -> bool:
     return True
 
 
-def _decide(house: House, tool: str, one: Kept) -> None:
-    decision = policy.decide_kept(wire.make_request("", house.environ, tool).requester)
+def _decide(house: Home, tool: str, one: Kept) -> None:
+    decision = policy.decide_kept(home.make_request("", house.environ, tool).requester)
     if decision.effect == "deny":
         _record(house, "credential.denied", one, outcome="denied", reason=decision.reason)
         raise DeniedError(f"what {tool} had us keep: {decision.reason}", rule=decision.rule)
 
 
-def _record(house: House, event: str, one: Kept, *, by: str | None = None, **more: str) -> None:
+def _record(house: Home, event: str, one: Kept, *, by: str | None = None, **more: str) -> None:
     """Append a record. Security: no secret is in it, and what is refused leaves no credential.
 
     `by`: our own command that a person has run, where it was not the credential's tool.
     """
-    request = wire.make_request("", house.environ, by or one.tool)
+    request = home.make_request("", house.environ, by or one.tool)
     decision = policy.decide_kept(request.requester)
     fields: dict[str, Any] = {
         "url": url_of(one),
@@ -246,7 +244,7 @@ def url_of(one: Kept) -> str:
     return f"{one.protocol}://{one.host}{port}{one.path}"
 
 
-def _fingerprint(house: House, secret: Secret) -> str:
+def _fingerprint(house: Home, secret: Secret) -> str:
     return house.ring.fingerprint(secret.reveal())
 
 

@@ -5,7 +5,7 @@ Out of the way of a hand-out, which needs none of it.
 
 from __future__ import annotations
 
-from brokerctl import wire
+from brokerctl import home, output
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.helpers import ERASE, FORGET, LIST, STORE
 from brokerctl.helpers.door import UNKNOWN, find_owners
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.helpers import Answer, Helper, Wanted
+    from brokerctl.home import Home
     from brokerctl.model import Profile, TokenRequest
-    from brokerctl.wire import House
 
 
 def answer_none(
-    house: House, helper: Helper, wanted: Wanted, asked: Callable[[], TokenRequest]
+    house: Home, helper: Helper, wanted: Wanted, asked: Callable[[], TokenRequest]
 ) -> Answer:
     """Answer what is nobody's: refused where nobody else can be asked, or a profile was named."""
     if helper.is_last or wanted.profile is not None:
@@ -39,7 +39,7 @@ def _note_other_user(helper: Helper, wanted: Wanted, profiles: Mapping[str, Prof
     if others:
         whose = [f"'{one.name}' is for the user {one.username or one.subject}" for one in others]
         way = "set username_match = 'any' if their server looks at the token alone"
-        wire.note(f"{' and '.join(sorted(whose))}, and the URL names {wanted.username}: {way}")
+        output.note(f"{' and '.join(sorted(whose))}, and the URL names {wanted.username}: {way}")
 
 
 def answer_unopened(
@@ -53,7 +53,7 @@ def answer_unopened(
     if helper.is_last:
         raise error
     try:
-        plan = wire.read_plan(environ)
+        plan = home.read_plan(environ)
     except BrokerError:
         plan = None  # it is the configuration that is wrong
     if plan is not None and wanted.action != LIST:
@@ -62,7 +62,7 @@ def answer_unopened(
             raise error
         if tool not in plan.keep:
             return _nothing(helper, wanted)
-    wire.warn(error.message + UNKNOWN)
+    output.warn(error.message + UNKNOWN)
     return _nothing(helper, wanted)
 
 

@@ -11,15 +11,15 @@ from brokerctl.store.slots import SUPERSEDED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.helpers import Answer, Helper, Wanted
+    from brokerctl.home import Home
     from brokerctl.model import TokenRequest
     from brokerctl.secret import Secret
-    from brokerctl.wire import House
 
 _LOCK_S = 22.0
 
 
 def reject(
-    house: House, request: TokenRequest, secret: Secret | None, *, is_any: bool = False
+    house: Home, request: TokenRequest, secret: Secret | None, *, is_any: bool = False
 ) -> bool:
     """Serve this token no more, if it is the one that would be; the grant stays as it is.
 
@@ -46,7 +46,7 @@ def reject(
 
 
 def answer_change(
-    house: House, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
+    house: Home, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
 ) -> Answer:
     """Answer that a tool has no use for a token any more, or has one that is to be kept."""
     dropped = 0

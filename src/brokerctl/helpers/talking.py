@@ -6,7 +6,7 @@ but its next line or its end.
 
 from __future__ import annotations
 
-from brokerctl import wire
+from brokerctl import output
 from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
@@ -23,12 +23,12 @@ def talk(helper: Helper, respond: Callable[[bytes], Answer]) -> int:
     """Greet, and answer line by line until the tool ends it; return the exit code."""
     code = 0
     try:
-        wire.write_fully(_STDOUT, helper.greeting())
+        output.write_fully(_STDOUT, helper.greeting())
         for line in _lines():
             answer = helper.malformed() if line is None else respond(line)
             if answer.note:
-                wire.note(answer.note)
-            wire.write_fully(_STDOUT, answer.stdout)
+                output.note(answer.note)
+            output.write_fully(_STDOUT, answer.stdout)
             code = answer.exit_code
             if line is None:
                 break  # where the next request begins is not known

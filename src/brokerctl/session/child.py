@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 
 from brokerctl.errors import BrokerError
+from brokerctl.platform import signals
 from brokerctl.platform.system import os, stat
-from brokerctl.session import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,23 +11,31 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, StoreError
-from brokerctl.model import Value
+from brokerctl.model import Slot, Value
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
-from brokerctl.session import private
-from brokerctl.store.entry import SESSION
+from brokerctl.session import token_files
+from brokerctl.store.check import set_damaged_aside
+from brokerctl.store.entry import KIND_NAMES, SESSION, TOKEN, plain_name
+from brokerctl.store.file.disk import ASIDE
+from brokerctl.store.slots import find_cut_off
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from brokerctl.broker.revoke import Ending
+    from brokerctl.home import Home
     from brokerctl.platform.system import System
     from brokerctl.session import Ended, SessionStore
+    from brokerctl.store.file import FileStore
 
 # A supervisor on another machine or in another container can't be looked at from here: it counts
 # as ended when its tokens have, or after this.
 UNSEEN_S = 86_400.0
 _VERSION = 1
+_ASIDE = f"{KIND_NAMES[SESSION]}-"
+_ALIVE = ("live", "superseded")
 
 
 class Session(Value):
@@ -113,7 +121,7 @@ def settle(
     """
     try:
         if session.folder is not None:
-            private.remove_files(session.folder, system)
+            token_files.remove_files(session.folder, system)
     finally:  # what the child did to its folder must not keep its tokens alive
         ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
     store.drop_sealed(SESSION, name)
@@ -150,3 +158,93 @@ def _start_time(pid: int) -> str | None:
 def _pid_space() -> str:
     number = read_pid_ns(SYSTEM)
     return "" if number is None else f"pid:[{number}]"
+
+
+def settle_lost(house: Home) -> tuple[list[Ending], list[BrokerError]]:
+    """Set damaged entries aside, and end the tokens and files of the sessions that they were of.
+
+    Security: a supervisor that can't be seen counts as killed here. A session that lives on and
+    loses its token says so at once; a token that nobody ends would say nothing.
+    """
+    moved = set_damaged_aside(house.store, SESSION)
+    if moved and house.store.tell is not None:
+        house.store.tell(moved)
+    ended: list[Ending] = []
+    failed: list[BrokerError] = []
+    for session_id in _find_lost(house):
+        try:
+            ended += revoke_left(house, session_id)
+            token_files.remove_files(
+                token_files.folder_path(house.environ, session_id, SYSTEM), SYSTEM
+            )
+        except BrokerError as error:
+            failed.append(error)
+    return ended, failed
+
+
+def _find_lost(house: Home) -> list[str]:
+    """Return the sessions with tokens that may live and an entry that was set aside.
+
+    By whomever: where a command stopped half-way, or `store check --mend` was first, the next one
+    still finds them. What has been tried is queued or spared, and not tried again.
+    """
+    store, name_key = house.store, house.ring.name_key
+    aside = [name for name in store.disk.child(ASIDE).names() if name.startswith(_ASIDE)]
+    lost = {name.removeprefix(_ASIDE).partition("-")[0] for name in aside}
+    lost -= {entry.name for entry in store.entries(SESSION)}  # written anew by its supervisor
+    if not lost:
+        return []
+    owners = dict.fromkeys(_owners(store))
+    return [one for one in owners if plain_name(name_key, "session", one) in lost]
+
+
+def _owners(store: FileStore) -> Iterator[str]:
+    slots = [entry.value for entry in store.entries(TOKEN)]
+    slots += [grant.issued for grant in find_cut_off(store)]
+    for slot in slots:
+        if not isinstance(slot, Slot) or slot.key.actor is None:
+            continue
+        tokens = (slot.current, *slot.superseded)
+        if any(token and token.value and token.status in _ALIVE for token in tokens):
+            yield slot.key.actor
+
+
+def revoke_left(house: Home, session_id: str) -> list[Ending]:
+    """Revoke the tokens of a session whose supervisor was killed, wherever they lie.
+
+    Its profiles may have been edited since, and name other grants now.
+    """
+    from brokerctl.broker.held_grants import profile_for  # noqa: PLC0415 - only where something is left
+    from brokerctl.store.slots import find_cut_off  # noqa: PLC0415 - as above
+
+    revoker = house.revoker("exec")
+    found = {}
+    for entry in house.store.entries(TOKEN):
+        slot = entry.value
+        if isinstance(slot, Slot) and slot.key.actor == session_id:
+            found[slot.key.grant] = slot.profile
+    for grant in find_cut_off(house.store):
+        if grant.issued is not None and grant.issued.key.actor == session_id:
+            found[grant.key] = grant.issued.profile
+    return [
+        ending
+        for key, name in found.items()
+        for ending in revoker.revoke_session(
+            profile_for(house.plan.profiles, name, key), key, session_id
+        )
+    ]
+
+
+def settle_leftovers(house: Home) -> tuple[list[Ended], list[BrokerError]]:
+    """End what killed sessions left behind, for commands that may talk to an issuer.
+
+    Returns how each token ended, and what failed and stays for the next command.
+    """
+
+    def name_of(session_id: str) -> str:
+        return plain_name(house.ring.name_key, "session", session_id)
+
+    def revoke_own(session_id: str, _names: tuple[str, ...]) -> list[Ending]:
+        return revoke_left(house, session_id)
+
+    return settle_all(house.store, name_of, revoke_own, SYSTEM)

@@ -12,12 +12,19 @@ import queue
 import select
 import threading
 
+from brokerctl.output import write_fully
+from brokerctl.platform import signals
 from brokerctl.platform.system import os
-from brokerctl.session.masking import Masker
-from brokerctl.wire import write_fully
+from brokerctl.session import child
+from brokerctl.session.mask import Masker, forms_of
+from brokerctl.session.supervise import Supervisor, start_monitored
+from brokerctl.session.terminal import open_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from brokerctl.session.supervise import Ending
     from brokerctl.session.terminal import Terminal
 
     Action = tuple[int, ...]
@@ -209,3 +216,56 @@ def _identity(stream: int) -> object | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_rdev)
+
+
+class Masked:
+    """A masked child, started; `run` waits for its end."""
+
+    def __init__(
+        self, pid: int, waited: frozenset[int], relay: Relay, terminal: Terminal | None
+    ) -> None:
+        self._pid = pid
+        self._waited = waited
+        self._relay = relay
+        self._terminal = terminal
+
+    def run(self) -> Ending:
+        """Move its output until it has ended and all is moved."""
+        if self._terminal is not None:
+            self._terminal.begin()
+        self._relay.begin()
+        try:
+            ending = Supervisor(self._pid, self._waited, self._terminal).run()
+            if self._terminal is not None:
+                self._terminal.end_keys()  # before its output is moved, which may take a while
+            self._relay.finish()
+        finally:
+            if self._terminal is not None:
+                self._terminal.close()
+        if ending.fatal_signal is not None and self._terminal is not None:
+            signals.tell_group(ending.fatal_signal)  # ^C was a key: a script around us stops too
+        return ending
+
+
+def start(
+    path: str,
+    words: tuple[str, ...],
+    environ: dict[str, str],
+    mask: Iterable[int],
+    waited: frozenset[int],
+    secrets: Iterable[str],
+    say: Callable[[str], None],
+) -> Masked:
+    """Start the child on pipes, or on a terminal of its own where ours is one."""
+    forms = {form for secret in secrets for form in forms_of(secret)}
+    terminal = open_terminal()
+    relay = Relay(tuple(sorted(forms)), terminal)
+    if terminal is None or not terminal.has_input:
+        pid = child.start(path, words, environ, mask, file_actions=relay.actions)
+    else:
+
+        def spawn() -> int:
+            return child.start(path, words, environ, mask, file_actions=relay.actions, setpgroup=0)
+
+        pid = start_monitored(terminal, waited, spawn, say)
+    return Masked(pid, waited, relay, terminal)

@@ -13,8 +13,9 @@ from __future__ import annotations
 from brokerctl.broker import read_within
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.model import NOT_BEARER, TokenRequest, Value
+from brokerctl.platform import signals
 from brokerctl.platform.system import os
-from brokerctl.session import child, environment, signals
+from brokerctl.session import child, environment
 from brokerctl.session.supervise import Supervisor
 
 TYPE_CHECKING = False
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Profile
     from brokerctl.secret import Secret
     from brokerctl.session import Ask, Tools
-    from brokerctl.session.ends import Ends
+    from brokerctl.session.cleanup import Ends
     from brokerctl.session.environment import Wanted
-    from brokerctl.session.masked import Masked
+    from brokerctl.session.relay import Masked
     from brokerctl.session.supervise import Ending
 
 # Flows whose grant is a person's: an own token there would cost a rotation at each `exec`.
@@ -136,7 +137,7 @@ def _find_ends(
     has_files = any(one.files for one in wanted)
     if not own and not has_files:
         return None
-    from brokerctl.session.ends import Ends  # noqa: PLC0415 - a shared session starts without it
+    from brokerctl.session.cleanup import Ends  # noqa: PLC0415 - a shared session starts without it
 
     return Ends(session_id, own, tools, has_files=has_files, is_asked=is_asked)
 
@@ -237,10 +238,10 @@ def _start(
     waited, path, words = signals.waited(), prepared.path, prepared.ask.command
     if not prepared.is_masked:
         return Supervisor(child.start(path, words, environ, mask), waited)
-    from brokerctl.session import masked  # noqa: PLC0415 - else not a byte is copied
+    from brokerctl.session import relay  # noqa: PLC0415 - else not a byte is copied
 
     secrets = _secrets(tokens.values())
-    return masked.start(path, words, environ, mask, waited, secrets, tools.say)
+    return relay.start(path, words, environ, mask, waited, secrets, tools.say)
 
 
 def _secrets(tokens: Iterable[AccessToken]) -> list[str]:

@@ -11,11 +11,14 @@ A child that stops (^Z, or an editor's own way) stops us too, and a shell's `fg`
 
 from __future__ import annotations
 
+from brokerctl.errors import BrokerError
+from brokerctl.platform import signals
 from brokerctl.platform.system import os
-from brokerctl.session import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brokerctl.session.terminal import Terminal
 
 _SIGNAL_BASE = 128
@@ -154,3 +157,60 @@ class Supervisor:
             os.kill(self.pid, number)  # ours and not yet waited for: the number can't be reused
         except (ProcessLookupError, PermissionError):
             return  # it ended just now, or became another user (sudo): nothing to be done
+
+
+class Monitor(Supervisor):
+    """Watches the child from within its session."""
+
+    def __init__(self, pid: int, waited: frozenset[int], terminal: int) -> None:
+        super().__init__(pid, waited)
+        self._inner = terminal
+
+    def _stop_too(self, number: int) -> None:
+        if number in signals.TERMINAL_ACCESS and os.tcgetpgrp(self._inner) == self.pid:
+            self._send(signals.CONTINUE)  # it used the terminal before it was given to it
+            return
+        signals.stop_self(signals.STOP)
+
+    def _pass_on(self, arrived: signals.Arrived) -> None:
+        if arrived.sender != self.pid:
+            self._send(arrived.number)  # the terminal's too: the child was not in front yet
+
+    def _send(self, number: int) -> None:
+        """Pass a signal on, a terminal's to the child's whole group: ^Z stopped all of it."""
+        if number != signals.CONTINUE and number not in signals.TERMINAL:
+            super()._send(number)
+            return
+        try:
+            os.kill(-self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return  # as above
+
+
+def start_monitored(
+    terminal: Terminal, waited: frozenset[int], spawn: Callable[[], int], say: Callable[[str], None]
+) -> int:
+    """Fork the monitor, which starts the child by `spawn`; return the monitor's process id."""
+    import fcntl  # noqa: PLC0415 - a terminal of the child's own is rare
+    import termios  # noqa: PLC0415 - as above
+
+    from brokerctl.text import safe  # noqa: PLC0415 - as above
+
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.close(terminal.ours)
+        os.setsid()
+        fcntl.ioctl(terminal.childs, termios.TIOCSCTTY, 0)
+        child = spawn()
+        os.tcsetpgrp(terminal.childs, child)
+        ending = Monitor(child, waited, terminal.childs).run()
+        if os.WIFSIGNALED(ending.status):
+            signals.die_of(os.WTERMSIG(ending.status))
+        os._exit(ending.code)  # noqa: SLF001 - its public name
+    except BrokerError as error:
+        say(f"brokerctl: error: {safe(error.message)}\r")
+        os._exit(error.exit_code)  # noqa: SLF001 - as above
+    finally:
+        os._exit(125)  # noqa: SLF001 - as above; whatever happened, nothing of ours goes on here

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from brokerctl import wire
+from brokerctl import output
 from brokerctl.broker.held_grants import profile_for
 from brokerctl.errors import BrokerError
-from brokerctl.session.door import settle_leftovers
-from brokerctl.session.lost import settle_lost
+from brokerctl.session.leftovers import settle_leftovers, settle_lost
 from brokerctl.store import Queue
 from brokerctl.store.entry import QUEUE
 from brokerctl.store.slots import find_cut_off
@@ -16,13 +15,13 @@ from brokerctl.text import safe
 
 if TYPE_CHECKING:
     from brokerctl.broker.revoke import Revoker
-    from brokerctl.wire import House
+    from brokerctl.home import Home
 
 _STDERR = 2
 _WAIT_S = 1.0
 
 
-def tend(house: House) -> None:
+def tend(house: Home) -> None:
     """Revoke the tokens of killed sessions and what is queued; say what came of it on stderr."""
     ended, errors = settle_leftovers(house)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
@@ -47,10 +46,10 @@ def tend(house: House) -> None:
     told += [error.message for error in errors]
     told += _finish(house, revoker)
     for line in told:
-        wire.write_line(_STDERR, f"brokerctl: note: {safe(line)}")
+        output.write_line(_STDERR, f"brokerctl: note: {safe(line)}")
 
 
-def _finish(house: House, revoker: Revoker) -> list[str]:
+def _finish(house: Home, revoker: Revoker) -> list[str]:
     """List the access tokens of commits that were cut off between grant and slot."""
     told = []
     for grant in find_cut_off(house.store):

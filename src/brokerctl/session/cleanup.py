@@ -1,12 +1,16 @@
-"""What a session must end: its own tokens and private files. Sharing sessions load none of it."""
+"""What a session must end: its own tokens and private files, and the processes that outlived it.
+
+Sharing sessions load none of it.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
-from brokerctl.session import leftovers, private, survivors
+from brokerctl.session import leftovers, token_files
 from brokerctl.store.entry import SESSION
 
 TYPE_CHECKING = False
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 
     from brokerctl.secret import Secret
     from brokerctl.session import Ended, Tools
+_MOST_BYTES = 1 << 20
+_MOMENT_S = 0.1
 
 
 class Ends:
@@ -32,7 +38,7 @@ class Ends:
         """`is_asked`: somebody said `--revoke`, and is told where that is not what came."""
         folder = None
         if has_files:
-            folder = private.folder_path(tools.environ, session_id, tools.system)
+            folder = token_files.folder_path(tools.environ, session_id, tools.system)
         self.session = leftovers.describe(session_id, own, folder)
         self._tools = tools
         self._is_asked = is_asked
@@ -49,7 +55,7 @@ class Ends:
         folder = self.session.folder
         if folder is None:
             return {}
-        private.write_files(folder, files, self._tools.system)
+        token_files.write_files(folder, files, self._tools.system)
         return {variable: f"{folder}/{variable}" for variable in files}
 
     def _put(self) -> None:
@@ -87,9 +93,82 @@ class Ends:
 
     def report_survivors(self, held: Iterable[tuple[str, str]]) -> None:
         """Name processes that outlived the child and hold one of these variables."""
-        for survivor in survivors.find_survivors(held):
+        for survivor in find_survivors(held):
             who = f"{survivor.name} (process {survivor.pid})"
             self._say(f"still running with an ended token: {who}")
 
     def _say(self, text: str) -> None:
         self._tools.warn(text)
+
+
+class Survivor:
+    """One process that holds a variable of ours."""
+
+    __slots__ = ("name", "pid")
+
+    def __init__(self, pid: int, name: str) -> None:
+        self.pid = pid
+        self.name = name
+
+
+def find_survivors(assignments: Iterable[tuple[str, str]]) -> list[Survivor]:
+    """Return processes of ours whose environment holds one of these NAME, VALUE pairs.
+
+    This finds what was inherited, not what was copied: a report for people, no boundary. The rest
+    of a pipeline that is just ending gets a moment for it.
+    """
+    lines = [os.fsencode(f"{name}={value}") for name, value in assignments]
+    found, is_sure = _find(lines)
+    if is_sure and not found:
+        return []
+    time.sleep(_MOMENT_S)
+    return _find(lines)[0]
+
+
+def _find(lines: list[bytes]) -> tuple[list[Survivor], bool]:
+    """Return who holds one, and whether every process could be looked at."""
+    own = os.getpid()
+    found, is_sure = [], True
+    try:
+        entries = os.listdir("/proc") if lines else []
+    except OSError:
+        entries = []  # no /proc here: nothing to report
+    for entry in entries:
+        if not entry.isdigit() or int(entry) == own:
+            continue
+        text = _read(f"/proc/{entry}/environ")
+        if not text and _is_starting(entry):
+            is_sure = False
+        environ = text.split(b"\0")
+        if any(line in environ for line in lines):
+            name = _read(f"/proc/{entry}/comm").decode("utf-8", "replace").strip()
+            found.append(Survivor(int(entry), name))
+    return found, is_sure
+
+
+def _is_starting(entry: str) -> bool:
+    """Say whether an empty environment is that of a process in the middle of its execve(2).
+
+    A process that has ended, and a thread of the kernel, has no program.
+    """
+    try:
+        return bool(os.readlink(f"/proc/{entry}/exe"))
+    except OSError:
+        return False
+
+
+def _read(path: str) -> bytes:
+    """Read what the kernel lets us read; another user's process is none of ours."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        pieces = []
+        while piece := os.read(fd, _MOST_BYTES):
+            pieces.append(piece)
+        return b"".join(pieces)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)

@@ -1,4 +1,7 @@
-"""`brokerctl helper kept` and `forget`: what is shown of other tools' own, and asked. No values."""
+"""`helper import`, `export`, `kept` and `forget`: the credentials that brokerctl keeps for tools.
+
+What is shown and asked, and what is said afterwards. No values.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from brokerctl import freshness, jsonlite, wire
+from brokerctl import freshness, home, jsonlite, output
 from brokerctl.config import paths
 from brokerctl.effects.terminal import confirm, is_interactive
 from brokerctl.errors import (
@@ -28,16 +31,45 @@ from brokerctl.helpers.custody import (
     list_all,
     list_kept,
 )
-from brokerctl.helpers.exporting import carry_out, plan_export
+from brokerctl.helpers.exporting import export_credentials, plan_export
+from brokerctl.helpers.importing import import_credentials, plan_import
 from brokerctl.helpers.keeping import forget, url_of
 from brokerctl.helpers.setups import ALIASES
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
-    from brokerctl.wire import House
-
+    from brokerctl.helpers.importing import Source
+    from brokerctl.home import Home
 _GONE = "forgotten here, and still good at its server: change it there"
 _HERE = "still kept, and good at its server"
+
+
+def run(what: str, *, is_cut: bool, yes: bool) -> None:
+    """Show, ask, keep, cut out."""
+    house = home.open_home(os.environ)
+    sources = plan_import(house, what)
+    for source in sources:
+        _show(source, is_cut=is_cut)
+    moving = [source for source in sources if source.moving]
+    if moving and not yes and not is_interactive():
+        raise UsageError("there is nobody to ask", hint="say --yes")
+    if moving and not yes and not confirm("do this?"):
+        raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
+    for source in reversed(moving):  # the newest is answered first, as the first file was
+        import_credentials(house, source, is_cut=is_cut)
+        removed = f", and removed from {safe(source.path, 1000)}" if is_cut else ""
+        typer.echo(f"{what}: {len(source.moving)} kept{removed}")
+    if not moving:
+        typer.echo(f"{what}: nothing to keep")
+
+
+def _show(source: Source, *, is_cut: bool) -> None:
+    doing = "keep and remove" if is_cut else "keep"
+    lines = [f"  {doing}: {one.shown}" for one in source.moving]
+    lines += [f"  leave: {one.shown}: {one.why}" for one in source.left]
+    lines += [f"  {note}" for note in source.notes]
+    for line in (f"{source.path}:", *lines):
+        typer.echo(safe(line, 1000), err=True)
 
 
 class End(NamedTuple):
@@ -61,7 +93,7 @@ class End(NamedTuple):
 def show(tool: str | None, *, json: bool) -> int:
     """List what is kept, and why a tool does not get some of it."""
     helper = None if tool is None else find_keeping(tool)
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     found = list_kept(house, helper)
     if json:
         typer.echo(jsonlite.dumps({"schema": 1, "kept": [_as_json(held) for held in found]}))
@@ -71,7 +103,7 @@ def show(tool: str | None, *, json: bool) -> int:
     if damaged:
         what = count_of(damaged, "kept credential", "kept credentials")
         error = StoreError(f"{what} can't be opened", hint="run 'brokerctl store check'")
-        return wire.print_error(error, is_json=json)
+        return output.print_error(error, is_json=json)
     if not found and not json:
         whose = "other tools" if helper is None else helper
         typer.echo(f"nothing is kept for {whose}")
@@ -85,19 +117,19 @@ def note_kept(tool: str) -> None:
     if helper is None or not os.path.isdir(folder) or not os.listdir(folder):
         return  # and no store is made
     try:
-        count = len(list_kept(wire.open_house(os.environ), helper))
+        count = len(list_kept(home.open_home(os.environ), helper))
     except BrokerError as error:
-        wire.warn(f"what is kept for {helper} can't be counted: {error.message}")
+        output.warn(f"what is kept for {helper} can't be counted: {error.message}")
         return
     if count:
         what = f"{count_of(count, 'credential')} of {helper} {'is' if count == 1 else 'are'} kept"
         way = f"'brokerctl helper export {shell_word(tool)}' puts them into its own file"
-        wire.warn(f"{what} here, and {helper} finds them by asking brokerctl alone: {way}")
+        output.warn(f"{what} here, and {helper} finds them by asking brokerctl alone: {way}")
 
 
 def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
     """Show, ask, forget one."""
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     held = find_one(house, tool, host, user)
     if not yes:
         typer.echo(safe(f"  forget: {held.shown}", 1000), err=True)
@@ -110,7 +142,7 @@ def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
     typer.echo(safe(f"{held.shown}: {_GONE}", 1000))
 
 
-def end_kept(house: House, errors: list[BrokerError], *, is_meant: bool) -> list[End]:
+def end_kept(house: Home, errors: list[BrokerError], *, is_meant: bool) -> list[End]:
     """Forget all that is kept if that is meant; an error tells of what is left, as revoke does."""
     ends, now = [], time.time()
     for held in list_all(house):
@@ -140,7 +172,7 @@ def end_kept(house: House, errors: list[BrokerError], *, is_meant: bool) -> list
 
 def run_export(tool: str, *, yes: bool) -> int:
     """Show, ask, write the tool's own file, and only then forget; 9 where something is left."""
-    house = wire.open_house(os.environ)
+    house = home.open_home(os.environ)
     target = plan_export(house, tool)
     lines = [f"  write in plain text, and keep no more: {held.shown}" for held in target.moving]
     lines += [f"  leave: {held.shown}: {why}" for held, why in target.left]
@@ -153,7 +185,7 @@ def run_export(tool: str, *, yes: bool) -> int:
             raise UsageError("there is nobody to ask", hint="say --yes")
         if not yes and not confirm("write these passwords in plain text?"):
             raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
-        changed = carry_out(house, target)
+        changed = export_credentials(house, target)
         count = len(target.moving) - len(changed)
         typer.echo(f"{tool}: {count} put into {safe(target.path, 1000)}, and kept here no more")
     elif not target.left:
@@ -163,7 +195,7 @@ def run_export(tool: str, *, yes: bool) -> int:
         return 0
     what = f"{count_of(left, 'credential')} of {tool} {'is' if left == 1 else 'are'} still kept"
     hint = "run 'brokerctl helper kept', and 'brokerctl helper forget' for what is of no use"
-    return wire.print_error(PartialError(what, hint=hint))
+    return output.print_error(PartialError(what, hint=hint))
 
 
 def _as_json(held: Held) -> dict[str, object]:

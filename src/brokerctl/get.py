@@ -1,6 +1,6 @@
-"""A hot `get`: its written grammar, read without Typer, and the one way to its answer.
+"""`get` in its written grammar, read without Typer, and the forms of its answer.
 
-What is shortened is the parsing and nothing else: the same broker, renderer and error lines serve
+What is shortened is the parsing and nothing else: the same broker, forms and error lines serve
 every way in. A command line that is not exactly in this grammar, wrong ones included, goes to the
 full program, which explains it.
 """
@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import wire
+from brokerctl import home, jsonlite, output
 from brokerctl.broker import find_profile
-from brokerctl.errors import BrokerError
+from brokerctl.errors import BrokerError, UsageError, shell_word
+from brokerctl.freshness import timestamp
+from brokerctl.model import NOT_BEARER
 from brokerctl.platform.system import os
-from brokerctl.render import FORMATS, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from brokerctl.home import Home
     from brokerctl.model import AccessToken, Profile, TokenRequest
-    from brokerctl.wire import House
 
 _LISTS = ("--scope", "--resource")
 _VALUES = ("--subject", "--min-ttl", "--purpose", "--format", "--for", *_LISTS)
@@ -29,6 +30,11 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DIGITS = 9
 _STDOUT = 1
 _PURPOSE_CHARS = 200
+_PLAIN = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="  # RFC 6750, 2.1
+)
+_BEARER_FORMATS = ("header", "netrc", "curl")
+FORMATS = ("token", "header", "json", "env", "netrc", "curl")
 
 
 class GetOptions:
@@ -70,16 +76,16 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it, or print the error; return the exit code."""
     is_json = options.form == "json"
     try:
-        return get(options, environ)
+        return get_token(options, environ)
     except BrokerError as error:
-        return wire.print_error(error, is_json=is_json)
+        return output.print_error(error, is_json=is_json)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
-        return wire.print_error(wire.unexpected(error, environ), is_json=is_json)
+        return output.print_error(output.unexpected(error, environ), is_json=is_json)
 
 
-def get(options: GetOptions, environ: Mapping[str, str]) -> int:
+def get_token(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it; raises BrokerError. One hand-out, one record."""
-    house = wire.open_house(environ, may_pass=True)
+    house = home.open_home(environ, may_pass=True)
     try:
         profile = _find_profile(options, house.plan.profiles)
     except BrokerError as error:
@@ -106,7 +112,7 @@ def _find_profile(options: GetOptions, profiles: Mapping[str, Profile]) -> Profi
 
 def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenRequest:
     """Turn options into the request that the broker decides on."""
-    asked = wire.make_request(options.profile, environ, "get", options.url)
+    asked = home.make_request(options.profile, environ, "get", options.url)
     return asked.replace(
         subject=options.subject,
         scopes=options.scopes,
@@ -117,12 +123,12 @@ def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenReques
     )
 
 
-def deliver(house: House, answer: AccessToken, line: bytes) -> int:
+def deliver(house: Home, answer: AccessToken, line: bytes) -> int:
     """Write the answer to stdout in full, or record that it was not delivered."""
     for text in house.notices(answer):
-        wire.warn(text)
+        output.warn(text)
     try:
-        wire.write_fully(_STDOUT, line)
+        output.write_fully(_STDOUT, line)
     except OSError as error:
         house.broker.not_delivered(answer)
         reason = os.strerror(error.errno or 0).lower()
@@ -192,3 +198,97 @@ def parse_duration(text: str) -> float | None:
     if not all(char in "0123456789" for char in digits):
         return None
     return float(int(digits) * _UNITS[unit])
+
+
+def render(answer: AccessToken, profile: Profile, form: str, now: float) -> bytes:
+    """Return the line for stdout. Security: this is where a token becomes text."""
+    value = answer.value.reveal()
+    if form in _BEARER_FORMATS and answer.token_type == NOT_BEARER:
+        what = f"what '{profile.name}' gets is no bearer token"
+        raise UsageError(what, hint="use --format token")
+    if form == "token":
+        text = value
+    elif form == "json":
+        text = jsonlite.dumps(as_json(answer, now))
+    elif form == "header":
+        text = f"Authorization: {answer.token_type} {value}"
+    elif form == "curl":
+        text = f"header = {jsonlite.quote(f'Authorization: {answer.token_type} {value}')}"
+    elif form == "env":
+        text = f"{variable(profile)}={_quoted(value)}"
+    else:
+        text = "\n".join(_netrc(profile, value))
+    return text.encode("ascii") + b"\n"
+
+
+def _quoted(value: str) -> str:
+    """Return a value as a shell reads it. Security: an issuer's token is no command for `eval`.
+
+    Behind a `=` shells take `~` for a home folder, and zsh a second `=` for the path of a command.
+    """
+    if _PLAIN.issuperset(value) and value[0] not in "~=" and "=~" not in value:
+        return value
+    return "'" + value.replace("'", "'\\''") + "'"
+
+
+def as_json(answer: AccessToken, now: float) -> dict[str, object]:
+    """Return the documented JSON of `get --json` (schema 1)."""
+    until = answer.expires_at
+    return {
+        "schema": 1,
+        "access_token": answer.value.reveal(),
+        "token_type": answer.token_type,
+        "expires_at": None if until is None else timestamp(until),
+        "expires_in": None if until is None else max(0, int(until - now)),
+        **({"expires_at_assumed": True} if answer.is_assumed else {}),
+        "scope": " ".join(answer.scopes),
+        "scopes": list(answer.scopes),
+        "profile": answer.profile,
+        "issuer": answer.issuer,
+        "subject": answer.subject,
+        "audience": [],
+        "resource": list(answer.resource),
+    }
+
+
+def variable(profile: Profile) -> str:
+    """Return the environment variable of a profile: its `env`, else `<PROFILE>_TOKEN`."""
+    if profile.env:
+        return profile.env
+    name = "".join(char if char.isalnum() else "_" for char in profile.name.upper())
+    return f"{name}_TOKEN"
+
+
+def _netrc(profile: Profile, value: str) -> list[str]:
+    hosts = list(dict.fromkeys(_machine(host) for host in profile.hosts))
+    if not hosts or any("*" in host for host in hosts):
+        raise UsageError(
+            f"'{profile.name}' names no exact hosts, so a netrc line can't be made",
+            hint=f"run 'brokerctl profile edit {shell_word(profile.name)} --set hosts=https://HOST'",
+        )
+    login = profile.username or "oauth2"
+    if not all("!" <= char <= "~" and char not in '"\\#' for char in login):
+        raise UsageError(
+            f"the username of '{profile.name}' is no single word of ASCII, as a netrc line wants",
+            hint=f"run 'brokerctl profile edit {shell_word(profile.name)} --set username=NAME'",
+        )
+    word = value if _PLAIN.issuperset(value) else _netrc_quoted(value)
+    return [f"machine {host} login {login} password {word}" for host in hosts]
+
+
+def _netrc_quoted(value: str) -> str:
+    """Return a value as one word of netrc, as curl from 7.84 on and Python read it.
+
+    Older readers know no quotation marks, and have no way to say such a word at all.
+    """
+    for char in '\\"':
+        value = value.replace(char, f"\\{char}")
+    return f'"{value}"'
+
+
+def _machine(host: str) -> str:
+    """Return the name alone: netrc has no ports, and a line with one is nobody's (netrc(5))."""
+    authority = host.split("://", 1)[1].split("/", 1)[0]
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]

@@ -1,18 +1,20 @@
-"""Builds the broker for the front door and the commands alike, and prints the error line. Light."""
+"""Home: what BROKERCTL_HOME holds, opened once. Configuration, keys, store, log and the broker.
+
+Light: the front door and every command go through here.
+"""
 
 from __future__ import annotations
 
-import errno
-
-from brokerctl import __version__, jsonlite
+from brokerctl import __version__
 from brokerctl.audit.append import ROTATE_BYTES, Log
 from brokerctl.broker import Broker, read_within
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
-from brokerctl.errors import BrokerError, StoreError
+from brokerctl.errors import StoreError
 from brokerctl.keys import harden, open_ring
 from brokerctl.model import TokenRequest
+from brokerctl.output import _STDERR, note, write_line
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import os
@@ -35,14 +37,10 @@ if TYPE_CHECKING:
     from brokerctl.store import Damage
     from brokerctl.store.interface import LockedGrant
 
-_STDERR = 2
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # of the machine, no bug
 _PURPOSE_CHARS = 200
-_MESSAGE_CHARS = 400  # the path of a slot takes half of that, and the reason stands behind it
-_HINT_CHARS = 5000  # ours alone; half a command with a long path is none
 
 
-class House:
+class Home:
     """Everything that a command needs, opened once: configuration, keys, store, log, broker."""
 
     __slots__ = ("broker", "environ", "folder", "is_kept", "layers", "log", "plan", "ring", "store")
@@ -134,7 +132,7 @@ def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> 
     return Http(ca_file, environ, timeout_s)
 
 
-def open_house(environ: Mapping[str, str], *, may_pass: bool = False) -> House:
+def open_home(environ: Mapping[str, str], *, may_pass: bool = False) -> Home:
     """Open configuration, keys, store and log; the first use makes them.
 
     `may_pass`: in a CI job without a store nothing is made, and all is kept in memory.
@@ -144,15 +142,15 @@ def open_house(environ: Mapping[str, str], *, may_pass: bool = False) -> House:
     if layers.notice and os.isatty(_STDERR):
         note(layers.notice)
     if may_pass and paths.is_passing(environ):
-        from brokerctl.passing import hold_memory
+        from brokerctl.memory_home import hold_memory
 
         held = hold_memory()
-        return House(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, note))
+        return Home(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, note))
     home = open_folder(paths.state_home(environ))
     if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
     folder = _child(home, "v1")
-    return House(environ, folder, _ring(folder, environ, layers), layers)
+    return Home(environ, folder, _ring(folder, environ, layers), layers)
 
 
 def _child(folder: Folder, name: str) -> Folder:
@@ -188,7 +186,7 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
     return ring
 
 
-def _find_plan(house: House) -> Plan:
+def _find_plan(house: Home) -> Plan:
     """Return the compiled configuration; any edit of any layer has another name and is compiled."""
     name = plain_name(house.ring.name_key, "plan", __version__, *house.layers.fingerprint_parts())
     sealed = house.store.find_sealed(PLAN, name)
@@ -224,88 +222,4 @@ def make_request(
         requester=read_requester(environ, tool),
         purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
         url=url,
-    )
-
-
-def write_fully(fd: int, data: bytes, wait_s: float | None = 20) -> None:
-    """Write every byte, waiting where a non-blocking stream is full; raises OSError.
-
-    `wait_s` is for each piece; None: as long as it takes.
-    """
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            import select
-
-            if not select.select([], [fd], [], wait_s)[1]:
-                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
-
-
-def write_line(fd: int, text: str) -> None:
-    """Write one line for people; a stream that is gone is no reason to fail."""
-    try:
-        write_fully(fd, text.encode("utf-8", "backslashreplace") + b"\n")
-    except OSError:
-        return
-
-
-def note(text: str) -> None:
-    """Say something that is no error, on stderr."""
-    _tell("note", text, _HINT_CHARS)
-
-
-def warn(text: str) -> None:
-    """Warn of something that is no error, on stderr."""
-    _tell("warning", text)
-
-
-def _tell(word: str, text: str, limit: int = _MESSAGE_CHARS) -> None:
-    """Write one line for people; on a terminal its first word may be coloured."""
-    from brokerctl.text import safe
-
-    begin = f"brokerctl: {word}:"
-    if os.isatty(_STDERR):
-        from brokerctl.paint import label
-
-        begin = label(word, _STDERR)
-    write_line(_STDERR, f"{begin} {safe(text, limit)}")
-
-
-def print_error(error: BrokerError, *, is_json: bool = False) -> int:
-    """Print two lines, or one JSON object, on stderr; return the exit code."""
-    hint = error.hint or error.usual_hint
-    if is_json:
-        body: dict[str, object] = {
-            "code": error.exit_code,
-            "name": error.name,
-            "message": error.message,
-            "hint": hint,
-        }
-        if error.rule is not None:
-            body["rule"] = error.rule
-        write_line(_STDERR, jsonlite.dumps({"schema": 1, "error": body}))
-    else:
-        _tell("error", error.message)
-        if hint:
-            _tell("hint", hint, _HINT_CHARS)
-    return error.exit_code
-
-
-def unexpected(error: Exception, environ: Mapping[str, str]) -> BrokerError:
-    """Wrap a bug: its kind and place, never its values (they may hold a secret)."""
-    if isinstance(error, MemoryError):
-        return BrokerError("not enough memory")
-    if isinstance(error, OSError) and error.errno in _SHORTAGES:
-        return BrokerError(os.strerror(error.errno).lower(), hint="look at 'ulimit -a'")
-    place = ""
-    step = error.__traceback__
-    while environ.get("BROKERCTL_DEBUG") and step is not None:
-        code = step.tb_frame.f_code
-        place += f" {code.co_filename.rpartition('/')[2]}:{step.tb_lineno}"
-        step = step.tb_next
-    return BrokerError(
-        f"unexpected {type(error).__name__}{place}",
-        hint="this is a bug; BROKERCTL_DEBUG=1 shows where, without values",
     )

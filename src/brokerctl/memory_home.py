@@ -26,7 +26,7 @@ _PREFIX = "brokerctl-log-"
 _NAME_BYTES = 16
 
 
-class Memory:
+class MemoryHome:
     """The one memory of a process: whoever opens a house twice finds in it what was there."""
 
     def __init__(self) -> None:
@@ -45,13 +45,13 @@ class Memory:
         return self._log
 
 
-_held: list[Memory] = []
+_held: list[MemoryHome] = []
 
 
-def hold_memory() -> Memory:
+def hold_memory() -> MemoryHome:
     """Return the memory of this process."""
     if not _held:
-        _held.append(Memory())
+        _held.append(MemoryHome())
     return _held[0]
 
 

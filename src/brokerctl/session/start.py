@@ -1,4 +1,4 @@
-"""The written grammar of `exec`: reads a command line without Typer, or says that it is not ours.
+"""Starts a session: the written grammar of `exec`, read without Typer, and what a session needs.
 
 `exec [-p PROFILE]… [--env N=P]… [--file N=P]… [--scope S]… [--ttl D] [--min-ttl D] [--purpose T]
 [--revoke|--keep] [--mask|--no-mask] [--clean-env] -- CMD…`. Anything else, wrong lines included,
@@ -7,9 +7,23 @@ goes to the full program, which explains it.
 
 from __future__ import annotations
 
-from brokerctl.errors import UsageError, not_in_this_version
-from brokerctl.hot import parse_duration, split_scopes
-from brokerctl.session import Ask
+from brokerctl import home, output
+from brokerctl.broker import grant_key
+from brokerctl.config.plan import default_profile
+from brokerctl.errors import BrokerError, UsageError, not_in_this_version
+from brokerctl.get import parse_duration, split_scopes
+from brokerctl.platform.system import SYSTEM
+from brokerctl.session import Ask, Tools
+from brokerctl.session.run import run
+from brokerctl.store.entry import plain_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.broker.revoke import Ending
+    from brokerctl.home import Home
+    from brokerctl.model import Requester
 
 _LISTS = ("--profile", "--env", "--file", "--scope")
 _SINGLES = ("--ttl", "--min-ttl", "--purpose")
@@ -17,6 +31,8 @@ _FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask")
 _OPPOSITES = (("--revoke", "--keep"), ("--mask", "--no-mask"))
 _SHORT = {"-p": "--profile"}
 _LATER = ("--socket", "--gateway", "--agent", "--aws")
+_STDERR = 2
+_INTERRUPTED = 130
 
 
 def parse_exec(words: list[str]) -> Ask | None:
@@ -98,3 +114,66 @@ def parse_pairs(option: str, given: dict[str, list[str]]) -> tuple[tuple[str, st
             raise UsageError(f"'{text}' is not NAME=PROFILE", hint=f"write {option} NAME=PROFILE")
         pairs.append((name, profile))
     return tuple(pairs)
+
+
+def run_words(words: list[str], environ: Mapping[str, str], umask: int | None = None) -> int | None:
+    """Run the words after `exec` if they are in the written grammar; None if they are not."""
+    try:
+        ask = parse_exec(words)
+    except BrokerError as error:
+        return output.print_error(error)
+    return None if ask is None else run_ask(ask, environ, umask)
+
+
+def run_ask(ask: Ask, environ: Mapping[str, str], umask: int | None = None) -> int:
+    """Run one session, or print the error; return the exit code.
+
+    `umask` is the caller's own, for the child, where this process has changed it.
+    """
+    try:
+        return run(ask, tools_of(home.open_home(environ, may_pass=True), umask))
+    except BrokerError as error:
+        return output.print_error(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
+        return output.print_error(output.unexpected(error, environ))
+
+
+def tools_of(house: Home, umask: int | None = None) -> Tools:
+    """Return what a session needs of an open house."""
+
+    def requester(session_id: str) -> Requester:
+        asked = home.make_request("", house.environ, "exec")
+        return asked.requester.replace(session=session_id)
+
+    def revoke_own(session_id: str, names: tuple[str, ...]) -> list[Ending]:
+        return revoke_session(house, session_id, names)
+
+    return Tools(
+        profiles=house.plan.profiles,
+        environ=house.environ,
+        default_profile=default_profile(house.plan, house.environ),
+        requester=requester,
+        get=house.broker.get,
+        revoke_own=revoke_own,
+        record=house.log.append,
+        store=house.store,
+        name_of=lambda session_id: plain_name(house.ring.name_key, "session", session_id),
+        say=lambda line: output.write_line(_STDERR, line),
+        warn=output.warn,
+        notices=house.notices,
+        system=SYSTEM,
+        umask=umask,
+        is_kept=house.is_kept,
+    )
+
+
+def revoke_session(house: Home, session_id: str, names: tuple[str, ...]) -> list[Ending]:
+    """Revoke the tokens that a session owns of these profiles, which are still as they were."""
+    revoker, profiles = house.revoker("exec"), house.plan.profiles
+    return [
+        ending
+        for name in names
+        for ending in revoker.revoke_session(profiles[name], grant_key(profiles[name]), session_id)
+    ]

@@ -1,0 +1,132 @@
+"""What is written for people and to stdout: the two error lines, notes, colour, writing in full.
+
+Colour is for a terminal alone, never with NO_COLOR or CI set or on a dumb one: what is said can be
+understood without it, and what is piped, stored or parsed has none.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from brokerctl import jsonlite
+from brokerctl.errors import BrokerError
+from brokerctl.platform.system import os, read_environ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LABELS = {"error": "bad", "hint": "hint", "warning": "care", "note": "title"}
+_STYLES = {
+    "good": "32",
+    "care": "33",
+    "bad": "1;31",
+    "hint": "36",
+    "title": "1",
+}
+_STDERR = 2
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # of the machine, no bug
+_MESSAGE_CHARS = 400  # the path of a slot takes half of that, and the reason stands behind it
+_HINT_CHARS = 5000  # ours alone; half a command with a long path is none
+
+
+def is_wanted(fd: int) -> bool:
+    """Return whether what is written to `fd` may be coloured."""
+    if not os.isatty(fd):
+        return False
+    environ = read_environ()
+    if environ.get("NO_COLOR") or environ.get("CI"):
+        return False
+    return environ.get("TERM", "dumb") not in {"", "dumb"}
+
+
+def paint(text: str, style: str, *, is_on: bool) -> str:
+    """Return our own text in a style, or as it is. Others' text is made safe before, not here."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if is_on else text
+
+
+def label(word: str, fd: int) -> str:
+    """Return how a line for people begins: `brokerctl: error:` and its like."""
+    return f"brokerctl: {paint(f'{word}:', _LABELS[word], is_on=is_wanted(fd))}"
+
+
+def write_fully(fd: int, data: bytes, wait_s: float | None = 20) -> None:
+    """Write every byte, waiting where a non-blocking stream is full; raises OSError.
+
+    `wait_s` is for each piece; None: as long as it takes.
+    """
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            import select
+
+            if not select.select([], [fd], [], wait_s)[1]:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+
+
+def write_line(fd: int, text: str) -> None:
+    """Write one line for people; a stream that is gone is no reason to fail."""
+    try:
+        write_fully(fd, text.encode("utf-8", "backslashreplace") + b"\n")
+    except OSError:
+        return
+
+
+def note(text: str) -> None:
+    """Say something that is no error, on stderr."""
+    _tell("note", text, _HINT_CHARS)
+
+
+def warn(text: str) -> None:
+    """Warn of something that is no error, on stderr."""
+    _tell("warning", text)
+
+
+def _tell(word: str, text: str, limit: int = _MESSAGE_CHARS) -> None:
+    """Write one line for people; on a terminal its first word may be coloured."""
+    from brokerctl.text import safe
+
+    begin = f"brokerctl: {word}:"
+    if os.isatty(_STDERR):
+        begin = label(word, _STDERR)
+    write_line(_STDERR, f"{begin} {safe(text, limit)}")
+
+
+def print_error(error: BrokerError, *, is_json: bool = False) -> int:
+    """Print two lines, or one JSON object, on stderr; return the exit code."""
+    hint = error.hint or error.usual_hint
+    if is_json:
+        body: dict[str, object] = {
+            "code": error.exit_code,
+            "name": error.name,
+            "message": error.message,
+            "hint": hint,
+        }
+        if error.rule is not None:
+            body["rule"] = error.rule
+        write_line(_STDERR, jsonlite.dumps({"schema": 1, "error": body}))
+    else:
+        _tell("error", error.message)
+        if hint:
+            _tell("hint", hint, _HINT_CHARS)
+    return error.exit_code
+
+
+def unexpected(error: Exception, environ: Mapping[str, str]) -> BrokerError:
+    """Wrap a bug: its kind and place, never its values (they may hold a secret)."""
+    if isinstance(error, MemoryError):
+        return BrokerError("not enough memory")
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        return BrokerError(os.strerror(error.errno).lower(), hint="look at 'ulimit -a'")
+    place = ""
+    step = error.__traceback__
+    while environ.get("BROKERCTL_DEBUG") and step is not None:
+        code = step.tb_frame.f_code
+        place += f" {code.co_filename.rpartition('/')[2]}:{step.tb_lineno}"
+        step = step.tb_next
+    return BrokerError(
+        f"unexpected {type(error).__name__}{place}",
+        hint="this is a bug; BROKERCTL_DEBUG=1 shows where, without values",
+    )
