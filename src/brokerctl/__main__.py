@@ -11,7 +11,7 @@ import sys
 from brokerctl.platform.import_finder import find_at_once
 from brokerctl.platform.system import hold_streams, last_words, os, read_environ
 
-DOORS = {"get": "get", "exec": "session.start", "helper": "helpers.door"}
+DOORS = {"get": "get", "exec": "session.start", "helper": "helpers.serve"}
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.changes import Planned, carry_out, tidy
-from brokerctl.helpers.installing import find_installed, plan_install, plan_uninstall
+from brokerctl.helpers.edit.file_changes import Planned, carry_out, tidy
+from brokerctl.helpers.install import find_installed, plan_install, plan_uninstall
 from brokerctl.helpers.setups import SETUPS
 from brokerctl.model import Profile
 from brokerctl.platform.system import System

@@ -14,16 +14,12 @@ from scripts.rooms_measure import House, circles, shared_class_names, small_file
 # A file of fewer than 80 lines that only one other file imports belongs into that one, but for a
 # reason: a heavy import that it keeps off the warm road, a program of its own. Tables name theirs.
 REASONS = {
+    "helpers/output_file.py": "contextlib, and the care for a file: one tool wants one",
     "demo/visitor.py": "a program of its own: the browser and the tool of the story",
     "platform/libc_by_ctypes.py": "ctypes, which is loaded where cffi's way is not there",
 }
 BEFORE_THE_MOVE = [
     "audit/repair.py",
-    "helpers/challenges.py",
-    "helpers/leaving.py",
-    "helpers/nobody.py",
-    "helpers/rejected.py",
-    "helpers/talking.py",
     "keys/interface.py",
     "oauth/flows/refresh.py",
 ]
@@ -31,10 +27,6 @@ CIRCLES = [
     "audit/append.py audit/recover.py audit/repeats.py",
     "broker/__init__.py broker/obtain.py",
     "demo/grants.py demo/issuer.py",
-    "helpers/docker_files.py helpers/unchecked.py helpers/unchecked_files.py",
-    "helpers/door.py helpers/holding.py helpers/nobody.py helpers/rejected.py",
-    "helpers/git.py helpers/git_store.py",
-    "helpers/git_config.py helpers/git_files.py",
     "keys/making.py keys/ring.py",
     "platform/libc.py platform/libc_by_ctypes.py",
     (
@@ -43,20 +35,20 @@ CIRCLES = [
     ),
 ]
 TWO_MEANINGS = {
-    "Change": "helpers/changes.py store/__init__.py",
+    "Change": "helpers/edit/file_changes.py store/__init__.py",
     "Code": "demo/state.py oauth/flows/code.py",
     "Damage": "audit/recover.py store/__init__.py",
     "Device": "demo/state.py oauth/flows/device.py",
     "Ending": "broker/revoke.py session/supervise.py",
-    "Entry": "helpers/git_config.py store/__init__.py",
-    "Found": "audit/read.py helpers/plain.py",
-    "Held": "helpers/custody.py store/inventory.py",
-    "Keyring": "helpers/keyring.py keys/keyring.py",
+    "Entry": "helpers/git/config.py store/__init__.py",
+    "Found": "audit/read.py helpers/edit/credential_lines.py",
+    "Held": "helpers/kept.py store/inventory.py",
+    "Keyring": "helpers/keyring/__init__.py keys/keyring.py",
     "LockedGrant": "store/interface.py store/locked.py",
     "Match": "audit/read.py store/__init__.py",
-    "Place": "helpers/git_urls.py helpers/setups.py",
+    "Place": "helpers/git/urls.py helpers/setups.py",
     "Revocation": "demo/grants.py oauth/revocation.py",
-    "Source": "config/source.py helpers/importing.py",
+    "Source": "config/source.py helpers/import_plain.py",
     "Wanted": "helpers/__init__.py session/environment.py",
 }
 

@@ -13,7 +13,7 @@ import pytest
 
 from brokerctl.config import fields
 from brokerctl.helpers import HELPERS
-from brokerctl.helpers.unchecked import VARIABLES
+from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.keys import KEEPERS
 from brokerctl.oauth.flows import FLOWS
 from brokerctl.platform.commands import PROGRAMS
@@ -154,7 +154,7 @@ STARTERS = {
     "brokerctl.config.references": "keyring secret",
     "brokerctl.demo.stage": "none: an environment made for the play",
     "brokerctl.effects.browser": "browser",
-    "brokerctl.helpers.shadowing": "git git_anywhere",
+    "brokerctl.helpers.shadow": "git git_anywhere",
     "brokerctl.keyring_backend": "none: it imports nothing of ours, and what it runs is brokerctl",
     "brokerctl.keys.keyring": "keyring",
     "brokerctl.session.child": "none: the user's own command",

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.jsontext import find_members
-from brokerctl.helpers.plain_docker import cut_auths, find_unasked, hand_over, read_auths
+from brokerctl.helpers.docker.auths import cut_auths, find_unasked, hand_over, read_auths
+from brokerctl.helpers.edit.json_text import find_members
 from tests.property.test_helper_jsontext import VALUES, WORDS, layouts
 
 GOOD = {"auth": base64.b64encode(b"alice:hunter2").decode()}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.blocks import Form, has_block
-from brokerctl.helpers.blocks import put_block as put_formed
-from brokerctl.helpers.blocks import take_block as take_formed
+from brokerctl.helpers.edit.blocks import Form, has_block
+from brokerctl.helpers.edit.blocks import put_block as put_formed
+from brokerctl.helpers.edit.blocks import take_block as take_formed
 
 TEXTS = st.text(alphabet='ab# \t\r\n[]=\\"é\udc80', max_size=60)
 LINES = st.lists(st.text(alphabet='ab\t[]="', max_size=12), max_size=4)

@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.ini import Keys
-from brokerctl.helpers.setup_uv import UvSetup
+from brokerctl.helpers.edit.ini import Keys
 from brokerctl.helpers.setups import Place
+from brokerctl.helpers.uv import UvSetup
 
 INI_LINES = st.sampled_from(
     [

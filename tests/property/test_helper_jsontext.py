@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.jsontext import put_members, take_members
+from brokerctl.helpers.edit.json_text import put_members, take_members
 
 SECTION, OURS = "credHelpers", "brokerctl"
 SPACE = st.text(alphabet=" \t\n\r", max_size=3)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from brokerctl.helpers.installing import find_setup
+from brokerctl.helpers.install import find_setup
 from brokerctl.helpers.setups import Part
 from brokerctl.model import Profile
 

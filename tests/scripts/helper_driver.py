@@ -10,7 +10,8 @@ import os
 import sys
 import tempfile
 
-from brokerctl.helpers.door import answer_to, load
+from brokerctl.helpers import load
+from brokerctl.helpers.serve import answer_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

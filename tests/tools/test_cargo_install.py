@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.helpers.setup_cargo import CargoSetup
+from brokerctl.helpers.cargo.setup import CargoSetup
 from brokerctl.helpers.setups import Part, Place
 from brokerctl.model import Profile
 from tests.idp import main_job

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.git_config import find_last, is_true, read_sections
-from brokerctl.helpers.git_files import may_be_unchecked
-from brokerctl.helpers.git_urls import normalize
+from brokerctl.helpers.git.config import find_last, is_true, read_sections
+from brokerctl.helpers.git.files import may_be_unchecked
+from brokerctl.helpers.git.urls import normalize
 from tests.program import BIN, require_tool
 
 if TYPE_CHECKING:

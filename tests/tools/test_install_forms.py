@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from brokerctl.helpers.changes import carry_out
-from brokerctl.helpers.installing import find_installed, plan_install, plan_uninstall
+from brokerctl.helpers.edit.file_changes import carry_out
+from brokerctl.helpers.install import find_installed, plan_install, plan_uninstall
 from brokerctl.model import Profile
 from tests.program import require_tool
 from tests.tools import (

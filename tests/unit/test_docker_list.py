@@ -15,10 +15,9 @@ from brokerctl.broker import Broker, grant_key
 from brokerctl.config.hosts import parse_pattern
 from brokerctl.config.plan import Plan
 from brokerctl.errors import BrokerError
-from brokerctl.helpers import Answer
+from brokerctl.helpers import Answer, find_owners
+from brokerctl.helpers.answers_without_token import find_usernames
 from brokerctl.helpers.docker import Docker
-from brokerctl.helpers.door import find_owners
-from brokerctl.helpers.holding import find_usernames
 from brokerctl.model import Failure, Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.store import Change
 from brokerctl.store.file import FileStore

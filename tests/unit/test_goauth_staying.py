@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from brokerctl.errors import UsageError
 from brokerctl.helpers import Wanted
 from brokerctl.helpers.goauth import Goauth, is_unchecked
-from brokerctl.helpers.setup_goauth import GoauthSetup
+from brokerctl.helpers.goauth.setup import GoauthSetup
 from brokerctl.helpers.setups import Part, Place
 from tests.contracts.helper_contract import ANSWER, PROFILE
 

@@ -8,7 +8,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.helpers import MalformedError, Wanted
 from brokerctl.helpers.bazel import Bazel
-from brokerctl.helpers.setup_bazel import BazelSetup
+from brokerctl.helpers.bazel.setup import BazelSetup
 from brokerctl.helpers.setups import Part, Place
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 

@@ -12,8 +12,8 @@ from brokerctl.config.words import google
 from brokerctl.errors import BrokerError, LoginNeededError, UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.gcp import Gcp
-from brokerctl.helpers.leaving import leave
-from brokerctl.helpers.setup_gcp import GcpSetup
+from brokerctl.helpers.gcp.setup import GcpSetup
+from brokerctl.helpers.output_file import leave
 from brokerctl.helpers.setups import Part, Place
 from brokerctl.platform.system import System
 from brokerctl.secret import Secret

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from brokerctl.helpers import Answer, MalformedError, Wanted
-from brokerctl.helpers.challenges import find_schemes
-from brokerctl.helpers.git import Git, parse_request
-from brokerctl.helpers.keeping import place_of
+from brokerctl.helpers.custody import place_of
+from brokerctl.helpers.git import Git, find_schemes, parse_request
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 HTTPS = b"protocol=https\nhost=git.example.com\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.importing import change_file
+from brokerctl.helpers.import_plain import change_file
 from brokerctl.platform.system import System
 
 if TYPE_CHECKING:

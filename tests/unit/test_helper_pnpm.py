@@ -7,7 +7,7 @@ import pytest
 from brokerctl.errors import UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
 from brokerctl.helpers.pnpm import Pnpm
-from brokerctl.helpers.setup_pnpm import PnpmSetup
+from brokerctl.helpers.pnpm.setup import PnpmSetup
 from brokerctl.helpers.setups import Part, Place
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.helpers import GET, HELPERS, Helper, Wanted
-from brokerctl.helpers.door import load
-from brokerctl.helpers.git_files import find_unchecked
-from brokerctl.helpers.unchecked import VARIABLES
+from brokerctl.helpers import GET, HELPERS, Helper, Wanted, load
+from brokerctl.helpers.git import find_unchecked
+from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.platform.private_files import find_regular
 from brokerctl.policy import decide

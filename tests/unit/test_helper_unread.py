@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl import jsonlite
-from brokerctl.helpers import Answer, MalformedError, Wanted
-from brokerctl.helpers.door import load
+from brokerctl.helpers import Answer, MalformedError, Wanted, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

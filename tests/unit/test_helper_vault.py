@@ -6,10 +6,10 @@ import pytest
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import Answer, MalformedError, Wanted
-from brokerctl.helpers.hcl import find_labels, has_key
-from brokerctl.helpers.setup_vault import VaultSetup
+from brokerctl.helpers.edit.toml_hcl import find_labels, has_key
 from brokerctl.helpers.setups import Part, Place
 from brokerctl.helpers.vault import Vault
+from brokerctl.helpers.vault.setup import VaultSetup
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 ADDRESS = {"VAULT_ADDR": "https://vault.example.com:8200"}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.hcl import find_labels
-from brokerctl.helpers.installing import find_setup
+from brokerctl.helpers.edit.toml_hcl import find_labels
+from brokerctl.helpers.install import find_setup
 from brokerctl.helpers.setups import Part
 from brokerctl.model import Profile
 

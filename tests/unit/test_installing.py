@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.changes import BACKUP, carry_out, tidy
-from brokerctl.helpers.installing import find_installed, plan_install, plan_uninstall
+from brokerctl.helpers.edit.file_changes import BACKUP, carry_out, tidy
+from brokerctl.helpers.install import find_installed, plan_install, plan_uninstall
 from brokerctl.model import Profile
 from brokerctl.platform.system import System
 from brokerctl.platform.user_files import locked_as_its_tool_does, locked_folder

@@ -13,7 +13,7 @@ import pytest
 from brokerctl.broker import make_order
 from brokerctl.broker.obtain import Obtaining
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
-from brokerctl.helpers.rejected import reject
+from brokerctl.helpers.answers_without_token import reject
 from brokerctl.platform.system import SYSTEM
 from brokerctl.store.backup import backup, restore
 from tests.faults.faulty import KILL, STUCK, FaultySystem, Killed

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.kubetext import find_contexts, put_user, take_user, user_rows
+from brokerctl.helpers.kubernetes.kubeconfig import find_contexts, put_user, take_user, user_rows
 
 OURS = user_rows("/opt/bin/brokerctl", "prod")
 OTHER = "- name: admin\n  user:\n    token: x\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.plain import Found, cut_out, read_git_credentials, read_netrc
+from brokerctl.helpers.edit.credential_lines import Found, cut_out, read_git_credentials, read_netrc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 
 from brokerctl.helpers import Wanted
 from brokerctl.helpers.docker import HUB, Docker
-from brokerctl.helpers.plain_docker import (
+from brokerctl.helpers.docker.auths import (
     cut_auths,
     find_unasked,
     hand_over,
@@ -19,7 +19,7 @@ from brokerctl.helpers.plain_docker import (
 )
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.plain import Found
+    from brokerctl.helpers.edit.credential_lines import Found
 
 SECRET = "hunter2-of-alice"
 

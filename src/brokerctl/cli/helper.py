@@ -13,8 +13,8 @@ from brokerctl.errors import PartialError, UsageError, shell_word
 from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.changes import Change, Planned
-    from brokerctl.helpers.installing import Installed
+    from brokerctl.helpers.edit.file_changes import Change, Planned
+    from brokerctl.helpers.install import Installed
 
 _Tool = Annotated[
     str,
@@ -58,7 +58,7 @@ def _top() -> None:
 
 def _speak(context: typer.Context) -> None:
     """Speak a tool's protocol; the front door is the usual way to it."""
-    from brokerctl.helpers.door import run_words
+    from brokerctl.helpers.serve import run_words
 
     raise typer.Exit(run_words([context.info_name or "", *context.args], os.environ) or 0)
 
@@ -80,8 +80,8 @@ def install(
     """
     from brokerctl import home, output
     from brokerctl.broker import find_profile
-    from brokerctl.helpers.custody import find_urls
-    from brokerctl.helpers.installing import find_setup, plan_install
+    from brokerctl.helpers.install import find_setup, plan_install
+    from brokerctl.helpers.kept import find_urls
     from brokerctl.helpers.setups import ASKS_FOR_ALL
 
     tool, _ = find_setup(tool)
@@ -101,7 +101,7 @@ def uninstall(tool: _Tool, yes: _Yes = False, json: options.Json = False) -> Non
       brokerctl helper uninstall git
     """
     from brokerctl.cli.helper_credentials import note_kept
-    from brokerctl.helpers.installing import plan_uninstall
+    from brokerctl.helpers.install import plan_uninstall
 
     note_kept(tool)
     _change(plan_uninstall(tool, os.environ), "uninstalled", yes=yes, json=json)
@@ -187,7 +187,7 @@ def forget(
 def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
     from brokerctl import output
     from brokerctl.effects.terminal import confirm, is_interactive
-    from brokerctl.helpers.changes import carry_out, tidy
+    from brokerctl.helpers.edit.file_changes import carry_out, tidy
     from brokerctl.text import safe
 
     if planned.is_change:
@@ -263,7 +263,7 @@ def show(
       brokerctl helper list --for https://gitlab.example.com/team
     """
     from brokerctl import jsonlite
-    from brokerctl.helpers.installing import find_installed
+    from brokerctl.helpers.install import find_installed
     from brokerctl.helpers.setups import SETUPS
     from brokerctl.text import safe
 

@@ -22,7 +22,10 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
-from brokerctl.helpers.custody import (
+from brokerctl.helpers.custody import forget, url_of
+from brokerctl.helpers.export_plain import export_credentials, plan_export
+from brokerctl.helpers.import_plain import import_credentials, plan_import
+from brokerctl.helpers.kept import (
     KEEPING,
     Held,
     count_damaged,
@@ -31,14 +34,11 @@ from brokerctl.helpers.custody import (
     list_all,
     list_kept,
 )
-from brokerctl.helpers.exporting import export_credentials, plan_export
-from brokerctl.helpers.importing import import_credentials, plan_import
-from brokerctl.helpers.keeping import forget, url_of
 from brokerctl.helpers.setups import ALIASES
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.importing import Source
+    from brokerctl.helpers.import_plain import Source
     from brokerctl.home import Home
 _GONE = "forgotten here, and still good at its server: change it there"
 _HERE = "still kept, and good at its server"

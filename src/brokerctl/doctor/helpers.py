@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from brokerctl.doctor import WARNING, Finding
 from brokerctl.errors import shell_word
-from brokerctl.helpers.custody import list_kept
-from brokerctl.helpers.importing import find_again
-from brokerctl.helpers.installing import find_installed
+from brokerctl.helpers.import_plain import find_again
+from brokerctl.helpers.install import find_installed
+from brokerctl.helpers.kept import list_kept
 from brokerctl.helpers.setups import SETUPS
-from brokerctl.helpers.shadowing import find_shadows
+from brokerctl.helpers.shadow import find_shadows
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:

@@ -1,19 +1,21 @@
-"""Other tools' credential protocols, one file each, and the table that names them.
+"""Other tools' credential protocols, a folder each, and the table that names them.
 
 A protocol is values in, values out: it reads a tool's request and renders one of five outcomes,
 *credential, not ours, login needed, denied, failed* (contract, section 6). The I/O around it is
-`door`'s, and who may have what is the broker's: a helper is one more way to ask it.
+`serve`'s, and who may have what is the broker's: a helper is one more way to ask it.
 """
 
 from __future__ import annotations
 
+from brokerctl.broker import find_profile
+from brokerctl.config.hosts import find_profiles
+from brokerctl.errors import BrokerError, UsageError
 from brokerctl.model import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.secret import Secret
     from brokerctl.store import Kept
@@ -41,6 +43,7 @@ STORE = "store"  # that a secret be kept: what is ours need not be
 # How a tool's request comes on stdin: not at all, up to an empty line, up to the end, or many of
 # them, a line each, to be answered one by one.
 NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
+UNKNOWN = "; so nothing is known to be brokerctl's: run 'brokerctl doctor'"
 
 
 def username_for(asked: str | None, profile: Profile) -> str:
@@ -180,3 +183,37 @@ class Helper:
     def listing(self, usernames: Mapping[str, str]) -> Answer:
         """Render the hosts with a live grant, each with its user."""
         raise NotImplementedError
+
+
+def load(tool: str) -> Helper:
+    """Return a tool's protocol."""
+    module, _, name = HELPERS[tool].partition(":")
+    found = __import__(module, fromlist=(name,))
+    helper: Helper = getattr(found, name)()
+    return helper
+
+
+def find_owners(
+    helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]
+) -> tuple[Wanted, list[Profile]]:
+    """Return the reading of a request that counts, and the profiles that it belongs to, if any."""
+    found = _find_profiles(helper, wanted, profiles)
+    if not found and wanted.otherwise is not None:
+        wanted = wanted.replace(url=wanted.otherwise)
+        found = _find_profiles(helper, wanted, profiles)
+    return wanted, [profile for profile in found if helper.is_for(wanted, profile)]
+
+
+def _find_profiles(
+    helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]
+) -> list[Profile]:
+    """Return who the URL and its user belong to; of what is refused, whoever it could be."""
+    if wanted.is_foreign:
+        return []
+    if wanted.profile is not None:
+        return [find_profile(profiles, wanted.profile)]
+    username = wanted.username if helper.names_user and wanted.action != ERASE else None
+    try:
+        return find_profiles(wanted.url or "", profiles.values(), username)
+    except UsageError:
+        return []  # a spelling that no profile's host has, so it is nobody's

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import GET, NAME, USERNAME, Answer, Helper, MalformedError, Wanted
-from brokerctl.helpers.git_files import find_unchecked
+from brokerctl.helpers.git import find_unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,163 +1,252 @@
-"""What is kept of other tools' own, for the person: what there is, why a tool does not get it."""
+"""Credentials of a tool's own, kept in our store where `[helpers] keep` says so.
+
+Security: one goes back to the very protocol, host, port, path and user that it was stored for,
+to its owner alone, and not without a record. Whatever belongs to a profile is never among them.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
-from brokerctl.errors import UsageError, shell_word
-from brokerctl.helpers import GET, Wanted
-from brokerctl.helpers.door import find_owners, load
-from brokerctl.helpers.installing import find_installed
-from brokerctl.helpers.keeping import find_place, url_of
-from brokerctl.helpers.plain_docker import ANY_NAME, read_asked
-from brokerctl.helpers.setup_docker import DockerSetup, PodmanSetup, asked_names
-from brokerctl.helpers.setups import ALIASES
-from brokerctl.helpers.shadowing import Asking
-from brokerctl.platform.user_files import read_regular
-from brokerctl.store.entry import KEPT
-from brokerctl.store.tool_credentials import all_kept
+from brokerctl import freshness, home, output, policy
+from brokerctl.broker import shown_requester
+from brokerctl.config.hosts import Url, split_pattern
+from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
+from brokerctl.store import Kept
+from brokerctl.store import tool_credentials as store_kept
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from typing import Any
 
+    from brokerctl.helpers import Answer, Helper, Wanted
     from brokerctl.home import Home
-    from brokerctl.store import Kept
+    from brokerctl.secret import Secret
 
-NOT_ASKED = "{tool} does not ask brokerctl for it"
-# Whose credentials can be kept, by the tools that ask for them.
-KEEPING = {"cargo": "cargo", "docker": "docker", "git": "git", "podman": "docker"}
-
-
-class Held(NamedTuple):
-    """One credential that is kept: its entry's name, and why its tool is not answered with it."""
-
-    name: str
-    one: Kept
-    unanswered: str | None = None
-
-    @property
-    def shown(self) -> str:
-        """Say whose it is and where it belongs; no password is in it."""
-        who = f"{self.one.username} at " if self.one.username else ""
-        return f"{self.one.tool}: {who}{url_of(self.one)}"
+_STDOUT = 1
+_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def find_keeping(tool: str) -> str:
-    """Return for which helper the credentials of a tool are kept; UsageError if none are."""
-    tool = ALIASES.get(tool, tool)
-    if tool not in KEEPING:
-        *names, last = KEEPING
-        hint = f"say {', '.join(names)} or {last}"
-        raise UsageError(f"helper '{tool}' keeps nothing", hint=hint)
-    return KEEPING[tool]
+def keep(house: Home, tool: str, wanted: Wanted, *, is_latest: bool = False) -> bool:
+    """Keep what a tool offers, over what its place had; False where it can't be kept.
+
+    `is_latest`: it is answered before what was kept until now, even where it is kept already.
+    """
+    url = place_of(wanted)
+    if url is None or wanted.username is None or wanted.offered is None or not house.is_kept:
+        return False
+    now, terms = time.time(), wanted.terms
+    one = Kept(
+        tool=tool,
+        protocol=url.scheme,
+        host=url.host,
+        port=url.port,
+        path=url.path,
+        username=wanted.username,
+        secret=wanted.offered,
+        kept_at=now,
+        expires_at=terms.expires_at,
+        refresh_token=terms.refresh_token,
+        ends_at=None if terms.lifetime_s is None else now + terms.lifetime_s,
+    )
+    if one.is_over(now):
+        return False
+    _decide(house, tool, one)
+    try:
+        store_kept.put(
+            house.store, one, lambda here: _is_news(house, one, None if is_latest else here)
+        )
+    except StoreError:
+        _record(house, "credential.not_kept", one, outcome="failed")
+        raise
+    return True
 
 
-def list_kept(house: Home, tool: str | None = None) -> list[Held]:
-    """Return what is kept and of use, of one helper or of all, the newest first."""
-    now, reach = time.time(), _Reach(house)
-    return [
-        held._replace(unanswered=reach.why_not(held.one))
-        for held in list_all(house)
-        if tool in {None, held.one.tool} and not held.one.is_over(now)
-    ]
+def find_here(house: Home, tool: str, wanted: Wanted) -> Kept | None:
+    """Return what is kept for this very place and user; UsageError where none can be."""
+    if place_of(wanted) is None:
+        raise UsageError("its host or path is not spelled in the plain way")
+    return next((one for _, one in _matching(house, tool, wanted)), None)
 
 
-def list_all(house: Home) -> list[Held]:
-    """Return all that is kept, what is over too, the newest first; no tool's files are read."""
-    return [Held(name, one) for name, one in all_kept(house.store)]
+def find_places(house: Home, tool: str) -> list[tuple[str, str]]:
+    """Return where what is kept for a tool belongs, as a URL, and its user; the newest first."""
+    now = time.time()
+    held = (one for _, one in store_kept.all_kept(house.store) if one.tool == tool)
+    return [(url_of(one), one.username) for one in held if not one.is_over(now)]
 
 
-def find_urls(house: Home, tool: str) -> list[str]:
-    """Return where what is kept for a tool belongs, if the tool would be answered with it."""
-    helper = KEEPING.get(ALIASES.get(tool, tool))
-    if helper is None:
+def hand_out(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+    """Answer with what was kept for this very place, the newest first; None if nothing was."""
+    now = time.time()
+    for name, one in _matching(house, tool, wanted):
+        if one.is_over(now):
+            gone = store_kept.drop(house.store, name, lambda found: found.is_over(now))
+            if gone is not None:
+                _record(house, "credential.dropped", gone, reason="its time is over")
+            continue
+        _decide(house, tool, one)
+        _record(house, "credential.handed_out", one)
+        try:
+            answer = helper.kept(one)
+            output.write_fully(_STDOUT, answer.stdout)
+        except OSError as error:
+            _record(house, "credential.not_delivered", one, outcome="failed")
+            raise BrokerError("the credential could not be written to stdout") from error
+        return answer.replace(stdout=b"")
+    return None
+
+
+def drop(house: Home, tool: str, wanted: Wanted) -> int:
+    """Drop what a tool has no use for any more: of a password that it names, that one alone.
+
+    Return how many were dropped.
+    """
+    refused, dropped = wanted.rejected, 0
+
+    def is_meant(one: Kept) -> bool:
+        if refused is None:
+            return True
+        return _fingerprint(house, refused) == _fingerprint(house, one.secret)
+
+    for name, _ in _matching(house, tool, wanted, any_path=True):
+        gone = store_kept.drop(house.store, name, is_meant)
+        if gone is not None:
+            reason = "a server refused it" if refused is not None else "its tool forgets it"
+            _record(house, "credential.dropped", gone, reason=reason)
+            dropped += 1
+    return dropped
+
+
+def release(house: Home, one: Kept, path: str) -> None:
+    """Decide and record that one goes into its tool's own file, before it is written there."""
+    _decide(house, one.tool, one)
+    _record(house, "credential.exported", one, by="helper", file=path)
+
+
+def not_released(house: Home, one: Kept, path: str) -> None:
+    """Record that the file was not written after all."""
+    _record(house, "credential.not_exported", one, by="helper", file=path, outcome="failed")
+
+
+def forget(house: Home, name: str, one: Kept, by: str, reason: str = "a person forgets it") -> bool:
+    """Drop one that a person names, recorded first; False where another one is there by now.
+
+    Security: its server takes it still, so that whoever is told that it is gone relies on it.
+    """
+
+    def is_meant(found: Kept) -> bool:
+        if found != one:
+            return False
+        _record(house, "credential.dropped", one, by=by, reason=reason)
+        return True
+
+    try:
+        return store_kept.drop(house.store, name, is_meant) is not None
+    except StoreError:
+        _record(house, "credential.not_dropped", one, by=by, outcome="failed")
+        raise
+
+
+def _matching(
+    house: Home, tool: str, wanted: Wanted, *, any_path: bool = False
+) -> list[tuple[str, Kept]]:
+    """Return what was stored for this place; `any_path`: for any path where none is named."""
+    url = place_of(wanted)
+    if url is None:
         return []
     return [
-        url_of(held.one)
-        for held in list_kept(house, helper)
-        if held.unanswered is None or held.unanswered == NOT_ASKED.format(tool=helper)
+        (name, one)
+        for name, one in store_kept.all_kept(house.store)
+        if (one.tool, one.protocol, one.host, one.port) == (tool, url.scheme, url.host, url.port)
+        and (one.path == url.path or (any_path and not url.path))
+        and wanted.username in {None, one.username}
     ]
 
 
-def count_damaged(house: Home) -> int:
-    """Return how many entries do not open: nobody can tell what is in them."""
-    return sum(entry.damage is not None for entry in house.store.entries(KEPT))
+def place_of(wanted: Wanted) -> Url | None:
+    """Return where a credential belongs; None for a spelling that could be read in two ways."""
+    url = find_place(wanted.url or "")
+    is_web = url is not None and url.scheme in _DEFAULT_PORTS
+    return url if is_web or wanted.is_foreign else None
 
 
-def find_one(house: Home, tool: str, host: str, user: str | None) -> Held:
-    """Return the one that a person means by a host or a URL; UsageError for none, or for two."""
-    helper = find_keeping(tool)
-    found = [
-        held
-        for held in list_all(house)
-        if held.one.tool == helper and user in {None, held.one.username}
-    ]
-    exact = [held for held in found if _is_at(held.one, host, any_path=False)]
-    found = exact or [held for held in found if _is_at(held.one, host, any_path=True)]
-    if len(found) == 1:
-        return found[0]
-    what = f"{len(found)} are" if found else "nothing is"
-    who = "" if user is None else f", of '{user}'"
-    hint = f"'brokerctl helper kept {shell_word(helper)}' lists what there is"
-    if found:
-        hint = f"name the user too, and the whole URL: {hint}"
-    raise UsageError(f"{what} kept for {helper} at {host}{who}", hint=hint)
-
-
-def _is_at(one: Kept, text: str, *, any_path: bool) -> bool:
-    """Say whether a credential belongs to a host, or to a URL, in any of its spellings."""
-    text = text.removeprefix("sparse+")
-    url = find_place(text if "://" in text else f"{one.protocol}://{text}")
-    if url is None or (url.scheme, url.host, url.port) != (one.protocol, one.host, one.port):
-        return False
-    return one.path == url.path or (any_path and url.path in {"", "/"})
-
-
-class _Reach:
-    """Why a tool is not answered with what is kept for it; its files are read once."""
-
-    def __init__(self, house: Home) -> None:
-        self._house = house
-        self._asked: dict[str, Callable[[Kept], bool]] = {}
-
-    def why_not(self, one: Kept) -> str | None:
-        """Return why the tool's own request would not be answered with it, or would not come."""
-        if one.tool not in self._house.plan.keep:
-            return f"'[helpers] keep' in config.toml does not have {one.tool}"
-        helper, url = load(one.tool), url_of(one)
-        is_own = bool(helper.own_keys) and url.endswith(helper.own_keys)
-        wanted = Wanted(action=GET, url=url, username=one.username, is_foreign=is_own)
-        _, owners = find_owners(helper, wanted, self._house.plan.profiles)
-        if owners:
-            names = " and ".join(sorted(f"'{profile.name}'" for profile in owners))
-            return f"its host is that of the profile {names}"
-        if one.tool not in self._asked:
-            self._asked[one.tool] = _ASKED[one.tool](self._house.environ)
-        return None if self._asked[one.tool](one) else NOT_ASKED.format(tool=one.tool)
-
-
-def _git_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
-    asking = Asking(environ)
-    return lambda one: (
-        asking.is_ours(url_of(one)) and (not one.path or asking.names_path(url_of(one)))
+def find_place(text: str) -> Url | None:
+    """Return the place that a URL means; None as for `place_of`."""
+    scheme, mark, rest = text.partition("://")
+    scheme = scheme.lower()
+    is_other = bool(mark) and scheme not in _DEFAULT_PORTS
+    host, slash, path = rest.partition("/")
+    try:
+        url = split_pattern(f"https://{host or 'none'}" if is_other else text)
+    except UsageError:
+        return None
+    if url.host.startswith("*") or url.query is not None:
+        return None
+    if not is_other:
+        return url
+    # Of another protocol: who names no port means the usual one, which is not ours to know.
+    is_said = bool(host) and (url.port != _DEFAULT_PORTS["https"] or host.endswith(f":{url.port}"))
+    is_plain = not url.path and all("!" <= char <= "~" for char in path)
+    if not is_plain or not (host or path):
+        return None
+    return Url(
+        scheme=scheme,
+        host=url.host if host else "",
+        port=url.port if is_said else 0,
+        path=slash + path if path else "",
     )
 
 
-def _docker_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
-    """Return what says whether docker's file or podman's names brokerctl for a place."""
-    found: set[str] = set()
-    for setup in (DockerSetup(), PodmanSetup()):
-        try:
-            found |= read_asked(read_regular(setup.path(environ)))
-        except (OSError, ValueError, UsageError):
-            continue  # what can't be read can't be asked by
-    return lambda one: ANY_NAME in found or not found.isdisjoint(asked_names(url_of(one)))
+def _is_news(house: Home, one: Kept, here: Kept | None) -> bool:
+    """Record what is about to be kept; git stores what it was given after every use of it."""
+    if here is not None and here.replace(kept_at=one.kept_at) == one:
+        return False
+    _record(house, "credential.kept", one)
+    return True
 
 
-def _cargo_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
-    is_in = find_installed("cargo", environ).is_in
-    return lambda _: is_in
+def _decide(house: Home, tool: str, one: Kept) -> None:
+    decision = policy.decide_kept(home.make_request("", house.environ, tool).requester)
+    if decision.effect == "deny":
+        _record(house, "credential.denied", one, outcome="denied", reason=decision.reason)
+        raise DeniedError(f"what {tool} had us keep: {decision.reason}", rule=decision.rule)
 
 
-_ASKED = {"cargo": _cargo_asked, "docker": _docker_asked, "git": _git_asked}
+def _record(house: Home, event: str, one: Kept, *, by: str | None = None, **more: str) -> None:
+    """Append a record. Security: no secret is in it, and what is refused leaves no credential.
+
+    `by`: our own command that a person has run, where it was not the credential's tool.
+    """
+    request = home.make_request("", house.environ, by or one.tool)
+    decision = policy.decide_kept(request.requester)
+    fields: dict[str, Any] = {
+        "url": url_of(one),
+        "username": one.username,
+        "fingerprint": _fingerprint(house, one.secret),
+        "expires_at": _time(one.expires_at),
+        "kept_until": _time(one.ends_at),
+        "requester": shown_requester(request.requester),
+        "decision": {
+            "effect": decision.effect,
+            "rule": decision.rule,
+            "layer": decision.layer,
+            "reason": decision.reason,
+        },
+        "purpose": request.purpose or one.tool,
+    }
+    house.log.append(event, fields | more)
+
+
+def url_of(one: Kept) -> str:
+    """Return where it goes back to, as a URL."""
+    port = "" if one.port == _DEFAULT_PORTS.get(one.protocol, 0) else f":{one.port}"
+    return f"{one.protocol}://{one.host}{port}{one.path}"
+
+
+def _fingerprint(house: Home, secret: Secret) -> str:
+    return house.ring.fingerprint(secret.reveal())
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else freshness.timestamp(at)

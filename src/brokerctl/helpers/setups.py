@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from brokerctl.config.paths import home_folder
 from brokerctl.errors import UsageError, shell_word
-from brokerctl.helpers.blocks import Form, put_block, take_block
+from brokerctl.helpers.edit.blocks import Form, put_block, take_block
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 SETUPS = {
-    "aws": "brokerctl.helpers.setup_aws:AwsSetup",
-    "bazel": "brokerctl.helpers.setup_bazel:BazelSetup",
-    "cargo": "brokerctl.helpers.setup_cargo:CargoSetup",
-    "docker": "brokerctl.helpers.setup_docker:DockerSetup",
-    "gcp": "brokerctl.helpers.setup_gcp:GcpSetup",
-    "git": "brokerctl.helpers.setup_git:GitSetup",
-    "goauth": "brokerctl.helpers.setup_goauth:GoauthSetup",
-    "keyring": "brokerctl.helpers.setup_keyring:KeyringSetup",
-    "kubernetes": "brokerctl.helpers.setup_kubernetes:KubernetesSetup",
-    "pip": "brokerctl.helpers.setup_pip:PipSetup",
-    "pnpm": "brokerctl.helpers.setup_pnpm:PnpmSetup",
-    "podman": "brokerctl.helpers.setup_docker:PodmanSetup",
-    "terraform": "brokerctl.helpers.setup_terraform:TerraformSetup",
-    "uv": "brokerctl.helpers.setup_uv:UvSetup",
-    "vault": "brokerctl.helpers.setup_vault:VaultSetup",
+    "aws": "brokerctl.helpers.aws.setup:AwsSetup",
+    "bazel": "brokerctl.helpers.bazel.setup:BazelSetup",
+    "cargo": "brokerctl.helpers.cargo.setup:CargoSetup",
+    "docker": "brokerctl.helpers.docker.setup:DockerSetup",
+    "gcp": "brokerctl.helpers.gcp.setup:GcpSetup",
+    "git": "brokerctl.helpers.git.setup:GitSetup",
+    "goauth": "brokerctl.helpers.goauth.setup:GoauthSetup",
+    "keyring": "brokerctl.helpers.keyring.setup:KeyringSetup",
+    "kubernetes": "brokerctl.helpers.kubernetes.setup:KubernetesSetup",
+    "pip": "brokerctl.helpers.pip:PipSetup",
+    "pnpm": "brokerctl.helpers.pnpm.setup:PnpmSetup",
+    "podman": "brokerctl.helpers.docker.setup:PodmanSetup",
+    "terraform": "brokerctl.helpers.terraform.setup:TerraformSetup",
+    "uv": "brokerctl.helpers.uv:UvSetup",
+    "vault": "brokerctl.helpers.vault.setup:VaultSetup",
 }
 # A program's own name, where that is another one.
 ALIASES: dict[str, str] = {

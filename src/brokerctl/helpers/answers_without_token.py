@@ -1,0 +1,189 @@
+"""A helper's answers that hand out no token: not ours, rejected, stored, listed.
+
+They lie out of the way of a hand-out, which needs none of them.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl import home, output
+from brokerctl.broker import make_order, record_fields
+from brokerctl.errors import BrokerError, UsageError
+from brokerctl.helpers import (
+    ERASE,
+    FORGET,
+    GET,
+    LIST,
+    STORE,
+    UNKNOWN,
+    USERNAME,
+    Wanted,
+    find_owners,
+)
+from brokerctl.store.slots import SUPERSEDED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.helpers import Answer, Helper
+    from brokerctl.home import Home
+    from brokerctl.model import Profile, TokenRequest
+    from brokerctl.secret import Secret
+_LOCK_S = 22.0
+
+
+def answer_none(
+    house: Home, helper: Helper, wanted: Wanted, asked: Callable[[], TokenRequest]
+) -> Answer:
+    """Answer what is nobody's: refused where nobody else can be asked, or a profile was named."""
+    if helper.is_last or wanted.profile is not None:
+        whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
+        house.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
+    else:
+        _note_other_user(helper, wanted, house.plan.profiles)
+    return helper.not_ours()
+
+
+def _note_other_user(helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]) -> None:
+    """Say where nothing but the user of a URL stands between it and a profile's token."""
+    if wanted.username is None or not helper.names_user or wanted.is_foreign:
+        return
+    _, others = find_owners(helper, wanted.replace(username=None), profiles)
+    if others:
+        whose = [f"'{one.name}' is for the user {one.username or one.subject}" for one in others]
+        way = "set username_match = 'any' if their server looks at the token alone"
+        output.note(f"{' and '.join(sorted(whose))}, and the URL names {wanted.username}: {way}")
+
+
+def answer_unopened(
+    helper: Helper, tool: str, wanted: Wanted, error: BrokerError, environ: Mapping[str, str]
+) -> Answer:
+    """Answer where configuration, keys or store can't be opened: what can't be known is not ours.
+
+    An error would keep git from its next helper, and docker from what is public. Without keys or
+    store the configuration alone still says whose a host is: for ours the error is the answer.
+    """
+    if helper.is_last:
+        raise error
+    try:
+        plan = home.read_plan(environ)
+    except BrokerError:
+        plan = None  # it is the configuration that is wrong
+    if plan is not None and wanted.action != LIST:
+        wanted, found = find_owners(helper, wanted, plan.profiles)
+        if found:
+            raise error
+        if tool not in plan.keep:
+            return _nothing(helper, wanted)
+    output.warn(error.message + UNKNOWN)
+    return _nothing(helper, wanted)
+
+
+def _nothing(helper: Helper, wanted: Wanted) -> Answer:
+    """Answer what is not ours, whatever is asked."""
+    if wanted.action == LIST:
+        return helper.listing({})
+    if wanted.action == STORE:
+        return helper.not_kept(is_ours=False)
+    if wanted.action in {ERASE, FORGET}:
+        return helper.forgotten(is_ours=False)
+    return helper.not_ours()
+
+
+def reject(
+    house: Home, request: TokenRequest, secret: Secret | None, *, is_any: bool = False
+) -> bool:
+    """Serve this token no more, if it is the one that would be; the grant stays as it is.
+
+    `is_any`: whichever it is, where a tool has no way to say which.
+
+    A process that comes late with an old token must not drop the new one. The issuer may still
+    honour what a server refused, so `revoke` reaches it as any superseded token.
+    """
+    if secret is None and not is_any:
+        return False
+    order = make_order(house.plan, request)
+    held = house.store.find_token(order.token_key, time.time(), 0)
+    if held is None:
+        return False
+    fingerprint = held.fingerprint
+    if secret is not None and house.ring.fingerprint(secret.reveal()) != fingerprint:
+        return False
+    with house.store.lock_grant(order.grant_key, time.monotonic() + _LOCK_S) as locked:
+        locked.settle(fingerprint, SUPERSEDED)
+    reason = "a server refused it" if secret is not None else "its tool forgets it"
+    fields = record_fields(order, held) | {"outcome": SUPERSEDED, "reason": reason}
+    house.log.append("token.rejected", fields)
+    return True
+
+
+def answer_change(
+    house: Home, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
+) -> Answer:
+    """Answer that a tool has no use for a token any more, or has one that is to be kept."""
+    dropped = 0
+    if tool in house.plan.keep:
+        from brokerctl.helpers.custody import drop, keep  # noqa: PLC0415 - nothing is, by default
+
+        if wanted.action != STORE:
+            dropped = drop(house, tool, wanted)
+        elif not requests and keep(house, tool, wanted):  # a profile's host is the profile's
+            return helper.stored()
+    is_ours = bool(requests)
+    if wanted.action == STORE:
+        is_known = any(is_current(house, request, wanted.offered) for request in requests)
+        return helper.stored() if is_known else helper.not_kept(is_ours=is_ours)
+    for request in requests:
+        reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
+    return helper.forgotten(is_ours=is_ours or dropped > 0)
+
+
+def find_usernames(house: Home, helper: Helper, tool: str) -> dict[str, str]:
+    """Return host to username, for every host whose name `get` would answer without a person.
+
+    And for what the tool itself had us keep, where `[helpers] keep` says so. Each name is read as
+    `get` reads it: of two profiles that share a name, one may be the answer, or neither.
+    """
+    asking = home.make_request("", house.environ, tool)
+    hosts = [host for _, one in sorted(house.plan.profiles.items()) for host in one.hosts]
+    if tool in house.plan.keep:
+        from brokerctl.helpers.custody import find_places  # noqa: PLC0415 - nothing is, by default
+
+        hosts += [place for place, _ in find_places(house, tool)]
+    found: dict[str, str] = {}
+    for host in dict.fromkeys(hosts):
+        address = helper.address(host)
+        wanted = None if address is None else helper.read([GET], address.encode(), house.environ)
+        if isinstance(wanted, Wanted):
+            username = _find_username(house, helper, wanted, asking)
+            if username is not None:
+                found[host] = username
+    return found
+
+
+def _find_username(house: Home, helper: Helper, wanted: Wanted, asking: TokenRequest) -> str | None:
+    """Return the user of the answer to this request; None where it would be refused."""
+    wanted, owners = find_owners(helper, wanted, house.plan.profiles)
+    if not owners and asking.requester.tool in house.plan.keep:
+        from brokerctl.helpers.custody import find_here  # noqa: PLC0415 - as above
+
+        one = find_here(house, asking.requester.tool, wanted)
+        return None if one is None or one.is_over(time.time()) else one.username
+    if len(owners) != 1:
+        return None
+    try:
+        request = asking.replace(profile=owners[0].name, url=wanted.url)
+        house.broker.check(helper.complete(request, wanted, owners[0], house.environ))
+    except BrokerError:
+        return None
+    return owners[0].username or USERNAME
+
+
+def is_current(house: Home, request: TokenRequest, secret: Secret | None) -> bool:
+    """Say whether a secret is the token that this request would be answered with from the store."""
+    held = house.store.find_token(make_order(house.plan, request).token_key, time.time(), 0)
+    if held is None or secret is None:
+        return False
+    return house.ring.fingerprint(secret.reveal()) == held.fingerprint

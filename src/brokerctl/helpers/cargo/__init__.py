@@ -1,0 +1,170 @@
+"""cargo's credential provider protocol, version 1 (the Cargo Book, Credential Provider Protocol).
+
+cargo greets nobody: the provider does, and answers a line of JSON with a line of JSON until stdin
+ends. What went wrong is in the answer, and cargo shows it.
+
+Security: a cloned repository's own configuration can name any registry and run a provider with any
+`args`, so that these decide nothing here. An index says which servers cargo sends the token to, and
+whoever can put a file below a host of ours could be an index: so the index itself, path and all,
+has to be one of the profile's hosts.
+"""
+
+from __future__ import annotations
+
+from brokerctl import jsonlite
+from brokerctl.config.hosts import parse_url, shown_url
+from brokerctl.errors import UsageError
+from brokerctl.helpers import FORGET, GET, LINES, STORE, Answer, Helper, MalformedError, Wanted
+from brokerctl.secret import Secret
+from brokerctl.text import safe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from brokerctl.errors import BrokerError
+    from brokerctl.model import AccessToken, Profile
+    from brokerctl.store import Kept
+
+_VERSION = 1
+_OPERATIONS = ("read", "publish", "yank", "unyank", "owners")
+_KINDS = {GET: GET, "login": STORE, "logout": FORGET}
+_SPARSE = "sparse+"
+_LOGIN = "cargo keeps no token here: log in with 'brokerctl login'"
+
+
+class _NotTheIndexError(UsageError):
+    """An index that lies below one of a profile's hosts and is none of them."""
+
+
+class Cargo(Helper):
+    """`cargo-credential-brokerctl --cargo-plugin`; the exit code says nothing."""
+
+    stdin = LINES
+    tells_errors = True
+    names_user = False
+
+    def greeting(self) -> bytes:
+        """Say which versions are spoken."""
+        return _line({"v": [_VERSION]})
+
+    def read(
+        self,
+        words: list[str],  # noqa: ARG002 - there are none but cargo's own
+        stdin: bytes,
+        environ: Mapping[str, str],  # noqa: ARG002 - all that cargo says is in the line
+    ) -> Wanted | Answer:
+        """Read one line; what is not known yet is tolerated, as the protocol wants it."""
+        request = _read_object(stdin)
+        if request.get("v") != _VERSION:
+            return _error("operation-not-supported")
+        kind = str(request.get("kind"))
+        if kind not in _KINDS or (kind == GET and request.get("operation") not in _OPERATIONS):
+            return _error("operation-not-supported")
+        registry = request.get("registry")
+        index = registry.get("index-url") if isinstance(registry, dict) else None
+        if not isinstance(index, str):
+            raise MalformedError("it has no index-url")
+        url = index.removeprefix(_SPARSE)
+        if not url.startswith(("https://", "http://")):
+            return _error("url-not-supported")
+        token = request.get("token") if kind == "login" else None
+        if token is not None and not isinstance(token, str):
+            raise MalformedError("its token is none")
+        offered = Secret(token) if token else None
+        return Wanted(action=_KINDS[kind], url=url, username="", offered=offered)
+
+    def check(self, wanted: Wanted, profile: Profile) -> None:
+        """Refuse an index that is below one of the profile's hosts and none of them."""
+        index = _index_of(wanted)
+        if index not in profile.hosts:
+            shown = shown_url(index)
+            raise _NotTheIndexError(
+                f"the index {shown} is not among the hosts of '{profile.name}' as it stands",
+                hint="if it is yours, write it into them, path and all",
+            )
+
+    def is_for(self, wanted: Wanted, profile: Profile) -> bool:
+        """Have a logout of an index that is no host itself be another provider's."""
+        return wanted.action != FORGET or _index_of(wanted) in profile.hosts
+
+    def credential(
+        self,
+        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        answer: AccessToken,
+        profile: Profile,  # noqa: ARG002 - as above
+    ) -> Answer:
+        """Render the whole value of the Authorization header, which cargo sends as it is."""
+        said: dict[str, object] = {
+            "kind": "get",
+            "token": f"{answer.token_type} {answer.value.reveal()}",
+            "cache": "session",
+            "operation_independent": True,
+        }
+        if answer.expires_at is not None:
+            said |= {"cache": "expires", "expiration": int(answer.expires_at)}
+        return Answer(stdout=_line({"Ok": said}))
+
+    def not_ours(self) -> Answer:
+        """Let cargo ask its next provider."""
+        return _error("not-found")
+
+    def kept(self, one: Kept) -> Answer:
+        """Render what `cargo login` gave us, as it gave it."""
+        said = {"token": one.secret.reveal(), "cache": "session", "operation_independent": True}
+        return Answer(stdout=_line({"Ok": {"kind": "get", **said}}))
+
+    def stored(self) -> Answer:
+        """Say that it is kept."""
+        return Answer(stdout=_line({"Ok": {"kind": "login"}}))
+
+    def not_kept(self, *, is_ours: bool) -> Answer:
+        """Say what to do instead; what is not ours is the next provider's."""
+        return _error("other", _LOGIN) if is_ours else self.not_ours()
+
+    def forgotten(self, *, is_ours: bool) -> Answer:
+        """Say that it is gone; what was never ours is the next provider's."""
+        return Answer(stdout=_line({"Ok": {"kind": "logout"}})) if is_ours else self.not_ours()
+
+    def malformed(self) -> Answer:
+        """Fail: cargo sends nothing of the kind."""
+        return _error("other", "not a request of cargo")
+
+    def refusal(self, error: BrokerError) -> Answer:
+        """Say why, and what to do about it; cargo shows both, and asks nobody else.
+
+        An index that is no host of ours itself may be another provider's.
+        """
+        if isinstance(error, _NotTheIndexError):
+            return self.not_ours().replace(note=f"{error.message}; {error.hint}")
+        return _error("other", error.message, error.hint or error.usual_hint)
+
+
+def _index_of(wanted: Wanted) -> str:
+    """Return an index as a profile's hosts would have it: one with a query is none of them."""
+    url = parse_url(wanted.url or "")
+    query = "" if url.query is None else f"?{url.query}"
+    return url.origin + url.path.rstrip("/") + query
+
+
+def _read_object(data: bytes) -> dict[str, Any]:
+    try:
+        found = jsonlite.loads_needed(data)
+    except ValueError as error:
+        raise MalformedError("it is not JSON") from error
+    if not isinstance(found, dict):
+        raise MalformedError("it is not an object")
+    return found
+
+
+def _error(kind: str, message: str | None = None, hint: str | None = None) -> Answer:
+    said: dict[str, object] = {"kind": kind}
+    if message is not None:
+        causes = [safe(hint)] if hint else []
+        said |= {"message": f"brokerctl: {safe(message, 400)}", "caused-by": causes}
+    return Answer(stdout=_line({"Err": said}))
+
+
+def _line(value: dict[str, object]) -> bytes:
+    return jsonlite.dumps(value).encode() + b"\n"

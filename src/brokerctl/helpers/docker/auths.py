@@ -1,0 +1,326 @@
+"""Passwords in plain text in docker's and podman's files: read, and cut out again. Pure text.
+
+Only what the tool would get back is a credential here: the store's place of an entry is the one
+that the tool's own request for that registry leads to (`docker.offer`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.config.hosts import is_loopback
+from brokerctl.helpers import Wanted
+from brokerctl.helpers.custody import place_of, url_of
+from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, OWN_KEYS, offer
+from brokerctl.helpers.docker.setup import asked_names
+from brokerctl.helpers.edit.credential_lines import Found
+from brokerctl.helpers.edit.json_text import (
+    add_members,
+    cut_members,
+    find_members,
+    find_value,
+    put_members,
+    take_members,
+    value_names,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from brokerctl.helpers.edit.json_text import Member
+    from brokerctl.store import Kept
+
+_SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
+_OURS = "brokerctl"
+ANY_NAME = "*"
+_HUB_ALIAS = "registry-1.docker.io"  # podman looks for it at Hub's name
+_FIELDS = frozenset(("auth", "identitytoken"))
+_CONTROL = frozenset("\n\r\0")
+_MAX_CHARS = 65536  # of a user or a secret: far more than any has, and far less than an entry may
+
+
+def read_auths(data: bytes) -> list[Found]:
+    """Read the entries of `auths`; ValueError if the file is not JSON.
+
+    Where one stands is counted in characters of `decode`'s text.
+    """
+    text = _decoded(data)
+    members = find_members(text, _SECTION)
+    times = Counter(_server(one.key).lower() for one in members if not one.key.endswith(OWN_KEYS))
+    other = _read_others(text)
+    found = []
+    for one in members:
+        left = _left(one, text, times[_server(one.key).lower()], is_other=other(one.key))
+        found.append(left if left.why else _read_entry(one, left))
+    return found
+
+
+def hand_over(data: bytes, found: list[Found]) -> bytes:
+    """Return the file without these entries, and with brokerctl as the helper of their hosts.
+
+    All else stays byte for byte.
+    """
+    unasked, data = find_unasked(data, found), cut_auths(data, found)
+    if not unasked:
+        return data
+    text = _decoded(data)
+    names = [*value_names(text, _HELPERS, _OURS), *unasked]
+    return _encoded(put_members(text, _HELPERS, names, _OURS))
+
+
+def cut_auths(data: bytes, found: list[Found]) -> bytes:
+    """Return the file without these entries; all else stays byte for byte."""
+    return _encoded(cut_members(_decoded(data), _SECTION, {one.start for one in found}))
+
+
+def put_auths(data: bytes, kept: list[Kept], hosts: Iterable[str]) -> tuple[bytes, dict[int, str]]:
+    """Return the file with these in plain text, and why some are not in it, by their position.
+
+    For what is put in the file names brokerctl no more: a helper that is named is asked, and the
+    file's own entries are not. A registry among `hosts` is a profile's, and stays with brokerctl.
+    """
+    filling = _Filling(data, hosts)
+    why = {at: reason for at, one in enumerate(kept) if (reason := filling.add(one))}
+    return filling.render(), why
+
+
+class _Filling:
+    """A file into which entries are put: what is there, who is asked, and what is put so far."""
+
+    def __init__(self, data: bytes, hosts: Iterable[str]) -> None:
+        self._text, self._asked = _decoded(data), read_asked(data)
+        has_any = bool(self._text.strip())
+        members = find_members(self._text, _SECTION) if has_any else []
+        self._there = {_place(one.key): one for one in members}
+        self._is_other = _read_others(self._text) if has_any else lambda _: False
+        self._profiles = {name for host in hosts for name in asked_names(host)} & self._asked
+        self._values: dict[str, str] = {}
+        self._gone: set[str] = set()
+
+    def add(self, one: Kept) -> str:
+        """Put one in, or return why it can't be."""
+        key = _key_of(one)
+        if key is None:
+            return "docker has no name for its place"
+        found = self._there.get(_place(key))
+        reason = self._why_not(key, one) or _why_not_in(one, found)
+        if not reason:
+            self._gone |= self._asked.intersection(asked_names(url_of(one)))
+            if found is None:
+                self._values[key] = _rendered(one)
+        return reason
+
+    def _why_not(self, key: str, one: Kept) -> str:
+        if self._profiles.intersection(asked_names(url_of(one))):
+            return "a profile has its host, and the tool asks brokerctl for that"
+        if ANY_NAME in self._asked or self._is_other(key):
+            return "another helper is asked for its host, and not this file"
+        if key in self._values:
+            return "a newer one goes there, and the file has one for a host"
+        return ""
+
+    def render(self) -> bytes:
+        """Return the file, which names brokerctl no more for what is in it."""
+        text, left = add_members(self._text, _SECTION, self._values), self._asked - self._gone
+        if self._gone:
+            bare = take_members(text, _HELPERS, _OURS)
+            text = text if bare is None else bare
+            if left:
+                text = put_members(text, _HELPERS, left, _OURS)
+        return _encoded(text)
+
+
+def _place(key: str) -> str:
+    """Return what two keys have in common that docker takes for the same."""
+    return key if key.endswith(OWN_KEYS) else _server(key).lower()
+
+
+def _key_of(one: Kept) -> str | None:
+    """Return the name that docker has for a place in its file; None where it has none."""
+    url = url_of(one)
+    if url.endswith(OWN_KEYS):
+        return url
+    names = asked_names(url)
+    if not names or (one.protocol == "http" and not is_loopback(one.host)):
+        return None
+    return names[0]
+
+
+def _why_not_in(one: Kept, found: Member | None) -> str:
+    """Return why a credential can't be an entry of the file, which may have one for its host."""
+    if one.expires_at is not None or one.refresh_token is not None:
+        return "it has an end, for which the file has no place"
+    if found is None:
+        return ""
+    try:
+        is_same = _read_credential(found.value) == (one.username, one.secret.reveal())
+    except ValueError:
+        is_same = False
+    return "" if is_same else "another password stands there"
+
+
+def _rendered(one: Kept) -> str:
+    """Return an entry as docker writes it."""
+    secret = one.secret.reveal()
+    if one.username == IDENTITY:
+        return json.dumps({"identitytoken": secret})
+    auth = base64.b64encode(f"{one.username}:{secret}".encode()).decode()
+    return json.dumps({"auth": auth})
+
+
+def is_also_in(other: bytes, data: bytes, found: list[Found]) -> bool:
+    """Say whether a value of any of these entries of a file stands in another file too."""
+    entries = {one.start: one.value for one in find_members(_decoded(data), _SECTION)}
+    values = (value for one in found for value in _filled(entries[one.start]).values())
+    return any(value.encode("utf-8", "surrogateescape") in other for value in values)
+
+
+def find_unasked(data: bytes, found: Iterable[Found]) -> list[str]:
+    """Return the registries among these for which nothing in the file says to ask brokerctl."""
+    asked = value_names(_decoded(data), _HELPERS, _OURS)
+    keys = [one.wanted.form or "" for one in found if one.wanted]
+    return [name for key in keys for name in _names(key) if name not in asked]
+
+
+def read_asked(data: bytes) -> set[str]:
+    """Return the registries for which a file says to ask brokerctl, ANY_NAME for all others."""
+    text = _decoded(data)
+    names = set(value_names(text, _HELPERS, _OURS)) if text.strip() else set()
+    return names | ({ANY_NAME} if text.strip() and find_value(text, _STORE) == _OURS else set())
+
+
+def _read_others(text: str) -> Callable[[str], bool]:
+    """Return what says whether the tool asks another helper for a registry, and reads no `auths`.
+
+    The tools compare these names exactly; what stands for all others is docker's alone.
+    """
+    store = find_value(text, _STORE)
+    helpers = {one.key: one.value for one in find_members(text, _HELPERS)}
+    usual = store or _OURS
+    return lambda key: any(helpers.get(name, usual) != _OURS for name in _names(key))
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _left(one: Member, text: str, times: int, *, is_other: bool) -> Found:
+    """Return an entry as one that is left; `why` is empty where it need not be."""
+    why = ""
+    if not _is_plain(one.key):
+        why = "it is not a plain host"
+    elif times > 1:  # in two spellings, or with a path beside it: a helper has one answer
+        why = "its host is in the file more than once"
+    elif is_other:
+        why = "another helper is asked for its host, and not this file"
+    elif _has_twice(text[one.value_start : one.end]):
+        why = "a field is in it twice"
+    return Found(one.start, one.end, _shown(one.key), why=why)
+
+
+def _has_twice(text: str) -> bool:
+    """Say whether an object has a name twice, in whichever case: which one counts is no rule."""
+    names: list[str] = []
+    json.loads(text, object_pairs_hook=lambda pairs: names.extend(name for name, _ in pairs))
+    return len({name.lower() for name in names}) < len(names)
+
+
+def _read_entry(one: Member, left: Found) -> Found:
+    try:
+        username, secret = _read_credential(one.value)
+    except ValueError as error:
+        return left._replace(why=str(error))
+    wanted = offer(one.key, username, secret)
+    if not isinstance(wanted, Wanted):
+        return left._replace(why="it is nothing to keep")
+    return left._replace(shown=f"{username} at {left.shown}", wanted=wanted)
+
+
+def _is_plain(key: str) -> bool:
+    """Say whether the tool's request for this host, which has no scheme, means the same place."""
+    if not all("!" <= char <= "~" for char in key) or _server(key) == _HUB_ALIAS:
+        return False
+    whole, bare = (offer(address, "-", "-") for address in (key, _server(key)))
+    if not isinstance(whole, Wanted) or not isinstance(bare, Wanted):
+        return False
+    is_same = (whole.url, whole.otherwise) == (bare.url, bare.otherwise)
+    return is_same and place_of(whole) is not None
+
+
+def _read_credential(entry: Any) -> tuple[str, str]:  # noqa: ANN401 - JSON has any type
+    """Return a user and a secret; ValueError says why they are none.
+
+    Beside an identity token docker writes the user's name and no password. To a helper it gives
+    the token alone, as that of the user `<token>`.
+    """
+    fields = _filled(entry)
+    username, password = _read_auth(fields["auth"]) if "auth" in fields else (IDENTITY, "")
+    token = fields.get("identitytoken")
+    if token is None:
+        if not username or not password:
+            raise ValueError("it is not a user and a password")
+        if username == IDENTITY:
+            raise ValueError("its user would make an identity token of it")
+        return _checked(username), _checked(password)
+    if password not in {"", token}:
+        raise ValueError("it has a password and an identity token")
+    return IDENTITY, _checked(token)
+
+
+def _filled(entry: Any) -> dict[str, str]:  # noqa: ANN401 - as above
+    """Return what an entry has that we know to give back; ValueError if it has more or nothing."""
+    if not isinstance(entry, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004 - of the text, no type
+    fields = {key: value for key, value in entry.items() if value is not None and value != ""}
+    if not fields:
+        raise ValueError("it has no password")
+    if "registrytoken" in fields:
+        raise ValueError("it has a registry's own token")
+    if fields.keys() - _FIELDS or not all(isinstance(value, str) for value in fields.values()):
+        raise ValueError("it is not a password alone")
+    return fields
+
+
+def _read_auth(text: str) -> tuple[str, str]:
+    try:
+        username, _, password = base64.b64decode(text, validate=True).decode().partition(":")
+    except ValueError:
+        raise ValueError("its 'auth' is not base64 of a user and a password") from None
+    return username, password
+
+
+def _checked(text: str) -> str:
+    if len(text) > _MAX_CHARS:
+        raise ValueError("it is too long")
+    if not _CONTROL.isdisjoint(text):
+        raise ValueError("it holds the end of a line")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is not UTF-8") from None
+    return text
+
+
+def _shown(key: str) -> str:
+    """Return an entry's key without what could be a password in it."""
+    _, at, host = key.rpartition("@")
+    return f"****@{host}" if at else key
+
+
+def _server(key: str) -> str:
+    """Return an entry's host and port; Hub has more than one name."""
+    host = (key.partition("://")[2] or key).partition("/")[0]
+    return HUB_NAMES[1] if host in HUB_NAMES else host
+
+
+def _names(key: str) -> tuple[str, ...]:
+    """Return the names by which docker and podman look for a helper of an entry's host."""
+    server = _server(key)
+    return (HUB, HUB_NAMES[0]) if server == HUB_NAMES[1] else (server,)

@@ -1,0 +1,1 @@
+"""Changes to files of other tools that people write too: as text, all of them or none."""

@@ -1,0 +1,191 @@
+"""Credentials that lie in plain text in other tools' files: read, and cut out again. Pure bytes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote
+
+from brokerctl.helpers import STORE, Wanted
+from brokerctl.helpers.custody import place_of, url_of
+from brokerctl.helpers.git import is_scheme, place_url
+from brokerctl.secret import Secret
+
+if TYPE_CHECKING:
+    from brokerctl.store import Kept
+
+_SCHEMES = ("https", "http")
+_MORE_THAN_A_HOST = frozenset("/?#@")
+_CONTROL = frozenset("\n\r\0")
+_NETRC_WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|(\S+)', re.DOTALL)
+_MACRO_END = re.compile(rb"\n[ \t]*\n")
+_ESCAPE = re.compile("%[0-9A-F]{2}")
+_REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
+
+
+class Found(NamedTuple):
+    """One credential in a file: where it stands, and what is to be kept, or why it can't be."""
+
+    start: int
+    end: int
+    shown: str  # for people: no password is in it
+    wanted: Wanted | None = None
+    why: str = ""
+
+
+def read_git_credentials(data: bytes) -> list[Found]:
+    """Read the lines of git-credential-store(1); whatever else is in the file is named too."""
+    found, start = [], 0
+    for line in re.split(rb"(?<=\n)", data):
+        end = start + len(line)
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        if text:
+            found.append(_read_url(text, start, end))
+        start = end
+    return found
+
+
+def _read_url(line: bytes, start: int, end: int) -> Found:
+    left = Found(start, end, "a line", why="it is not a URL with a user and a password")
+    try:
+        scheme, mark, rest = line.decode().partition("://")
+        stop = re.search(r"[/?#]|$", rest)
+        authority = rest[: stop.start() if stop else None]
+        user, at, host = authority.partition("@")
+        name, colon, password = user.partition(":")
+        if not (mark and at and colon):
+            return left
+        name, password, host = (unquote(one, errors="strict") for one in (name, password, host))
+        path = rest[len(authority) :]
+        # What git's own store has written of a path that begins with a slash keeps that one.
+        path = path.strip("/") if scheme in _SCHEMES else path.removeprefix("/").rstrip("/")
+        path = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return left
+    return _found(start, end, scheme, name, password, host, path)
+
+
+def _found(
+    start: int, end: int, scheme: str, name: str, password: str, host: str, path: str
+) -> Found:
+    if any(not _CONTROL.isdisjoint(part) for part in (name, password, host, path)):
+        return Found(start, end, "a line", why="it holds the end of a line")
+    url = place_url(scheme, host, path)
+    shown = url.replace("://", f"://{quote(name)}@", 1)
+    is_web = scheme in _SCHEMES
+    if not (is_web or is_scheme(scheme)) or not _MORE_THAN_A_HOST.isdisjoint(host):
+        return Found(start, end, shown, why="it is not spelled in the plain way")
+    if not host and (is_web or not path):
+        return Found(start, end, shown, why="it is of no host")
+    secret = Secret(password)
+    wanted = Wanted(action=STORE, url=url, username=name, offered=secret, is_foreign=not is_web)
+    return Found(start, end, shown, wanted)
+
+
+def read_netrc(data: bytes) -> list[Found]:
+    """Read the machines of a .netrc, each with its user and password; they are https hosts."""
+    macros: list[int] = []
+    words = _netrc_words(data, macros)
+    starts = [at for at, (word, _, _) in enumerate(words) if word in {b"machine", b"default"}]
+    found = []
+    for first, last in zip(starts, [*starts[1:], len(words)], strict=False):  # none: one end more
+        entry = words[first:last]
+        rest = _REST_OF_LINE.match(data, entry[-1][2])
+        end = rest.end() if rest else entry[-1][2]
+        one = _read_machine([word for word, _, _ in entry], entry[0][1], end)
+        after = words[last][1] if last < len(words) else len(data)
+        if any(one.start < at < after for at in macros):  # without it the one before would have it
+            one = one._replace(wanted=None, why="a macro belongs to it")
+        found.append(one)
+    return found
+
+
+def _netrc_words(data: bytes, macros: list[int]) -> list[tuple[bytes, int, int]]:
+    """Return words with where they stand; comments are none, nor macros, which are noted apart."""
+    words, at = [], 0
+    while match := _NETRC_WORD.search(data, at):
+        at = match.end()
+        word = match[2] if match[1] is None else re.sub(rb"\\(.)", rb"\1", match[1])
+        if match[2] is not None and word.startswith(b"#") and _begins_a_line(data, match.start()):
+            at = (data.find(b"\n", at) + 1) or len(data)
+        elif word == b"macdef":
+            macros.append(match.start())
+            stop = _MACRO_END.search(data, at)
+            at = stop.end() if stop else len(data)
+        else:
+            words.append((word, match.start(), at))
+    return words
+
+
+def _begins_a_line(data: bytes, at: int) -> bool:
+    return not data[data.rfind(b"\n", 0, at) + 1 : at].strip()
+
+
+def _read_machine(words: list[bytes], start: int, end: int) -> Found:
+    try:
+        texts = [word.decode() for word in words]
+    except UnicodeDecodeError:
+        return Found(start, end, "a machine", why="it is not UTF-8")
+    if texts[0] == "default":
+        return Found(start, end, "default", why="it is for any host")
+    host = "".join(texts[1:2])
+    keys, values = texts[2::2], texts[3::2]
+    fields = dict(zip(keys, values, strict=False))
+    if len(keys) != len(values) or len(fields) != len(keys):
+        return Found(start, end, f"machine {host}", why="its words are not pairs")
+    if not {"login", "password"} <= fields.keys() or fields.keys() - {"login", "password"}:
+        return Found(start, end, f"machine {host}", why="it is not a login and a password alone")
+    return _found(start, end, "https", fields["login"], fields["password"], host, "")
+
+
+def cut_out(data: bytes, found: list[Found]) -> bytes:
+    """Return a file without these."""
+    for one in sorted(found, reverse=True):
+        data = data[: one.start] + data[one.end :]
+    return data
+
+
+def put_lines(data: bytes, kept: list[Kept]) -> tuple[bytes, dict[int, str]]:
+    """Return the file of git's own store with these, and why some are not in it, by position.
+
+    They stand first, those without a path before the others: git takes the first line that fits,
+    and one with a path fits who names none.
+    """
+    there = [one.wanted for one in read_git_credentials(data) if one.wanted]
+    lines: dict[int, str] = {}
+    why: dict[int, str] = {}
+    for at, one in enumerate(kept):
+        reason, is_there = _why_not_in(one, there)
+        if reason:
+            why[at] = reason
+        elif not is_there:
+            lines[at] = _line(one)
+    ordered = sorted(lines, key=lambda at: (bool(kept[at].path), at))
+    return "".join(lines[at] for at in ordered).encode() + data, why
+
+
+def _why_not_in(one: Kept, there: list[Wanted]) -> tuple[str, bool]:
+    """Return why a credential can't be in the file, and whether it is in it already."""
+    if one.expires_at is not None or one.refresh_token is not None:
+        return "it has an end or a refresh token, for which git's file has no place", False
+    path = one.path.removeprefix("/")
+    if path != path.strip("/"):
+        return "git's own store does not find a path that begins or ends with a slash", False
+    for wanted in there:
+        place = place_of(wanted)
+        if place is None or wanted.username != one.username:
+            continue
+        if (place.scheme, place.host, place.port) == (one.protocol, one.host, one.port) and (
+            place.path == one.path
+        ):
+            is_same = wanted.offered == one.secret
+            return "" if is_same else "another password stands there", is_same
+    return "", False
+
+
+def _line(one: Kept) -> str:
+    """Return a credential as git's own store writes it (git-credential-store(1))."""
+    host = url_of(one).partition("://")[2].partition("/")[0]
+    parts = (quote(part, safe="") for part in (one.username, one.secret.reveal(), host))
+    line = "{}://{}:{}@{}{}\n".format(one.protocol, *parts, one.path)
+    return _ESCAPE.sub(lambda found: found[0].lower(), line)

@@ -1,0 +1,112 @@
+"""Go's GOAUTH protocol (`go help goauth`), Go 1.24 and later.
+
+Go asks without a URL at its start, and again with one after an answer of 4xx. The answer is for
+URL prefixes, which Go keeps for as long as it runs.
+
+Security: whatever a module's path or a redirect names is asked for. So the prefixes are the
+profile's own hosts, never what was asked, but for the host that stands where a host has `*`. Of a
+host that GOINSECURE may mean Go does not check the certificate, and says so in our environment.
+"""
+
+from __future__ import annotations
+
+from brokerctl.config.hosts import covering, covers, parse_url, split_pattern
+from brokerctl.errors import UsageError
+from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.profile_option import split_profile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import AccessToken, Profile
+
+_INSECURE = "GOINSECURE"
+_PORT = 443
+_HTTPS = "https://"  # all that Go asks for, on loopback as well
+
+
+class Goauth(Helper):
+    """`brokerctl helper goauth [--profile NAME] [URL]`; exit codes are brokerctl's own.
+
+    On stdin is the answer that the server gave: it decides nothing, and is not read.
+    """
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,  # noqa: ARG002 - see above
+        environ: Mapping[str, str],
+    ) -> Wanted | Answer:
+        """Read the URL; without one nothing is asked for, unless a profile is named."""
+        profile, rest = split_profile(words)
+        globs = environ.get(_INSECURE) or None
+        if not rest:
+            return Answer() if profile is None else Wanted(action=GET, profile=profile, form=globs)
+        if len(rest) > 1:
+            raise MalformedError("it is not [--profile NAME] [URL]")
+        if not rest[0].startswith(_HTTPS):
+            return Answer()
+        is_insecure = is_unchecked(rest[0], globs)
+        return Wanted(action=GET, url=rest[0], profile=profile, is_insecure=is_insecure, form=globs)
+
+    def is_for(self, wanted: Wanted, profile: Profile) -> bool:
+        """Leave out a profile that was named for other hosts than this one."""
+        if wanted.url is None:  # what stands for a `*` comes with the next call
+            hosts = [host for host in profile.hosts if host.startswith(_HTTPS)]
+            return not hosts or any(_prefix(host, None) for host in hosts)
+        try:
+            return covers(profile, wanted.url)
+        except UsageError:
+            return False  # a spelling that no host has
+
+    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+        """Render the prefixes and the header; both empty lines have to be there."""
+        found = [prefix for host in profile.hosts if (prefix := _prefix(host, wanted.url))]
+        if not profile.insecure_ok:
+            found = [prefix for prefix in found if not is_unchecked(prefix, wanted.form)]
+        if not found:
+            raise UsageError(
+                f"'{profile.name}' has no https host that go could ask for and would check",
+                hint="write one into its hosts, or take it out of GOINSECURE",
+            )
+        lines = [*sorted(set(found)), "", f"Authorization: Bearer {answer.value.reveal()}", "", ""]
+        return Answer(stdout="\n".join(lines).encode())
+
+    def malformed(self) -> Answer:
+        """Fail; Go says so with -x."""
+        return Answer(exit_code=UsageError.exit_code)
+
+
+def _prefix(pattern: str, asked: str | None) -> str | None:
+    """Return one of a profile's hosts as a prefix; None if Go can't ask for it."""
+    if not pattern.startswith(_HTTPS):
+        return None
+    if not pattern.startswith(f"{_HTTPS}*."):
+        return pattern
+    if asked is None:
+        return None
+    url = parse_url(asked)
+    if covering(url, pattern) is None:
+        return None
+    return url.origin + split_pattern(pattern).path
+
+
+def is_unchecked(url: str, globs: str | None) -> bool:
+    """Say whether Go may ask for this without checking the certificate: GOINSECURE's globs.
+
+    They are for module paths, whose first part is the host, without a port. More is taken to be
+    meant than is: what stands behind the host is not looked at, nor what stands in brackets.
+    """
+    if not globs:
+        return False
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - hardly anybody sets it
+
+    try:
+        asked = parse_url(url)
+    except UsageError:
+        return False  # a spelling that no host has
+    hosts = [glob.partition("/")[0].lower() for glob in globs.split(",")]
+    return asked.port == _PORT and any(
+        "[" in host or "\\" in host or fnmatchcase(asked.host, host) for host in hosts
+    )

@@ -1,0 +1,331 @@
+"""Moves what other tools keep in plain text into our store: kept first, and only then cut out.
+
+A crash in between leaves a credential in both places; none is ever in neither.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, NamedTuple
+
+from brokerctl.config.paths import home_folder
+from brokerctl.errors import UsageError
+from brokerctl.helpers import find_owners, load
+from brokerctl.helpers.custody import find_here, find_place, keep, place_of
+from brokerctl.helpers.docker.auths import find_unasked, hand_over, is_also_in, read_auths
+from brokerctl.helpers.docker.setup import DockerSetup, PodmanSetup
+from brokerctl.helpers.edit.credential_lines import Found, cut_out, read_git_credentials, read_netrc
+from brokerctl.helpers.edit.file_changes import BACKUP
+from brokerctl.helpers.git.setup import GitSetup, git_value
+from brokerctl.helpers.install import find_script
+from brokerctl.helpers.setups import Part
+from brokerctl.helpers.shadow import Asking
+from brokerctl.platform.private_files import MAX_FILE_BYTES
+from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.user_files import (
+    held_signals,
+    locked_as_its_tool_does,
+    locked_folder,
+    read_regular,
+    replace_file,
+    sync_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.helpers import Helper, Wanted
+    from brokerctl.home import Home
+    from brokerctl.platform.system import System
+
+_NOT_ASKED = "git does not ask brokerctl for it"
+_NO_PATH = "git does not name its path to a helper"
+_TEMPORARY = ".brokerctl-import-"  # begins a file that is being written
+_GIT_LOCK = ".lock"  # git's own (git-credential-store(1)): nobody else writes meanwhile
+
+
+class Source(NamedTuple):
+    """One file: its bytes, what can be kept of it, what is left with the reason, what to know."""
+
+    tool: str
+    path: str
+    data: bytes
+    after: bytes  # what it is without what is moved
+    moving: list[Found]
+    left: list[Found]
+    notes: list[str]
+
+
+class _Kind(NamedTuple):
+    """One tool's files: for which helper they are, where, and how they are read and changed."""
+
+    kept_for: str
+    paths: Callable[[Mapping[str, str]], list[str]]
+    read: Callable[[bytes], list[Found]]
+    cut: Callable[[bytes, list[Found]], bytes]
+    lock: str | None  # what the tool's own lock of a file is called after it
+    notes: Callable[[Mapping[str, str], str, bytes, list[Found], list[Found]], list[str]]
+    # Why the tool would not ask brokerctl for one that is moved: then it is left.
+    unasked: Callable[[Mapping[str, str]], Callable[[Found], str]]
+
+
+def plan_import(house: Home, tool: str) -> list[Source]:
+    """Read the files of a tool; nothing is changed. UsageError where nothing would be kept."""
+    if tool not in _KINDS:
+        *names, last = _KINDS
+        known = f"{', '.join(names)} or {last}"
+        raise UsageError(f"'helper import {tool}' is not in this version", hint=f"say {known}")
+    kind = _KINDS[tool]
+    if kind.kept_for not in house.plan.keep:
+        raise UsageError(
+            f"nothing is kept for {kind.kept_for}",
+            hint=f"write 'keep = [\"{kind.kept_for}\"]' below '[helpers]' in config.toml",
+        )
+    sources: list[Source] = []
+    for path in dict.fromkeys(map(os.path.realpath, kind.paths(house.environ))):
+        data = read_own(path)
+        if not data or not data.strip():
+            continue
+        before = [one for source in sources for one in source.moving]
+        try:
+            sources.append(_plan(house, tool, path, data, before))
+        except ValueError as error:
+            hint = "mend or remove it; nothing was changed"
+            raise UsageError(f"{path}: {error}", hint=hint) from error
+    return sources
+
+
+def _plan(house: Home, tool: str, path: str, data: bytes, before: list[Found]) -> Source:
+    kind = _KINDS[tool]
+    moving, left = _sorted(house, kind, kind.read(data), before)
+    notes = kind.notes(house.environ, path, data, moving, left)
+    return Source(tool, path, data, kind.cut(data, moving), moving, left, notes)
+
+
+def _sorted(
+    house: Home, kind: _Kind, found: list[Found], before: list[Found]
+) -> tuple[list[Found], list[Found]]:
+    moving: list[Found] = []
+    left: list[Found] = []
+    helper, unasked = load(kind.kept_for), kind.unasked(house.environ)
+    for one in found:
+        sought, why = one, one.why
+        if one.wanted is not None:
+            wanted, owners = find_owners(helper, one.wanted, house.plan.profiles)
+            sought = one._replace(wanted=wanted)
+            why = why or _why_not(house, kind, helper, sought, [*before, *moving])
+            why = why or ("its host is a profile's" if owners else "") or unasked(sought)
+        if why:
+            left.append(one._replace(why=why))
+        else:
+            moving.append(sought)
+    return moving, left
+
+
+def _why_not(house: Home, kind: _Kind, helper: Helper, one: Found, before: list[Found]) -> str:
+    """Return why a credential can't be moved: what is there already is never lost for it."""
+    wanted = one.wanted
+    if wanted is None:
+        return "it is nothing to keep"
+    user = wanted.username if helper.names_user else None  # else the newest of a place is answered
+    try:
+        here = find_here(house, kind.kept_for, wanted.replace(username=user))
+    except UsageError as error:
+        return error.message
+    if here is not None and (here.username, here.secret) != (wanted.username, wanted.offered):
+        return "another password is kept for it"
+    for earlier in before:  # the first line is what git uses
+        other = earlier.wanted
+        if other is None or place_of(other) != place_of(wanted):
+            continue
+        if user in {None, other.username}:
+            is_same = (other.username, other.offered) == (wanted.username, wanted.offered)
+            return "" if is_same else "another password stands before it"
+    return ""
+
+
+def find_again(house: Home) -> list[tuple[str, str, int]]:
+    """Return tool, file and how many credentials that are kept stand there in plain text too.
+
+    A tool that had read its file before they were cut out writes them back, as git's own store
+    does. What is left in .netrc is so on purpose.
+    """
+    found = []
+    for tool, kind in _KINDS.items():
+        if kind.kept_for != tool or tool not in house.plan.keep:
+            continue
+        try:
+            sources = plan_import(house, tool)
+        except UsageError:
+            continue  # a file that can't be read, which the tool says itself
+        for source in sources:
+            places = [one.wanted for one in source.moving if one.wanted is not None]
+            count = sum(_is_kept(house, tool, wanted) for wanted in places)
+            found += [(tool, source.path, count)] if count else []
+    return found
+
+
+def _is_kept(house: Home, tool: str, wanted: Wanted) -> bool:
+    here = find_here(house, tool, wanted)
+    return here is not None and here.secret == wanted.offered
+
+
+def import_credentials(house: Home, source: Source, *, is_cut: bool) -> None:
+    """Keep what can be kept of a file, durably, and then cut it out."""
+    kind = _KINDS[source.tool]
+    for one in reversed(source.moving):  # the newest is answered first, as the first line was
+        if one.wanted is None or not keep(house, kind.kept_for, one.wanted, is_latest=True):
+            raise UsageError(f"{one.shown} can't be kept", hint="nothing was removed")
+    if not is_cut or not source.moving:
+        return
+    try:
+        change_file(source.path, kind.lock, source.data, source.after)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(
+            f"can't change {source.path}: {reason}", hint="all of it is kept, nothing was removed"
+        ) from error
+
+
+def git_paths(environ: Mapping[str, str]) -> list[str]:
+    """Return the files of git's own store, the one that it asks first before the other."""
+    home = _home(environ)
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return [os.path.join(home, ".git-credentials"), os.path.join(base, "git", "credentials")]
+
+
+def _netrc_paths(environ: Mapping[str, str]) -> list[str]:
+    home = _home(environ)
+    return [environ.get("NETRC") or os.path.join(home, ".netrc")]
+
+
+def _docker_paths(environ: Mapping[str, str]) -> list[str]:
+    return [setup.path(environ) for setup in (DockerSetup(), PodmanSetup())]
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    home = home_folder(environ)
+    if home is None:
+        raise UsageError("HOME is not set, so nothing is found")
+    return home
+
+
+def change_file(
+    path: str,
+    suffix: str | None,
+    before: bytes | None,
+    after: bytes,
+    system: System = SYSTEM,
+) -> None:
+    """Replace a file, or remove what is empty now, under `helper install`'s lock and its tool's.
+
+    docker, podman and skopeo take no lock: they read, and later put another file in its place.
+    """
+    folder = os.path.dirname(path)
+
+    def check() -> None:
+        if read_own(path) != before:
+            raise UsageError(
+                f"{path} has changed meanwhile; what was kept stays kept", hint="run it again"
+            )
+
+    with locked_folder(folder), held_signals(), locked_as_its_tool_does(path, suffix):
+        check()
+        for name in os.listdir(folder):
+            if name.startswith(_TEMPORARY):  # whoever wrote it was killed, and held this lock
+                system.unlink(os.path.join(folder, name))
+        if after.strip():
+            replace_file(path, after, system=system, prefix=_TEMPORARY, last=check)
+        else:
+            system.unlink(path)
+            sync_folder(folder, system)
+
+
+def read_own(path: str) -> bytes | None:
+    """Return the bytes of a file of the user's own, None where there is none."""
+    try:
+        data = read_regular(path, MAX_FILE_BYTES)
+        owner = os.stat(path).st_uid
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"can't read {path}: {reason}") from error
+    if data and owner != os.geteuid():  # what is written in its place would be ours
+        raise UsageError(f"{path} belongs to another user", hint="run it as that user")
+    return data
+
+
+def _docker_notes(
+    environ: Mapping[str, str],
+    path: str,
+    data: bytes,
+    moving: list[Found],
+    left: list[Found],  # noqa: ARG001 - the file itself says whom docker asks
+) -> list[str]:
+    """Say for which registries the file will name us, what is not found then, and what is left."""
+    notes = [f"name brokerctl as the helper for {host}" for host in find_unasked(data, moving)]
+    setup = DockerSetup()
+    advice = setup.advice(Part("docker", (), find_script(setup.script), environ))
+    if notes and advice:
+        notes.append(advice)
+    if is_also_in(read_own(path + BACKUP) or b"", data, moving):
+        notes.append(f"{path + BACKUP} has some of it too: remove that yourself")
+    return notes
+
+
+def _git_unasked(environ: Mapping[str, str]) -> Callable[[Found], str]:
+    """Return what says why git would not find one that is moved: it would be lost to it."""
+    asking = Asking(environ)
+
+    def why(one: Found) -> str:
+        url = (one.wanted.url if one.wanted else None) or ""
+        if not asking.is_ours(url):
+            return _NOT_ASKED
+        place = find_place(url)
+        if place is not None and place.path and not asking.names_path(url):
+            return _NO_PATH
+        return ""
+
+    return why
+
+
+def _git_notes(
+    environ: Mapping[str, str],
+    path: str,  # noqa: ARG001 - git's configuration is elsewhere
+    data: bytes,  # noqa: ARG001 - as above
+    moving: list[Found],
+    left: list[Found],
+) -> list[str]:
+    """Say what git has to be told first, and what would write the moved back in plain text."""
+    notes = []
+    if any(one.why == _NOT_ASKED for one in left):
+        value = git_value(find_script(GitSetup.script))
+        command = f"git config --global --add credential.helper {shlex.quote(value)}"
+        notes.append(f"to have git ask brokerctl everywhere: {command}")
+    for url in [one.wanted.url or "" for one in left if one.why == _NO_PATH and one.wanted]:
+        key = shlex.quote(f"credential.{url}.useHttpPath")
+        notes.append(f"to have git name that path: git config --global {key} true")
+    asking = Asking(environ)
+    urls = [one.wanted.url or "" for one in moving if one.wanted]
+    for key in sorted({key for url in urls for key in asking.plain_stores(url)}):
+        command = f"git config --global --unset-all {shlex.quote(key)} '(^|[-/])store( |$)'"
+        notes.append(f"git's own store is asked too, and writes them back in plain text: {command}")
+    return notes
+
+
+def _docker_unasked(environ: Mapping[str, str]) -> Callable[[Found], str]:  # noqa: ARG001 - as every kind's
+    """Return what finds no reason: the file is made to name brokerctl for what is moved."""
+    return lambda _: ""
+
+
+_KINDS = {
+    "docker": _Kind(
+        "docker", _docker_paths, read_auths, hand_over, None, _docker_notes, _docker_unasked
+    ),
+    "git": _Kind(
+        "git", git_paths, read_git_credentials, cut_out, _GIT_LOCK, _git_notes, _git_unasked
+    ),
+    "netrc": _Kind("git", _netrc_paths, read_netrc, cut_out, _GIT_LOCK, _git_notes, _git_unasked),
+}

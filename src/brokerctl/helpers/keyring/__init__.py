@@ -1,0 +1,170 @@
+"""The command line of `keyring`, as pip and uv call it, and as our back end of that library does.
+
+    keyring get SERVICE USERNAME
+    keyring get SERVICE --mode creds
+    keyring --mode=creds --output=json get SERVICE [USERNAME]
+
+A service is the URL of an index, or the `host[:port]` of one on loopback. Nothing is kept here:
+`set` and `del` are refused.
+"""
+
+from __future__ import annotations
+
+from brokerctl import __version__, jsonlite
+from brokerctl.config.hosts import is_loopback, parse_url
+from brokerctl.errors import UsageError
+from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted, username_for
+from brokerctl.helpers.unchecked_tls_files import find_either
+from brokerctl.model import Value
+from brokerctl.platform.commands import NO_KEYRING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.errors import BrokerError
+    from brokerctl.model import AccessToken, Profile
+
+# Users that say "the password is a token" and name nobody: GitLab's, and PyPI's.
+_NOBODY = ("oauth2", "__token__", "")
+_OPTIONS = {"--mode": ("password", "creds"), "--output": ("plain", "json")}
+_PROBES = {
+    "--version": f"brokerctl {__version__}\n",
+    "--help": "usage: keyring [--mode=password|creds] [--output=plain|json] get SERVICE [USER]\n",
+    "--list-backends": "brokerctl (priority: 9)\n",
+}
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_NOTHING = Answer(exit_code=1)
+
+
+class _Call(Value):
+    """One command line, whatever the order of its options."""
+
+    words: tuple[str, ...]  # operation, service, username
+    mode: str = "password"
+    output: str = "plain"
+
+
+class Keyring(Helper):
+    """`keyring get …`; nothing found is exit code 1 and no output."""
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,  # noqa: ARG002 - `set` alone would send something
+        environ: Mapping[str, str],
+    ) -> Wanted | Answer:
+        """Read what is asked; the exit codes are those of the command that we stand for."""
+        probe = next((word for word in words if word in _PROBES), None)
+        if probe is not None:
+            return Answer(stdout=_PROBES[probe].encode())
+        call = _parse(words)
+        if call.words[0] in {"set", "del"}:
+            note = f"keyring {call.words[0]}: brokerctl keeps no passwords of others"
+            return Answer(exit_code=1, note=note)
+        if environ.get(NO_KEYRING):
+            return _NOTHING
+        service, username = (*call.words[1:], None)[:2]
+        url, its_user = _split_user(find_url(service or ""))
+        if url is None or (username and its_user and username != its_user):
+            return _NOTHING
+        username = username or its_user
+        return Wanted(
+            action=GET,
+            url=url,
+            username=None if username in _NOBODY else username,
+            form=f"{call.mode} {call.output} {username or ''}",
+        )
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable or the file of the tables that says so."""
+        return find_either("keyring", wanted, environ)
+
+    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+        """Render the token as the password of the user that was asked for."""
+        mode, output, asked = (wanted.form or "").split(" ", 2)
+        fields = {"password": answer.value.reveal()}
+        if mode == "creds":
+            fields = {"username": username_for(asked, profile), **fields}
+        if output == "json":
+            return Answer(stdout=jsonlite.dumps(fields).encode() + b"\n")
+        return Answer(stdout="".join(f"{value}\n" for value in fields.values()).encode())
+
+    def malformed(self) -> Answer:
+        """End as argparse does."""
+        return Answer(exit_code=2)
+
+    def not_ours(self) -> Answer:
+        """End as for a password that is not kept."""
+        return _NOTHING
+
+    def refusal(self, error: BrokerError) -> Answer:  # noqa: ARG002 - it was said on stderr
+        """End as for a password that is not kept; the tool shows stderr, or does not."""
+        return _NOTHING
+
+
+def find_url(service: str) -> str | None:
+    """Return the URL that a service means; None where it is a name, of no host.
+
+    A host alone means http on loopback, where an index for trials is, and is nobody's elsewhere.
+    Security: pip and uv ask for it after a URL that got no answer, so also after one of plain http,
+    where a project of somebody else's may have the index of the host that is ours.
+    """
+    if "://" in service:
+        return service
+    host = service.rpartition("@")[2]
+    if "." not in host and ":" not in host and host != "localhost":
+        return None
+    try:
+        url = parse_url(f"https://{host}")
+    except UsageError:
+        return None
+    if url.path or url.query is not None:
+        return None
+    return f"http://{service}" if is_loopback(url.host) else None
+
+
+def _split_user(url: str | None) -> tuple[str | None, str | None]:
+    """Return a URL without the user in it, and the user.
+
+    Security: only a plain name is taken off, without a password or an escape; whatever else has an
+    `@` in it is refused where URLs are compared.
+    """
+    scheme, separator, rest = (url or "").partition("://")
+    user, at, host = rest.partition("@")
+    if not at or not user or not _UNRESERVED.issuperset(user):
+        return url, None
+    return scheme + separator + host, user
+
+
+def _parse(words: list[str]) -> _Call:
+    found: dict[str, str] = {}
+    places: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            places += rest
+            break
+        name, has_value, value = word.partition("=")
+        if not word.startswith("-"):
+            places.append(word)
+            continue
+        if name not in _OPTIONS or name in found or not (has_value or rest):
+            raise MalformedError("an option is not known, given twice, or has no value")
+        found[name] = value if has_value else rest.pop(0)
+        if found[name] not in _OPTIONS[name]:
+            raise MalformedError("an option has a value that there is not")
+    call = _Call(words=tuple(places), **{name[2:]: value for name, value in found.items()})
+    _check(call)
+    return call
+
+
+def _check(call: _Call) -> None:
+    if not call.words or call.words[0] not in {"get", "set", "del"}:
+        raise MalformedError("the operation is not get, set or del")
+    needed = 2 if call.words[0] == "get" and call.mode == "creds" else 3
+    if not needed <= len(call.words) <= 3:  # noqa: PLR2004 - operation, service, username
+        raise MalformedError("it needs a service, and a username for its password")
+    if not all(word.isprintable() for word in call.words):
+        raise MalformedError("a word holds what is not text")

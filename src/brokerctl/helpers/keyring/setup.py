@@ -1,0 +1,76 @@
+"""Python's `keyring` library, for twine, poetry and whatever else imports it.
+
+Its own configuration can name a folder to import from, so that our back end is found in every
+environment without being installed there. The chain that it names is the library's own, which
+asks ours beside the others.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import brokerctl
+from brokerctl.errors import UsageError
+from brokerctl.helpers.edit.ini import Keys
+from brokerctl.helpers.setups import Place, UsualSetup, home_path, own_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Part
+
+_MODULE = "brokerctl_keyring"
+_MARK = "# brokerctl helper install keyring: this file\n"
+
+
+class KeyringSetup(UsualSetup):
+    """`~/.config/python_keyring/keyringrc.cfg`, and a module beside our other files."""
+
+    script = "brokerctl"
+
+    def places(self, environ: Mapping[str, str]) -> list[Place]:
+        """Return the library's configuration and the module that it names."""
+        base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
+        module = own_path(environ, "keyring", f"{_MODULE}.py")
+        return [
+            Place(os.path.join(base, "python_keyring", "keyringrc.cfg")),
+            Place(module, is_own=True),
+        ]
+
+    def put(self, place: Place, text: str, part: Part) -> str:
+        """Have the library import the module, and write that."""
+        part.check_hosts()
+        if place.path.endswith(".py"):
+            if text and self.take(place, text) is None:
+                raise UsageError(f"{place.path} is there already", hint="move it away")
+            return f"{_MARK}{_read_backend()}\n\nBackend.brokerctl = {part.script!r}\n"
+        return _keys(own_path(part.environ, "keyring")).put(place, text)
+
+    def take(self, place: Place, text: str) -> str | None:
+        """Take our keys, or the module, out."""
+        if place.path.endswith(".py"):
+            return "" if text.startswith(_MARK) else None
+        return _keys("*/brokerctl/helpers/keyring").take(place, text)
+
+    def names(self, own: Place, text: str) -> bool:
+        """Look for the module's folder, where nothing else is."""
+        return super().names(own._replace(path=os.path.dirname(own.path)), text)
+
+    def advice(self, part: Part) -> str | None:
+        """Say what else decides."""
+        if part.environ.get("PYTHON_KEYRING_BACKEND"):
+            return "PYTHON_KEYRING_BACKEND is set, and the library asks that back end alone"
+        return None
+
+
+def _keys(folder: str) -> Keys:
+    keys = {"default-keyring": f"{_MODULE}.ChainerBackend", "keyring-path": folder}
+    return Keys("keyring", "backend", keys)
+
+
+def _read_backend() -> str:
+    """Return our back end: a copy, since where Python keeps us changes with its version."""
+    path = os.path.join(os.path.dirname(brokerctl.__file__), "keyring_backend.py")
+    with open(path, encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,149 @@
+"""The exec credential plug-in of kubectl and every other client-go program.
+
+The request is the variable KUBERNETES_EXEC_INFO, a JSON object; stdin may be somebody's terminal
+and is never read. The answer names the time from which on the client had better ask again, which
+is before the token ends: kubectl takes no margin of its own.
+
+Security: a kubeconfig from elsewhere names any server it likes, so it is compared with the
+profile's hosts; one whose certificate would not be checked is refused unless the profile allows it.
+"""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+
+from brokerctl import jsonlite
+from brokerctl.errors import UsageError
+from brokerctl.freshness import timestamp
+from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.profile_option import read_profile
+from brokerctl.sodium import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from brokerctl.model import AccessToken, Profile
+
+VARIABLE = "KUBERNETES_EXEC_INFO"
+V1 = "client.authentication.k8s.io/v1"
+_VERSIONS = (V1, "client.authentication.k8s.io/v1beta1")
+_KIND = "ExecCredential"
+_UNSET = "; unset it, kubectl sets it"
+_NOBODY = (
+    "the cluster's server is in no profile's hosts; 'brokerctl profile show --for URL' says why"
+)
+_NO_CLUSTER = "the kubeconfig says neither which cluster it is for nor which profile"
+_NO_CLUSTER_HINT = "set 'provideClusterInfo: true' in it, or give '--profile NAME' in its args"
+
+
+class Kubernetes(Helper):
+    """`brokerctl helper kubernetes [--profile NAME]`; exit codes are brokerctl's own."""
+
+    is_last = True
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,  # noqa: ARG002 - nothing is sent there
+        environ: Mapping[str, str],
+    ) -> Wanted | Answer:
+        """Read the variable; without it, as older and other clients start us, v1 is spoken.
+
+        An empty one says as much as none.
+        """
+        named = read_profile(words) if words else None
+        text = environ.get(VARIABLE, "")
+        version, cluster = _read_info(text) if text.strip() else (V1, None)
+        if cluster is None:
+            if named is None:
+                raise UsageError(_NO_CLUSTER, hint=_NO_CLUSTER_HINT)
+            return Wanted(action=GET, profile=named, form=version)
+        return Wanted(
+            action=GET,
+            url=_field(cluster, "server", str),
+            profile=named,
+            is_insecure=_field(cluster, "insecure-skip-tls-verify", bool, default=False),
+            route=_route(cluster),
+            form=version,
+        )
+
+    def credential(
+        self,
+        wanted: Wanted,
+        answer: AccessToken,
+        profile: Profile,  # noqa: ARG002 - the answer is the same for all
+    ) -> Answer:
+        """Render the token, in the version that was asked for."""
+        status = {"token": answer.value.reveal()}
+        if answer.expires_at is not None:
+            at = answer.expires_at if answer.renew_at is None else answer.renew_at
+            # Not a moment before the broker would give another: the client would ask in vain.
+            status["expirationTimestamp"] = timestamp(min(-int(-at // 1), int(answer.expires_at)))
+        body = {"apiVersion": wanted.form, "kind": _KIND, "status": status}
+        return Answer(stdout=jsonlite.dumps(body).encode() + b"\n")
+
+    def not_ours(self) -> Answer:
+        """Fail: there is nobody else to ask, and an empty answer would be an obscure error."""
+        return Answer(exit_code=UsageError.exit_code, note=_NOBODY)
+
+    def malformed(self) -> Answer:
+        """Fail."""
+        return Answer(exit_code=UsageError.exit_code)
+
+
+def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:
+    """Return the version and the cluster, if the client says which."""
+    try:
+        info = jsonlite.loads_needed(text.encode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        raise MalformedError(f"{VARIABLE} is not JSON{_UNSET}") from error
+    if not isinstance(info, dict) or info.get("kind") != _KIND:
+        raise MalformedError(f"{VARIABLE} is not an {_KIND}{_UNSET}")
+    version = info.get("apiVersion")
+    if version not in _VERSIONS:
+        raise MalformedError(f"{VARIABLE} has an unknown apiVersion")
+    spec = info.get("spec")
+    if spec is not None and not isinstance(spec, dict):
+        raise MalformedError(f"{VARIABLE} has a wrong spec")
+    cluster = spec.get("cluster") if spec else None
+    if cluster is not None and not isinstance(cluster, dict):
+        raise MalformedError(f"{VARIABLE} has a wrong cluster")
+    return version, cluster
+
+
+def _route(cluster: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return how the client gets to its server: the user's own, believed, and in the record.
+
+    What is no text is left out: it decides nothing.
+    """
+    found = []
+    proxy = cluster.get("proxy-url")
+    if isinstance(proxy, str) and proxy:
+        scheme, separator, rest = proxy.partition("://")
+        place = (rest if separator else scheme).partition("/")[0].rpartition("@")[2]
+        found.append(("proxy", f"{scheme}{separator}{place}" if separator else place))
+    name = cluster.get("tls-server-name")
+    if isinstance(name, str) and name:
+        found.append(("tls_server_name", name))
+    roots = cluster.get("certificate-authority-data")
+    if isinstance(roots, str) and roots:
+        found.append(("ca_sha256", sha256(_decoded(roots)).hex()))
+    return tuple(found)
+
+
+def _decoded(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        return a2b_base64(data)
+    except Base64Error:
+        return data
+
+
+def _field(cluster: dict[str, Any], name: str, kind: type, **default: object) -> Any:  # noqa: ANN401 - of that kind
+    value = cluster.get(name, default.get("default"))
+    if not isinstance(value, kind) or value == "":
+        raise MalformedError(f"{VARIABLE} has a wrong {name}")
+    return value

@@ -1,0 +1,39 @@
+"""pip's own configuration: the provider `subprocess`, and the command that it runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from brokerctl.helpers.edit.ini import Keys
+from brokerctl.helpers.keyring.command import KeyringCommandSetup
+from brokerctl.helpers.setups import home_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.helpers.setups import Place
+
+_KEYS = Keys("pip", "global", {"keyring-provider": "subprocess"})
+
+
+class PipSetup(KeyringCommandSetup):
+    """`~/.config/pip/pip.conf`, which `pip config --user set` would write."""
+
+    name = "pip"
+
+    def path(self, environ: Mapping[str, str]) -> str:
+        """Return the user's file; PIP_CONFIG_FILE is read instead of it."""
+        given = environ.get("PIP_CONFIG_FILE")
+        if given:
+            return os.path.abspath(given)
+        base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
+        return os.path.join(base, "pip", "pip.conf")
+
+    def put_keys(self, place: Place, text: str) -> str:
+        """Name the provider in [global]."""
+        return _KEYS.put(place, text)
+
+    def take_keys(self, place: Place, text: str) -> str | None:
+        """Take it out."""
+        return _KEYS.take(place, text)

@@ -1,0 +1,325 @@
+"""The way of a helper's request: read it, find its profile, ask the broker, answer once.
+
+Nothing is printed before the outcome is known; nothing waits for a person; whatever happens is one
+of the five outcomes. The working folder is whatever repository the tool is in.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl import home, output
+from brokerctl.config.hosts import shown_url
+from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
+from brokerctl.helpers import (
+    BLOCK,
+    ERASE,
+    FORGET,
+    GET,
+    HELPERS,
+    LINES,
+    LIST,
+    NAME,
+    NOTHING,
+    STORE,
+    UNKNOWN,
+    Answer,
+    MalformedError,
+    find_owners,
+    load,
+)
+from brokerctl.model import NOT_BEARER
+from brokerctl.platform.system import os, signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from brokerctl.helpers import Helper, Wanted
+    from brokerctl.home import Home
+    from brokerctl.model import AccessToken, Profile, TokenRequest
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_REQUEST_BYTES = 1 << 20
+_WAIT_S = 20.0
+_POLL_S = 0.005  # where stdin was made not to block
+_LINE_BYTES = 1 << 20
+
+
+def run_words(
+    words: list[str], environ: Mapping[str, str], _umask: int | None = None
+) -> int | None:
+    """Run the words after `helper`; None where they name no helper of the table."""
+    if not words or words[0] not in HELPERS:
+        return None
+    helper = load(words[0])
+    if helper.is_silent:
+        _close_stderr()
+    if helper.stdin == LINES:
+        return talk(helper, lambda line: answer_to(helper, words, line, environ))
+    return _write(answer_to(helper, words, None, environ))
+
+
+def _close_stderr() -> None:
+    """Have nothing of ours, and nothing of a library's, beside an answer that says it all."""
+    nowhere = os.open("/dev/null", os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    os.close(nowhere)
+
+
+def answer_to(
+    helper: Helper, words: list[str], data: bytes | None, environ: Mapping[str, str]
+) -> Answer:
+    """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
+    try:
+        request = _read_request(helper.stdin_for(words[1:])) if data is None else data
+        wanted = _read(helper, words, request, environ)
+        if isinstance(wanted, Answer):
+            return wanted
+        house = _open(helper, words[0], wanted, environ)
+        if isinstance(house, Answer):
+            return house
+        return _answer(house, helper, words[0], wanted)
+    except MalformedError as error:
+        if not helper.tells_errors:
+            output.note(f"not a request of {words[0]}: {error}")
+        return helper.malformed()
+    except BrokerError as error:
+        return _refuse(helper, error)
+    except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
+        return _refuse(helper, output.unexpected(error, environ))
+
+
+def _read(
+    helper: Helper, words: list[str], request: bytes, environ: Mapping[str, str]
+) -> Wanted | Answer:
+    """Read a request; one that is refused for what it lacks is recorded, where that can be."""
+    try:
+        return helper.read(words[1:], request, environ)
+    except BrokerError as error:
+        from contextlib import suppress  # noqa: PLC0415 - no hand-out is refused
+
+        with suppress(BrokerError):  # no token leaves, with a record or without
+            house = home.open_home(environ, may_pass=True)
+            house.broker.record_refusal(home.make_request("", environ, words[0]), error)
+        raise
+
+
+def _refuse(helper: Helper, error: BrokerError) -> Answer:
+    if not helper.tells_errors:
+        output.print_error(error)
+    return helper.refusal(error)
+
+
+def _answer(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer:
+    if wanted.action == LIST:
+        from brokerctl.helpers.answers_without_token import find_usernames  # noqa: PLC0415 - no hand-out lists
+
+        return helper.listing(find_usernames(house, helper, tool))
+
+    def asked(name: str = wanted.profile or "") -> TokenRequest:
+        return home.make_request(name, house.environ, tool, wanted.url)
+
+    with _Recorded(house, asked):
+        wanted, found = find_owners(helper, wanted, house.plan.profiles)
+    if wanted.action in {ERASE, FORGET, STORE}:
+        from brokerctl.helpers.answers_without_token import answer_change  # noqa: PLC0415 - no hand-out is one
+
+        requests = [asked(profile.name).replace(url=None) for profile in found]
+        return answer_change(house, helper, tool, wanted, requests)
+    if not found:
+        from brokerctl.helpers.answers_without_token import answer_none  # noqa: PLC0415 - as in _open
+
+        kept = _find_kept(house, helper, tool, wanted)
+        return kept or answer_none(house, helper, wanted, asked)
+    with _Recorded(house, asked):
+        profile = _only(found, wanted)
+    if wanted.action == NAME:
+        return helper.naming(wanted, profile)
+    request = asked(profile.name)
+    with _Recorded(house, lambda: request):
+        request = helper.complete(request, wanted, profile, house.environ)
+    token = house.broker.get(request)
+    return _deliver(house, token, helper, wanted, profile)
+
+
+def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str]) -> Home | Answer:
+    """Open what an answer needs; where that fails, the answer is what can still be said."""
+    try:
+        return home.open_home(environ, may_pass=True)
+    except BrokerError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to stop the next helper
+        failure = output.unexpected(error, environ)
+    from brokerctl.helpers.answers_without_token import answer_unopened  # noqa: PLC0415 - a hand-out is somebody's
+
+    return answer_unopened(helper, tool, wanted, failure, environ)
+
+
+class _Recorded:
+    """What is refused inside is recorded, as the broker does it for what reaches it."""
+
+    def __init__(self, house: Home, asked: Callable[[], TokenRequest]) -> None:
+        self._house = house
+        self._asked = asked
+
+    def __enter__(self) -> None:
+        """Record nothing yet."""
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        """Record a refusal."""
+        if isinstance(error, BrokerError):
+            self._house.broker.record_refusal(self._asked(), error)
+
+
+def _only(found: list[Profile], wanted: Wanted) -> Profile:
+    """Return the one profile; UsageError where it could be another as well."""
+    if len(found) > 1:
+        names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
+        hint = "give one of them a path, or a username that the URL has too"
+        url = shown_url(wanted.url or "")
+        raise UsageError(f"{url} belongs to {names}", hint=hint)
+    return found[0]
+
+
+def _find_kept(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+    """Answer with a credential of the tool's own; None where there is none, as by default."""
+    if tool not in house.plan.keep or wanted.action != GET:
+        return None
+    from brokerctl.helpers.custody import hand_out  # noqa: PLC0415 - nothing is, by default
+
+    try:
+        return hand_out(house, helper, tool, wanted)
+    except StoreError as error:  # what is kept can't be read: it may be nobody's
+        output.warn(error.message + UNKNOWN)
+        return None
+
+
+def _deliver(
+    house: Home, token: AccessToken, helper: Helper, wanted: Wanted, profile: Profile
+) -> Answer:
+    """Write a credential in full, or record that it was not delivered."""
+    is_left = False  # in a file, where its tool finds it whatever becomes of stdout
+    try:
+        _refuse_kind(helper, token)
+        answer = helper.credential(wanted, token, profile)
+        if answer.file:
+            from brokerctl.helpers.output_file import leave  # noqa: PLC0415 - one tool wants a file
+
+            leave(answer.file, answer.stdout)
+            is_left = True
+        for text in house.notices(token):
+            output.warn(text)
+        output.write_fully(_STDOUT, answer.stdout)
+    except Exception as error:  # whatever it was: the record says so if the token went nowhere
+        if not is_left:
+            house.broker.not_delivered(token)
+        if isinstance(error, OSError):
+            raise BrokerError("the credential could not be written to stdout") from error
+        raise
+    return answer.replace(stdout=b"")
+
+
+def _refuse_kind(helper: Helper, token: AccessToken) -> None:
+    """Raise UsageError for a token that is not of the kind that the tool takes."""
+    if helper.takes_bearer == (token.token_type == NOT_BEARER):
+        what = "a bearer token" if helper.takes_bearer else "a role's credentials"
+        raise UsageError(
+            f"the tool takes {what}, and '{token.profile}' gets something else",
+            hint=f"name another profile: 'brokerctl profile show {shell_word(token.profile)}'",
+        )
+
+
+def _read_request(how: str, wait_s: float = _WAIT_S) -> bytes:
+    """Read up to an empty line (BLOCK) or the end (ALL); MalformedError where neither comes.
+
+    Bounded in size and in time, whoever sends it. The kernel's timer ends the wait: it works for
+    whatever stdin is, and `select` would be one more module. What came after it would meet a token
+    request, so that timer and handler end here.
+    """
+    if how == NOTHING:
+        return b""
+    begun, alarm = time.monotonic(), {signals.SIGALRM}
+    left_s, again_s = signals.setitimer(signals.ITIMER_REAL, 0)
+    before = signals.signal(signals.SIGALRM, _stop_waiting)
+    mask = signals.pthread_sigmask(signals.SIG_UNBLOCK, alarm)
+    try:
+        signals.setitimer(signals.ITIMER_REAL, min(wait_s, left_s or wait_s))
+        return _read_up_to_end(how)
+    finally:
+        signals.setitimer(signals.ITIMER_REAL, 0)
+        signals.pthread_sigmask(signals.SIG_SETMASK, mask)
+        signals.signal(signals.SIGALRM, before if before is not None else signals.SIG_DFL)
+        if left_s:  # our caller's own: it outlives `exec`
+            passed_s = time.monotonic() - begun
+            signals.setitimer(signals.ITIMER_REAL, max(left_s - passed_s, 0.001), again_s)
+
+
+def _stop_waiting(*_: object) -> None:
+    raise MalformedError("it does not end")
+
+
+def _read_up_to_end(how: str) -> bytes:
+    data = b""
+    while not (how == BLOCK and (data.endswith(b"\n\n") or data == b"\n")):
+        try:
+            piece = os.read(_STDIN, 65536)
+        except BlockingIOError:
+            time.sleep(_POLL_S)
+            continue
+        except OSError:
+            break  # it was closed: nothing is asked
+        if not piece:
+            break
+        data += piece
+        if len(data) > _REQUEST_BYTES:
+            raise MalformedError("it is too long")
+    return data
+
+
+def _write(answer: Answer) -> int:
+    if answer.note:
+        output.note(answer.note)
+    try:
+        output.write_fully(_STDOUT, answer.stdout)
+    except OSError:
+        return answer.exit_code or 1
+    return answer.exit_code
+
+
+def talk(helper: Helper, respond: Callable[[bytes], Answer]) -> int:
+    """Greet, and answer line by line until the tool ends it; return the exit code."""
+    code = 0
+    try:
+        output.write_fully(_STDOUT, helper.greeting())
+        for line in _lines():
+            answer = helper.malformed() if line is None else respond(line)
+            if answer.note:
+                output.note(answer.note)
+            output.write_fully(_STDOUT, answer.stdout)
+            code = answer.exit_code
+            if line is None:
+                break  # where the next request begins is not known
+    except OSError:
+        return code or 1
+    return code
+
+
+def _lines() -> Iterator[bytes | None]:
+    """Yield whole lines without their end; None for one that is too long, and nothing after it."""
+    data = b""
+    while True:
+        line, newline, rest = data.partition(b"\n")
+        if newline:
+            data = rest
+            yield line
+            continue
+        if len(data) > _LINE_BYTES:
+            yield None
+            return
+        piece = os.read(_STDIN, 65536)
+        if not piece:
+            if data:
+                yield data
+            return
+        data += piece

@@ -1,0 +1,60 @@
+"""Vault's and OpenBao's token helper protocol.
+
+The helper is not told which server is asked; the address in the environment is what the command
+line uses, unless `-address` says otherwise.
+"""
+
+from __future__ import annotations
+
+from brokerctl.helpers import ERASE, FORGET, GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers.unchecked_tls import find_variable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.model import AccessToken, Profile
+
+# The last two go before the others: the server that is asked, and sent the token, is an agent.
+_ADDRESSES = ("VAULT_ADDR", "BAO_ADDR", "VAULT_AGENT_ADDR", "BAO_AGENT_ADDR")
+_STORE = "'login' is not needed: brokerctl keeps no token that another program made"
+
+
+class Vault(Helper):
+    """`brokerctl-vault get|store|erase`; nothing but a token is written to stdout."""
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,  # noqa: ARG002 - what is to be stored is not even read
+        environ: Mapping[str, str],
+    ) -> Wanted | Answer:
+        """Read what is asked; to store is refused, so that `login` shows its token and says so."""
+        if words == ["store"]:
+            return Answer(exit_code=1, note=_STORE)
+        if words not in ([GET], [ERASE]):
+            raise MalformedError("it is not get, store or erase")
+        addresses = {environ[name] for name in _ADDRESSES if environ.get(name)}
+        if len(addresses) > 1:  # Vault reads one of them, OpenBao both: either may be asking
+            raise MalformedError("its variables name two servers")
+        if not addresses:
+            return Answer()
+        action = GET if words == [GET] else FORGET
+        return Wanted(action=action, url=addresses.pop())
+
+    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+        """Name the variable of the table that says so."""
+        return find_variable("vault", wanted, environ)
+
+    def credential(
+        self,
+        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        answer: AccessToken,
+        profile: Profile,  # noqa: ARG002 - as above
+    ) -> Answer:
+        """Render the token alone, without a newline, which would be taken as part of it."""
+        return Answer(stdout=answer.value.reveal().encode())
+
+    def malformed(self) -> Answer:
+        """Fail."""
+        return Answer(exit_code=2)
