@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import home, jsonlite, output
+from brokerctl import jsonlite, output
 from brokerctl.broker import find_profile
 from brokerctl.errors import BrokerError, UsageError, shell_word
 from brokerctl.freshness import timestamp
+from brokerctl.home import make_token_request, open_home
 from brokerctl.model import NOT_BEARER
 from brokerctl.platform.system import os
 
@@ -85,20 +86,20 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
 
 def get_token(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it; raises BrokerError. One hand-out, one record."""
-    house = home.open_home(environ, may_pass=True)
+    home = open_home(environ, may_pass=True)
     try:
-        profile = _find_profile(options, house.plan.profiles)
+        profile = _find_profile(options, home.plan.profiles)
     except BrokerError as error:
-        house.broker.record_refusal(make_request(options, environ), error)
+        home.broker.record_refusal(make_request(options, environ), error)
         raise
     options.profile = profile.name
-    answer = house.broker.get(make_request(options, environ))
+    answer = home.broker.get(make_request(options, environ))
     try:
         line = render(answer, profile, options.form, time.time())
     except BrokerError:
-        house.broker.not_delivered(answer)
+        home.broker.not_delivered(answer)
         raise
-    return deliver(house, answer, line)
+    return deliver(home, answer, line)
 
 
 def _find_profile(options: GetOptions, profiles: Mapping[str, Profile]) -> Profile:
@@ -112,7 +113,7 @@ def _find_profile(options: GetOptions, profiles: Mapping[str, Profile]) -> Profi
 
 def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenRequest:
     """Turn options into the request that the broker decides on."""
-    asked = home.make_request(options.profile, environ, "get", options.url)
+    asked = make_token_request(options.profile, environ, "get", options.url)
     return asked.replace(
         subject=options.subject,
         scopes=options.scopes,
@@ -123,14 +124,14 @@ def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenReques
     )
 
 
-def deliver(house: Home, answer: AccessToken, line: bytes) -> int:
+def deliver(home: Home, answer: AccessToken, line: bytes) -> int:
     """Write the answer to stdout in full, or record that it was not delivered."""
-    for text in house.notices(answer):
+    for text in home.notices(answer):
         output.warn(text)
     try:
         output.write_fully(_STDOUT, line)
     except OSError as error:
-        house.broker.not_delivered(answer)
+        home.broker.not_delivered(answer)
         reason = os.strerror(error.errno or 0).lower()
         raise BrokerError(f"the token could not be written to stdout: {reason}") from error
     return 0

@@ -70,10 +70,10 @@ class Home:
     def _renewed(self) -> KeyRing:
         return open_ring(self.folder, self.environ) or self.ring
 
-    def _redeem(self, order: DecidedRequest, locked: LockedGrant) -> Token:
+    def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         from brokerctl.broker.redeem import Redeemer
 
-        return Redeemer(self.link(), self.log, self.ring)(order, locked)
+        return Redeemer(self.issuer(), self.log, self.ring)(decided, locked)
 
     def notices(self, answer: AccessToken) -> list[str]:
         """Return what is to be said with a token on stderr; what holds for all of them, once."""
@@ -110,19 +110,19 @@ class Home:
         from brokerctl.broker.revoke import Revoker
 
         requester = read_requester(self.environ, tool)
-        return Revoker(self.store, self.log, self.ring, self.link(), requester)
+        return Revoker(self.store, self.log, self.ring, self.issuer(), requester)
 
-    def link(self) -> IssuerClient:
+    def issuer(self) -> IssuerClient:
         """Return the way to the issuers: HTTP, metadata and client credentials."""
         from brokerctl.broker.issuer import IssuerClient
 
         profiles = self.plan.profiles.values()
         found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
         hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
-        link = IssuerClient(self.environ, self.store, self.ring, _http, hidden)
-        link.get = self.broker.get
-        link.within = self.broker.within
-        return link
+        issuer = IssuerClient(self.environ, self.store, self.ring, _http, hidden)
+        issuer.get = self.broker.get
+        issuer.within = self.broker.within
+        return issuer
 
 
 def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> Http:
@@ -186,18 +186,18 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
     return ring
 
 
-def _find_plan(house: Home) -> Plan:
+def _find_plan(home: Home) -> Plan:
     """Return the compiled configuration; any edit of any layer has another name and is compiled."""
-    name = plain_name(house.ring.name_key, "plan", __version__, *house.layers.fingerprint_parts())
-    sealed = house.store.find_sealed(PLAN, name)
+    name = plain_name(home.ring.name_key, "plan", __version__, *home.layers.fingerprint_parts())
+    sealed = home.store.find_sealed(PLAN, name)
     plan = config_plan.parse_plan(sealed) if sealed is not None else None
     if plan is None:
         from brokerctl.config.compile import compile_layers
 
-        plan = compile_layers(house.layers, house.environ)
-        house.store.put_sealed(PLAN, name, config_plan.render_plan(plan))
-        if house.store.passed_over:
-            note(f"{house.store.passed_over}: it was made anew, being a copy of the configuration")
+        plan = compile_layers(home.layers, home.environ)
+        home.store.put_sealed(PLAN, name, config_plan.render_plan(plan))
+        if home.store.passed_over:
+            note(f"{home.store.passed_over}: it was made anew, being a copy of the configuration")
     return plan
 
 
@@ -212,7 +212,7 @@ def read_plan(environ: Mapping[str, str]) -> Plan:
     return compile_layers(layers, environ)
 
 
-def make_request(
+def make_token_request(
     profile: str, environ: Mapping[str, str], tool: str, url: str | None = None
 ) -> TokenRequest:
     """Make the request of whoever started us for a profile's token, as the profile says."""

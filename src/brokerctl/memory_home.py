@@ -27,7 +27,7 @@ _NAME_BYTES = 16
 
 
 class MemoryHome:
-    """The one memory of a process: whoever opens a house twice finds in it what was there."""
+    """The one memory of a process: a second opening finds in it what the first one stored."""
 
     def __init__(self) -> None:
         self.folder = MemorySystem().folder("memory")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerctl.errors import DeniedError, IssuerError, LoginNeededError
-from brokerctl.helpers import HELPERS, Answer, MalformedError, Wanted
+from brokerctl.helpers import HELPERS, CredentialRequest, HelperReply, MalformedError
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
 
@@ -55,13 +55,13 @@ class HelperContract:
     def test_a_request_names_its_url(self, helper: Helper) -> None:
         """What is asked for is read as it was written."""
         wanted = helper.read(self.words, self.request, self.environ)
-        assert isinstance(wanted, Wanted)
+        assert isinstance(wanted, CredentialRequest)
         assert (wanted.action, wanted.url) == ("get", self.url)
 
     def test_a_token_is_in_its_answer_once(self, helper: Helper) -> None:
         """And nowhere else, and the exit code is 0."""
         wanted = helper.read(self.words, self.request, self.environ)
-        assert isinstance(wanted, Wanted)
+        assert isinstance(wanted, CredentialRequest)
         token = ANSWER.replace(value=Secret(self.token))
         answer = helper.credential(wanted, token, self.profile)
         assert answer.exit_code == 0
@@ -82,7 +82,7 @@ class HelperContract:
 
     def test_not_ours_is_no_error(self, helper: Helper) -> None:
         """The tool may ask somebody else."""
-        assert isinstance(helper.not_ours(), Answer)
+        assert isinstance(helper.not_ours(), HelperReply)
 
     def test_any_bytes_are_a_request_or_none(self, helper: Helper) -> None:
         """Whatever a tool, or who pretends to be one, sends."""
@@ -93,6 +93,6 @@ class HelperContract:
                 wanted = helper.read(self.words, data, self.environ)
             except MalformedError:
                 return
-            assert isinstance(wanted, Wanted | Answer)
+            assert isinstance(wanted, CredentialRequest | HelperReply)
 
         read()  # made anew for each helper: one that is inherited can't be run by several classes

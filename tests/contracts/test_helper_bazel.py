@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from brokerctl.helpers import Answer
+from brokerctl.helpers import HelperReply
 from brokerctl.helpers.bazel import Bazel
 from tests.contracts.helper_contract import HelperContract
 
@@ -20,4 +20,4 @@ class TestBazel(HelperContract):
 
     def test_not_ours_is_an_empty_object(self) -> None:
         """An error would end a build that fetches something public from beside our hosts."""
-        assert Bazel().not_ours() == Answer(stdout=b"{}\n")
+        assert Bazel().not_ours() == HelperReply(stdout=b"{}\n")

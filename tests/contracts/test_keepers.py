@@ -17,7 +17,7 @@ from brokerctl import keys
 from brokerctl.errors import KeyLockedError, StoreError, UsageError
 from brokerctl.keys import KEEPERS, Means
 from brokerctl.keys.create import create_ring, new_wrap
-from brokerctl.keys.keyring import Keyring
+from brokerctl.keys.keyring import KeyringKeeper
 from brokerctl.keys.making import new_key_text
 from brokerctl.keys.rekey import rekey
 from brokerctl.keys.unlock import find_key_state, lock, unlock
@@ -366,7 +366,7 @@ def test_a_hung_keyring_is_given_up(tmp_path: Path) -> None:
         desktop.stop(signal=signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(KeyLockedError, match=r"no answer within 0\.3 s"):
-            Keyring(Means(folder, desktop.environ), answer_s=0.3).make("ab" * 16)
+            KeyringKeeper(Means(folder, desktop.environ), answer_s=0.3).make("ab" * 16)
         assert time.monotonic() - began < 20
         desktop.stop(signal=signal.SIGCONT)
 
@@ -382,10 +382,10 @@ def test_a_keyring_process_that_fails_is_no_crash(
     monkeypatch.setattr(sys, "executable", str(fake))
     means = Means(_home(str(tmp_path / "keys")), {})
     with pytest.raises(KeyLockedError, match="the OS keyring"):
-        Keyring(means, answer_s=0.5).make("ab" * 16)
+        KeyringKeeper(means, answer_s=0.5).make("ab" * 16)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
     with pytest.raises(KeyLockedError, match="does not start"):
-        Keyring(means).make("ab" * 16)
+        KeyringKeeper(means).make("ab" * 16)
 
 
 def test_no_keyring_means_the_file_said_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.audit.read import Match, find_records
+from brokerctl.audit.read import RecordFilter, find_records
 from brokerctl.errors import AuditError
 from brokerctl.platform.system import SYSTEM, System
 from tests.audit_log import SmallLog
@@ -86,7 +86,7 @@ def test_a_fault_at_any_call_leaves_a_chain_that_goes_on(
 ) -> None:
     """Only AuditError comes out, a number is returned only with its record, nothing is lost."""
     for name, small in scenes(tmp_path):
-        before = len(find_records(small.log.folder, Match(event="token")))
+        before = len(find_records(small.log.folder, RecordFilter(event="token")))
         system = Faulty(place, dies=dies)
         open_files = len(os.listdir("/proc/self/fd"))
         seq = injured(small, system)
@@ -94,7 +94,9 @@ def test_a_fault_at_any_call_leaves_a_chain_that_goes_on(
         small.fill(2)
         report = small.verify(parse=True)
         assert report.is_whole, (name, report.problems)
-        found = [entry.fields for entry in find_records(small.log.folder, Match(event="token"))]
+        found = [
+            entry.fields for entry in find_records(small.log.folder, RecordFilter(event="token"))
+        ]
         numbers = [fields["seq"] for fields in found if fields]
         assert len(numbers) - before in {2, 3}, name
         if seq is not None:

@@ -13,7 +13,7 @@ from brokerctl.model import Requester
 from brokerctl.platform.system import System
 from brokerctl.secret import Secret
 from brokerctl.session import Tools
-from brokerctl.session.cleanup import Ends
+from brokerctl.session.cleanup import SessionEnd
 from brokerctl.session.token_files import remove_files, write_files
 
 CALLS = ("open", "write", "fsync", "rename", "fchmod", "mkdir", "unlink", "rmdir", "listdir")
@@ -75,7 +75,7 @@ def test_failing_call_leaves_no_file(tmp_path: object, name: str, nth: int) -> N
         system=Faulty(name, nth),
     )
     os.chmod(str(tmp_path), 0o700)
-    ends = Ends("ab" * 16, (), tools, has_files=True)
+    ends = SessionEnd("ab" * 16, (), tools, has_files=True)
     ends.begin()
     try:
         paths = ends.fill({"A": Secret("token-a"), "B": Secret("token-b")}, 5.0)

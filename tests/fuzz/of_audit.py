@@ -12,7 +12,7 @@ import tempfile
 from typing import Any
 
 from brokerctl.audit import show
-from brokerctl.audit.read import Match, find_records, parse_moment
+from brokerctl.audit.read import RecordFilter, find_records, parse_moment
 from brokerctl.audit.record import MAX_BYTES, START_OF_CHAIN, close_line, find_head, render_body
 from brokerctl.audit.repeats import read_counters
 from brokerctl.errors import AuditError
@@ -75,7 +75,10 @@ def ask(small: SmallLog) -> None:
         report = small.verify(parse=parse)
         dumps(show.report_json(report))
         assert all(line.isprintable() for line in show.report_lines(report))
-    for match in (Match(), Match(profile="p", since="2026", requester="git", session="1f")):
+    for match in (
+        RecordFilter(),
+        RecordFilter(profile="p", since="2026", requester="git", session="1f"),
+    ):
         for found in find_records(small.log.folder, match):
             dumps(show.record_json(found))
             assert show.record_line(found).isprintable()

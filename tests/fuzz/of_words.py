@@ -13,7 +13,7 @@ from brokerctl import jsonlite
 from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.get import FORMATS, parse_get, render
-from brokerctl.helpers import Answer, MalformedError
+from brokerctl.helpers import HelperReply, MalformedError
 from brokerctl.helpers.git import Git
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
@@ -115,7 +115,7 @@ def print_token(data: tuple[str, dict[str, Any], float]) -> None:
 def ask_as_git(data: bytes) -> None:
     """Ask as git does, in any bytes; what is answered has only lines that were meant."""
     wanted = Git().read(["get"], data, {})
-    if isinstance(wanted, Answer):
+    if isinstance(wanted, HelperReply):
         assert wanted.stdout == b""
         return
     of = PROFILE.replace(hosts=("https://git.example.com/team",))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.edit.ini import Keys
-from brokerctl.helpers.setups import Place
+from brokerctl.helpers.setups import SetupFile
 from brokerctl.helpers.uv import UvSetup
 
 INI_LINES = st.sampled_from(
@@ -54,7 +54,7 @@ TOML_LINES = st.sampled_from(
 FINAL = st.sampled_from(["", "\n", "\n\n"])
 KEYS = {"keyring-provider": "subprocess"}
 OURS = Keys("pip", "global", KEYS)
-PLACE = Place("x")
+PLACE = SetupFile("x")
 
 
 def ini(text: str) -> dict[str, dict[str, str]] | None:

@@ -20,7 +20,7 @@ from brokerctl.store.file import FileStore
 
 if TYPE_CHECKING:
     from brokerctl.model import Token
-    from brokerctl.store.locked import LockedGrant
+    from brokerctl.store.locked import GrantUnderLock
 
 KEY = GrantKey(issuer="https://issuer.example", client_id="app", scopes=("a", "b"))
 SLOT = TokenKey(grant=KEY, scopes=("a",))
@@ -41,7 +41,7 @@ def main() -> None:
     os.write(1, f"got {found.value.reveal()}\n".encode())
 
 
-def _redeem(locked: LockedGrant, now: float, *, dies: bool) -> Token:
+def _redeem(locked: GrantUnderLock, now: float, *, dies: bool) -> Token:
     grant = locked.state.grant
     assert grant is not None
     assert grant.refresh_token is not None

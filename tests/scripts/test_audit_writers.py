@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import brokerctl
-from brokerctl.audit.read import Match, find_records
+from brokerctl.audit.read import RecordFilter, find_records
 from brokerctl.audit.verify import verify
 from brokerctl.platform.private_files import open_folder
 
@@ -90,7 +90,7 @@ def test_writers_that_die_in_mid_write_are_named(folder: Folder, rounds: int) ->
     run(folder, [False], 1)
     report = verify(folder, Ring(), parse=True)
     assert report.is_whole, report.problems
-    handed = find_records(folder, Match(event="token"))
+    handed = find_records(folder, RecordFilter(event="token"))
     assert sum(1 for entry in handed if entry.fields) == 10 * rounds + 1
-    repaired = find_records(folder, Match(event="log.repaired"))
+    repaired = find_records(folder, RecordFilter(event="log.repaired"))
     assert sum(1 for entry in repaired if entry.fields) == len(report.notices) > 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.keys.kernel import Kernel
+from brokerctl.keys.kernel import KernelCache
 from tests import wheel
 from tests.answers import PAGE, find_faults, read_document
 from tests.answers import SCHEMA as SCHEMA_FILE
@@ -208,8 +208,8 @@ def test_a_locked_key(brokerctl: Program) -> None:
     ask(brokerctl, "get ci", 6)
     ask(brokerctl, "doctor --offline", 2)
     probe = os.urandom(16).hex()
-    is_kept = Kernel().put(probe, bytes(32), 5)  # some containers keep no keys
-    Kernel().drop(probe)
+    is_kept = KernelCache().put(probe, bytes(32), 5)  # some containers keep no keys
+    KernelCache().drop(probe)
     ask(brokerctl, "unlock", 0 if is_kept else 6, PASSPHRASE)
     ask(brokerctl, "lock")
 

@@ -16,7 +16,7 @@ from tests.session_room import Room
 # All that a session may load beside our own modules: what a warm `get` stands on, and `_signal`.
 WARM = "__future__ os sys time errno stat fcntl select _socket _struct binascii _json _blake2"
 SODIUM = "_cffi_backend nacl nacl._sodium _sodium _sodium.lib _operator"
-ROOM = "parse run child environment signals supervise"  # of a session that shares its tokens
+ROOM = "start run child environment supervise"  # of a session that shares its tokens
 ALLOWED_FOREIGN = frozenset((*WARM.split(), *SODIUM.split(), "_signal"))
 
 

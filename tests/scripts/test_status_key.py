@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.keys.kernel import Kernel
+from brokerctl.keys.kernel import KernelCache
 
 if TYPE_CHECKING:
     from tests.program import Program
@@ -65,7 +65,7 @@ def test_a_passphrase_at_hand_unlocks(locked: Program) -> None:
     """Given in the environment, nobody is needed; `cached` says whether the kernel has it now."""
     answer = json.loads(locked("status", "--json", env=UNLOCKED).stdout)
     probe = os.urandom(16).hex()
-    is_kept = Kernel().put(probe, bytes(32), 5)
-    Kernel().drop(probe)
+    is_kept = KernelCache().put(probe, bytes(32), 5)
+    KernelCache().drop(probe)
     assert answer["key"] == {"keeper": "passphrase", "locked": False, "cached": is_kept}
     locked("lock")

@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from brokerctl.keys import FOLDER, read_state
-from brokerctl.keys.kernel import Kernel
+from brokerctl.keys.kernel import KernelCache
 from brokerctl.platform.private_files import open_folder
 from tests.contracts.secret_service import SecretService
 from tests.program import PROGRAM
@@ -28,9 +28,9 @@ PASSPHRASE = "correct horse battery"
 def program(brokerctl: Program) -> Iterator[Program]:
     """Return the program with the passphrase keeper; skip where the kernel keeps no keys."""
     probe = os.urandom(16).hex()
-    if not Kernel().put(probe, bytes(32), 5):
+    if not KernelCache().put(probe, bytes(32), 5):
         pytest.skip("this kernel, or what surrounds it, keeps no keys")
-    Kernel().drop(probe)
+    KernelCache().drop(probe)
     brokerctl.env["BROKERCTL_KEEPER"] = "passphrase"
     yield brokerctl
     brokerctl("lock")

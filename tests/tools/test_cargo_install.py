@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.helpers.cargo.setup import CargoSetup
-from brokerctl.helpers.setups import Part, Place
+from brokerctl.helpers.setups import Part, SetupFile
 from brokerctl.model import Profile
 from tests.idp import main_job
 from tests.tools.room import read
-from tests.tools.test_cargo import SCRIPT, Desk, index, registry
+from tests.tools.test_cargo import SCRIPT, Interaction, index, registry
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -113,7 +113,7 @@ def test_the_older_name_of_the_file(offline: Program) -> None:
 def test_a_path_with_a_space_gets_an_alias() -> None:
     """Cargo takes a provider's text apart at spaces."""
     part = Part("cargo", (PROFILE,), "/a b/cargo-credential-brokerctl", {})
-    place = Place("/home/config.toml")
+    place = SetupFile("/home/config.toml")
     found = tomllib.loads(CargoSetup().put(place, "[net]\n", part))
     assert found["credential-alias"] == {"brokerctl": [part.script]}
     assert found["registry"]["global-credential-providers"] == ["cargo:token", "brokerctl"]
@@ -121,7 +121,7 @@ def test_a_path_with_a_space_gets_an_alias() -> None:
 
 def test_used_by_the_real_cargo(brokerctl: Program, issuer: DemoIssuer, registry: Guarded) -> None:
     """It is asked before cargo's own provider, and passes on what is not ours."""
-    cargo = Desk(brokerctl, registry, None)
+    cargo = Interaction(brokerctl, registry, None)
     before = read(path_of(brokerctl))
     main_job.service(brokerctl, issuer, hosts=index(registry))
     assert brokerctl("helper", "install", "cargo", "--yes").returncode == 0

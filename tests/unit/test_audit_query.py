@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.audit.read import Match, find_records, follow_records, parse_moment
+from brokerctl.audit.read import RecordFilter, find_records, follow_records, parse_moment
 from brokerctl.errors import UsageError
 from brokerctl.platform.system import System
 from tests.audit_log import START, SmallLog
@@ -42,7 +42,7 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def seqs(small: SmallLog, match: Match, limit: int | None = None) -> list[int]:
+def seqs(small: SmallLog, match: RecordFilter, limit: int | None = None) -> list[int]:
     """Return the numbers of what matches."""
     found = find_records(small.log.folder, match, limit)
     return [entry.fields["seq"] for entry in found]
@@ -50,14 +50,14 @@ def seqs(small: SmallLog, match: Match, limit: int | None = None) -> list[int]:
 
 def test_each_filter_finds_its_records(small: SmallLog) -> None:
     """Profile and event exactly, or the event's first part; several filters must all match."""
-    assert seqs(small, Match()) == [1, 2, 3, 4]
-    assert seqs(small, Match(profile="a")) == [1, 3]
-    assert seqs(small, Match(profile="b")) == [2]
-    assert seqs(small, Match(event="token")) == [1, 2]
-    assert seqs(small, Match(event="token.denied")) == [2]
-    assert seqs(small, Match(session="s1")) == [1]
-    assert seqs(small, Match(profile="a", event="token")) == [1]
-    assert seqs(small, Match(profile="é")) == []
+    assert seqs(small, RecordFilter()) == [1, 2, 3, 4]
+    assert seqs(small, RecordFilter(profile="a")) == [1, 3]
+    assert seqs(small, RecordFilter(profile="b")) == [2]
+    assert seqs(small, RecordFilter(event="token")) == [1, 2]
+    assert seqs(small, RecordFilter(event="token.denied")) == [2]
+    assert seqs(small, RecordFilter(session="s1")) == [1]
+    assert seqs(small, RecordFilter(profile="a", event="token")) == [1]
+    assert seqs(small, RecordFilter(profile="é")) == []
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_a_requester_is_found_by_what_is_known_of_it(
     small: SmallLog, wanted: str, expected: list[int]
 ) -> None:
     """A number, a path, its last part or a tool; `uid:0` names the field."""
-    assert seqs(small, Match(requester=wanted)) == expected
+    assert seqs(small, RecordFilter(requester=wanted)) == expected
 
 
 def test_since_is_from_and_until_is_before(small: SmallLog) -> None:
     """So that two neighbouring spans share no record."""
     middle = parse_moment("2026-11-23T23:29:53.25Z", START)
-    assert seqs(small, Match(since=middle)) == [2, 3, 4]
-    assert seqs(small, Match(until=middle)) == [1]
+    assert seqs(small, RecordFilter(since=middle)) == [2, 3, 4]
+    assert seqs(small, RecordFilter(until=middle)) == [1]
 
 
 def test_a_moment_is_a_date_a_time_or_how_long_ago(tokyo: None) -> None:
@@ -100,8 +100,8 @@ def test_a_moment_is_a_date_a_time_or_how_long_ago(tokyo: None) -> None:
 
 def test_a_limit_keeps_the_newest(small: SmallLog) -> None:
     """As with `tail`."""
-    assert seqs(small, Match(), limit=2) == [3, 4]
-    assert seqs(small, Match(), limit=0) == []
+    assert seqs(small, RecordFilter(), limit=2) == [3, 4]
+    assert seqs(small, RecordFilter(), limit=0) == []
 
 
 def test_unknown_fields_are_kept(small: SmallLog) -> None:
@@ -122,7 +122,7 @@ def test_closed_segments_come_first(tmp_path: Path) -> None:
     small = SmallLog(tmp_path, rotate=1).fill(8)
     small.log.rotate = 1 << 24
     small.fill(2)
-    numbers = seqs(small, Match(event="token.handed_out"))
+    numbers = seqs(small, RecordFilter(event="token.handed_out"))
     assert numbers == sorted(numbers)
     assert len(numbers) == 10
 
@@ -142,7 +142,7 @@ def follow(small: SmallLog, script: Script, steps: Iterator[object]) -> list[int
     """Follow while the script is played; return the numbers of the hand-outs, None for damage."""
     script.steps = steps
     found: list[int | None] = []
-    following = follow_records(small.log.folder, Match(event="token"), 2)
+    following = follow_records(small.log.folder, RecordFilter(event="token"), 2)
     with pytest.raises(KeyboardInterrupt):
         found.extend(entry.fields and entry.fields["number"] for entry in following)
     return found

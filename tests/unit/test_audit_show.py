@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.audit import show
-from brokerctl.audit.read import Found, find_records
+from brokerctl.audit.read import FoundRecord, find_records
 from brokerctl.jsonlite import dumps
 from brokerctl.model import Grant, GrantKey, Slot, Token, TokenKey, Value
 from brokerctl.secret import Secret
@@ -132,7 +132,7 @@ def test_a_record_is_one_line(tmp_path: Path) -> None:
 
 def test_a_damaged_line_is_shown_as_such() -> None:
     """Its bytes are not."""
-    found = Found(fields=None, segment="log", line=b"\x1b]0;x\x07")
+    found = FoundRecord(fields=None, segment="log", line=b"\x1b]0;x\x07")
     assert show.record_line(found) == "a damaged line of 6 bytes in log"
     assert show.record_json(found) == {"schema": 1, "damaged": {"segment": "log", "bytes": 6}}
 

@@ -15,7 +15,7 @@ from brokerctl.broker import Broker, grant_key
 from brokerctl.config.hosts import parse_pattern
 from brokerctl.config.plan import Plan
 from brokerctl.errors import BrokerError
-from brokerctl.helpers import Answer, find_owners
+from brokerctl.helpers import HelperReply, find_owners
 from brokerctl.helpers.answers_without_token import find_usernames
 from brokerctl.helpers.docker import Docker
 from brokerctl.model import Failure, Profile, Requester, Token, TokenKey, TokenRequest
@@ -88,7 +88,7 @@ class Room:
     def got(self, address: str) -> str | None:
         """Return the user that `get` answers with; None if it has no answer."""
         wanted = Docker().read(["get"], address.encode(), {})
-        assert not isinstance(wanted, Answer)
+        assert not isinstance(wanted, HelperReply)
         wanted, owners = find_owners(Docker(), wanted, self.plan.profiles)
         if len(owners) != 1:
             return None

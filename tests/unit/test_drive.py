@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.effects import drive
-from brokerctl.effects.drive import Desk, refuse_without_person, run
+from brokerctl.effects.drive import PersonInteraction, refuse_without_person, run
 from brokerctl.errors import IssuerError, LoginNeededError
 from brokerctl.oauth.message import HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
@@ -46,7 +46,7 @@ def test_steps() -> None:
         nothing = yield Wait(seconds=0)
         return response.status, uri, nothing
 
-    desk = Desk(Net(), {})
+    desk = PersonInteraction(Net(), {})
     answer: Any = run(flow(), desk)
     status, uri, nothing = answer
     assert (status, nothing) == (204, None)
@@ -63,7 +63,7 @@ def test_errors_go_into_the_flow() -> None:
         except IssuerError:
             return "survived"
 
-    answer: Any = run(flow(), Desk(Net(IssuerError("down")), {}))
+    answer: Any = run(flow(), PersonInteraction(Net(IssuerError("down")), {}))
     assert answer == "survived"
 
 
@@ -89,14 +89,14 @@ def test_interrupted() -> None:
 @pytest.mark.parametrize("port", [None, 0])
 def test_port(port: int | None) -> None:
     """The command's port counts where the flow wants none of its own."""
-    desk = Desk(Net(), {}, port=port)
+    desk = PersonInteraction(Net(), {}, port=port)
     assert desk.do(Listen()).endswith("/callback")
     desk.close()
 
 
 def test_user_code_is_escaped(capfd: pytest.CaptureFixture[str]) -> None:
     """What the issuer wrote is shown as it is, but for what could draw on the terminal."""
-    desk = Desk(Net(), {"TERM": "xterm"})
+    desk = PersonInteraction(Net(), {"TERM": "xterm"})
     for code in ("WDJB-mjht", "A\x1b[2J\u202eB"):
         desk.do(
             ShowUserCode(
@@ -112,7 +112,7 @@ def test_user_code_is_escaped(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_visit_without_anybody() -> None:
     """Where no browser starts and no terminal is there, the visit fails instead of waiting."""
-    desk = Desk(Net(), {"BROWSER": "/nonexistent"})
+    desk = PersonInteraction(Net(), {"BROWSER": "/nonexistent"})
     redirect_uri = desk.do(Listen())
     visit = Visit(
         url="https://issuer.example/",
@@ -131,7 +131,7 @@ def test_a_device_s_wait_ends() -> None:
         user_code="A", verification_uri="https://v.example/", complete=None, expires_at=1e12
     )
     for wait_s, error in ((300, None), (0, LoginNeededError)):
-        desk = Desk(Net(), {}, timeout_s=wait_s)
+        desk = PersonInteraction(Net(), {}, timeout_s=wait_s)
         desk.do(step)
         with pytest.raises(error, match="within 0s") if error else contextlib.nullcontext():
             desk.do(Wait(seconds=0))
@@ -160,7 +160,7 @@ def test_who_is_there(
     flow: str, environ: dict[str, str], options: dict[str, Any], *, is_asked: bool, is_refused: bool
 ) -> None:
     """The table of contract, section 1: terminal, BROWSER, device and --no-browser; CI ends it."""
-    desk = Desk(Net(), environ, **options)
+    desk = PersonInteraction(Net(), environ, **options)
     with pytest.raises(LoginNeededError) if is_refused else contextlib.nullcontext():
         refuse_without_person(desk, "p", flow, is_asked=is_asked)
 

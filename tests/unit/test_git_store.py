@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from brokerctl.helpers import Answer, MalformedError, Terms, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError, Terms
 from brokerctl.helpers.git import Git
 from brokerctl.secret import Secret
-from brokerctl.store import Kept
+from brokerctl.store import ToolCredential
 
 PLACE = b"protocol=https\nhost=git.example.com\n"
 FULL = PLACE + b"username=alice\npassword=hunter2\n"
-KEPT = Kept(
+KEPT = ToolCredential(
     tool="git",
     protocol="https",
     host="git.example.com",
@@ -23,10 +23,10 @@ KEPT = Kept(
 )
 
 
-def offer(data: bytes, *words: str) -> Wanted:
+def offer(data: bytes, *words: str) -> CredentialRequest:
     """Return what is offered."""
     found = Git().read([*words, "store"], data, {})
-    assert isinstance(found, Wanted)
+    assert isinstance(found, CredentialRequest)
     assert found.action == "store"
     return found
 
@@ -60,7 +60,7 @@ def test_an_empty_user_and_password_are_some() -> None:
 )
 def test_what_is_not_to_be_saved(lines: bytes) -> None:
     """No password, or an ephemeral one."""
-    assert Git().read(["store"], PLACE + lines, {}) == Answer()
+    assert Git().read(["store"], PLACE + lines, {}) == HelperReply()
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import Wanted
+from brokerctl.helpers import CredentialRequest
 from brokerctl.helpers.goauth import Goauth, is_unchecked
 from brokerctl.helpers.goauth.setup import GoauthSetup
-from brokerctl.helpers.setups import Part, Place
+from brokerctl.helpers.setups import Part, SetupFile
 from tests.contracts.helper_contract import ANSWER, PROFILE
 
-PLACE = Place("/home/alice/.config/go/env")
+PLACE = SetupFile("/home/alice/.config/go/env")
 COMMAND = "/opt/b/brokerctl helper goauth"
 OURS = f"GOAUTH={COMMAND};"
 CORP = PROFILE.replace(
@@ -112,10 +112,10 @@ def test_policy_is_told_of_what_goes_unchecked() -> None:
     """And so decides; what is asked for elsewhere is not touched by it."""
     environ = {"GOINSECURE": "mod.corp.example"}
     asked = Goauth().read(["https://mod.corp.example/x"], b"", environ)
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     assert asked.is_insecure
     other = Goauth().read(["https://go.corp.example/x"], b"", environ)
-    assert isinstance(other, Wanted)
+    assert isinstance(other, CredentialRequest)
     assert not other.is_insecure
     said = Goauth().credential(other, ANSWER, CORP).stdout.decode()
     assert "https://go.corp.example\n" in said
@@ -127,7 +127,7 @@ def test_policy_is_told_of_what_goes_unchecked() -> None:
 def test_all_hosts_unchecked_is_an_error() -> None:
     """With a profile named, go asks before it says for what."""
     asked = Goauth().read(["--profile", "forge"], b"", {"GOINSECURE": "*"})
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     one = CORP.replace(hosts=("https://go.corp.example",))
     with pytest.raises(UsageError, match="would check"):
         Goauth().credential(asked, ANSWER, one)

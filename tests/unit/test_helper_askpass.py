@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.askpass import Askpass
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
@@ -42,20 +42,20 @@ MORE_THAN_A_HOST = (
 )
 
 
-def wanted(prompt: str) -> Wanted:
+def wanted(prompt: str) -> CredentialRequest:
     """Return what a prompt asks for."""
     found = Askpass().read([prompt], b"", {})
-    assert isinstance(found, Wanted)
+    assert isinstance(found, CredentialRequest)
     return found
 
 
 @pytest.mark.parametrize("name", STRANGERS)
 def test_another_prompt_is_no_request(name: str) -> None:
     """Or no URL that anybody's host is; never answered."""
-    said: Wanted | Answer = Askpass().malformed()
+    said: CredentialRequest | HelperReply = Askpass().malformed()
     with contextlib.suppress(MalformedError):
         said = Askpass().read([STRANGERS[name]], b"", {})
-    assert said == Answer(exit_code=1)
+    assert said == HelperReply(exit_code=1)
 
 
 @pytest.mark.parametrize("words", [[], ["a", "b"], [PASSWORD.format("git.example.com")] * 2])
@@ -106,7 +106,7 @@ def test_the_user_is_the_profile_s(username: str | None, said: bytes) -> None:
     """And no token is needed to say it."""
     asked = wanted("Username for 'https://git.example.com': ")
     assert (asked.action, asked.url) == ("name", "https://git.example.com")
-    assert Askpass().naming(asked, PROFILE.replace(username=username)) == Answer(stdout=said)
+    assert Askpass().naming(asked, PROFILE.replace(username=username)) == HelperReply(stdout=said)
 
 
 def test_a_user_is_asked_for_where_there_is_none() -> None:
@@ -118,7 +118,7 @@ def test_a_user_is_asked_for_where_there_is_none() -> None:
 def test_the_password_is_the_token() -> None:
     """On the first line, and there is no other."""
     asked = wanted(PASSWORD.format("oauth2@git.example.com"))
-    assert Askpass().credential(asked, ANSWER, PROFILE) == Answer(stdout=f"{TOKEN}\n".encode())
+    assert Askpass().credential(asked, ANSWER, PROFILE) == HelperReply(stdout=f"{TOKEN}\n".encode())
 
 
 def test_nobody_is_answered_for_another() -> None:
@@ -127,7 +127,7 @@ def test_nobody_is_answered_for_another() -> None:
     with pytest.raises(UsageError, match="not the user that the URL names"):
         Askpass().credential(asked, ANSWER, PROFILE.replace(username="robot"))
     anyone = PROFILE.replace(username="robot", username_match="any")
-    assert Askpass().credential(asked, ANSWER, anyone) == Answer(stdout=f"{TOKEN}\n".encode())
+    assert Askpass().credential(asked, ANSWER, anyone) == HelperReply(stdout=f"{TOKEN}\n".encode())
 
 
 @given(user=st.text(), host=st.sampled_from(["ours.example", "evil.example:8443", "[::1]"]))
@@ -143,4 +143,4 @@ def test_any_prompt_is_a_request_or_none(prompt: str) -> None:
     for text in (prompt, PASSWORD.format(prompt)):
         with contextlib.suppress(MalformedError):
             said = Askpass().read([text], b"", {})
-            assert said == Answer(exit_code=1) or isinstance(said, Wanted)
+            assert said == HelperReply(exit_code=1) or isinstance(said, CredentialRequest)

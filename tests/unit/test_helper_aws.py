@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brokerctl.broker import DecidedRequest
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.aws import Aws
 from brokerctl.model import Decision, Reference, Requester, Token, TokenRequest
 from brokerctl.oauth import aws_credentials
@@ -17,7 +17,7 @@ from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE
 from tests.flows import STS_VALUE, STS_WORDS
 
-WANTED = Wanted(action="get", profile="forge")
+WANTED = CredentialRequest(action="get", profile="forge")
 
 
 @pytest.mark.parametrize("option", ["--profile", "-p"])
@@ -33,7 +33,7 @@ def test_without_a_profile_there_is_no_request(words: list[str]) -> None:
     """No profile is the default: it would be anybody's role."""
     with pytest.raises(MalformedError):
         Aws().read(words, b"", {})
-    assert Aws().malformed() == Answer(exit_code=2)
+    assert Aws().malformed() == HelperReply(exit_code=2)
 
 
 def test_the_answer_is_what_every_sdk_reads() -> None:

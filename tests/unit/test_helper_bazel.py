@@ -6,14 +6,14 @@ import pytest
 
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
-from brokerctl.helpers import MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, MalformedError
 from brokerctl.helpers.bazel import Bazel
 from brokerctl.helpers.bazel.setup import BazelSetup
-from brokerctl.helpers.setups import Part, Place
+from brokerctl.helpers.setups import Part, SetupFile
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
-WANTED = Wanted(action="get", url="https://cache.example.com/x")
-PLACE = Place("/home/alice/.bazelrc")
+WANTED = CredentialRequest(action="get", url="https://cache.example.com/x")
+PLACE = SetupFile("/home/alice/.bazelrc")
 
 
 def part(*hosts: str, script: str = "/opt/b/brokerctl-bazel") -> Part:
@@ -63,7 +63,7 @@ def test_other_words_are_no_request_and_wait_for_nothing(words: list[str]) -> No
 def test_what_is_asked_for(uri: str, url: str) -> None:
     """GRPC over TLS is the same host and port; without TLS it is left as what nobody has."""
     data = jsonlite.dumps({"uri": uri, "later": {"x": 1}}).encode()
-    assert Bazel().read(["get"], data, {}) == Wanted(action="get", url=url)
+    assert Bazel().read(["get"], data, {}) == CredentialRequest(action="get", url=url)
 
 
 def test_the_answer_is_the_specification_s() -> None:

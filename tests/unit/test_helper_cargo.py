@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokerctl.errors import DeniedError, LoginNeededError, UsageError
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.cargo import Cargo
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
@@ -23,7 +23,7 @@ ASKED: dict[str, Any] = {
 }
 
 
-def read(**changes: object) -> Wanted | Answer:
+def read(**changes: object) -> CredentialRequest | HelperReply:
     """Return what a request with these changes is."""
     data = {key: value for key, value in {**ASKED, **changes}.items() if value is not ...}
     return Cargo().read(["--cargo-plugin"], json.dumps(data).encode(), {})
@@ -31,7 +31,7 @@ def read(**changes: object) -> Wanted | Answer:
 
 def said(answer: object) -> Any:  # noqa: ANN401 - JSON has any type
     """Return an answer's one line."""
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HelperReply)
     assert answer.stdout.endswith(b"\n")
     assert answer.stdout.count(b"\n") == 1
     return json.loads(answer.stdout)
@@ -46,7 +46,7 @@ def test_the_greeting() -> None:
 def test_every_operation_gets_the_same_token(operation: str) -> None:
     """What a token may do is the profile's scopes, not cargo's word for it."""
     asked = read(operation=operation, name="demo", vers="1.0.0", cksum="00")
-    assert asked == Wanted(action="get", url=INDEX, username="")
+    assert asked == CredentialRequest(action="get", url=INDEX, username="")
 
 
 @pytest.mark.parametrize(
@@ -66,18 +66,18 @@ def test_what_is_not_supported(changes: dict[str, Any], kind: str) -> None:
     """It has cargo's own words, and what was sent is not in them."""
     answer = read(**changes)
     assert said(answer)["Err"]["kind"] == kind
-    assert b"s3cret" not in (answer.stdout if isinstance(answer, Answer) else b"")
+    assert b"s3cret" not in (answer.stdout if isinstance(answer, HelperReply) else b"")
 
 
 def test_what_is_to_be_kept_and_forgotten() -> None:
     """A token is a secret, in no repr of the request; without one there is nothing to keep."""
     asked = read(kind="login", token="s3cret")
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     assert (asked.action, asked.url) == ("store", INDEX)
     assert asked.offered == Secret("s3cret")
     assert "s3cret" not in repr(asked)
-    assert read(kind="login") == Wanted(action="store", url=INDEX, username="")
-    assert read(kind="logout") == Wanted(action="forget", url=INDEX, username="")
+    assert read(kind="login") == CredentialRequest(action="store", url=INDEX, username="")
+    assert read(kind="logout") == CredentialRequest(action="forget", url=INDEX, username="")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_args_decide_nothing() -> None:
 def test_an_index_is_one_of_the_hosts_itself(hosts: tuple[str, ...], *, is_index: bool) -> None:
     """Security: it names the servers that cargo sends the token to."""
     asked = read()
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     profile = PROFILE.replace(hosts=hosts)
     if is_index:
         Cargo().check(asked, profile)
@@ -148,7 +148,7 @@ def test_an_index_is_one_of_the_hosts_itself(hosts: tuple[str, ...], *, is_index
 def test_a_logout_is_for_an_index_that_is_a_host_itself(url: str, *, is_its: bool) -> None:
     """Security: what a project's configuration names below it ends no token of ours."""
     asked = read(kind="logout", registry={"index-url": f"sparse+{url}"})
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     assert Cargo().is_for(asked, PROFILE.replace(hosts=(INDEX.rstrip("/"),))) is is_its
 
 
@@ -156,7 +156,7 @@ def test_an_index_with_a_query_is_none() -> None:
     """Security: it could be another one at the same path."""
     with pytest.raises(UsageError):
         Cargo().check(
-            Wanted(action="get", url="https://crates.example.com/index?x"),
+            CredentialRequest(action="get", url="https://crates.example.com/index?x"),
             PROFILE.replace(hosts=("https://crates.example.com/index",)),
         )
 
@@ -164,7 +164,7 @@ def test_an_index_with_a_query_is_none() -> None:
 def test_a_token_with_and_without_an_end() -> None:
     """Seconds since 1970; without an end it is for this run of cargo."""
     asked = read()
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     found = said(Cargo().credential(asked, ANSWER, PROFILE))["Ok"]
     assert found == {
         "kind": "get",

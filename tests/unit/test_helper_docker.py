@@ -8,11 +8,11 @@ import pytest
 
 from brokerctl import __version__
 from brokerctl.errors import DeniedError, UsageError
-from brokerctl.helpers import ALL, NOTHING, Answer, MalformedError, Wanted
+from brokerctl.helpers import ALL, NOTHING, CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.docker import HUB, Docker, server_name
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
-NO_SERVER = Answer(stdout=b"no credentials server URL\n", exit_code=1)
+NO_SERVER = HelperReply(stdout=b"no credentials server URL\n", exit_code=1)
 FIXED = (
     "credentials not found in native keychain",
     "no credentials server URL",
@@ -20,10 +20,10 @@ FIXED = (
 )
 
 
-def ask(address: str, operation: str = "get") -> Wanted:
+def ask(address: str, operation: str = "get") -> CredentialRequest:
     """Return what a request asks for."""
     found = Docker().read([operation], address.encode(), {})
-    assert isinstance(found, Wanted)
+    assert isinstance(found, CredentialRequest)
     return found
 
 
@@ -90,7 +90,7 @@ def test_what_docker_never_sends_is_refused(operation: str, data: bytes) -> None
 def test_other_words_are_told_the_usage(words: list[str]) -> None:
     """On stdout, as every error of this protocol."""
     answer = Docker().read(words, b"reg.example.com", {})
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HelperReply)
     assert answer.exit_code == 1
     assert answer.stdout.startswith(b"usage: docker-credential-brokerctl get|")
 
@@ -99,7 +99,7 @@ def test_version() -> None:
     """In the form of docker's own helpers."""
     answer = Docker().read(["version"], b"", {})
     expected = f"docker-credential-brokerctl (brokerctl) v{__version__}\n".encode()
-    assert answer == Answer(stdout=expected)
+    assert answer == HelperReply(stdout=expected)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_is_offered_is_a_secret() -> None:
     """Security: it is in no repr of the request; docker writes `<` as an escape."""
     data = offer(Username="<token>").replace(b"<", b"\\u003c")
     asked = Docker().read(["store"], data, {})
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     assert (asked.action, asked.url) == ("store", "https://reg.example.com")
     assert asked.offered is not None
     assert asked.offered.reveal() == TOKEN
@@ -167,7 +167,7 @@ def test_half_a_credential_has_its_own_text() -> None:
     """The other two texts that docker compares."""
     assert Docker().read(["store"], offer(ServerURL=""), {}) == NO_SERVER
     nobody = Docker().read(["store"], offer(Username=""), {})
-    assert nobody == Answer(stdout=b"no credentials username\n", exit_code=1)
+    assert nobody == HelperReply(stdout=b"no credentials username\n", exit_code=1)
 
 
 @pytest.mark.parametrize("text", FIXED)

@@ -10,11 +10,11 @@ import pytest
 
 from brokerctl.config.words import google
 from brokerctl.errors import BrokerError, LoginNeededError, UsageError
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.gcp import Gcp
 from brokerctl.helpers.gcp.setup import GcpSetup
 from brokerctl.helpers.output_file import leave
-from brokerctl.helpers.setups import Part, Place
+from brokerctl.helpers.setups import Part, SetupFile
 from brokerctl.platform.system import System
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 WORDS = ["--profile", "forge"]
 PREFIX = "GOOGLE_EXTERNAL_ACCOUNT_"
 OURS = PROFILE.replace(google=(POOL, "deploy@shop.iam.gserviceaccount.com"))
-PLACE = Place("/home/alice/.local/share/brokerctl/helpers/gcp.json", 0o600)
+PLACE = SetupFile("/home/alice/.local/share/brokerctl/helpers/gcp.json", 0o600)
 PART = Part("gcp", (OURS,), "/opt/a b/brokerctl", {"HOME": "/home/alice"})
 
 
-def wanted(**environ: str) -> Wanted:
+def wanted(**environ: str) -> CredentialRequest:
     """Return what is asked for, with some variables changed."""
     changed = {f"{PREFIX}{name}": value for name, value in environ.items()}
     found = Gcp().read(WORDS, b"", ENVIRON | changed)
-    assert isinstance(found, Wanted)
+    assert isinstance(found, CredentialRequest)
     return found
 
 
-def said(answer: Wanted | Answer) -> dict[str, object]:
+def said(answer: CredentialRequest | HelperReply) -> dict[str, object]:
     """Return an answer's JSON; the exit code is 0 in any case."""
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HelperReply)
     assert (answer.exit_code, answer.note) == (0, None)
     found: dict[str, object] = json.loads(answer.stdout)
     assert found["version"] == 1
@@ -80,7 +80,7 @@ def test_what_is_refused_at_once(name: str, value: str, message: str) -> None:
         found = Gcp().read(WORDS, b"", ENVIRON | {f"{PREFIX}{name}": value})
     except BrokerError as error:
         found = Gcp().refusal(error)
-    assert isinstance(found, Answer)
+    assert isinstance(found, HelperReply)
     answer = said(found)
     assert answer["success"] is False
     assert message in str(answer["message"])

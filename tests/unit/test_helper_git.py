@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.custody import place_of
 from brokerctl.helpers.git import Git, find_schemes, parse_request
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
@@ -40,10 +40,10 @@ NOTHING = {
 }
 
 
-def wanted(data: bytes, *words: str) -> Wanted:
+def wanted(data: bytes, *words: str) -> CredentialRequest:
     """Return what a request asks for."""
     found = Git().read(list(words or ("get",)), data, {})
-    assert isinstance(found, Wanted)
+    assert isinstance(found, CredentialRequest)
     return found
 
 
@@ -57,7 +57,7 @@ def test_what_git_never_sends_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", NOTHING)
 def test_what_is_no_web_request_is_answered_with_nothing(name: str) -> None:
     """A missing host is never any host (CVE-2020-11008)."""
-    assert Git().read(["get"], NOTHING[name], {}) == Answer()
+    assert Git().read(["get"], NOTHING[name], {}) == HelperReply()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_another_protocol_is_nobody_s_but_git_s_own(data: bytes, url: str) -> No
 @pytest.mark.parametrize("operation", ["fill", "approve", "", "GET"])
 def test_other_operations_do_nothing(operation: str) -> None:
     """New operations are to be ignored."""
-    assert Git().read([operation], HTTPS + b"username=a\npassword=b\n", {}) == Answer()
+    assert Git().read([operation], HTTPS + b"username=a\npassword=b\n", {}) == HelperReply()
 
 
 def test_options_may_stand_before_the_operation() -> None:
@@ -115,7 +115,7 @@ def test_a_path_is_escaped_again(path: str, escaped: str) -> None:
 @pytest.mark.parametrize("host", ["ours/@evil.example", "ours.example?x", "ours.example#"])
 def test_a_host_that_is_more_than_a_host(host: str) -> None:
     """Security: an unescaped slash would end the host that is compared, and not the one asked."""
-    assert Git().read(["get"], f"protocol=https\nhost={host}\n".encode(), {}) == Answer()
+    assert Git().read(["get"], f"protocol=https\nhost={host}\n".encode(), {}) == HelperReply()
 
 
 def test_lists_are_kept_in_order_and_cleared() -> None:
@@ -181,7 +181,7 @@ def test_bearer_only_where_git_can_and_the_server_wants_nothing_else(
 def test_capabilities() -> None:
     """Git 2.46 and later ask for them."""
     said = Git().read(["capability"], b"", {})
-    assert said == Answer(stdout=b"version 0\ncapability authtype\n")
+    assert said == HelperReply(stdout=b"version 0\ncapability authtype\n")
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.goauth import Goauth
 from brokerctl.helpers.goauth.setup import GoauthSetup
-from brokerctl.helpers.setups import Part, Place
+from brokerctl.helpers.setups import Part, SetupFile
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 URL = "https://go.example.com/team/demo?go-get=1"
-PLACE = Place("/home/alice/.config/go/env")
+PLACE = SetupFile("/home/alice/.config/go/env")
 ENV = {"HOME": "/home/alice"}
 OURS = "GOAUTH=/opt/b/brokerctl helper goauth;"
 
@@ -28,17 +28,17 @@ def part(script: str = "/opt/b/brokerctl", **environ: str) -> Part:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], Answer()),
-        ([URL], Wanted(action="get", url=URL)),
-        (["--profile", "p"], Wanted(action="get", profile="p")),
-        (["--profile=p"], Wanted(action="get", profile="p")),
-        (["-p", "p", URL], Wanted(action="get", url=URL, profile="p")),
-        (["http://127.0.0.1/x"], Answer()),
-        (["ftp://go.example.com/"], Answer()),
-        ([""], Answer()),
+        ([], HelperReply()),
+        ([URL], CredentialRequest(action="get", url=URL)),
+        (["--profile", "p"], CredentialRequest(action="get", profile="p")),
+        (["--profile=p"], CredentialRequest(action="get", profile="p")),
+        (["-p", "p", URL], CredentialRequest(action="get", url=URL, profile="p")),
+        (["http://127.0.0.1/x"], HelperReply()),
+        (["ftp://go.example.com/"], HelperReply()),
+        ([""], HelperReply()),
     ],
 )
-def test_what_go_asks(words: list[str], expected: Wanted | Answer) -> None:
+def test_what_go_asks(words: list[str], expected: CredentialRequest | HelperReply) -> None:
     """Without a URL nothing, unless a profile is named; and https alone."""
     assert Goauth().read(words, b"HTTP/1.1 401 Unauthorized\n\n", {}) == expected
 
@@ -79,17 +79,17 @@ def test_prefixes_are_the_profile_s(
     hosts: list[str], asked: str | None, prefixes: list[str]
 ) -> None:
     """Security: never what was asked, but for the host that stands for `*`."""
-    wanted = Wanted(action="get", url=asked)
+    wanted = CredentialRequest(action="get", url=asked)
     said = Goauth().credential(wanted, ANSWER, PROFILE.replace(hosts=tuple(hosts)))
     lines = "".join(f"{prefix}\n" for prefix in prefixes)
-    assert said == Answer(stdout=f"{lines}\nAuthorization: Bearer {TOKEN}\n\n".encode())
+    assert said == HelperReply(stdout=f"{lines}\nAuthorization: Bearer {TOKEN}\n\n".encode())
 
 
 @pytest.mark.parametrize("hosts", [(), ("http://127.0.0.1:8080",), ("https://*.example.com",)])
 def test_a_profile_without_a_host_for_go(hosts: tuple[str, ...]) -> None:
     """No prefix would mean every server."""
     with pytest.raises(UsageError, match="no https host"):
-        Goauth().credential(Wanted(action="get"), ANSWER, PROFILE.replace(hosts=hosts))
+        Goauth().credential(CredentialRequest(action="get"), ANSWER, PROFILE.replace(hosts=hosts))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_profile_without_a_host_for_go(hosts: tuple[str, ...]) -> None:
 def test_a_named_profile_is_for_its_own_hosts(url: str | None, is_its: bool) -> None:  # noqa: FBT001 - a column of the table
     """Go asks with one command for every server."""
     profile = PROFILE.replace(hosts=("https://go.example.com",))
-    assert Goauth().is_for(Wanted(action="get", url=url, profile="p"), profile) is is_its
+    assert Goauth().is_for(CredentialRequest(action="get", url=url, profile="p"), profile) is is_its
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_named_profile_is_for_its_own_hosts(url: str | None, is_its: bool) -> 
 def test_hosts_that_are_not_known_yet_cost_no_token(hosts: list[str], *, is_now: bool) -> None:
     """Each start of go asks without a URL, and there would be no prefix to answer with."""
     profile = PROFILE.replace(hosts=tuple(hosts))
-    assert Goauth().is_for(Wanted(action="get", profile="p"), profile) is is_now
+    assert Goauth().is_for(CredentialRequest(action="get", profile="p"), profile) is is_now
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_path_that_go_has_no_quotes_for(script: str) -> None:
 )
 def test_where_go_s_file_is(environ: dict[str, str], path: str) -> None:
     """As go itself looks for it."""
-    assert GoauthSetup().places({**ENV, **environ}) == [Place(path)]
+    assert GoauthSetup().places({**ENV, **environ}) == [SetupFile(path)]
 
 
 def test_a_file_that_go_does_not_read() -> None:

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.keyring import Keyring, find_url
 from brokerctl.keyring_backend import SILENCE
 from brokerctl.platform.commands import NO_KEYRING
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 URL = "https://pypi.example.com/simple/"
-NOTHING = Answer(exit_code=1)
+NOTHING = HelperReply(exit_code=1)
 MALFORMED = (
     (),
     ("get",),
@@ -36,7 +36,7 @@ MALFORMED = (
 def said(*words: str, **of_profile: str | None) -> str:
     """Return what is answered to a command line, by a profile with this user, or how it matches."""
     asked = Keyring().read(list(words), b"", {})
-    assert isinstance(asked, Wanted), asked
+    assert isinstance(asked, CredentialRequest), asked
     answer = Keyring().credential(asked, ANSWER, PROFILE.replace(**of_profile))
     assert answer.exit_code == 0
     return answer.stdout.decode()
@@ -45,7 +45,7 @@ def said(*words: str, **of_profile: str | None) -> str:
 def wanted(*words: str) -> tuple[str | None, str | None]:
     """Return the URL and the user that are asked for."""
     asked = Keyring().read(list(words), b"", {})
-    assert isinstance(asked, Wanted), asked
+    assert isinstance(asked, CredentialRequest), asked
     return asked.url, asked.username
 
 
@@ -54,7 +54,7 @@ def test_what_no_tool_says_is_refused(words: tuple[str, ...]) -> None:
     """As argparse refuses it, with exit code 2."""
     with pytest.raises(MalformedError):
         Keyring().read(list(words), b"", {})
-    assert Keyring().malformed() == Answer(exit_code=2)
+    assert Keyring().malformed() == HelperReply(exit_code=2)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_what_is_no_plain_host_is_nobody_s(service: str) -> None:
     """Names of other programs' entries, and spellings that two parsers could read differently."""
     assert find_url(service) is None or "a:b@" in service
     asked = Keyring().read(["get", service, "alice"], b"", {})
-    assert asked == NOTHING or (isinstance(asked, Wanted) and "@" in (asked.url or ""))
+    assert asked == NOTHING or (isinstance(asked, CredentialRequest) and "@" in (asked.url or ""))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_two_users_are_nobody() -> None:
 def test_nothing_is_kept(operation: str) -> None:
     """Refused with a line for whoever tried."""
     answer = Keyring().read([operation, URL, "alice"], b"hunter2\n", {})
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HelperReply)
     assert (answer.stdout, answer.exit_code) == (b"", 1)
     assert answer.note == f"keyring {operation}: brokerctl keeps no passwords of others"
 
@@ -183,7 +183,7 @@ def test_nothing_is_kept(operation: str) -> None:
 def test_probes(word: str) -> None:
     """Who looks what this is finds a line."""
     answer = Keyring().read([word], b"", {})
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, HelperReply)
     assert answer.exit_code == 0
     assert answer.stdout.count(b"\n") == 1
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, MalformedError
 from brokerctl.helpers.kubernetes import V1, VARIABLE, Kubernetes
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
@@ -30,17 +30,17 @@ def info(version: object = V1, kind: object = "ExecCredential", **cluster: objec
     return json.dumps({"kind": kind, "apiVersion": version, "spec": spec})
 
 
-def read(text: str | None, *words: str) -> Wanted:
+def read(text: str | None, *words: str) -> CredentialRequest:
     """Read a request that is one."""
     environ = {} if text is None else {VARIABLE: text}
     wanted = Kubernetes().read(list(words), b"", environ)
-    assert isinstance(wanted, Wanted)
+    assert isinstance(wanted, CredentialRequest)
     return wanted
 
 
 def answered(version: str | None = V1, **fields: object) -> dict[str, Any]:
     """Return the answer for a token with some fields changed."""
-    wanted = Wanted(action="get", profile="forge", form=version)
+    wanted = CredentialRequest(action="get", profile="forge", form=version)
     answer = Kubernetes().credential(wanted, ANSWER.replace(**fields), PROFILE)
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
@@ -57,14 +57,18 @@ def test_the_version_is_echoed(version: str) -> None:
 )
 def test_a_named_profile_still_has_its_server_compared(words: tuple[str, ...]) -> None:
     """Both are given where the client tells its cluster; the server alone where no name is."""
-    assert read(info(), *words) == Wanted(action="get", url=SERVER, profile="forge", form=V1)
-    assert read(info()) == Wanted(action="get", url=SERVER, form=V1)
+    assert read(info(), *words) == CredentialRequest(
+        action="get", url=SERVER, profile="forge", form=V1
+    )
+    assert read(info()) == CredentialRequest(action="get", url=SERVER, form=V1)
 
 
 @pytest.mark.parametrize("text", [None, "", " \n", info().replace('"cluster"', '"other"')])
 def test_without_a_cluster_a_profile_must_be_named(text: str | None) -> None:
     """Else any server would get whatever token there is."""
-    assert read(text, "--profile", "forge") == Wanted(action="get", profile="forge", form=V1)
+    assert read(text, "--profile", "forge") == CredentialRequest(
+        action="get", profile="forge", form=V1
+    )
     with pytest.raises(UsageError, match="neither which cluster"):
         read(text)
 

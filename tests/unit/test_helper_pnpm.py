@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.pnpm import Pnpm
 from brokerctl.helpers.pnpm.setup import PnpmSetup
-from brokerctl.helpers.setups import Part, Place
+from brokerctl.helpers.setups import Part, SetupFile
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 HOME = {"HOME": "/home/alice"}
@@ -23,7 +23,9 @@ def part(*hosts: str, **environ: str) -> Part:
 @pytest.mark.parametrize("option", ["--profile", "-p"])
 def test_the_profile_is_named(option: str) -> None:
     """By the script that `install` made, for there is nothing else to go by."""
-    assert Pnpm().read([option, "forge"], b"", {}) == Wanted(action="get", profile="forge")
+    assert Pnpm().read([option, "forge"], b"", {}) == CredentialRequest(
+        action="get", profile="forge"
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,8 +39,8 @@ def test_without_a_profile_there_is_no_request(words: list[str]) -> None:
 
 def test_the_answer_is_the_header_s_value() -> None:
     """Every version of pnpm sends what has a scheme as it is."""
-    said = Pnpm().credential(Wanted(action="get", profile="forge"), ANSWER, PROFILE)
-    assert said == Answer(stdout=f"Bearer {TOKEN}\n".encode())
+    said = Pnpm().credential(CredentialRequest(action="get", profile="forge"), ANSWER, PROFILE)
+    assert said == HelperReply(stdout=f"Bearer {TOKEN}\n".encode())
 
 
 def test_a_line_for_each_registry() -> None:
@@ -89,7 +91,9 @@ def test_two_profiles_are_none() -> None:
 def test_what_comes_after_a_section_belongs_to_it() -> None:
     """So a file that has one is left alone."""
     with pytest.raises(UsageError, match="has sections"):
-        PnpmSetup().put(Place("/x/.npmrc"), "a=b\n[other]\nc=d\n", part("https://npm.example.com"))
+        PnpmSetup().put(
+            SetupFile("/x/.npmrc"), "a=b\n[other]\nc=d\n", part("https://npm.example.com")
+        )
 
 
 def test_the_script_runs_ours_by_its_whole_path() -> None:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_url
 from brokerctl.errors import UsageError
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.terraform import Terraform
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE
 
-NOT_OURS = Answer(stdout=b"{}\n")
+NOT_OURS = HelperReply(stdout=b"{}\n")
 
 
 @pytest.mark.parametrize(
@@ -53,19 +53,19 @@ def test_what_terraform_never_says_is_refused(words: list[str]) -> None:
 def test_a_host_that_is_more_than_a_host_is_not_ours(host: str) -> None:
     """Security: what would end the host that is compared is never put into a URL."""
     assert Terraform().read(["get", host], b"", {}) == NOT_OURS
-    assert Terraform().read(["forget", host], b"", {}) == Answer()
+    assert Terraform().read(["forget", host], b"", {}) == HelperReply()
 
 
 def test_forget_is_for_whichever_token_it_is() -> None:
     """`terraform logout` does not say which."""
     asked = Terraform().read(["forget", "ours.example:8443"], b"", {})
-    assert asked == Wanted(action="forget", url="https://ours.example:8443")
+    assert asked == CredentialRequest(action="forget", url="https://ours.example:8443")
 
 
 def test_what_is_stored_is_not_kept() -> None:
     """Terraform shows the reason; what it sends is not even looked at."""
     said = Terraform().read(["store", "ours.example"], b'{"token":"foreign"}', {})
-    assert isinstance(said, Answer)
+    assert isinstance(said, HelperReply)
     assert (said.exit_code, said.stdout) == (1, b"")
     assert said.note
     assert "foreign" not in said.note
@@ -73,7 +73,7 @@ def test_what_is_stored_is_not_kept() -> None:
 
 def test_the_answer_is_json_whatever_the_token_is() -> None:
     """A quote in it ends nothing."""
-    asked = Wanted(action="get", url="https://ours.example")
+    asked = CredentialRequest(action="get", url="https://ours.example")
     token = 'a"},{"\\b'
     said = Terraform().credential(asked, ANSWER.replace(value=Secret(token)), PROFILE)
     assert jsonlite.loads(said.stdout) == {"token": token}
@@ -81,14 +81,14 @@ def test_the_answer_is_json_whatever_the_token_is() -> None:
 
 def test_what_is_wrong_is_exit_code_1() -> None:
     """Terraform takes the reason from stderr."""
-    assert Terraform().malformed() == Answer(exit_code=1)
+    assert Terraform().malformed() == HelperReply(exit_code=1)
 
 
 @given(host=st.text() | st.text(alphabet="ours.exampl:8/?#@%\\ "))
 def test_a_host_is_all_that_was_said(host: str) -> None:
     """Security: what is compared is the whole word, or it is nobody's."""
     asked = Terraform().read(["get", host], b"", {})
-    if isinstance(asked, Wanted):
+    if isinstance(asked, CredentialRequest):
         with contextlib.suppress(UsageError):
             url = parse_url(asked.url or "")
             assert (url.path, url.query) == ("", None)

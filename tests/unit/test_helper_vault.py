@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import Answer, MalformedError, Wanted
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.edit.toml_hcl import find_labels, has_key
-from brokerctl.helpers.setups import Part, Place
+from brokerctl.helpers.setups import Part, SetupFile
 from brokerctl.helpers.vault import Vault
 from brokerctl.helpers.vault.setup import VaultSetup
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 ADDRESS = {"VAULT_ADDR": "https://vault.example.com:8200"}
-PLACE = Place("/home/alice/.vault")
+PLACE = SetupFile("/home/alice/.vault")
 PART = Part(
     "vault",
     (PROFILE.replace(hosts=("https://vault.example.com:8200",)),),
@@ -32,13 +32,15 @@ def test_other_words_are_no_request(words: list[str]) -> None:
 @pytest.mark.parametrize("environ", [{}, {"VAULT_ADDR": ""}, {"VAULT_TOKEN": "x"}])
 def test_without_an_address_nothing_is_answered(environ: dict[str, str]) -> None:
     """Security: the program's own default is not ours to guess; `-address` may say otherwise."""
-    assert Vault().read(["get"], b"", environ) == Answer()
+    assert Vault().read(["get"], b"", environ) == HelperReply()
 
 
 def test_two_addresses_are_none() -> None:
     """Vault reads one of them and OpenBao both: either may be asking."""
     same = {**ADDRESS, "BAO_ADDR": ADDRESS["VAULT_ADDR"]}
-    assert Vault().read(["get"], b"", same) == Wanted(action="get", url=ADDRESS["VAULT_ADDR"])
+    assert Vault().read(["get"], b"", same) == CredentialRequest(
+        action="get", url=ADDRESS["VAULT_ADDR"]
+    )
     with pytest.raises(MalformedError, match="two servers"):
         Vault().read(["get"], b"", {**ADDRESS, "BAO_ADDR": "https://bao.example.com"})
 
@@ -47,7 +49,7 @@ def test_two_addresses_are_none() -> None:
 def test_the_agent_is_the_server_that_gets_the_token(name: str) -> None:
     """Security: the program sends it there, whatever server the other variable names."""
     agent = {name: "https://agent.example.com"}
-    assert Vault().read(["get"], b"", agent) == Wanted(action="get", url=agent[name])
+    assert Vault().read(["get"], b"", agent) == CredentialRequest(action="get", url=agent[name])
     with pytest.raises(MalformedError, match="two servers"):
         Vault().read(["get"], b"", {**ADDRESS, **agent})
 
@@ -57,7 +59,7 @@ def test_an_unchecked_certificate_is_told_to_policy(name: str) -> None:
     """Security: only a profile that says `insecure_ok` gets a token then."""
     for value, is_insecure in (("true", True), ("1", True), ("yes?", True), ("0", False)):
         asked = Vault().read(["get"], b"", {**ADDRESS, name: value})
-        assert isinstance(asked, Wanted)
+        assert isinstance(asked, CredentialRequest)
         found = Vault().unchecked(asked, {**ADDRESS, name: value})
         assert found == (name if is_insecure else None), value
 
@@ -65,25 +67,25 @@ def test_an_unchecked_certificate_is_told_to_policy(name: str) -> None:
 def test_openbao_s_address_does() -> None:
     """Alone it is as good."""
     asked = Vault().read(["get"], b"", {"BAO_ADDR": "https://bao.example.com"})
-    assert asked == Wanted(action="get", url="https://bao.example.com")
+    assert asked == CredentialRequest(action="get", url="https://bao.example.com")
 
 
 def test_the_token_has_no_newline() -> None:
     """It would be taken as part of it."""
-    said = Vault().credential(Wanted(action="get"), ANSWER, PROFILE)
-    assert said == Answer(stdout=TOKEN.encode())
+    said = Vault().credential(CredentialRequest(action="get"), ANSWER, PROFILE)
+    assert said == HelperReply(stdout=TOKEN.encode())
 
 
 def test_erase_is_for_whichever_token_it_is() -> None:
     """The protocol does not say which."""
     asked = Vault().read(["erase"], b"", ADDRESS)
-    assert asked == Wanted(action="forget", url=ADDRESS["VAULT_ADDR"])
+    assert asked == CredentialRequest(action="forget", url=ADDRESS["VAULT_ADDR"])
 
 
 def test_what_login_stores_is_not_kept() -> None:
     """And said, with an exit code that has `login` show its token."""
     said = Vault().read(["store"], b"hvs.foreign", ADDRESS)
-    assert isinstance(said, Answer)
+    assert isinstance(said, HelperReply)
     assert (said.exit_code, said.stdout) == (1, b"")
     assert said.note
     assert "foreign" not in said.note

@@ -14,7 +14,7 @@ import pytest
 from brokerctl import keys
 from brokerctl.errors import KeyLockedError, UsageError
 from brokerctl.keys.create import create_ring
-from brokerctl.keys.kernel import Kernel
+from brokerctl.keys.kernel import KernelCache
 from brokerctl.keys.unlock import find_key_state, lock, unlock
 from brokerctl.platform import libc, libc_by_ctypes
 from brokerctl.platform.private_files import Folder, open_folder
@@ -33,11 +33,11 @@ ENVIRON = {"BROKERCTL_KEEPER": "passphrase", "BROKERCTL_PASSPHRASE": "correct ho
 def wrap_id() -> Iterator[str]:
     """Return an id that nobody else uses; skip where this kernel keeps no keys."""
     made = os.urandom(16).hex()
-    if not Kernel().put(made, KEY, 60):
+    if not KernelCache().put(made, KEY, 60):
         pytest.skip("this kernel, or what surrounds it, keeps no keys")
-    Kernel().drop(made)
+    KernelCache().drop(made)
     yield made
-    Kernel().drop(made)
+    KernelCache().drop(made)
 
 
 @pytest.fixture
@@ -80,12 +80,12 @@ def listed_keys(wrap_id: str) -> list[list[str]]:
         time.sleep(0.02)
 
 
-FIND = "from brokerctl.keys.kernel import Kernel; print(Kernel().find(sys.argv[1]) is not None)"
+FIND = "from brokerctl.keys.kernel import KernelCache; print(KernelCache().find(sys.argv[1]) is not None)"
 
 
 def test_remembers_replaces_and_forgets(wrap_id: str) -> None:
     """A later key replaces the earlier one; dropping twice is fine."""
-    cache = Kernel()
+    cache = KernelCache()
     assert cache.find(wrap_id) is None
     assert cache.put(wrap_id, bytes(32), 60)
     assert cache.put(wrap_id, KEY, 60)
@@ -97,7 +97,7 @@ def test_remembers_replaces_and_forgets(wrap_id: str) -> None:
 
 def test_has_a_timeout_and_narrow_permissions(wrap_id: str) -> None:
     """The kernel lists it: it expires; its user may view, read and search, others nothing."""
-    assert Kernel().put(wrap_id, KEY, 120)
+    assert KernelCache().put(wrap_id, KEY, 120)
     (fields,) = listed_keys(wrap_id)
     assert fields[3] in {"1m", "2m", "119s", "120s"}
     assert fields[4] == "3f0b0000"
@@ -105,21 +105,21 @@ def test_has_a_timeout_and_narrow_permissions(wrap_id: str) -> None:
 
 def test_expires(wrap_id: str) -> None:
     """After its time it is gone, for us and for the kernel."""
-    assert Kernel().put(wrap_id, KEY, 1)
+    assert KernelCache().put(wrap_id, KEY, 1)
     code = (
-        "import time; from brokerctl.keys.kernel import Kernel\n"
+        "import time; from brokerctl.keys.kernel import KernelCache\n"
         "end = time.monotonic() + 10\n"
-        "while Kernel().find(sys.argv[1]) and time.monotonic() < end: time.sleep(0.05)\n"
-        "print(Kernel().find(sys.argv[1]))"
+        "while KernelCache().find(sys.argv[1]) and time.monotonic() < end: time.sleep(0.05)\n"
+        "print(KernelCache().find(sys.argv[1]))"
     )
     assert _in_child(code, wrap_id) == "None"
 
 
 def test_is_never_kept_without_a_timeout(wrap_id: str) -> None:
     """No time or a negative one: not kept at all."""
-    assert not Kernel().put(wrap_id, KEY, 0)
-    assert not Kernel().put(wrap_id, KEY, -5)
-    assert Kernel().find(wrap_id) is None
+    assert not KernelCache().put(wrap_id, KEY, 0)
+    assert not KernelCache().put(wrap_id, KEY, -5)
+    assert KernelCache().find(wrap_id) is None
 
 
 @pytest.mark.parametrize("refused", ["_SET_TIMEOUT", "_SETPERM", "_LINK"])
@@ -134,14 +134,14 @@ def test_a_step_that_fails_leaves_nothing(wrap_id: str, refused: str) -> None:
             return -1, errno.EPERM
         return libc.call(name, *words)
 
-    assert not Kernel(call).put(wrap_id, KEY, 60)
-    assert Kernel().find(wrap_id) is None
+    assert not KernelCache(call).put(wrap_id, KEY, 60)
+    assert KernelCache().find(wrap_id) is None
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.EDQUOT, errno.EACCES])
 def test_a_kernel_that_says_no_is_done_without(number: int) -> None:
     """Seccomp, an old kernel or a full quota: nothing found, nothing kept, nothing raised."""
-    cache = Kernel(lambda *_: (-1, number))
+    cache = KernelCache(lambda *_: (-1, number))
     assert cache.find("ab" * 16) is None
     assert not cache.put("ab" * 16, KEY, 60)
     assert not cache.drop("ab" * 16)
@@ -149,27 +149,27 @@ def test_a_kernel_that_says_no_is_done_without(number: int) -> None:
 
 def test_an_unknown_machine_is_done_without() -> None:
     """An architecture whose numbers we don't know makes no system call at all."""
-    cache = Kernel(lambda *_: pytest.fail("a call was made"), machine="pdp11")
+    cache = KernelCache(lambda *_: pytest.fail("a call was made"), machine="pdp11")
     assert cache.find("ab" * 16) is None
     assert not cache.put("ab" * 16, KEY, 60)
 
 
 def test_a_session_without_the_user_keyring_reads_it(wrap_id: str) -> None:
     """As under su, cron or systemd: a session keyring that `@u` is not linked into."""
-    assert Kernel().put(wrap_id, KEY, 60)
+    assert KernelCache().put(wrap_id, KEY, 60)
     join = "from brokerctl.keys import kernel; from brokerctl.platform import libc; import os\n"
     join += "number = kernel._NUMBERS[os.uname().machine][1]\n"
     join += "assert libc.call('syscall', number, 1, 0)[0] > 0\n"
     assert _in_child(join + FIND, wrap_id) == "True"
-    keep = join + "print(kernel.Kernel().put(sys.argv[1], bytes(32), 60))\n"
+    keep = join + "print(kernel.KernelCache().put(sys.argv[1], bytes(32), 60))\n"
     assert _in_child(keep, wrap_id) == "True"
-    assert Kernel().find(wrap_id) == bytes(32)
+    assert KernelCache().find(wrap_id) == bytes(32)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_another_user_finds_nothing(wrap_id: str) -> None:
     """The user keyring is the user's own."""
-    assert Kernel().put(wrap_id, KEY, 60)
+    assert KernelCache().put(wrap_id, KEY, 60)
     wrapper = (require_tool("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups")
     code = FIND.replace("print", "import os; print(os.getuid()) or print")
     try:
@@ -180,7 +180,7 @@ def test_another_user_finds_nothing(wrap_id: str) -> None:
 
 def test_another_user_namespace_finds_nothing(wrap_id: str) -> None:
     """In a rootless container `@u` is another one: the key is absent and nothing breaks."""
-    assert Kernel().put(wrap_id, KEY, 60)
+    assert KernelCache().put(wrap_id, KEY, 60)
     wrapper = (require_tool("unshare"), "--user", "--map-root-user")
     if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
         pytest.skip("user namespaces are not allowed here")
@@ -193,8 +193,8 @@ def test_seccomp_in_the_real_process(home: Folder, error: str) -> None:
     ring, _ = create_ring(home, ENVIRON)
     code = (
         "from brokerctl.platform.private_files import open_folder; from brokerctl import keys\n"
-        "from brokerctl.keys.kernel import Kernel\n"
-        "assert not Kernel().put('ab' * 16, bytes(32), 5)\n"
+        "from brokerctl.keys.kernel import KernelCache\n"
+        "assert not KernelCache().put('ab' * 16, bytes(32), 5)\n"
         "home = open_folder(sys.argv[1])\n"
         "print(keys.open_ring(home, {'BROKERCTL_PASSPHRASE': 'correct horse'}).fingerprint('x'))"
     )
@@ -209,9 +209,9 @@ def test_a_copy_that_does_not_open_the_ring_counts_as_absent(home: Folder, wrap_
     assert folder is not None
     state = keys.read_state(folder)
     assert state is not None
-    assert Kernel().put(state[0].wrap_id, bytes(32), 60)
+    assert KernelCache().put(state[0].wrap_id, bytes(32), 60)
     assert keys.open_ring(home, ENVIRON) == ring
-    assert Kernel().put(state[0].wrap_id, bytes(32), 60)
+    assert KernelCache().put(state[0].wrap_id, bytes(32), 60)
     with pytest.raises(KeyLockedError):
         keys.open_ring(home, {})
 

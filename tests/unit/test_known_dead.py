@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.broker import make_order
+from brokerctl.broker import decide
 from brokerctl.broker.obtain import Obtaining
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
 from brokerctl.helpers.answers_without_token import reject
@@ -184,7 +184,7 @@ def test_a_refresh_serves_what_it_did_before(house: House) -> None:
 def test_what_is_waited_for_in_vain_may_have_ended_it(house: House) -> None:
     """The token that was found before the wait is looked for again: `revoke` held the lock."""
     store = house.store
-    order = make_order(house.broker.plan, house.request(min_ttl_s=7200))
+    order = decide(house.broker.plan, house.request(min_ttl_s=7200))
     held = order.find_in(store)
     assert held is not None
 
@@ -241,7 +241,7 @@ def test_a_login_that_is_cut_off_anywhere_leaves_none_in_service(
         house.open()
         house.revoker.retry(PERSON, KEY)  # as any later command does
         for request in (house.request(), house.request(**READ)):
-            key = make_order(house.broker.plan, request).token_key
+            key = decide(house.broker.plan, request).token_key
             token = house.store.find_token(key, time.time(), 0)
             assert token is None or token.value.reveal() in house.issuer.alive, faulty.calls
         if not faulty.has_struck:

@@ -13,7 +13,7 @@ from brokerctl.model import Profile, Reference
 from brokerctl.platform import signals
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
-from brokerctl.session import Ask, child, environment, leftovers, token_files
+from brokerctl.session import ExecRequest, child, environment, leftovers, token_files
 from brokerctl.session.start import parse_exec, parse_pairs
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_whole_grammar() -> None:
         "-p a --profile=b --env X=a --env=Y=b --file F=a --scope s2 --scope=s1 --ttl 5m"
         " --min-ttl=9s --purpose=-x --revoke --clean-env -- cmd -p --ttl -- z"
     )
-    assert parse_exec(line.split()) == Ask(
+    assert parse_exec(line.split()) == ExecRequest(
         command=("cmd", "-p", "--ttl", "--", "z"),
         profiles=("a", "b"),
         env=(("X", "a"), ("Y", "b")),
@@ -107,14 +107,14 @@ def test_profile_with_a_digit_first_needs_a_name() -> None:
     """No shell could read 0A_TOKEN, so the refusal says how to name the variable."""
     with pytest.raises(UsageError, match="0A_TOKEN") as caught:
         environment.plan_variables(
-            Ask(command=("x",), profiles=("0a",)), {"0a": make_profile("0a")}, None
+            ExecRequest(command=("x",), profiles=("0a",)), {"0a": make_profile("0a")}, None
         )
     assert caught.value.hint == "write --env NAME=0a"
 
 
 def test_file_alone_sets_no_token_variable() -> None:
     """A profile that is named by `--file` has its token in no variable."""
-    ask = Ask(command=("x",), profiles=("a",), files=(("F", "a"),))
+    ask = ExecRequest(command=("x",), profiles=("a",), files=(("F", "a"),))
     (wanted,) = environment.plan_variables(ask, {"a": make_profile("a")}, None)
     assert (wanted.variables, wanted.files) == ((), ("F",))
 

@@ -19,7 +19,7 @@ from tests.unit.test_git_store import KEPT as ONE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
     from brokerctl.store.file import FileStore
 
 KEY = bytes(range(32))
@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> FileStore:
     return open_store(str(tmp_path / "store"))
 
 
-def keep(store: FileStore, one: Kept) -> bool:
+def keep(store: FileStore, one: ToolCredential) -> bool:
     """Keep it, whatever is there."""
     return put(store, one, lambda _: True)
 
@@ -59,9 +59,9 @@ def test_each_input_changes_the_name(store: FileStore, change: dict[str, str | i
 def test_a_secret_changes_the_entry_and_not_the_name(store: FileStore) -> None:
     """The newer one is kept, and what was there is shown before."""
     keep(store, ONE)
-    seen: list[Kept | None] = []
+    seen: list[ToolCredential | None] = []
 
-    def note(here: Kept | None) -> bool:
+    def note(here: ToolCredential | None) -> bool:
         seen.append(here)
         return True
 

@@ -16,7 +16,7 @@ from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Toke
 from brokerctl.oauth.metadata import Metadata
 from brokerctl.secret import Secret
 from brokerctl.session.leftovers import Session
-from brokerctl.store import Kept, Queue
+from brokerctl.store import Queue, ToolCredential
 from brokerctl.store.entry import (
     GRANT,
     INTENT,
@@ -147,7 +147,7 @@ VALUES: dict[int, Any] = {
             ),
         ),
     ),
-    KEPT: Kept(
+    KEPT: ToolCredential(
         tool="git",
         protocol="https",
         host="git.example.com",

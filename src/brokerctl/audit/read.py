@@ -123,7 +123,7 @@ def read_lines(
         yield [left], False
 
 
-class Match(Value):
+class RecordFilter(Value):
     """What a record must be; None asks for nothing. Times are as in the log: RFC 3339, UTC."""
 
     profile: str | None = None
@@ -134,7 +134,7 @@ class Match(Value):
     session: str | None = None
 
 
-class Found(Value):
+class FoundRecord(Value):
     """One line that was found: its fields, or None where it can't be read."""
 
     fields: Any  # dict[str, Any] | None
@@ -142,7 +142,7 @@ class Found(Value):
     line: bytes
 
 
-ANY = Match()
+ANY = RecordFilter()
 
 
 def parse_moment(text: str, now: float) -> str:
@@ -162,7 +162,9 @@ def parse_moment(text: str, now: float) -> str:
     return render_time(min(max(moment.timestamp(), 0), LAST_TIME))
 
 
-def find_records(folder: Folder, match: Match = ANY, limit: int | None = None) -> list[Found]:
+def find_records(
+    folder: Folder, match: RecordFilter = ANY, limit: int | None = None
+) -> list[FoundRecord]:
     """Return what matches, oldest first; with a limit the newest so many."""
     found = (
         entry
@@ -172,7 +174,9 @@ def find_records(folder: Folder, match: Match = ANY, limit: int | None = None) -
     return list(found if limit is None else deque(found, maxlen=limit))
 
 
-def follow_records(folder: Folder, match: Match = ANY, limit: int = 10) -> Iterator[Found]:
+def follow_records(
+    folder: Folder, match: RecordFilter = ANY, limit: int = 10
+) -> Iterator[FoundRecord]:
     """Yield the newest so many and then each as it is written, over rotations, without end."""
     segment = open_segment(folder, LOG)
     start = _whole_bytes(folder, segment) if segment else 0
@@ -194,7 +198,9 @@ def follow_records(folder: Folder, match: Match = ANY, limit: int = 10) -> Itera
             folder.system.sleep(_POLL_S)
 
 
-def _upto(folder: Folder, match: Match, segment: Segment | None, end: int) -> Iterator[Found]:
+def _upto(
+    folder: Folder, match: RecordFilter, segment: Segment | None, end: int
+) -> Iterator[FoundRecord]:
     for name in closed_segments(folder):
         closed = open_segment(folder, name)
         if closed is not None:
@@ -247,13 +253,13 @@ def _read_new(folder: Folder, segment: Segment, start: int) -> tuple[Segment, li
     return segment, new, start + sum(map(len, new)) + len(new)
 
 
-def _scan(folder: Folder, segment: Segment, match: Match) -> Iterator[Found]:
+def _scan(folder: Folder, segment: Segment, match: RecordFilter) -> Iterator[FoundRecord]:
     for lines, ended in read_lines(folder, segment):
         if ended:
             yield from _matching(segment, lines, match)
 
 
-def _matching(segment: Segment, lines: list[bytes], match: Match) -> Iterator[Found]:
+def _matching(segment: Segment, lines: list[bytes], match: RecordFilter) -> Iterator[FoundRecord]:
     needles = _needles(match)
     for line in lines:
         if not line or not all(needle in line for needle in needles):
@@ -263,18 +269,18 @@ def _matching(segment: Segment, lines: list[bytes], match: Match) -> Iterator[Fo
         except ValueError:
             fields = None
         if not isinstance(fields, dict):
-            yield Found(fields=None, segment=segment.name, line=line)
+            yield FoundRecord(fields=None, segment=segment.name, line=line)
         elif _is_match(match, fields):
-            yield Found(fields=fields, segment=segment.name, line=line)
+            yield FoundRecord(fields=fields, segment=segment.name, line=line)
 
 
-def _needles(match: Match) -> list[bytes]:
+def _needles(match: RecordFilter) -> list[bytes]:
     """Return what a matching line must hold, so that others need not be parsed."""
     words = (match.profile, match.session)
     return [dumps(word).encode("ascii") for word in words if word is not None]
 
 
-def _is_match(match: Match, fields: dict[str, Any]) -> bool:
+def _is_match(match: RecordFilter, fields: dict[str, Any]) -> bool:
     event, when = fields.get("event"), fields.get("time")
     requester = fields.get("requester")
     requester = requester if isinstance(requester, dict) else {}
@@ -296,7 +302,7 @@ def _is_event(wanted: str, event: object) -> bool:
     return isinstance(event, str) and (event == wanted or event.startswith(f"{wanted}."))
 
 
-def _is_within(match: Match, when: object) -> bool:
+def _is_within(match: RecordFilter, when: object) -> bool:
     """Compare as text: the log's times are all of one form and of one length."""
     return (
         isinstance(when, str)

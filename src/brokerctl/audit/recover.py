@@ -37,7 +37,7 @@ _MAX_DIGITS = 18
 SEARCH_WHOLE = 1 << 62  # how far back `repair` looks: to the beginning
 
 
-class Damage(Value):
+class TailDamage(Value):
     """Bytes after the last right line: a write cut short (torn) or lines that were edited."""
 
     is_torn: bool
@@ -56,7 +56,7 @@ class Tail(Value):
     """The head to continue, what lies behind it, and whether the file is still empty."""
 
     head: Head
-    damage: Damage | None = None
+    damage: TailDamage | None = None
     is_empty: bool = False
     closed: str | None = None  # the newest closed segment, looked up only if the log is empty
 
@@ -99,9 +99,9 @@ def _search(
     return Tail(head=before.head, damage=judge(ring, data, ends_open=ends_open))
 
 
-def judge(ring: LogKeys, skipped: bytes, *, ends_open: bool) -> Damage:
+def judge(ring: LogKeys, skipped: bytes, *, ends_open: bool) -> TailDamage:
     """Measure and name what lies behind the last right line."""
-    return Damage(
+    return TailDamage(
         is_torn=is_torn(skipped, ends_open=ends_open),
         skipped=len(skipped),
         lines=_count_whole(skipped),

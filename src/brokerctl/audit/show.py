@@ -5,7 +5,7 @@ A question about the log comes as words of a command line, and records go out.
 
 from __future__ import annotations
 
-from brokerctl.audit.read import Match, find_records, follow_records, parse_moment
+from brokerctl.audit.read import RecordFilter, find_records, follow_records, parse_moment
 from brokerctl.audit.record import render_time
 from brokerctl.audit.repair import accept, repair
 from brokerctl.errors import UsageError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit.append import Log
-    from brokerctl.audit.read import Found
+    from brokerctl.audit.read import FoundRecord
     from brokerctl.audit.verify import Report
     from brokerctl.model import Requester
     from brokerctl.platform.private_files import Folder
@@ -31,14 +31,14 @@ HELD_HEADINGS = ("profile", "kind", "fingerprint", "expires", "status", "scopes"
 _NEWEST = 10  # shown before following
 
 
-def record_json(found: Found) -> dict[str, Any]:
+def record_json(found: FoundRecord) -> dict[str, Any]:
     """Return one line of the JSON answer: the record as it is, unknown fields too."""
     if found.fields is None:
         return {"schema": 1, "damaged": {"segment": found.segment, "bytes": len(found.line)}}
     return {"schema": 1, **found.fields}
 
 
-def record_cells(found: Found) -> tuple[str, ...]:
+def record_cells(found: FoundRecord) -> tuple[str, ...]:
     """Return the cells of one record under RECORD_HEADINGS."""
     fields = found.fields
     if fields is None:
@@ -54,7 +54,7 @@ def record_cells(found: Found) -> tuple[str, ...]:
     )
 
 
-def record_line(found: Found) -> str:
+def record_line(found: FoundRecord) -> str:
     """Return one record as one line."""
     cells = record_cells(found)
     if found.fields is None:
@@ -157,16 +157,20 @@ def held_lines(held: list[Held]) -> list[str]:
     return lines
 
 
-def make_match(now: float, *, since: str | None, until: str | None, **words: str | None) -> Match:
+def make_match(
+    now: float, *, since: str | None, until: str | None, **words: str | None
+) -> RecordFilter:
     """Return what a record must be; UsageError for a time that is none."""
-    return Match(
+    return RecordFilter(
         since=parse_moment(since, now) if since else None,
         until=parse_moment(until, now) if until else None,
         **words,
     )
 
 
-def ask(folder: Folder, match: Match, limit: int | None, *, follow: bool) -> Iterable[Found]:
+def ask(
+    folder: Folder, match: RecordFilter, limit: int | None, *, follow: bool
+) -> Iterable[FoundRecord]:
     """Return what matches, oldest first; `follow` goes on as the log grows, without end."""
     if follow:
         return follow_records(folder, match, _NEWEST if limit is None else limit)

@@ -113,80 +113,80 @@ class Broker:
         AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
         """
         try:
-            order = make_order(self.plan, request)
+            decided = decide(self.plan, request)
         except UsageError as unknown:
             self.record_refusal(request, unknown)
             raise
-        if order.decision.effect == "deny":
-            error = _denied(order)
-            self.record_refusal(order, error)
+        if decided.decision.effect == "deny":
+            error = _denied(decided)
+            self.record_refusal(decided, error)
             raise error
         try:
-            refuse_circle(self.within, order.profile.name)
-            _refuse_own(order)
-            token, source = self._find_or_redeem(order)
-            _refuse_broader(order, token)
+            refuse_circle(self.within, decided.profile.name)
+            _refuse_own(decided)
+            token, source = self._find_or_redeem(decided)
+            _refuse_broader(decided, token)
         except BrokerError as error:
-            self.record_refusal(order, error)
+            self.record_refusal(decided, error)
             raise
-        return self._hand_out(order, token, source)
+        return self._hand_out(decided, token, source)
 
     def check(self, request: TokenRequest) -> None:
         """Raise what `get` would, as far as it is known without asking the issuer.
 
         Nothing is handed out, so nothing is recorded.
         """
-        order = make_order(self.plan, request)
-        if order.decision.effect == "deny":
-            raise _denied(order)
-        held = order.find_in(self.store)
-        if held is not None and order.serves(held, time.time()):
-            _refuse_broader(order, held)
+        decided = decide(self.plan, request)
+        if decided.decision.effect == "deny":
+            raise _denied(decided)
+        held = decided.find_in(self.store)
+        if held is not None and decided.serves(held, time.time()):
+            _refuse_broader(decided, held)
             return
         from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - as below
 
-        Obtaining(self.store, self._redeem, order).check()
+        Obtaining(self.store, self._redeem, decided).check()
 
-    def _find_or_redeem(self, order: DecidedRequest) -> tuple[Token, str]:
-        held = order.find_in(self.store)
-        if held is not None and order.serves(held, time.time()):
+    def _find_or_redeem(self, decided: DecidedRequest) -> tuple[Token, str]:
+        held = decided.find_in(self.store)
+        if held is not None and decided.serves(held, time.time()):
             return held, "cache"
         from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
 
-        before, self.within = self.within, (*self.within, order.profile.name)
+        before, self.within = self.within, (*self.within, decided.profile.name)
         try:
-            return Obtaining(self.store, self._redeem, order).run()
+            return Obtaining(self.store, self._redeem, decided).run()
         finally:
             self.within = before
 
-    def _hand_out(self, order: DecidedRequest, token: Token, source: str) -> AccessToken:
+    def _hand_out(self, decided: DecidedRequest, token: Token, source: str) -> AccessToken:
         now = time.time()
-        until = freshness.expiry(token, order.decision.max_ttl_s)
+        until = freshness.expiry(token, decided.decision.max_ttl_s)
         answer = AccessToken(
             value=token.value,
             token_type=token.token_type,
             expires_at=until,
             scopes=token.scopes,
-            profile=order.profile.name,
-            issuer=order.profile.issuer,
-            subject=order.grant_key.subject,
-            resource=order.token_key.resource,
+            profile=decided.profile.name,
+            issuer=decided.profile.issuer,
+            subject=decided.grant_key.subject,
+            resource=decided.token_key.resource,
             fingerprint=token.fingerprint,
             source=source,
-            warning=_too_short(order, token, now),
-            broader="" if order.profile.allow_broader else broader_text(order, token.scopes),
+            warning=_too_short(decided, token, now),
+            broader="" if decided.profile.allow_broader else broader_text(decided, token.scopes),
             is_assumed=token.is_assumed and until is not None,
             renew_at=freshness.renewal(
-                token, now, order.decision.max_ttl_s, order.min_ttl_s(token)
+                token, now, decided.decision.max_ttl_s, decided.min_ttl_s(token)
             ),
         )
-        self.log.append("token.handed_out", record_fields(order, token) | {"outcome": source})
+        self.log.append("token.handed_out", record_fields(decided, token) | {"outcome": source})
         return answer
 
     def record_refusal(self, asked: DecidedRequest | TokenRequest, error: BrokerError) -> None:
         """Record that a token was refused: the one place that says so, whoever refuses.
 
-        A request is what never became an order: its profile is none, or could be another too.
+        The request was never decided: its profile is none, or could be another too.
         """
         event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
         fields = (
@@ -218,7 +218,7 @@ def refuse_circle(within: tuple[str, ...], name: str) -> None:
         )
 
 
-def make_order(plan: Plan, request: TokenRequest) -> DecidedRequest:
+def decide(plan: Plan, request: TokenRequest) -> DecidedRequest:
     """Decide a request; UsageError for a profile that there is none of."""
     profile = find_profile(plan.profiles, request.profile)
     decision = policy.decide(profile, request, plan.narrowed_scopes.get(profile.name))
@@ -260,54 +260,54 @@ def _source_of(profile: Profile) -> str | None:
     return None if source is None else f"{source.kind} {source.target[0]}"
 
 
-def broader_text(order: DecidedRequest, granted: tuple[str, ...]) -> str:
+def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
     """Return what is said of scopes that go beyond what was asked for; "" where none does."""
-    broader = policy.find_broader(order.decision.scopes, granted)
+    broader = policy.find_broader(decided.decision.scopes, granted)
     if not broader:
         return ""
     found = " ".join(broader[:_SHOWN_SCOPES])
     more = "" if len(broader) <= _SHOWN_SCOPES else f" and {len(broader) - _SHOWN_SCOPES} more"
-    return f"the issuer of '{order.profile.name}' gave {found}{more} too, which was not asked for"
+    return f"the issuer of '{decided.profile.name}' gave {found}{more} too, which was not asked for"
 
 
-def _denied(order: DecidedRequest) -> DeniedError:
-    name = order.profile.name
+def _denied(decided: DecidedRequest) -> DeniedError:
+    name = decided.profile.name
     return DeniedError(
-        f"'{name}': {order.decision.reason}",
+        f"'{name}': {decided.decision.reason}",
         hint=f"run 'brokerctl profile show {shell_word(name)}'",
-        rule=order.decision.rule,
+        rule=decided.decision.rule,
     )
 
 
-def _refuse_own(order: DecidedRequest) -> None:
+def _refuse_own(decided: DecidedRequest) -> None:
     """Raise UsageError where one more token would end the one that everybody else has."""
-    if order.request.is_own and order.profile.refresh_ends_previous:
-        name = order.profile.name
+    if decided.request.is_own and decided.profile.refresh_ends_previous:
+        name = decided.profile.name
         raise UsageError(
             f"'{name}' has one access token at a time; one for this session would end it",
             hint="use --keep to share it",
         )
 
 
-def _refuse_broader(order: DecidedRequest, token: Token) -> None:
+def _refuse_broader(decided: DecidedRequest, token: Token) -> None:
     """Raise DeniedError for a token that the decision did not allow: issuers may ignore `scope`.
 
     It stays in its slot, where `revoke` reaches it and the next request is refused without another.
     """
-    text = broader_text(order, token.scopes)
-    if text and not policy.may_be_broader(order.profile, order.decision):
-        name, is_asked = order.profile.name, order.profile.allow_broader is not None
+    text = broader_text(decided, token.scopes)
+    if text and not policy.may_be_broader(decided.profile, decided.decision):
+        name, is_asked = decided.profile.name, decided.profile.allow_broader is not None
         edit = f"'brokerctl profile edit {shell_word(name)} --set allow_broader=true'"
         hint = f"if it may, run {edit}"
         raise DeniedError(text, hint=hint, rule="allow_broader" if is_asked else "narrowing")
 
 
-def _too_short(order: DecidedRequest, token: Token, now: float) -> str | None:
+def _too_short(decided: DecidedRequest, token: Token, now: float) -> str | None:
     """Say that a token is younger than asked for, which can't be had."""
-    wanted = order.request.min_ttl_s
-    end = freshness.expiry(token, order.decision.max_ttl_s)
+    wanted = decided.request.min_ttl_s
+    end = freshness.expiry(token, decided.decision.max_ttl_s)
     if wanted is not None and end is not None and end - now < wanted:
-        return f"the issuer's tokens for '{order.profile.name}' live shorter than the --min-ttl"
+        return f"the issuer's tokens for '{decided.profile.name}' live shorter than the --min-ttl"
     return None
 
 
@@ -323,20 +323,20 @@ def append_refusal(log: Log, event: str, fields: dict[str, Any], error: BrokerEr
             raise
 
 
-def record_fields(order: DecidedRequest, token: Token | None = None) -> dict[str, Any]:
+def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[str, Any]:
     """Return what every record of a request says: what, for whom, who asked, the decision."""
-    request, decision = order.request, order.decision
+    request, decision = decided.request, decided.decision
     requester = request.requester
     until = freshness.expiry(token, decision.max_ttl_s) if token else None
-    broader = broader_text(order, token.scopes) if token else ""
+    broader = broader_text(decided, token.scopes) if token else ""
     issuer_until = token.issuer_end if token else None
     place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
     if request.route:
         place["route"] = dict(request.route)
     return place | {
-        "profile": order.profile.name,
-        "issuer": order.profile.issuer,
-        "subject": order.grant_key.subject,
+        "profile": decided.profile.name,
+        "issuer": decided.profile.issuer,
+        "subject": decided.grant_key.subject,
         "scopes": list(token.scopes if token else decision.scopes),
         "resource": list(decision.resource),
         "fingerprint": token.fingerprint if token else None,
@@ -349,8 +349,8 @@ def record_fields(order: DecidedRequest, token: Token | None = None) -> dict[str
             "layer": decision.layer,
             "reason": "; ".join(filter(None, (decision.reason, broader))),
         },
-        "purpose": request.purpose or order.profile.purpose or requester.tool,
-        "owner": order.profile.owner,
+        "purpose": request.purpose or decided.profile.purpose or requester.tool,
+        "owner": decided.profile.owner,
     }
 
 

@@ -47,7 +47,7 @@ class Said(Value):
 
 
 class IssuerClient:
-    """Talks to the issuers of this house's profiles; makes one sender a profile."""
+    """Talks to the issuers of these profiles; makes one sender a profile."""
 
     def __init__(
         self,
@@ -301,31 +301,33 @@ def _hint(error: OAuthError, name: str) -> str | None:
     return None
 
 
-def with_subject(context: FlowContext, order: DecidedRequest, link: IssuerClient) -> FlowContext:
+def with_subject(
+    context: FlowContext, decided: DecidedRequest, issuer: IssuerClient
+) -> FlowContext:
     """Return the context of a flow with the token that it exchanges, if it exchanges one."""
-    if order.profile.subject_token is None:
+    if decided.profile.subject_token is None:
         return context
-    found = _find(order, link)
+    found = _find(decided, issuer)
     return context.replace(credentials=context.credentials.replace(subject_token=found))
 
 
-def _find(order: DecidedRequest, link: IssuerClient) -> Secret:
-    source, name = order.profile.subject_token, order.profile.name
+def _find(decided: DecidedRequest, issuer: IssuerClient) -> Secret:
+    source, name = decided.profile.subject_token, decided.profile.name
     assert source is not None  # noqa: S101 - the caller has looked
     if source.kind == "file":
         from brokerctl.config.references import resolve  # noqa: PLC0415 - most have no file
 
         try:
-            return resolve(source, link.environ, lambda _: None)
+            return resolve(source, issuer.environ, lambda _: None)
         except UsageError as error:
             hint = error.hint or f"run 'brokerctl profile show {shell_word(name)}'"
             raise UsageError(f"'{name}': {error.message}", hint=hint) from None
-    if link.get is None:
+    if issuer.get is None:
         raise UsageError(f"'{name}' has nobody to ask for the token of '{source.target[0]}'")
     # A request like any other: a decision and a record of its own, for the same requester.
     asked = TokenRequest(
         profile=source.target[0],
-        requester=order.request.requester,
-        purpose=order.request.purpose,
+        requester=decided.request.requester,
+        purpose=decided.request.purpose,
     )
-    return link.get(asked).value
+    return issuer.get(asked).value

@@ -139,7 +139,7 @@ class Watch:
     __slots__ = ("_ask", "_grant", "_item", "_was_active", "_was_alive", "is_noted")
 
     def __init__(
-        self, link: IssuerClient, profile: Profile, key: GrantKey, grant: Grant, *, is_noted: bool
+        self, issuer: IssuerClient, profile: Profile, key: GrantKey, grant: Grant, *, is_noted: bool
     ) -> None:
         """`is_noted`: this attempt has noted the grant's generation, and none before it."""
         self.is_noted = is_noted
@@ -149,7 +149,7 @@ class Watch:
 
         def ask(value: Secret, hint: str, deadline: float) -> bool | None:
             try:
-                return link.introspect(profile, value, hint, deadline, key)
+                return issuer.introspect(profile, value, hint, deadline, key)
             except BrokerError:
                 return None  # not known, as where there is no introspection
 

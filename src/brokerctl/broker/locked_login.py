@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from brokerctl.store.file.disk import StoreKeys
     from brokerctl.store.interface import LockedGrant, Store
 
-    class Desk(Protocol):
+    class Interaction(Protocol):
         """Carries out one step of a flow, with a person where it needs one."""
 
         def do(self, step: Any) -> Any:  # noqa: ANN401 - each step has an answer of its own
@@ -35,15 +35,20 @@ _SPENT = ("invalid_grant", "expired_token")
 
 
 class LockedLogin:
-    """Wraps a desk: what may bring a grant is sent under the lock, after a durable intent.
+    """Wraps an interaction: what may bring a grant is sent under the lock, after a durable intent.
 
     A device that polls lets go of the lock while it waits, so that a refresh is never kept out.
     """
 
     def __init__(
-        self, desk: Desk, store: Store, ring: StoreKeys, key: GrantKey, token_url: str | None
+        self,
+        interaction: Interaction,
+        store: Store,
+        ring: StoreKeys,
+        key: GrantKey,
+        token_url: str | None,
     ) -> None:
-        self._desk = desk
+        self._interaction = interaction
         self._store = store
         self._ring = ring
         self._key = key
@@ -68,11 +73,11 @@ class LockedLogin:
         elif isinstance(step, Send) and step.request.url == self._token_url:
             self.hold()
             return self._ask(step)
-        return self._desk.do(step)
+        return self._interaction.do(step)
 
     def _ask(self, step: Send) -> Any:  # noqa: ANN401 - as above
         try:
-            response = self._desk.do(step)
+            response = self._interaction.do(step)
         except UnsentError:
             raise
         except IssuerError:

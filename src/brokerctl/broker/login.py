@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from brokerctl.audit.append import Log
     from brokerctl.broker.issuer import IssuerClient
-    from brokerctl.broker.locked_login import Desk
+    from brokerctl.broker.locked_login import Interaction
     from brokerctl.broker.revoke import Ending
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Profile, Token, TokenRequest
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.store.interface import LockedGrant, Store
 
-    Run = Callable[[Steps, Desk], TokenAnswer]
+    Run = Callable[[Steps, Interaction], TokenAnswer]
 
     Doubt = Callable[[str | None], Callable[[], bool] | None]
 
@@ -70,14 +70,14 @@ class LoggedIn(Value):
 
 
 class Login:
-    """Logs in with one house's store, log and keys; `run` and `desk` are the outside world."""
+    """Logs in with one store, log and keys; `run` and `interaction` are the outside world."""
 
     def __init__(
         self,
         store: Store,
         log: Log,
         ring: KeyRing,
-        link: IssuerClient,
+        issuer: IssuerClient,
         doubt: Doubt = lambda _: None,
     ) -> None:
         """`doubt` returns the question to ask where a login may be another user's, by its `sub`."""
@@ -85,14 +85,14 @@ class Login:
         self.store = store
         self.log = log
         self.ring = ring
-        self.link = link
+        self.issuer = issuer
 
     def log_in(
         self,
         profile: Profile,
         request: TokenRequest,
         run: Run,
-        desk: Desk,
+        interaction: Interaction,
         *,
         owner: str | None = None,
         is_forced: bool = False,
@@ -103,38 +103,44 @@ class Login:
         stored before is untouched then.
         """
         decision = policy.decide(profile, request)
-        order = DecidedRequest(profile, request, decision)
+        decided = DecidedRequest(profile, request, decision)
         try:
             if decision.effect == "deny":
                 raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)
             if not find_flow(profile.flow).needs_person:
-                return self._without_person(order)
-            return self._with_person(order, run, desk, owner=owner, is_forced=is_forced)
+                return self._without_person(decided)
+            return self._with_person(decided, run, interaction, owner=owner, is_forced=is_forced)
         except BrokerError as error:
-            append_refusal(self.log, "login.refused", record_fields(order), error)
+            append_refusal(self.log, "login.refused", record_fields(decided), error)
             raise
 
-    def _without_person(self, order: DecidedRequest) -> LoggedIn:
+    def _without_person(self, decided: DecidedRequest) -> LoggedIn:
         """Show that the client's own credentials work; the token is kept for the next request."""
-        deadline = time.monotonic() + order.profile.timeout_s
-        self.link.metadata(order.profile, deadline, is_login=True)
-        with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
-            token = Redeemer(self.link, self.log, self.ring)(order, locked)
-        self.link.keep_metadata(order.profile, order.grant_key)
-        return _logged_in(order, token, sub=None, can_refresh=True)
+        deadline = time.monotonic() + decided.profile.timeout_s
+        self.issuer.metadata(decided.profile, deadline, is_login=True)
+        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_S) as locked:
+            token = Redeemer(self.issuer, self.log, self.ring)(decided, locked)
+        self.issuer.keep_metadata(decided.profile, decided.grant_key)
+        return _logged_in(decided, token, sub=None, can_refresh=True)
 
     def _with_person(
-        self, order: DecidedRequest, run: Run, desk: Desk, *, owner: str | None, is_forced: bool
+        self,
+        decided: DecidedRequest,
+        run: Run,
+        interaction: Interaction,
+        *,
+        owner: str | None,
+        is_forced: bool,
     ) -> LoggedIn:
-        profile = order.profile
+        profile = decided.profile
         deadline = time.monotonic() + profile.timeout_s
-        self.link.metadata(profile, deadline, is_login=True)
-        context = self.link.context(
-            profile, deadline, order.decision.scopes, order.decision.resource
+        self.issuer.metadata(profile, deadline, is_login=True)
+        context = self.issuer.context(
+            profile, deadline, decided.decision.scopes, decided.decision.resource
         )
         steps = find_flow(profile.flow).obtain(context)
         with LockedLogin(
-            desk, self.store, self.ring, order.grant_key, context.metadata.token_endpoint
+            interaction, self.store, self.ring, decided.grant_key, context.metadata.token_endpoint
         ) as guard:
             try:
                 answer = run(steps, guard)
@@ -146,21 +152,21 @@ class Login:
             locked = guard.hold()
             token = None
             is_other = self._is_other(locked, answer) and not is_forced
-            if is_other or not self._is_wanted(order, locked, answer):
-                self._queue_answer(order, locked, answer)
+            if is_other or not self._is_wanted(decided, locked, answer):
+                self._queue_answer(decided, locked, answer)
                 guard.withdraw()  # not before: a kill in between must leave one of them
             else:
-                token = self._store_or_give_back(order, locked, answer, owner)
+                token = self._store_or_give_back(decided, locked, answer, owner)
                 drop_queued(self.ring, locked, answer)
-        revoker = Revoker(self.store, self.log, self.ring, self.link)
+        revoker = Revoker(self.store, self.log, self.ring, self.issuer)
         if token is None:
-            is_dead = all(one.is_dead for one in revoker.retry(profile, order.grant_key))
+            is_dead = all(one.is_dead for one in revoker.retry(profile, decided.grant_key))
             raise _not_kept(profile.name, is_other=is_other, is_dead=is_dead)
-        endings = tuple(revoker.retry(profile, order.grant_key))
+        endings = tuple(revoker.retry(profile, decided.grant_key))
         if endings and token.generation:
-            self._refuse_ended(order, token)
+            self._refuse_ended(decided, token)
         can_refresh = answer.refresh_token is not None
-        return _logged_in(order, token, answer.id_sub, can_refresh=can_refresh, endings=endings)
+        return _logged_in(decided, token, answer.id_sub, can_refresh=can_refresh, endings=endings)
 
     @staticmethod
     def _is_other(locked: LockedGrant, answer: TokenAnswer) -> bool:
@@ -169,7 +175,7 @@ class Login:
             return False
         return old.sub != answer.id_sub
 
-    def _is_wanted(self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> bool:
+    def _is_wanted(self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> bool:
         """Ask whether to keep the new grant, where nothing says that it is the right person's.
 
         What the issuer gave is queued for revocation first: whatever ends the question, nobody's
@@ -181,7 +187,7 @@ class Login:
         ask = self.doubt(answer.id_sub)
         if ask is None:
             return True
-        self._queue_answer(order, locked, answer)
+        self._queue_answer(decided, locked, answer)
         before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         try:
             return ask()
@@ -191,31 +197,31 @@ class Login:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _store_or_give_back(
-        self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
+        self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
     ) -> Token:
         """Store the answer; where that fails half-way, leave no authority that nobody holds."""
         old = locked.state.grant
-        locked.persist(time.monotonic() + order.profile.timeout_s)
+        locked.persist(time.monotonic() + decided.profile.timeout_s)
         try:
-            self.link.keep_metadata(order.profile, order.grant_key)
-            return self._store(order, locked, answer, owner)
+            self.issuer.keep_metadata(decided.profile, decided.grant_key)
+            return self._store(decided, locked, answer, owner)
         except BrokerError:
-            Replaced(self.store, self.log, self.ring, self.link, order).give_back(
+            Replaced(self.store, self.log, self.ring, self.issuer, decided).give_back(
                 locked, old, answer
             )
             raise
 
     def _store(
-        self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
+        self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
     ) -> Token:
-        old, profile = locked.state.grant, order.profile
+        old, profile = locked.state.grant, decided.profile
         generation = locked.next_generation
-        token = make_token(self.ring, order, answer, generation)
+        token = make_token(self.ring, decided, answer, generation)
         is_grant = answer.refresh_token is None and answer.expires_in is None
         if is_grant and profile.lifetime_s is None:
             token = token.replace(expires_at=None)  # GitHub OAuth Apps: the token is the grant
         grant = Grant(
-            key=order.grant_key,
+            key=decided.grant_key,
             profile=profile.name,
             flow=profile.flow,
             generation=generation,
@@ -234,36 +240,38 @@ class Login:
         locked.commit(
             Change(
                 grant=grant,
-                token_key=None if is_over else order.token_key,
+                token_key=None if is_over else decided.token_key,
                 token=None if is_over else token,
                 profile=profile.name,
                 replaces=is_replaced,
             )
         )
-        fields = record_fields(order, token) | {"generation": generation, "sub": grant.sub}
+        fields = record_fields(decided, token) | {"generation": generation, "sub": grant.sub}
         self.log.append("grant.obtained", fields | {"owner": grant.owner}, durable=True)
-        Replaced(self.store, self.log, self.ring, self.link, order).queue_old(locked, old, grant)
+        Replaced(self.store, self.log, self.ring, self.issuer, decided).queue_old(
+            locked, old, grant
+        )
         return token
 
-    def _refuse_ended(self, order: DecidedRequest, token: Token) -> None:
+    def _refuse_ended(self, decided: DecidedRequest, token: Token) -> None:
         """Say so at once where the issuer ended the new grant together with the one before.
 
         One that remembers a consent (oidc-provider does) may hang both on it.
         """
-        profile, name = order.profile, order.profile.name
+        profile, name = decided.profile, decided.profile.name
         deadline = time.monotonic() + profile.timeout_s
         try:
-            key = order.grant_key
-            is_active = self.link.introspect(profile, token.value, "access_token", deadline, key)
+            key = decided.grant_key
+            is_active = self.issuer.introspect(profile, token.value, "access_token", deadline, key)
         except BrokerError:
             return  # not known, as where there is no introspection
         if is_active is not False:
             return
         why = "the issuer ended it together with the grant before it"
-        with self.store.lock_grant(order.grant_key, time.monotonic() + LOCK_S) as locked:
+        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_S) as locked:
             locked.settle(token.fingerprint, "revoked")
             locked.end(token.generation, why)
-        self.log.append("grant.ended", record_fields(order) | {"reason": why}, durable=True)
+        self.log.append("grant.ended", record_fields(decided) | {"reason": why}, durable=True)
         raise LoginNeededError(
             f"the new grant for '{name}' is dead: {why}",
             hint=f"run 'brokerctl login {shell_word(name)}' again",
@@ -292,7 +300,7 @@ class Login:
             queue_login(guard.hold(), self.ring, profile, guard.unanswered_at)
 
     def _queue_answer(
-        self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer
+        self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer
     ) -> None:
         """Queue all that an answer holds; what the disk does not take is in the record at least."""
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
@@ -300,10 +308,10 @@ class Login:
         if answer.refresh_token is not None:
             items.append(queue_item(self.ring, answer.refresh_token, "refresh_token", None))
         try:
-            locked.enqueue(*items, profile=order.profile.name)
+            locked.enqueue(*items, profile=decided.profile.name)
         except BrokerError:
             old = locked.state.grant
-            Replaced(self.store, self.log, self.ring, self.link, order).give_back(
+            Replaced(self.store, self.log, self.ring, self.issuer, decided).give_back(
                 locked, old, answer
             )
             raise
@@ -326,7 +334,7 @@ def _not_kept(name: str, *, is_other: bool, is_dead: bool) -> DeniedError:
 
 
 def _logged_in(
-    order: DecidedRequest,
+    decided: DecidedRequest,
     token: Token,
     sub: str | None,
     *,
@@ -334,13 +342,13 @@ def _logged_in(
     endings: tuple[Ending, ...] = (),
 ) -> LoggedIn:
     return LoggedIn(
-        profile=order.profile.name,
-        issuer=order.profile.issuer,
-        subject=order.grant_key.subject,
+        profile=decided.profile.name,
+        issuer=decided.profile.issuer,
+        subject=decided.grant_key.subject,
         sub=sub,
         scopes=token.scopes,
-        missing=_missing(order.decision.scopes, token.scopes, can_refresh=can_refresh),
-        broader=broader_text(order, token.scopes),
+        missing=_missing(decided.decision.scopes, token.scopes, can_refresh=can_refresh),
+        broader=broader_text(decided, token.scopes),
         is_assumed=token.is_assumed and token.expires_at is not None,
         expires_at=token.expires_at,
         can_refresh=can_refresh,

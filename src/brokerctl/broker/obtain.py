@@ -41,33 +41,33 @@ class Obtaining:
 
     __slots__ = ("_deadline", "_order", "_redeem", "_seen", "_store")
 
-    def __init__(self, store: Store, redeem: Redeem, order: DecidedRequest) -> None:
+    def __init__(self, store: Store, redeem: Redeem, decided: DecidedRequest) -> None:
         self._store = store
         self._redeem = redeem
-        self._order = order
+        self._order = decided
         self._deadline = time.monotonic() + WAIT_S
         self._seen = 0  # the last failure that is not ours: it was there when we came
 
     def run(self) -> tuple[Token, str]:
         """Return the token and where it came from; while an issuer is down, one still good."""
-        order = self._order
+        decided = self._order
         try:
-            failure = self._store.find_failure(order.grant_key)
+            failure = self._store.find_failure(decided.grant_key)
             if failure is not None:
                 self._seen = failure.serial
                 left = failure.retry_at - time.time()
-                if not order.request.is_fresh and _holds_back(failure, time.time()):
-                    self._refuse_dead(self._store.find_grant(order.grant_key))
-                    raise remembered(failure, order, left)
-            token = None if order.request.is_own else self._wait()
+                if not decided.request.is_fresh and _holds_back(failure, time.time()):
+                    self._refuse_dead(self._store.find_grant(decided.grant_key))
+                    raise remembered(failure, decided, left)
+            token = None if decided.request.is_own else self._wait()
             if token is not None:
                 return token, "cache"
-            self._refuse_dead(self._store.find_grant(order.grant_key))
+            self._refuse_dead(self._store.find_grant(decided.grant_key))
             return self._under_lock()
         except (IssuerError, LockTimeoutError):
             # Looked for anew: whoever was waited for may have ended it.
-            held = order.find_in(self._store)
-            if held is not None and order.still_good(held, time.time()):
+            held = decided.find_in(self._store)
+            if held is not None and decided.still_good(held, time.time()):
                 return held, "cache"
             raise
 
@@ -149,11 +149,11 @@ def failed(failure: Failure) -> BrokerError:
     return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
 
 
-def remembered(failure: Failure, order: DecidedRequest, left_s: float) -> BrokerError:
+def remembered(failure: Failure, decided: DecidedRequest, left_s: float) -> BrokerError:
     """Turn it into the error of who comes back too early: what was mended since was not tried."""
     error = failed(failure)
-    whose = f" --subject {shell_word(order.request.subject)}" if order.request.subject else ""
-    again = f"'brokerctl get {shell_word(order.profile.name)}{whose} --fresh' asks now"
+    whose = f" --subject {shell_word(decided.request.subject)}" if decided.request.subject else ""
+    again = f"'brokerctl get {shell_word(decided.profile.name)}{whose} --fresh' asks now"
     now = f"not asked again for {int(left_s) + 1} s: {again}"
     hint = error.hint or error.usual_hint
     error.hint = f"{hint}; {now}" if hint else now

@@ -58,62 +58,62 @@ _ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
 class Redeemer:
     """Redeems a grant, or runs a flow without a person, and stores what came of it."""
 
-    def __init__(self, link: IssuerClient, log: Log, ring: KeyRing) -> None:
-        self.link = link
+    def __init__(self, issuer: IssuerClient, log: Log, ring: KeyRing) -> None:
+        self.issuer = issuer
         self.log = log
         self.ring = ring
         self._was_cut = False  # a request went out whose answer may have been lost
         self._sent: Intent | None = None  # ours, as it stands on disk
         self._unanswered: list[float] = []  # when requests got no answer
 
-    def __call__(self, order: DecidedRequest, locked: LockedGrant) -> Token:
+    def __call__(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         """Return the new token; a failure is left beside the grant for whoever waits."""
         self._was_cut, self._sent, self._unanswered = False, None, []
         with ExitStack() as held:
-            return self._finish(order, locked) or self._try(order, locked, held)
+            return self._finish(decided, locked) or self._try(decided, locked, held)
 
-    def _try(self, order: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
+    def _try(self, decided: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
         try:
-            return self._redeem(order, locked, held)
+            return self._redeem(decided, locked, held)
         except OAuthError as error:
-            raise self._refused(order, locked, error) from error
+            raise self._refused(decided, locked, error) from error
         except (IssuerError, UsageError) as error:
             is_unsent = isinstance(error, UnsentError | UsageError) and not self._was_cut
             if locked.state.grant is None:
-                queue_unanswered(locked, self.ring, order.profile, self._unanswered)
+                queue_unanswered(locked, self.ring, decided.profile, self._unanswered)
             if locked.state.grant is None or is_unsent:
                 locked.withdraw()  # no grant could be lost: there is none, or nothing was sent
             else:
                 self._note_lost(locked)
             if isinstance(error, IssuerError):  # a profile that is wrong needs no back-off
-                self._remember(order, locked, error)
+                self._remember(decided, locked, error)
             raise
 
-    def _finish(self, order: DecidedRequest, locked: LockedGrant) -> Token | None:
+    def _finish(self, decided: DecidedRequest, locked: LockedGrant) -> Token | None:
         """Finish what an earlier holder could not; its token may be what is asked for."""
-        issued = locked.finish(ends_previous=bool(order.profile.refresh_ends_previous))
+        issued = locked.finish(ends_previous=bool(decided.profile.refresh_ends_previous))
         token = None if issued is None else issued.current
         if issued is None or token is None:
             return None
         fields = {"generation": token.generation, "reason": "finished after an interruption"}
-        self.log.append("grant.refreshed", record_fields(order, token) | fields, durable=True)
-        is_it = issued.key == order.token_key and order.serves(token, time.time())
+        self.log.append("grant.refreshed", record_fields(decided, token) | fields, durable=True)
+        is_it = issued.key == decided.token_key and decided.serves(token, time.time())
         return token if is_it else None
 
-    def _redeem(self, order: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
+    def _redeem(self, decided: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
         grant = locked.state.grant
         refresh_token = grant.refresh_token if grant else None
-        deadline = time.monotonic() + order.profile.timeout_s
-        profile, decision = order.profile, order.decision
-        context = self.link.context(
+        deadline = time.monotonic() + decided.profile.timeout_s
+        profile, decision = decided.profile, decided.decision
+        context = self.issuer.context(
             profile,
             deadline,
             decision.scopes,
             decision.resource,
             is_refresh=refresh_token is not None,
-            key=order.grant_key,
+            key=decided.grant_key,
         )
-        context = with_subject(context, order, self.link)
+        context = with_subject(context, decided, self.issuer)
         held.enter_context(signals_wait())
         self._sent = self._intent(grant, refresh_token)
         if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
@@ -125,21 +125,21 @@ class Redeemer:
             else find_flow(profile.flow).obtain(context)
         )
         try:
-            answer = self.link.run(profile, self._watched(steps), deadline)
+            answer = self.issuer.run(profile, self._watched(steps), deadline)
         except tokens.UnusableAnswerError as error:
-            if not self._keep_rotated(order, locked, error.refresh_token, deadline):
+            if not self._keep_rotated(decided, locked, error.refresh_token, deadline):
                 raise
             message = f"{error.message}; the refresh token that came with it is kept"
             raise IssuerError(message) from error
         if _rotates(answer, grant):
             locked.persist(deadline)  # the successor is in our memory and nowhere else
         try:
-            token = self._store(order, locked, answer)
+            token = self._store(decided, locked, answer)
         except StoreError as error:
-            told = self._not_stored(order, locked, answer, error, deadline)
+            told = self._not_stored(decided, locked, answer, error, deadline)
             _tell_waiters(locked, told)
             raise told from error
-        self.link.bind(profile, order.grant_key)
+        self.issuer.bind(profile, decided.grant_key)
         return token
 
     def _watched(self, steps: Steps) -> Steps:
@@ -171,37 +171,37 @@ class Redeemer:
             host=os.uname().nodename,
         )
 
-    def _store(self, order: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> Token:
+    def _store(self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> Token:
         """Store the grant first, also where the access token is no use: it may have rotated."""
         old, lost, earlier = locked.state.grant, _lost(locked), locked.state.earlier_intent
         grant, generation = None, 0
         if old is not None:
             generation = locked.next_generation
             grant = old.replace(refresh_token=answer.refresh_token or old.refresh_token)
-        token = make_token(self.ring, order, answer, generation=generation)
+        token = make_token(self.ring, decided, answer, generation=generation)
         is_over = answer.expires_in == 0
         locked.commit(
             Change(
                 grant=grant,
-                token_key=None if is_over else order.token_key,
+                token_key=None if is_over else decided.token_key,
                 token=None if is_over else token,
-                profile=order.profile.name,
-                ends_previous=bool(order.profile.refresh_ends_previous),
+                profile=decided.profile.name,
+                ends_previous=bool(decided.profile.refresh_ends_previous),
             )
         )
         event = "grant.refreshed" if grant else "token.issued"
-        fields = record_fields(order, token) | {"generation": generation} | lost
+        fields = record_fields(decided, token) | {"generation": generation} | lost
         self.log.append(event, fields, durable=True)
         if grant is None:
             asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
-            queue_unanswered(locked, self.ring, order.profile, asked_at, answer.expires_in)
+            queue_unanswered(locked, self.ring, decided.profile, asked_at, answer.expires_in)
         if is_over:
-            raise IssuerError(f"the issuer of '{order.profile.name}' sent a token that is over")
+            raise IssuerError(f"the issuer of '{decided.profile.name}' sent a token that is over")
         return token
 
     def _keep_rotated(
         self,
-        order: DecidedRequest,
+        decided: DecidedRequest,
         locked: LockedGrant,
         refresh_token: Secret | None,
         deadline: float,
@@ -215,9 +215,9 @@ class Redeemer:
         try:
             locked.commit(Change(grant=grant.replace(refresh_token=refresh_token)))
         except StoreError as error:
-            raise _grant_lost(order.profile.name, error) from error
+            raise _grant_lost(decided.profile.name, error) from error
         fields = {"generation": generation, "outcome": "unusable"}
-        self.log.append("grant.refreshed", record_fields(order) | fields, durable=True)
+        self.log.append("grant.refreshed", record_fields(decided) | fields, durable=True)
         return True
 
     def _note_lost(self, locked: LockedGrant) -> None:
@@ -231,7 +231,7 @@ class Redeemer:
 
     def _not_stored(
         self,
-        order: DecidedRequest,
+        decided: DecidedRequest,
         locked: LockedGrant,
         answer: TokenAnswer,
         error: StoreError,
@@ -239,34 +239,34 @@ class Redeemer:
     ) -> StoreError:
         """Return the error to tell, having done what can be done for what the disk did not take."""
         grant, held = None, None
-        token = make_token(self.ring, order, answer, generation=0)
+        token = make_token(self.ring, decided, answer, generation=0)
         try:
-            grant = self.link.store.find_grant(order.grant_key)
-            held = self.link.store.find_token(order.token_key, time.time(), 0)
+            grant = self.issuer.store.find_grant(decided.grant_key)
+            held = self.issuer.store.find_token(decided.token_key, time.time(), 0)
         except StoreError:
             pass  # what can't be read either is told as not stored
         issued = grant.issued.current if grant and grant.issued else None
         if token.fingerprint not in [one.fingerprint for one in (held, issued) if one]:
-            self._leave(order, locked, token, deadline)
-        if order.grant_key.actor == "client" or not _rotates(answer, grant):
+            self._leave(decided, locked, token, deadline)
+        if decided.grant_key.actor == "client" or not _rotates(answer, grant):
             return error
         self._note_lost(locked)
-        return _grant_lost(order.profile.name, error)
+        return _grant_lost(decided.profile.name, error)
 
     def _leave(
-        self, order: DecidedRequest, locked: LockedGrant, token: Token, deadline: float
+        self, decided: DecidedRequest, locked: LockedGrant, token: Token, deadline: float
     ) -> None:
         """Revoke an access token that lies nowhere; where a person's grant is at stake, record it.
 
         Security: many issuers end the grant with any token of it, and a full disk must not end
         what the issuer would still honour. A client's own token has no such grant.
         """
-        profile, key, outcome = order.profile, order.grant_key, "local_only"
+        profile, key, outcome = decided.profile, decided.grant_key, "local_only"
         try:
             if key.actor == "client" and profile.revoke_at_exit != "none":
                 outcome = self._revoke(profile, key, locked, token, deadline)
             fields = {"outcome": outcome, "reason": _NOT_STORED}
-            self.log.append("token.revoked", record_fields(order, token) | fields, durable=True)
+            self.log.append("token.revoked", record_fields(decided, token) | fields, durable=True)
         except BrokerError:
             return  # the disk's error is the one to tell
 
@@ -274,24 +274,24 @@ class Redeemer:
         self, profile: Profile, key: GrantKey, locked: LockedGrant, token: Token, deadline: float
     ) -> str:
         try:
-            return self.link.revoke(profile, token.value, "access_token", deadline, key).outcome
+            return self.issuer.revoke(profile, token.value, "access_token", deadline, key).outcome
         except BrokerError:
             locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
             return "unknown"
 
     def _refused(
-        self, order: DecidedRequest, locked: LockedGrant, error: OAuthError
+        self, decided: DecidedRequest, locked: LockedGrant, error: OAuthError
     ) -> BrokerError:
         """Only an end, of a stored refresh token, ends a grant; all else is a failure."""
-        grant, name = locked.state.grant, order.profile.name
-        is_end = error.error in {_INVALID_GRANT, *order.profile.grant_ended_errors}
+        grant, name = locked.state.grant, decided.profile.name
+        is_end = error.error in {_INVALID_GRANT, *decided.profile.grant_ended_errors}
         if not is_end or grant is None or grant.refresh_token is None:
             if not self._was_cut or grant is None:
                 locked.withdraw()  # an answer: nothing was redeemed by us
             refusal = shown(name, error)
             if refusal.hint is None and grant is not None and grant.refresh_token is not None:
                 refusal.hint = f"if it stays so, run 'brokerctl login {shell_word(name)}'"
-            self._remember(order, locked, refusal)
+            self._remember(decided, locked, refusal)
             return refusal
         why = f"the issuer no longer honours it ({error.error})"
         intent = locked.state.intent if self._was_cut else locked.state.earlier_intent
@@ -300,11 +300,11 @@ class Redeemer:
             is_crash = intent.pid != LIVED_ON and not self._was_cut
             why = (_CUT_OFF if is_crash else _NO_ANSWER).format(_at(intent))
         after = explain_end(
-            self.link.store, self.ring, order.profile, order.grant_key, grant.generation
+            self.issuer.store, self.ring, decided.profile, decided.grant_key, grant.generation
         )
         why += after
         locked.end(grant.generation, why)
-        fields = record_fields(order) | {"outcome": "ended", "reason": why}
+        fields = record_fields(decided) | {"outcome": "ended", "reason": why}
         self.log.append("grant.ended", fields, durable=True)
         return LoginNeededError(
             f"the grant for '{name}' has ended: {why}",
@@ -312,26 +312,28 @@ class Redeemer:
             + (f". {FROM_NOW_ON}" if after else ""),
         )
 
-    def _remember(self, order: DecidedRequest, locked: LockedGrant, error: BrokerError) -> None:
+    def _remember(self, decided: DecidedRequest, locked: LockedGrant, error: BrokerError) -> None:
         failure = next_failure(locked.state.failure, time.time(), error)
         try:
             locked.record_failure(failure)
         except StoreError:
             pass  # waiters will try for themselves; the issuer's error is the one to tell
-        fields = record_fields(order) | {"outcome": error.name, "error": error.message}
+        fields = record_fields(decided) | {"outcome": error.name, "error": error.message}
         if self._unanswered:
             fields["reason"] = "no answer came: a token of it may be alive until it expires"
         self.log.append("grant.refresh_failed", fields)
 
 
-def make_token(ring: KeyRing, order: DecidedRequest, answer: TokenAnswer, generation: int) -> Token:
+def make_token(
+    ring: KeyRing, decided: DecidedRequest, answer: TokenAnswer, generation: int
+) -> Token:
     """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent.
 
     Security: a lifetime of our own is marked, for nobody may call such a token expired.
     """
     lifetime = answer.expires_in
     if lifetime is None:
-        lifetime = order.profile.lifetime_s or _ASSUMED_LIFETIME_S
+        lifetime = decided.profile.lifetime_s or _ASSUMED_LIFETIME_S
     return Token(
         value=answer.access_token,
         fingerprint=ring.fingerprint(answer.access_token.reveal()),
@@ -340,7 +342,7 @@ def make_token(ring: KeyRing, order: DecidedRequest, answer: TokenAnswer, genera
         issued_at=answer.sent_at,
         expires_at=answer.sent_at + min(lifetime, _LONGEST_LIFETIME_S),
         generation=generation,
-        session=order.token_key.actor,
+        session=decided.token_key.actor,
         is_assumed=answer.expires_in is None,
     )
 

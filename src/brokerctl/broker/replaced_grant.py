@@ -31,13 +31,13 @@ class Replaced:
     """Ends what is left of one of two grants, while the lock of both is held."""
 
     def __init__(
-        self, store: Store, log: Log, ring: KeyRing, link: IssuerClient, order: DecidedRequest
+        self, store: Store, log: Log, ring: KeyRing, issuer: IssuerClient, decided: DecidedRequest
     ) -> None:
         self.store = store
         self.log = log
         self.ring = ring
-        self.link = link
-        self.order = order
+        self.issuer = issuer
+        self.decided = decided
 
     def give_back(self, locked: LockedGrant, old: Grant | None, answer: TokenAnswer) -> None:
         """Revoke a grant that could not be stored, unless it is on disk or another one is.
@@ -48,7 +48,7 @@ class Replaced:
         slot first, so that no token is served of a grant that has been revoked.
         """
         try:
-            held = self.store.find_grant(self.order.grant_key)
+            held = self.store.find_grant(self.decided.grant_key)
         except BrokerError:
             held = old
         if _is_of(held, answer):
@@ -69,10 +69,10 @@ class Replaced:
 
     def _revoke_lost(self, locked: LockedGrant, item: Queued) -> Said:
         """Revoke what is held nowhere; queue it where that can't be done now."""
-        profile, key = self.order.profile, self.order.grant_key
+        profile, key = self.decided.profile, self.decided.grant_key
         deadline = time.monotonic() + profile.timeout_s
         try:
-            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline, key)
+            said = self.issuer.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:
             said = Said(outcome="unknown", reason=error.message)
         if said.outcome == "unknown":
@@ -83,7 +83,7 @@ class Replaced:
         """Return the event of a token's end, and its fields."""
         event = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
         until = None if item.expires_at is None else timestamp(item.expires_at)
-        fields = record_fields(self.order) | {
+        fields = record_fields(self.decided) | {
             "fingerprint": item.fingerprint,
             "expires_at": until,
             "outcome": said.outcome,
@@ -106,7 +106,7 @@ class Replaced:
             for token in held
             if token is not None and token.generation < new.generation and token.status in HELD
         ]
-        habit = find_habit(self.store, self.ring, self.order.profile)
+        habit = find_habit(self.store, self.ring, self.decided.profile)
         may_revoke = habit == KEEPS or (habit is None and old.dead_why is None)
         ending = [token for token in olds if may_revoke and token.value]
         locked.enqueue(

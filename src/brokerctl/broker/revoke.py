@@ -61,14 +61,14 @@ class Revoker:
         store: Store,
         log: Log,
         ring: KeyRing,
-        link: IssuerClient,
+        issuer: IssuerClient,
         requester: Requester | None = None,
     ) -> None:
         self.requester = requester
         self.store = store
         self.log = log
         self.ring = ring
-        self.link = link
+        self.issuer = issuer
 
     def revoke(
         self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = "revoked here"
@@ -219,7 +219,7 @@ class Revoker:
         if learnt is not None and learnt.word == issuer_habits.KEEPS:
             return None
         is_noted = issuer_habits.note(self.store, self.ring, key, grant.generation)
-        return issuer_habits.Watch(self.link, profile, key, grant, is_noted=is_noted)
+        return issuer_habits.Watch(self.issuer, profile, key, grant, is_noted=is_noted)
 
     def _learn(
         self,
@@ -260,7 +260,7 @@ class Revoker:
             when = f"{item.reason} (at {timestamp(item.since)})"
             return ending.replace(outcome="local_only", reason=when)
         try:
-            said = self.link.revoke(profile, item.value, item.token_type_hint, deadline, key)
+            said = self.issuer.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:
             return ending.replace(reason=error.message)
         return ending.replace(outcome=said.outcome, reason=said.reason)
@@ -273,7 +273,7 @@ class Revoker:
             return ending
         try:
             hint = item.token_type_hint
-            is_active = self.link.introspect(profile, item.value, hint, deadline, key)
+            is_active = self.issuer.introspect(profile, item.value, hint, deadline, key)
         except BrokerError:
             return ending
         if is_active and ending.outcome == "revoked":

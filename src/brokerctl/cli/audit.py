@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import home, jsonlite, output
+from brokerctl import jsonlite, output
 from brokerctl.audit import show
 from brokerctl.cli import suggest
 from brokerctl.cli.app import make_app
 from brokerctl.config.paths import is_passing
 from brokerctl.errors import AuditError, not_in_this_version
+from brokerctl.home import open_home
 from brokerctl.output import is_wanted
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from brokerctl.audit.read import Found
+    from brokerctl.audit.read import FoundRecord
     from brokerctl.audit.verify import Report
     from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.private_files import Folder
@@ -151,8 +152,8 @@ def log(
 def _open_record() -> tuple[Folder, KeyRing]:
     """Return the log's folder and keys; where a CI job keeps nothing, nothing is made."""
     if not is_passing(os.environ):
-        house = home.open_home(os.environ)
-        return house.log.folder, house.ring
+        home = open_home(os.environ)
+        return home.log.folder, home.ring
     from brokerctl.memory_home import hold_memory
 
     output.note("no store here, so nothing is held: each 'get' and 'exec' said where its record is")
@@ -162,7 +163,7 @@ def _open_record() -> tuple[Folder, KeyRing]:
     return folder, held.ring
 
 
-def _print(records: Iterable[Found], *, json: bool, is_table: bool) -> None:
+def _print(records: Iterable[FoundRecord], *, json: bool, is_table: bool) -> None:
     if is_table and not json:
         print_table(show.RECORD_HEADINGS, [show.record_cells(found) for found in records])
         return
@@ -199,10 +200,10 @@ def tokens(json: JSON = False) -> int:
     from brokerctl.store.inventory import list_held
     from brokerctl.store.slots import find_cut_off
 
-    house = home.open_home(os.environ)
-    cut_off = list(find_cut_off(house.store))  # before the slots: their tokens may get there now
-    grants, slots = house.store.entries(GRANT), house.store.entries(TOKEN)
-    held = list_held(grants, slots, house.ring.fingerprint, time.time(), cut_off)
+    home = open_home(os.environ)
+    cut_off = list(find_cut_off(home.store))  # before the slots: their tokens may get there now
+    grants, slots = home.store.entries(GRANT), home.store.entries(TOKEN)
+    held = list_held(grants, slots, home.ring.fingerprint, time.time(), cut_off)
     if json:
         typer.echo(jsonlite.dumps(show.held_json(held)))
     elif has_room():
@@ -230,9 +231,9 @@ def repair(
     from brokerctl.platform.process import read_requester
 
     show.check_reason(reason, accepted=accept)
-    house = home.open_home(os.environ)
+    home = open_home(os.environ)
     requester = read_requester(os.environ, "audit")
-    return _judged(show.mend(house.log, requester, reason), json=json)
+    return _judged(show.mend(home.log, requester, reason), json=json)
 
 
 def _judged(report: Report, *, json: bool) -> int:

@@ -10,7 +10,7 @@ import typer
 from brokerctl import get
 from brokerctl.cli import options
 from brokerctl.errors import UsageError
-from brokerctl.session import Ask, start
+from brokerctl.session import ExecRequest, start
 from brokerctl.session.start import parse_pairs
 
 
@@ -50,7 +50,7 @@ def exec_(
     """
     if not command or not command[0]:
         raise UsageError("no command given", hint="run 'brokerctl exec -p PROFILE -- COMMAND'")
-    ask = Ask(
+    ask = ExecRequest(
         command=tuple(command),
         profiles=tuple(profile or ()),
         env=parse_pairs("--env", {"--env": env or []}),

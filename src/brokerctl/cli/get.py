@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import home
 from brokerctl.cli import options
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import LoginNeededError, UsageError
 from brokerctl.get import FORMATS, GetOptions, get_token, run_get, split_scopes
+from brokerctl.home import open_home
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +66,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
         raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:
         return ""  # found where the configuration is read for the request itself
-    name = given or default_profile(home.open_home(os.environ, may_pass=True).plan, os.environ)
+    name = given or default_profile(open_home(os.environ, may_pass=True).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl profile list'")
     return name
@@ -88,5 +88,5 @@ def _log_in(asked: GetOptions, needed: LoginNeededError) -> None:
 
     if not is_interactive():
         raise needed
-    house = home.open_home(os.environ, may_pass=True)
-    login_interactively(house, asked.profile, asked.subject)
+    home = open_home(os.environ, may_pass=True)
+    login_interactively(home, asked.profile, asked.subject)

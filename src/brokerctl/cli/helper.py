@@ -13,7 +13,7 @@ from brokerctl.errors import PartialError, UsageError, shell_word
 from brokerctl.helpers import HELPERS
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.edit.file_changes import Change, Planned
+    from brokerctl.helpers.edit.file_changes import FileChange, Planned
     from brokerctl.helpers.install import Installed
 
 _Tool = Annotated[
@@ -78,19 +78,20 @@ def install(
       brokerctl helper install git
       brokerctl helper install git -p gitlab --yes
     """
-    from brokerctl import home, output
+    from brokerctl import output
     from brokerctl.broker import find_profile
     from brokerctl.helpers.install import find_setup, plan_install
     from brokerctl.helpers.kept import find_urls
     from brokerctl.helpers.setups import ASKS_FOR_ALL
+    from brokerctl.home import open_home
 
     tool, _ = find_setup(tool)
     if profile and tool in ASKS_FOR_ALL:
         output.note(f"{tool} asks for the hosts of every profile: --profile can't narrow that")
-    house = home.open_home(os.environ)
-    plan, found = house.plan, house.plan.profiles
+    home = open_home(os.environ)
+    plan, found = home.plan, home.plan.profiles
     chosen = [find_profile(found, name) for name in profile] if profile else found.values()
-    planned = plan_install(tool, chosen, os.environ, plan.keep, find_urls(house, tool))
+    planned = plan_install(tool, chosen, os.environ, plan.keep, find_urls(home, tool))
     _change(planned, "installed", yes=yes, json=json)
 
 
@@ -233,7 +234,7 @@ def _diff(planned: Planned) -> list[str]:
     return [line for one in planned.changes for line in _shown(one)]
 
 
-def _shown(one: Change) -> list[str]:
+def _shown(one: FileChange) -> list[str]:
     """Return one change; of a long file that is all ours, how long it is."""
     before, after = ("/dev/null" if text is None else one.path for text in (one.before, one.after))
     lines = [
@@ -291,20 +292,21 @@ def show(
 
 def _tell_fault() -> None:
     """Warn of a configuration for which every tool is told that its host is nobody's."""
-    from brokerctl import home, output
+    from brokerctl import output
+    from brokerctl.home import read_plan
 
     try:
-        home.read_plan(os.environ)
+        read_plan(os.environ)
     except UsageError as error:
         output.warn(f"{error.message}; no tool gets a token until that is mended")
 
 
 def _profile_for(url: str) -> str:
     """Return whose token a helper would answer a URL with; the error is what it would say."""
-    from brokerctl import home
     from brokerctl.config.hosts import match_profile
+    from brokerctl.home import open_home
 
-    return match_profile(url, home.open_home(os.environ).plan.profiles)
+    return match_profile(url, open_home(os.environ).plan.profiles)
 
 
 def _state(tool: str, one: Installed) -> str:

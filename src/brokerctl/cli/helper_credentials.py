@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from brokerctl import freshness, home, jsonlite, output
+from brokerctl import freshness, jsonlite, output
 from brokerctl.config import paths
 from brokerctl.effects.terminal import confirm, is_interactive
 from brokerctl.errors import (
@@ -27,7 +27,7 @@ from brokerctl.helpers.export_plain import export_credentials, plan_export
 from brokerctl.helpers.import_plain import import_credentials, plan_import
 from brokerctl.helpers.kept import (
     KEEPING,
-    Held,
+    KeptCredential,
     count_damaged,
     find_keeping,
     find_one,
@@ -35,10 +35,11 @@ from brokerctl.helpers.kept import (
     list_kept,
 )
 from brokerctl.helpers.setups import ALIASES
+from brokerctl.home import open_home
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.import_plain import Source
+    from brokerctl.helpers.import_plain import PlainFile
     from brokerctl.home import Home
 _GONE = "forgotten here, and still good at its server: change it there"
 _HERE = "still kept, and good at its server"
@@ -46,8 +47,8 @@ _HERE = "still kept, and good at its server"
 
 def run(what: str, *, is_cut: bool, yes: bool) -> None:
     """Show, ask, keep, cut out."""
-    house = home.open_home(os.environ)
-    sources = plan_import(house, what)
+    home = open_home(os.environ)
+    sources = plan_import(home, what)
     for source in sources:
         _show(source, is_cut=is_cut)
     moving = [source for source in sources if source.moving]
@@ -56,14 +57,14 @@ def run(what: str, *, is_cut: bool, yes: bool) -> None:
     if moving and not yes and not confirm("do this?"):
         raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
     for source in reversed(moving):  # the newest is answered first, as the first file was
-        import_credentials(house, source, is_cut=is_cut)
+        import_credentials(home, source, is_cut=is_cut)
         removed = f", and removed from {safe(source.path, 1000)}" if is_cut else ""
         typer.echo(f"{what}: {len(source.moving)} kept{removed}")
     if not moving:
         typer.echo(f"{what}: nothing to keep")
 
 
-def _show(source: Source, *, is_cut: bool) -> None:
+def _show(source: PlainFile, *, is_cut: bool) -> None:
     doing = "keep and remove" if is_cut else "keep"
     lines = [f"  {doing}: {one.shown}" for one in source.moving]
     lines += [f"  leave: {one.shown}: {one.why}" for one in source.left]
@@ -72,10 +73,10 @@ def _show(source: Source, *, is_cut: bool) -> None:
         typer.echo(safe(line, 1000), err=True)
 
 
-class End(NamedTuple):
+class KeptEnd(NamedTuple):
     """What came of one kept credential in a revoke."""
 
-    held: Held
+    held: KeptCredential
     is_gone: bool
 
     @property
@@ -93,13 +94,13 @@ class End(NamedTuple):
 def show(tool: str | None, *, json: bool) -> int:
     """List what is kept, and why a tool does not get some of it."""
     helper = None if tool is None else find_keeping(tool)
-    house = home.open_home(os.environ)
-    found = list_kept(house, helper)
+    home = open_home(os.environ)
+    found = list_kept(home, helper)
     if json:
         typer.echo(jsonlite.dumps({"schema": 1, "kept": [_as_json(held) for held in found]}))
     for held in () if json else found:
         typer.echo(safe(_line(held), 1000))
-    damaged = count_damaged(house)
+    damaged = count_damaged(home)
     if damaged:
         what = count_of(damaged, "kept credential", "kept credentials")
         error = StoreError(f"{what} can't be opened", hint="run 'brokerctl store check'")
@@ -117,7 +118,7 @@ def note_kept(tool: str) -> None:
     if helper is None or not os.path.isdir(folder) or not os.listdir(folder):
         return  # and no store is made
     try:
-        count = len(list_kept(home.open_home(os.environ), helper))
+        count = len(list_kept(open_home(os.environ), helper))
     except BrokerError as error:
         output.warn(f"what is kept for {helper} can't be counted: {error.message}")
         return
@@ -129,40 +130,40 @@ def note_kept(tool: str) -> None:
 
 def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
     """Show, ask, forget one."""
-    house = home.open_home(os.environ)
-    held = find_one(house, tool, host, user)
+    home = open_home(os.environ)
+    held = find_one(home, tool, host, user)
     if not yes:
         typer.echo(safe(f"  forget: {held.shown}", 1000), err=True)
     if not yes and not is_interactive():
         raise UsageError("there is nobody to ask", hint="say --yes")
     if not yes and not confirm("nobody else may have its password: forget it?"):
         raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
-    if not forget(house, held.name, held.one, "helper"):
+    if not forget(home, held.name, held.one, "helper"):
         raise UsageError(f"{held.shown} has changed meanwhile", hint="run it again")
     typer.echo(safe(f"{held.shown}: {_GONE}", 1000))
 
 
-def end_kept(house: Home, errors: list[BrokerError], *, is_meant: bool) -> list[End]:
+def end_kept(home: Home, errors: list[BrokerError], *, is_meant: bool) -> list[KeptEnd]:
     """Forget all that is kept if that is meant; an error tells of what is left, as revoke does."""
     ends, now = [], time.time()
-    for held in list_all(house):
+    for held in list_all(home):
         if held.one.is_over(now) and not is_meant:
             continue
         is_gone = False
         try:
-            is_gone = is_meant and forget(house, held.name, held.one, "revoke")
+            is_gone = is_meant and forget(home, held.name, held.one, "revoke")
         except AuditError as error:
             errors.append(error)
             is_meant = False  # nothing is ended without a record
         except BrokerError as error:
             errors.append(error)
-        ends.append(End(held, is_gone))
+        ends.append(KeptEnd(held, is_gone))
     left = sum(not end.is_gone for end in ends)
     if left:
         what = f"{count_of(left, 'credential')} of other tools {'is' if left == 1 else 'are'} kept"
         hint = "run 'brokerctl revoke --all --kept' to forget all, 'brokerctl helper forget' one"
         errors.append(PartialError(what, hint=hint))
-    damaged = count_damaged(house)
+    damaged = count_damaged(home)
     if damaged:
         what = f"what is in {count_of(damaged, 'kept credential')} that can't be opened"
         hint = "run 'brokerctl store check'"
@@ -172,20 +173,20 @@ def end_kept(house: Home, errors: list[BrokerError], *, is_meant: bool) -> list[
 
 def run_export(tool: str, *, yes: bool) -> int:
     """Show, ask, write the tool's own file, and only then forget; 9 where something is left."""
-    house = home.open_home(os.environ)
-    target = plan_export(house, tool)
+    home = open_home(os.environ)
+    target = plan_export(home, tool)
     lines = [f"  write in plain text, and keep no more: {held.shown}" for held in target.moving]
     lines += [f"  leave: {held.shown}: {why}" for held, why in target.left]
     lines += [f"  {note}" for note in target.notes]
     for line in (f"{target.path}:", *lines):
         typer.echo(safe(line, 1000), err=True)
-    changed: list[Held] = []
+    changed: list[KeptCredential] = []
     if target.moving:
         if not yes and not is_interactive():
             raise UsageError("there is nobody to ask", hint="say --yes")
         if not yes and not confirm("write these passwords in plain text?"):
             raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
-        changed = export_credentials(house, target)
+        changed = export_credentials(home, target)
         count = len(target.moving) - len(changed)
         typer.echo(f"{tool}: {count} put into {safe(target.path, 1000)}, and kept here no more")
     elif not target.left:
@@ -198,7 +199,7 @@ def run_export(tool: str, *, yes: bool) -> int:
     return output.print_error(PartialError(what, hint=hint))
 
 
-def _as_json(held: Held) -> dict[str, object]:
+def _as_json(held: KeptCredential) -> dict[str, object]:
     one = held.one
     return {
         "tool": one.tool,
@@ -211,7 +212,7 @@ def _as_json(held: Held) -> dict[str, object]:
     }
 
 
-def _line(held: Held) -> str:
+def _line(held: KeptCredential) -> str:
     text = f"{held.shown}, kept since {freshness.timestamp(held.one.kept_at)}"
     for word, at in (("ends", held.one.expires_at), ("forgotten", held.one.ends_at)):
         if at is not None:

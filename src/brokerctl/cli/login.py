@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import freshness, get, home, jsonlite
+from brokerctl import freshness, get, jsonlite
 from brokerctl.cli import suggest
-from brokerctl.cli.login_steps import Wishes, log_in, name_for_url, with_preset
+from brokerctl.cli.login_steps import LoginOptions, log_in, name_for_url, with_preset
 from brokerctl.config.fields import duration
 from brokerctl.errors import UsageError, not_in_this_version
+from brokerctl.home import open_home
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def login(
     """
     if acr is not None or ci:
         raise not_in_this_version("--acr" if acr is not None else "--ci")
-    wishes = Wishes(
+    wishes = LoginOptions(
         flow=flow,
         port=port,
         no_browser=no_browser,
@@ -108,25 +109,25 @@ def login(
     return 0
 
 
-def _log_in(target: str | None, new_name: str | None, wishes: Wishes) -> LoggedIn:
-    house = home.open_home(os.environ)
+def _log_in(target: str | None, new_name: str | None, wishes: LoginOptions) -> LoggedIn:
+    home = open_home(os.environ)
     if target and "://" in target:
-        name = name_for_url(house, target, new_name, wishes)
-        house = home.open_home(os.environ)
+        name = name_for_url(home, target, new_name, wishes)
+        home = open_home(os.environ)
     elif new_name or wishes.client_id or wishes.client_secret:
         raise UsageError(
             "--profile, --client-id and --client-secret go with a URL",
             hint="run 'brokerctl login --help'",
         )
     else:
-        name = target or os.environ.get("BROKERCTL_PROFILE") or house.plan.default_profile or ""
-        house = with_preset(house, name)
-    return log_in(house, name, wishes)
+        name = target or os.environ.get("BROKERCTL_PROFILE") or home.plan.default_profile or ""
+        home = with_preset(home, name)
+    return log_in(home, name, wishes)
 
 
-def login_interactively(house: Home, profile: str, subject: str | None = None) -> None:
+def login_interactively(home: Home, profile: str, subject: str | None = None) -> None:
     """Log in as `get --login` does, where there is a terminal."""
-    log_in(house, profile, Wishes(subject=subject))
+    log_in(home, profile, LoginOptions(subject=subject))
 
 
 def _as_json(answer: LoggedIn) -> dict[str, object]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from brokerctl import home
 from brokerctl.broker import find_profile, refuse_circle
 from brokerctl.errors import UsageError, shell_word
+from brokerctl.home import open_home
 from brokerctl.model import TokenRequest, Value
 from brokerctl.text import safe
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 
-class Wishes(Value):
+class LoginOptions(Value):
     """The options of one login."""
 
     flow: str | None = None
@@ -34,10 +34,10 @@ class Wishes(Value):
     client_secret: str | None = None
 
 
-def log_in(house: Home, name: str, wishes: Wishes) -> LoggedIn:
+def log_in(home: Home, name: str, wishes: LoginOptions) -> LoggedIn:
     """Put desk, flow and store together for one login."""
     from brokerctl.broker.login import Login
-    from brokerctl.effects.drive import Desk, refuse_without_person, run
+    from brokerctl.effects.drive import PersonInteraction, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
     from brokerctl.oauth.flows import find_flow
     from brokerctl.platform.process import read_requester
@@ -45,18 +45,18 @@ def log_in(house: Home, name: str, wishes: Wishes) -> LoggedIn:
 
     if not name:
         first = "run 'brokerctl login https://ISSUER --client-id ID', or with github or gitlab"
-        hint = "run 'brokerctl profile list'" if house.plan.profiles else first
+        hint = "run 'brokerctl profile list'" if home.plan.profiles else first
         raise UsageError("no profile named", hint=hint)
-    profile = find_profile(house.plan.profiles, name)
-    refuse_circle(house.broker.within, name)  # who runs us holds the grant's lock
+    profile = find_profile(home.plan.profiles, name)
+    refuse_circle(home.broker.within, name)  # who runs us holds the grant's lock
     if wishes.flow is not None:
         profile = profile.replace(flow=wishes.flow)
-    link = house.link()
-    paste = None if house.environ.get("CI") else open_paste()
-    desk = Desk(
-        link.sender(profile),
+    issuer = home.issuer()
+    paste = None if home.environ.get("CI") else open_paste()
+    interaction = PersonInteraction(
+        issuer.sender(profile),
         # Security: a browser is a child like any other; no variable of a client secret reaches it.
-        inherited(house.environ, house.plan.profiles.values(), is_clean=False),
+        inherited(home.environ, home.plan.profiles.values(), is_clean=False),
         paste=paste,
         no_browser=wishes.no_browser,
         port=wishes.port,
@@ -65,23 +65,23 @@ def log_in(house: Home, name: str, wishes: Wishes) -> LoggedIn:
     )
     try:
         if find_flow(profile.flow).needs_person:
-            refuse_without_person(desk, name, profile.flow, is_asked=wishes.flow is not None)
+            refuse_without_person(interaction, name, profile.flow, is_asked=wishes.flow is not None)
         request = TokenRequest(
             profile=name,
-            requester=read_requester(house.environ, "login"),
+            requester=read_requester(home.environ, "login"),
             subject=wishes.subject,
             scopes=wishes.scopes,
         )
-        return Login(house.store, house.log, house.ring, link, desk.doubt).log_in(
-            profile, request, run, desk, owner=_owner(), is_forced=wishes.is_forced
+        return Login(home.store, home.log, home.ring, issuer, interaction.doubt).log_in(
+            profile, request, run, interaction, owner=_owner(), is_forced=wishes.is_forced
         )
     finally:
-        desk.close()
+        interaction.close()
         if paste is not None:
             paste.close()
 
 
-def name_for_url(house: Home, url: str, name: str | None, wishes: Wishes) -> str:
+def name_for_url(home: Home, url: str, name: str | None, wishes: LoginOptions) -> str:
     """Return the profile of an issuer's URL, stored in the user's file if there is none yet."""
     from brokerctl.config import new_profile
     from brokerctl.config.edit import add_profile, change_user_file
@@ -89,7 +89,7 @@ def name_for_url(house: Home, url: str, name: str | None, wishes: Wishes) -> str
 
     client_id, client_secret = wishes.client_id, wishes.client_secret
     name = name or new_profile.name_of(url)
-    known: Profile | None = house.plan.profiles.get(name)
+    known: Profile | None = home.plan.profiles.get(name)
     if known is not None:
         if known.issuer != url or client_id not in {None, known.client_id} or client_secret:
             raise UsageError(
@@ -111,20 +111,20 @@ def name_for_url(house: Home, url: str, name: str | None, wishes: Wishes) -> str
     return name
 
 
-def with_preset(house: Home, name: str) -> Home:
+def with_preset(home: Home, name: str) -> Home:
     """Add a profile of a known issuer first, where somebody can be asked."""
     from brokerctl.config.presets import PRESETS
     from brokerctl.effects import terminal
 
-    if name in house.plan.profiles or name not in PRESETS:
-        return house
+    if name in home.plan.profiles or name not in PRESETS:
+        return home
     if not terminal.is_interactive():
         hint = f"run 'brokerctl profile add {shell_word(name)} --preset {shell_word(name)}'"
         raise UsageError(f"no profile '{name}'", hint=hint)
     from brokerctl.cli.profile import add_with_questions
 
     add_with_questions(name, preset=name)
-    return home.open_home(os.environ)
+    return open_home(os.environ)
 
 
 def _owner() -> str:

@@ -222,18 +222,18 @@ def secret(
       pass show ci | brokerctl profile secret ci --stdin
       brokerctl profile edit ci --set client_secret=store:ci
     """
-    from brokerctl import home
     from brokerctl.config.fields import profile_name
     from brokerctl.errors import UsageError
+    from brokerctl.home import open_home
     from brokerctl.store.entry import SECRET, plain_name
 
     profile_name(name)
     value = "" if forget else _read_secret(name, from_stdin=stdin)
-    house = home.open_home(os.environ)
-    sealed_name = plain_name(house.ring.name_key, "secret", name)
+    home = open_home(os.environ)
+    sealed_name = plain_name(home.ring.name_key, "secret", name)
     if not forget:
-        house.store.put_sealed(SECRET, sealed_name, value.encode())
-    elif not house.store.drop_sealed(SECRET, sealed_name):
+        home.store.put_sealed(SECRET, sealed_name, value.encode())
+    elif not home.store.drop_sealed(SECRET, sealed_name):
         raise UsageError(
             f"no secret '{name}' is stored",
             hint=f"run 'brokerctl profile secret {shell_word(name)}'",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import freshness, home, jsonlite, output
+from brokerctl import freshness, jsonlite, output
 from brokerctl.broker import find_profile, grant_key, read_within, refuse_circle
 from brokerctl.broker.held_grants import keys_of
 from brokerctl.broker.revoke import Ending
@@ -15,6 +15,7 @@ from brokerctl.cli import options
 from brokerctl.cli.helper_credentials import end_kept
 from brokerctl.cli.unfinished import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
+from brokerctl.home import Home, open_home
 from brokerctl.model import Intent
 from brokerctl.store.entry import GRANT, INTENT, KIND_NAMES, QUEUE, TOKEN, grant_name
 from brokerctl.store.file.disk import ASIDE
@@ -22,7 +23,7 @@ from brokerctl.text import count_of
 
 if TYPE_CHECKING:
     from brokerctl.broker.revoke import Revoker
-    from brokerctl.cli.helper_credentials import End
+    from brokerctl.cli.helper_credentials import KeptEnd
     from brokerctl.model import GrantKey, Profile
 
 PARTIAL = 9
@@ -67,24 +68,24 @@ def revoke(
         raise UsageError("--kept goes with --all", hint="for one run 'brokerctl helper forget'")
     if profile:
         refuse_circle(read_within(os.environ), profile)  # who runs us holds the grant's lock
-    house = home.open_home(os.environ)
+    home = open_home(os.environ)
     # Before anything takes a lock, for what is damaged is set aside then.
-    errors = _find_damaged(house, house.plan.profiles.get(profile) if profile else None)
-    tend(house)
+    errors = _find_damaged(home, home.plan.profiles.get(profile) if profile else None)
+    tend(home)
     names = {profile} if profile else None
-    targets = keys_of(house.store, house.plan.profiles, names, subject)
+    targets = keys_of(home.store, home.plan.profiles, names, subject)
     if profile and not targets:
-        find_profile(house.plan.profiles, profile)  # a wrong name is an error, nothing held is not
-    revoker = house.revoker("revoke")
+        find_profile(home.plan.profiles, profile)  # a wrong name is an error, nothing held is not
+    revoker = home.revoker("revoke")
     endings = _revoke_each(revoker, targets, errors, verify=verify)
-    others = end_kept(house, errors, is_meant=kept) if everything and subject is None else []
+    others = end_kept(home, errors, is_meant=kept) if everything and subject is None else []
     if everything and subject is None:
-        errors += _find_nameless(house, targets)
+        errors += _find_nameless(home, targets)
     return _answer(endings, others, errors, json=json)
 
 
 def _answer(
-    endings: list[Ending], others: list[End], errors: list[BrokerError], *, json: bool
+    endings: list[Ending], others: list[KeptEnd], errors: list[BrokerError], *, json: bool
 ) -> int:
     """Say what came of each, and of what other tools had us keep; return the exit code."""
     is_over = not errors and all(ending.is_dead for ending in endings)
@@ -122,15 +123,15 @@ def _revoke_each(
     return endings
 
 
-def _find_nameless(house: home.Home, targets: list[tuple[Profile, GrantKey]]) -> list[BrokerError]:
+def _find_nameless(home: Home, targets: list[tuple[Profile, GrantKey]]) -> list[BrokerError]:
     """Return what to say of logins that were killed, for a subject that nothing else names.
 
     An intent holds no key: by its name it is found only by who knows the subject.
     """
-    known = {grant_name(house.ring.name_key, key) for _, key in targets}
+    known = {grant_name(home.ring.name_key, key) for _, key in targets}
     nameless = [
         entry.value.at
-        for entry in house.store.entries(INTENT)
+        for entry in home.store.entries(INTENT)
         if isinstance(entry.value, Intent)
         and entry.value.kind == "login"
         and entry.name not in known
@@ -148,17 +149,17 @@ def _find_nameless(house: home.Home, targets: list[tuple[Profile, GrantKey]]) ->
     ]
 
 
-def _find_damaged(house: home.Home, profile: Profile | None) -> list[BrokerError]:
+def _find_damaged(home: Home, profile: Profile | None) -> list[BrokerError]:
     """Return what to say of entries that don't open: of one profile, or of all."""
-    own = grant_name(house.ring.name_key, grant_key(profile)) if profile else ""
+    own = grant_name(home.ring.name_key, grant_key(profile)) if profile else ""
     damaged = [
         entry
         for kind in (GRANT, TOKEN, QUEUE)
-        for entry in house.store.entries(kind)
+        for entry in home.store.entries(kind)
         if entry.damage is not None and entry.name.startswith(own)
     ]
     # What was set aside before is evidence, and as alive as it was: `gc` removes it in time.
-    aside = [name for name in house.store.disk.child(ASIDE).names() if name.startswith(_ALIVE)]
+    aside = [name for name in home.store.disk.child(ASIDE).names() if name.startswith(_ALIVE)]
     aside = [name for name in aside if own in name]
     if not damaged and not aside:
         return []

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brokerctl import freshness, home, jsonlite, output
+from brokerctl import freshness, jsonlite, output
 from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.broker.held_grants import find_orphaned_grants
 from brokerctl.cli.unfinished import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
+from brokerctl.home import Home, open_home
 from brokerctl.keys.unlock import KeyState, find_state_here
 from brokerctl.model import Grant, Profile, Slot
 from brokerctl.output import is_wanted, paint
@@ -42,19 +43,19 @@ def status(
       brokerctl status
     """
     try:
-        house = home.open_home(os.environ)
+        home = open_home(os.environ)
     except KeyLockedError as error:
         state = find_state_here(os.environ, is_open=False)
         _print([], None, state if json or (state and state.is_locked) else None, json=json)
         return output.print_error(error, is_json=json)
-    tend(house)
+    tend(home)
     now = time.time()
-    slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
-    rows = [_row(house, profile, slots, now) for _, profile in sorted(house.plan.profiles.items())]
-    queues = [entry.value for entry in house.store.entries(QUEUE) if entry.value is not None]
+    slots = [entry.value for entry in home.store.entries(TOKEN) if entry.value is not None]
+    rows = [_row(home, profile, slots, now) for _, profile in sorted(home.plan.profiles.items())]
+    queues = [entry.value for entry in home.store.entries(QUEUE) if entry.value is not None]
     queued = sum(any(item.value for item in queue.items) for queue in queues)
-    strays = [_stray(grant) for grant in find_orphaned_grants(house.store, house.plan.profiles)]
-    kept = count_kept(house.store, now)
+    strays = [_stray(grant) for grant in find_orphaned_grants(home.store, home.plan.profiles)]
+    kept = count_kept(home.store, now)
     key = find_state_here(os.environ, is_open=True)
     _print(rows, queued, key, strays, kept, json=json)
     return 0
@@ -107,10 +108,10 @@ def _stray(grant: Grant) -> dict[str, object]:
     }
 
 
-def _row(house: home.Home, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:
+def _row(home: Home, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:
     key = grant_key(profile)
     try:
-        grant, damage = house.store.find_grant(key), None
+        grant, damage = home.store.find_grant(key), None
     except DamagedError as error:
         grant, damage = None, error.message
     current = [slot.current for slot in slots if slot.key.grant == key and slot.current is not None]

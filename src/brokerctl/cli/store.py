@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import home, jsonlite, output
+from brokerctl import jsonlite, output
 from brokerctl.cli.app import make_app
 from brokerctl.errors import PartialError, StoreError
+from brokerctl.home import open_home
 from brokerctl.store import Damage
 from brokerctl.store.entry import KIND_NAMES
 from brokerctl.text import safe
@@ -51,7 +52,7 @@ def check(
     """
     from brokerctl.store import check
 
-    found = check.check(home.open_home(os.environ).store, mend=mend)
+    found = check.check(open_home(os.environ).store, mend=mend)
     body: dict[str, object] = {
         "whole": found.is_whole,
         "entries": _counts(found.counts),
@@ -87,9 +88,9 @@ def backup(
     """
     from brokerctl.cli import store_archive
 
-    house = home.open_home(os.environ)
-    done = store_archive.write_backup(house, file)
-    outside = store_archive.find_missing(house)
+    home = open_home(os.environ)
+    done = store_archive.write_backup(home, file)
+    outside = store_archive.find_missing(home)
     body: dict[str, object] = {
         "file": file,
         "entries": _counts(done.counts),
@@ -120,7 +121,7 @@ def restore(
     """
     from brokerctl.cli import store_archive
 
-    done = store_archive.read_backup(home.open_home(os.environ), file)
+    done = store_archive.read_backup(open_home(os.environ), file)
     body: dict[str, object] = {
         "restored": list(done.restored),
         "kept": list(done.kept),
@@ -192,7 +193,7 @@ def gc(json: JSON = False) -> int:
     """
     from brokerctl.store import check
 
-    removed = check.gc(home.open_home(os.environ).store, time.time()).as_dict()
+    removed = check.gc(open_home(os.environ).store, time.time()).as_dict()
     lines = [f"{sum(removed.values())} files removed"]
     lines += [f"  {count} {name}" for name, count in removed.items() if count]
     _print({"removed": removed}, lines, json=json)

@@ -34,7 +34,7 @@ _MAX_BYTES = 512 * 1024 * 1024
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-def write_backup(house: Home, path: str) -> BackupReport:
+def write_backup(home: Home, path: str) -> BackupReport:
     """Seal everything under a passphrase into a new file that its owner alone can read."""
     if path == STDOUT and sys.stdout.isatty():
         raise UsageError("the archive is not text", hint="name a file, or pipe it somewhere")
@@ -43,36 +43,36 @@ def write_backup(house: Home, path: str) -> BackupReport:
     parameters = new_parameters()
     key = derive_key(_passphrase(is_new=True), parameters)
     data, report = backup.backup(
-        house.store, key, render_parameters(parameters), _secret_names(house)
+        home.store, key, render_parameters(parameters), _secret_names(home)
     )
     # Security: recorded first. Whoever has the archive and its passphrase has every grant.
     fields = {"entries": sum(report.counts.values()), "requester": _requester()}
-    house.log.append("store.backup", fields, durable=True)
+    home.log.append("store.backup", fields, durable=True)
     _write(path, data)
     return report
 
 
-def find_missing(house: Home) -> tuple[Outside, ...]:
+def find_missing(home: Home) -> tuple[Outside, ...]:
     """Return the secrets that profiles name and that no archive of this store has."""
 
     def is_stored(name: str) -> bool:
-        entry = plain_name(house.ring.name_key, "secret", name)
-        return house.store.find_sealed(SECRET, entry) is not None
+        entry = plain_name(home.ring.name_key, "secret", name)
+        return home.store.find_sealed(SECRET, entry) is not None
 
-    return find_outside(house.plan.profiles.values(), is_stored)
+    return find_outside(home.plan.profiles.values(), is_stored)
 
 
-def read_backup(house: Home, path: str) -> RestoreReport:
+def read_backup(home: Home, path: str) -> RestoreReport:
     """Put back what a file holds, under the passphrase that it was made with."""
     data = _read(path)
     passphrase = _passphrase(is_new=False)
     fields: dict[str, object] = {"requester": _requester()}
     report = backup.restore(
-        house.store, data, lambda kdf: derive_key(passphrase, parse_parameters(kdf))
+        home.store, data, lambda kdf: derive_key(passphrase, parse_parameters(kdf))
     )
     for name in ("restored", "kept", "refused"):
         fields[name] = len(getattr(report, name))
-    house.log.append("store.restored", fields, durable=True)
+    home.log.append("store.restored", fields, durable=True)
     return report
 
 
@@ -80,9 +80,9 @@ def _requester() -> object:
     return read_requester(os.environ, "store")
 
 
-def _secret_names(house: Home) -> tuple[str, ...]:
+def _secret_names(home: Home) -> tuple[str, ...]:
     """Return the stored secrets that profiles name: their entries have keyed names alone."""
-    profiles = house.plan.profiles.values()
+    profiles = home.plan.profiles.values()
     references = [found for one in profiles for found in (one.client_secret, one.client_key)]
     return tuple(found.target[0] for found in references if found and found.kind == "store")
 

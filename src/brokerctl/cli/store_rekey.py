@@ -6,12 +6,12 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from brokerctl import home
 from brokerctl.config import paths
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
 from brokerctl.effects import terminal
 from brokerctl.errors import KeyLockedError, StoreError, UsageError
+from brokerctl.home import open_home
 from brokerctl.keys import FOLDER, harden, read_state
 from brokerctl.keys.keyring import AWAY
 from brokerctl.keys.making import new_keys as with_new_keys
@@ -60,9 +60,9 @@ def move_key(environ: Mapping[str, str], to: str | None, *, new_keys: bool) -> R
     after = {name: value for name, value in new_environ.items() if name != "BROKERCTL_KEEPER"}
     if new_keys:
         return replace_keys(after).replace(notices=tuple(notices))
-    house = home.open_home(after)
+    home = open_home(after)
     fields = {"from": old, "to": keeper, "requester": read_requester(environ, "store")}
-    house.log.append("store.rekeyed", fields, durable=True)
+    home.log.append("store.rekeyed", fields, durable=True)
     return Rekeyed(keeper=keeper, notices=tuple(notices))
 
 
@@ -72,15 +72,15 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
     folder = _open_folder(environ)
     with _where_the_keyring_is():
         update_ring(folder, environ, with_new_keys, ask=_ask())
-    house = home.open_home(environ)
-    house.log.close_segment()
-    done = reseal(house.store)
+    home = open_home(environ)
+    home.log.close_segment()
+    done = reseal(home.store)
     fields = {
         "resealed": done.resealed,
         "left": len(done.left),
         "requester": read_requester(environ, "store"),
     }
-    house.log.append("store.rekeyed", fields, durable=True)
+    home.log.append("store.rekeyed", fields, durable=True)
     return Rekeyed(keeper=_pinned(folder), resealed=done.resealed, left=done.left)
 
 

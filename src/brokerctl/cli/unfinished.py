@@ -21,21 +21,21 @@ _STDERR = 2
 _WAIT_S = 1.0
 
 
-def tend(house: Home) -> None:
+def tend(home: Home) -> None:
     """Revoke the tokens of killed sessions and what is queued; say what came of it on stderr."""
-    ended, errors = settle_leftovers(house)
+    ended, errors = settle_leftovers(home)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
     told += [e.notice for e in ended if e.notice]
-    lost, failed = settle_lost(house)
+    lost, failed = settle_lost(home)
     told += [f"a lost session's token of '{e.profile}': {e.outcome}" for e in lost]
     told += [e.notice for e in lost if e.notice]
     errors += failed
-    queues = [entry.value for entry in house.store.entries(QUEUE)]
-    revoker = house.revoker("tend")
+    queues = [entry.value for entry in home.store.entries(QUEUE)]
+    revoker = home.revoker("tend")
     for queue in queues:
         if not isinstance(queue, Queue):
             continue
-        profile = profile_for(house.plan.profiles, queue.profile, queue.key)
+        profile = profile_for(home.plan.profiles, queue.profile, queue.key)
         try:
             endings = revoker.retry(profile, queue.key, wait_s=_WAIT_S)
         except BrokerError as error:
@@ -44,16 +44,16 @@ def tend(house: Home) -> None:
         told += [f"a queued revocation of '{e.profile}': {e.outcome}" for e in endings]
         told += [e.notice for e in endings if e.notice]
     told += [error.message for error in errors]
-    told += _finish(house, revoker)
+    told += _finish(home, revoker)
     for line in told:
         output.write_line(_STDERR, f"brokerctl: note: {safe(line)}")
 
 
-def _finish(house: Home, revoker: Revoker) -> list[str]:
+def _finish(home: Home, revoker: Revoker) -> list[str]:
     """List the access tokens of commits that were cut off between grant and slot."""
     told = []
-    for grant in find_cut_off(house.store):
-        profile = profile_for(house.plan.profiles, grant.profile, grant.key)
+    for grant in find_cut_off(home.store):
+        profile = profile_for(home.plan.profiles, grant.profile, grant.key)
         try:
             if revoker.finish(profile, grant.key, wait_s=_WAIT_S):
                 told.append(f"a refresh of '{profile.name}' was cut off: its token is listed now")

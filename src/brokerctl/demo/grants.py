@@ -15,7 +15,7 @@ from authlib.oauth2.rfc8628 import DeviceAuthorizationEndpoint, DeviceCodeGrant
 from authlib.oidc.core import UserInfo
 from authlib.oidc.core.grants import OpenIDToken
 
-from brokerctl.demo.state import Code, Device, Issued
+from brokerctl.demo.state import Issued, IssuedCode, IssuedDeviceCode
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey
@@ -61,7 +61,7 @@ class AuthorizationCode(_Mixin, grants.AuthorizationCodeGrant):
     def save_authorization_code(self, code: str, request: Ours) -> None:
         """Remember the code and all that it is bound to."""
         data = request.payload.data
-        self.state.codes[code] = Code(
+        self.state.codes[code] = IssuedCode(
             client_id=request.client.get_client_id(),
             redirect_uri=data["redirect_uri"],
             scope=request.scope or "",
@@ -74,7 +74,7 @@ class AuthorizationCode(_Mixin, grants.AuthorizationCodeGrant):
             expires_at=time.time() + self.state.settings.code_ttl,
         )
 
-    def query_authorization_code(self, code: str, client: Ours) -> Code | None:
+    def query_authorization_code(self, code: str, client: Ours) -> IssuedCode | None:
         """Return a code that is good for this client."""
         found = self.state.codes.get(code)
         if found is None or found.client_id != client.client_id:
@@ -136,7 +136,7 @@ class Refresh(_Mixin, grants.RefreshTokenGrant):
 class DeviceCode(_Mixin, DeviceCodeGrant):
     """The device flow's polling side (RFC 8628, section 3.4)."""
 
-    def query_device_credential(self, device_code: str) -> Device | None:
+    def query_device_credential(self, device_code: str) -> IssuedDeviceCode | None:
         """Return the device that polls, or refuse an unknown code."""
         found = self.state.devices.get(device_code)
         if found is None:
@@ -177,7 +177,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
 
     def save_device_credential(self, client_id: str, scope: str, data: dict[str, Any]) -> None:
         """Remember the device until it polls with success or its time is over."""
-        self.server.state.devices[data["device_code"]] = Device(
+        self.server.state.devices[data["device_code"]] = IssuedDeviceCode(
             client_id=client_id,
             scope=scope or "",
             user_code=data["user_code"],
@@ -187,7 +187,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
         )
 
 
-class Revocation(RevocationEndpoint):
+class DemoRevocation(RevocationEndpoint):
     """Revocation (RFC 7009): a refresh token takes its family along."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS

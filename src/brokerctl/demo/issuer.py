@@ -93,7 +93,7 @@ class Issuer(AuthorizationServer):
         self.register_grant(ours.Refresh)
         self.register_grant(ours.DeviceCode, [id_token])
         self.register_grant(ServiceCredentials)
-        for endpoint in (ours.DeviceAuthorization, ours.Revocation, ours.Introspection):
+        for endpoint in (ours.DeviceAuthorization, ours.DemoRevocation, ours.Introspection):
             self.register_endpoint(cast("Any", endpoint))
         self.register_extension(_iss_parameter(url))
 

@@ -84,7 +84,7 @@ class Client(ClientMixin):
 
 
 @dataclass
-class Code(AuthorizationCodeMixin):
+class IssuedCode(AuthorizationCodeMixin):
     """An authorization code, kept after its use so that a second use is seen."""
 
     client_id: str
@@ -118,7 +118,7 @@ class Code(AuthorizationCodeMixin):
 
 
 @dataclass
-class Device(DeviceCredentialMixin):
+class IssuedDeviceCode(DeviceCredentialMixin):
     """A device code and what the person said to it."""
 
     client_id: str
@@ -220,8 +220,8 @@ class State:
 
     settings: Settings
     clients: dict[str, Client] = field(default_factory=default_clients)
-    codes: dict[str, Code] = field(default_factory=dict)
-    devices: dict[str, Device] = field(default_factory=dict)
+    codes: dict[str, IssuedCode] = field(default_factory=dict)
+    devices: dict[str, IssuedDeviceCode] = field(default_factory=dict)
     tokens: dict[str, Issued] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -236,7 +236,7 @@ class State:
         token = self.tokens.get(value)
         return token if token and kind in {None, token.kind} else None
 
-    def find_device(self, user_code: str) -> Device | None:
+    def find_device(self, user_code: str) -> IssuedDeviceCode | None:
         """Return a device that still waits, by what the person typed (RFC 8628, section 6.1)."""
         typed = user_code.upper().replace("-", "").replace(" ", "")
         for device in self.devices.values():

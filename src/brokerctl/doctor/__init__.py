@@ -1,6 +1,6 @@
 """What would fail in the next hour, each finding with the command that repairs it.
 
-A check is a function in one file of this room and one line of `CHECKS`: it gets an open house (or,
+A check is a function in one file of this room and one line of `CHECKS`: it gets an open Home (or,
 in `EARLY`, what there is before one) and yields findings. It changes nothing, asks nobody, and what
 it can't look at is a finding of its own.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from brokerctl import home
 from brokerctl.errors import BrokerError
+from brokerctl.home import open_home
 from brokerctl.model import Value
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def _examine(environ: Mapping[str, str], *, is_offline: bool) -> Iterator[Findin
     for name, dotted in EARLY.items():
         yield from _run(name, dotted, environ)
     try:
-        house = home.open_home(environ)
+        home = open_home(environ)
     except BrokerError as error:
         yield Finding(what=error.message, state=PROBLEM, hint=error.hint, check="store")
         return
     for name, dotted in CHECKS.items():
         if not (is_offline and name in ONLINE):
-            yield from _run(name, dotted, house)
+            yield from _run(name, dotted, home)
 
 
 def _run(name: str, dotted: str, subject: object) -> Iterator[Finding]:

@@ -18,12 +18,12 @@ _LEAST_BYTES = 64 * 1024 * 1024
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "gluster", "lustre", "vboxsf")
 
 
-def check(house: Home) -> Iterator[Finding]:
+def check(home: Home) -> Iterator[Finding]:
     """Write and remove a file as a refresh would; look at the disk and its kind."""
-    path = house.folder.path
+    path = home.folder.path
     # raises what a refresh would meet
-    house.store.disk.probe(METADATA, plain_name(house.ring.name_key, "probe"))
-    found = os.statvfs(house.folder.fd)
+    home.store.disk.probe(METADATA, plain_name(home.ring.name_key, "probe"))
+    found = os.statvfs(home.folder.fd)
     free = found.f_bavail * found.f_frsize
     if free < _LEAST_BYTES or (found.f_files and found.f_favail == 0):
         yield Finding(

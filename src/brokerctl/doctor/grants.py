@@ -23,13 +23,13 @@ _SOON_S = 3600.0
 _SCOPES_CHARS = 120
 
 
-def check(house: Home) -> Iterator[Finding]:
+def check(home: Home) -> Iterator[Finding]:
     """Look at each profile as a request would, and at the queue of revocations."""
     now = time.time()
-    slots = [entry.value for entry in house.store.entries(TOKEN) if entry.value is not None]
-    for _, profile in sorted(house.plan.profiles.items()):
-        yield from _grant(house, profile, slots, now)
-    for stray in find_orphaned_grants(house.store, house.plan.profiles):
+    slots = [entry.value for entry in home.store.entries(TOKEN) if entry.value is not None]
+    for _, profile in sorted(home.plan.profiles.items()):
+        yield from _grant(home, profile, slots, now)
+    for stray in find_orphaned_grants(home.store, home.plan.profiles):
         yield Finding(
             what=f"'{stray.profile}': an older grant, of other settings, lives on unused",
             state=WARNING,
@@ -37,7 +37,7 @@ def check(house: Home) -> Iterator[Finding]:
         )
     waiting = sum(
         sum(bool(item.value) for item in entry.value.items)
-        for entry in house.store.entries(QUEUE)
+        for entry in home.store.entries(QUEUE)
         if entry.value is not None
     )
     if waiting:
@@ -48,11 +48,11 @@ def check(house: Home) -> Iterator[Finding]:
         )
 
 
-def _grant(house: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
+def _grant(home: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
-    failure = house.store.find_failure(key)
+    failure = home.store.find_failure(key)
     # A success forgets it; until then the next one will most likely fail as well.
-    if failure is not None and now < failure.at + _SOON_S and not _is_dead(house, key):
+    if failure is not None and now < failure.at + _SOON_S and not _is_dead(home, key):
         yield Finding(
             what=f"'{name}': the last attempt failed: {failure.message}",
             state=WARNING,
@@ -61,7 +61,7 @@ def _grant(house: Home, profile: Profile, slots: list[Slot], now: float) -> Iter
         )
     yield from _broader(profile, [slot for slot in slots if slot.key.grant == key])
     if profile.flow not in NO_PERSON:
-        yield from _persons(house, profile, slots, now)
+        yield from _persons(home, profile, slots, now)
 
 
 def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
@@ -78,20 +78,20 @@ def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
         )
 
 
-def _is_dead(house: Home, key: GrantKey) -> bool:
+def _is_dead(home: Home, key: GrantKey) -> bool:
     """Say whether a grant has ended: what failed before that is no longer what keeps it."""
     try:
-        grant = house.store.find_grant(key)
+        grant = home.store.find_grant(key)
     except DamagedError:
         return False  # the store's check says it
     return grant is not None and grant.dead_why is not None
 
 
-def _persons(house: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
+def _persons(home: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
     hint = f"run 'brokerctl login {shell_word(name)}'"
     try:
-        grant = house.store.find_grant(key)
+        grant = home.store.find_grant(key)
     except DamagedError:
         return  # the store's check says it
     if grant is None:

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 
-def check(house: Home) -> Iterator[Finding]:
+def check(home: Home) -> Iterator[Finding]:
     """Look at the tools that were set up, and at no others."""
-    hosts = {host for profile in house.plan.profiles.values() for host in profile.hosts}
-    found = {tool: find_installed(tool, house.environ) for tool in SETUPS}
+    hosts = {host for profile in home.plan.profiles.values() for host in profile.hosts}
+    found = {tool: find_installed(tool, home.environ) for tool in SETUPS}
     asking = {tool: one for tool, one in found.items() if one.is_in}
     if not asking:
         yield Finding(what="helpers: no tool was set up to ask brokerctl")
     else:
-        yield from _twice(house.plan.profiles.values())
-    yield from _unanswered(house)
-    yield from _plain_again(house)
+        yield from _twice(home.plan.profiles.values())
+    yield from _unanswered(home)
+    yield from _plain_again(home)
     for tool, one in asking.items():
         if one.fault:
             yield Finding(what=f"{tool}: {one.fault}", state=WARNING, hint=one.hint)
             continue
-        shadows = [*find_shadows(tool, hosts, house.environ)]
+        shadows = [*find_shadows(tool, hosts, home.environ)]
         for line in shadows:
             yield Finding(what=line, state=WARNING, hint=_way_on(tool, line))
         if not shadows:
@@ -56,17 +56,17 @@ def _twice(profiles: Iterable[Profile]) -> Iterator[Finding]:
             yield Finding(what=what, state=WARNING, hint=hint)
 
 
-def _unanswered(house: Home) -> Iterator[Finding]:
+def _unanswered(home: Home) -> Iterator[Finding]:
     """Name what is kept for a tool that is not answered with it, each reason once."""
-    reasons = Counter((held.one.tool, held.unanswered) for held in list_kept(house))
+    reasons = Counter((held.one.tool, held.unanswered) for held in list_kept(home))
     for (tool, why), count in sorted(reasons.items(), key=str):
         if why is not None:
             what = f"{tool}: {count_of(count, 'credential')} kept and not found by it: {why}"
             yield Finding(what=what, state=WARNING, hint="run 'brokerctl helper kept'")
 
 
-def _plain_again(house: Home) -> Iterator[Finding]:
-    for tool, path, count in find_again(house):
+def _plain_again(home: Home) -> Iterator[Finding]:
+    for tool, path, count in find_again(home):
         what = f"{path} has {count_of(count, 'credential')} in plain text again that is kept here"
         what = what if count == 1 else what.replace("that is kept", "that are kept")
         hint = f"run 'brokerctl helper import {shell_word(tool)}'"

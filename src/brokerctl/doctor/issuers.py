@@ -22,24 +22,24 @@ _WAIT_S = 5.0
 _SKEW_S = 300.0
 
 
-def check(house: Home) -> Iterator[Finding]:
+def check(home: Home) -> Iterator[Finding]:
     """Ask each issuer once, with the first profile that names it; nothing is stored."""
-    link, seen = house.link(), set()
-    for _, profile in sorted(house.plan.profiles.items()):
+    issuer, seen = home.issuer(), set()
+    for _, profile in sorted(home.plan.profiles.items()):
         if (profile.issuer, profile.ca_file) not in seen:
             seen.add((profile.issuer, profile.ca_file))
-            yield from _issuer(link, profile)
+            yield from _issuer(issuer, profile)
 
 
-def _issuer(link: IssuerClient, profile: Profile) -> Iterator[Finding]:
+def _issuer(issuer: IssuerClient, profile: Profile) -> Iterator[Finding]:
     try:
         if about.is_configured(profile):
             yield Finding(what=f"{profile.issuer}: its endpoints are configured, none was asked")
         else:
             asked = profile.replace(endpoints=())
-            link.run(asked, about.discover(asked), time.monotonic() + _WAIT_S)
+            issuer.run(asked, about.discover(asked), time.monotonic() + _WAIT_S)
             yield Finding(what=f"{profile.issuer} answers, and its metadata is right")
-        yield from _clock(link, profile)
+        yield from _clock(issuer, profile)
     except BrokerError as error:
         yield Finding(
             what=f"{profile.issuer}: {error.message}",
@@ -48,10 +48,10 @@ def _issuer(link: IssuerClient, profile: Profile) -> Iterator[Finding]:
         )
 
 
-def _clock(link: IssuerClient, profile: Profile) -> Iterator[Finding]:
+def _clock(issuer: IssuerClient, profile: Profile) -> Iterator[Finding]:
     """Compare our clock with the `Date` of any answer (RFC 9110, section 6.6.1)."""
     request = HttpRequest(method="GET", url=profile.issuer)
-    response = link.sender(profile).send(request, time.monotonic() + _WAIT_S)
+    response = issuer.sender(profile).send(request, time.monotonic() + _WAIT_S)
     said = next((value for name, value in response.headers if name.lower() == "date"), None)
     try:
         theirs = parsedate_to_datetime(said or "").timestamp()

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _AHEAD_S = 300.0
 
 
-def check(house: Home) -> Iterator[Finding]:
+def check(home: Home) -> Iterator[Finding]:
     """Verify the chain from its first record."""
-    report = verify(house.log.folder, house.ring)
+    report = verify(home.log.folder, home.ring)
     if report.is_whole:
         yield Finding(what=f"log: the chain is verified, {count_of(report.records, 'record')}")
     else:
@@ -31,13 +31,13 @@ def check(house: Home) -> Iterator[Finding]:
             hint="run 'brokerctl audit verify'",
         )
     sizes = [
-        (segment.name, segment.size) for segment in all_segments(house.log.folder, locked=False)
+        (segment.name, segment.size) for segment in all_segments(home.log.folder, locked=False)
     ]
     total = sum(size for _, size in sizes)
     yield Finding(what=f"log: {total // 1000} kB in {count_of(len(sizes), 'file')}")
-    path = f"{house.log.folder.path}/{LOG}"
+    path = f"{home.log.folder.path}/{LOG}"
     try:
-        ahead = house.log.system.stat(path).st_mtime - time.time()
+        ahead = home.log.system.stat(path).st_mtime - time.time()
     except OSError:
         return
     if ahead > _AHEAD_S:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _LOOKED_AT = ("env", "file", "store")
 
 
-def check(house: Home) -> Iterator[Finding]:
+def check(home: Home) -> Iterator[Finding]:
     """Resolve what costs nothing to resolve."""
 
     def stored(name: str) -> str | None:
-        sealed = house.store.find_sealed(SECRET, plain_name(house.ring.name_key, "secret", name))
+        sealed = home.store.find_sealed(SECRET, plain_name(home.ring.name_key, "secret", name))
         return None if sealed is None else sealed.decode()
 
-    for _, profile in sorted(house.plan.profiles.items()):
+    for _, profile in sorted(home.plan.profiles.items()):
         for reference in (profile.client_secret, profile.client_key):
             if not isinstance(reference, Reference):
                 continue
@@ -38,7 +38,7 @@ def check(house: Home) -> Iterator[Finding]:
                 yield Finding(what=what)
                 continue
             try:
-                resolve(reference, house.environ, stored)
+                resolve(reference, home.environ, stored)
             except BrokerError as error:
                 hint = error.hint or f"run 'brokerctl profile show {shell_word(profile.name)}'"
                 yield Finding(what=f"'{profile.name}': {error.message}", state=PROBLEM, hint=hint)

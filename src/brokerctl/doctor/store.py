@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
 
 
-def check(house: Home) -> Iterator[Finding]:
+def check(home: Home) -> Iterator[Finding]:
     """Open every entry."""
-    report = check_entries(house.store)
+    report = check_entries(home.store)
     sealed = count_of(sum(report.counts.values()), "sealed entry", "sealed entries")
     for damage in report.damaged:
         yield Finding(
@@ -39,7 +39,7 @@ def check(house: Home) -> Iterator[Finding]:
             state=WARNING,
             hint="run 'brokerctl store gc'",
         )
-    for entry in house.store.entries(INTENT):
+    for entry in home.store.entries(INTENT):
         if entry.value is not None:
             yield Finding(
                 what=f"store: a {entry.value.kind} was cut off; the next one finds out how far",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
             """Send one request; `deadline` is monotonic."""
 
     class Io(Protocol):
-        """Who carries out the steps: `Desk`, or one that wraps it."""
+        """Who carries out the steps: `PersonInteraction`, or one that wraps it."""
 
         def do(self, step: Step) -> Any:  # noqa: ANN401 - each step has an answer of its own
             """Carry out one step and return what came of it."""
@@ -60,7 +60,7 @@ def run(steps: Steps, io: Io) -> TokenAnswer:
         steps.close()
 
 
-class Desk:
+class PersonInteraction:
     """A person's desk: terminal, browser and loopback listener, and the way to the issuer."""
 
     def __init__(
@@ -171,16 +171,20 @@ class Desk:
         )
 
 
-def refuse_without_person(desk: Desk, name: str, flow: str, *, is_asked: bool) -> None:
+def refuse_without_person(
+    interaction: PersonInteraction, name: str, flow: str, *, is_asked: bool
+) -> None:
     """Raise LoginNeededError where no person can be reached (contract, section 1).
 
     With `CI` set a device code is shown only if the command asked for that flow.
     """
-    environ = desk.environ
+    environ = interaction.environ
     if flow == "device":
         can_show = is_asked or not environ.get("CI")
     else:
-        can_show = desk.no_browser or bool(environ.get("BROWSER")) or desk.paste is not None
+        can_show = (
+            interaction.no_browser or bool(environ.get("BROWSER")) or interaction.paste is not None
+        )
     if not can_show:
         raise LoginNeededError(
             f"nobody is there to log in to '{name}'",

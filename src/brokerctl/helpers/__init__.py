@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.secret import Secret
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
 HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
@@ -65,7 +65,7 @@ class Terms(Value):
     lifetime_s: int | None = None  # how long it may be kept
 
 
-class Wanted(Value):
+class CredentialRequest(Value):
     """What a tool asks for; `url` or `profile` says whose, and with both the URL must be its."""
 
     action: str  # get | erase | forget | list | name | store
@@ -83,7 +83,7 @@ class Wanted(Value):
     form: str | None = None  # what the protocol has to remember for its answer
 
 
-class Answer(Value):
+class HelperReply(Value):
     """What the tool is told: bytes for its stdout, and the exit code of its protocol."""
 
     stdout: bytes = b""
@@ -107,28 +107,34 @@ class Helper:
 
         def read(
             self, words: list[str], stdin: bytes, environ: Mapping[str, str]
-        ) -> Wanted | Answer:
+        ) -> CredentialRequest | HelperReply:
             """Read a request; MalformedError, or the answer where nothing has to be asked."""
 
-        def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+        def credential(
+            self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
+        ) -> HelperReply:
             """Render a token; UsageError where it can't be what the tool takes."""
 
     def stdin_for(self, words: list[str]) -> str:  # noqa: ARG002 - of most, all are alike
         """Return how the request of one operation comes on stdin."""
         return self.stdin
 
-    def check(self, wanted: Wanted, profile: Profile) -> None:
+    def check(self, wanted: CredentialRequest, profile: Profile) -> None:
         """Raise UsageError for what is not the profile's, before a token is asked for."""
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - of most, nothing says so
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - of most, nothing says so
         """Name what has the tool check no certificate of this server, as far as that can be seen.
 
-        `Wanted.is_insecure` is for those whose request says it.
+        `CredentialRequest.is_insecure` is for those whose request says it.
         """
         return None
 
     def complete(
-        self, request: TokenRequest, wanted: Wanted, profile: Profile, environ: Mapping[str, str]
+        self,
+        request: TokenRequest,
+        wanted: CredentialRequest,
+        profile: Profile,
+        environ: Mapping[str, str],
     ) -> TokenRequest:
         """Return a request with what the protocol says of it; UsageError where it refuses it."""
         self.check(wanted, profile)
@@ -140,39 +146,39 @@ class Helper:
         """Return what is said before the first line of many."""
         return b""
 
-    def is_for(self, wanted: Wanted, profile: Profile) -> bool:  # noqa: ARG002 - of most, the URL says it all
+    def is_for(self, wanted: CredentialRequest, profile: Profile) -> bool:  # noqa: ARG002 - of most, the URL says it all
         """Say whether a profile that was found is one for this request after all."""
         return True
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Answer what was no request."""
         return self.not_ours()
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Let the tool ask somebody else."""
-        return Answer()
+        return HelperReply()
 
-    def not_kept(self, *, is_ours: bool) -> Answer:
+    def not_kept(self, *, is_ours: bool) -> HelperReply:
         """Refuse to store a secret; `is_ours`: its place is a profile's."""
         raise NotImplementedError
 
-    def stored(self) -> Answer:
+    def stored(self) -> HelperReply:
         """Say that a secret is kept, or is ours and need not be."""
-        return Answer()
+        return HelperReply()
 
-    def forgotten(self, *, is_ours: bool) -> Answer:  # noqa: ARG002 - as `not_kept`
+    def forgotten(self, *, is_ours: bool) -> HelperReply:  # noqa: ARG002 - as `not_kept`
         """Say that a token is used no more; not `is_ours`: there was none of this place."""
-        return Answer()
+        return HelperReply()
 
-    def kept(self, one: Kept) -> Answer:
+    def kept(self, one: ToolCredential) -> HelperReply:
         """Render a credential of the tool's own, which `[helpers] keep` had us keep."""
         raise NotImplementedError
 
-    def refusal(self, error: BrokerError) -> Answer:
+    def refusal(self, error: BrokerError) -> HelperReply:
         """Render what brokerctl has said on stderr already: login needed, denied or failed."""
-        return Answer(exit_code=error.exit_code)
+        return HelperReply(exit_code=error.exit_code)
 
-    def naming(self, wanted: Wanted, profile: Profile) -> Answer:
+    def naming(self, wanted: CredentialRequest, profile: Profile) -> HelperReply:
         """Say who the user is, where a tool asks for that alone."""
         raise NotImplementedError
 
@@ -180,7 +186,7 @@ class Helper:
         """Return how the tool asks for one of a profile's hosts; None where it can't."""
         raise NotImplementedError
 
-    def listing(self, usernames: Mapping[str, str]) -> Answer:
+    def listing(self, usernames: Mapping[str, str]) -> HelperReply:
         """Render the hosts with a live grant, each with its user."""
         raise NotImplementedError
 
@@ -194,8 +200,8 @@ def load(tool: str) -> Helper:
 
 
 def find_owners(
-    helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]
-) -> tuple[Wanted, list[Profile]]:
+    helper: Helper, wanted: CredentialRequest, profiles: Mapping[str, Profile]
+) -> tuple[CredentialRequest, list[Profile]]:
     """Return the reading of a request that counts, and the profiles that it belongs to, if any."""
     found = _find_profiles(helper, wanted, profiles)
     if not found and wanted.otherwise is not None:
@@ -205,7 +211,7 @@ def find_owners(
 
 
 def _find_profiles(
-    helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]
+    helper: Helper, wanted: CredentialRequest, profiles: Mapping[str, Profile]
 ) -> list[Profile]:
     """Return who the URL and its user belong to; of what is refused, whoever it could be."""
     if wanted.is_foreign:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import home, output
-from brokerctl.broker import make_order, record_fields
+from brokerctl import output
+from brokerctl.broker import decide, record_fields
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.helpers import (
     ERASE,
@@ -18,16 +18,17 @@ from brokerctl.helpers import (
     STORE,
     UNKNOWN,
     USERNAME,
-    Wanted,
+    CredentialRequest,
     find_owners,
 )
+from brokerctl.home import make_token_request, read_plan
 from brokerctl.store.slots import SUPERSEDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.helpers import Answer, Helper
+    from brokerctl.helpers import Helper, HelperReply
     from brokerctl.home import Home
     from brokerctl.model import Profile, TokenRequest
     from brokerctl.secret import Secret
@@ -35,18 +36,20 @@ _LOCK_S = 22.0
 
 
 def answer_none(
-    house: Home, helper: Helper, wanted: Wanted, asked: Callable[[], TokenRequest]
-) -> Answer:
+    home: Home, helper: Helper, wanted: CredentialRequest, asked: Callable[[], TokenRequest]
+) -> HelperReply:
     """Answer what is nobody's: refused where nobody else can be asked, or a profile was named."""
     if helper.is_last or wanted.profile is not None:
         whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
-        house.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
+        home.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
     else:
-        _note_other_user(helper, wanted, house.plan.profiles)
+        _note_other_user(helper, wanted, home.plan.profiles)
     return helper.not_ours()
 
 
-def _note_other_user(helper: Helper, wanted: Wanted, profiles: Mapping[str, Profile]) -> None:
+def _note_other_user(
+    helper: Helper, wanted: CredentialRequest, profiles: Mapping[str, Profile]
+) -> None:
     """Say where nothing but the user of a URL stands between it and a profile's token."""
     if wanted.username is None or not helper.names_user or wanted.is_foreign:
         return
@@ -58,8 +61,12 @@ def _note_other_user(helper: Helper, wanted: Wanted, profiles: Mapping[str, Prof
 
 
 def answer_unopened(
-    helper: Helper, tool: str, wanted: Wanted, error: BrokerError, environ: Mapping[str, str]
-) -> Answer:
+    helper: Helper,
+    tool: str,
+    wanted: CredentialRequest,
+    error: BrokerError,
+    environ: Mapping[str, str],
+) -> HelperReply:
     """Answer where configuration, keys or store can't be opened: what can't be known is not ours.
 
     An error would keep git from its next helper, and docker from what is public. Without keys or
@@ -68,7 +75,7 @@ def answer_unopened(
     if helper.is_last:
         raise error
     try:
-        plan = home.read_plan(environ)
+        plan = read_plan(environ)
     except BrokerError:
         plan = None  # it is the configuration that is wrong
     if plan is not None and wanted.action != LIST:
@@ -81,7 +88,7 @@ def answer_unopened(
     return _nothing(helper, wanted)
 
 
-def _nothing(helper: Helper, wanted: Wanted) -> Answer:
+def _nothing(helper: Helper, wanted: CredentialRequest) -> HelperReply:
     """Answer what is not ours, whatever is asked."""
     if wanted.action == LIST:
         return helper.listing({})
@@ -93,7 +100,7 @@ def _nothing(helper: Helper, wanted: Wanted) -> Answer:
 
 
 def reject(
-    house: Home, request: TokenRequest, secret: Secret | None, *, is_any: bool = False
+    home: Home, request: TokenRequest, secret: Secret | None, *, is_any: bool = False
 ) -> bool:
     """Serve this token no more, if it is the one that would be; the grant stays as it is.
 
@@ -104,86 +111,88 @@ def reject(
     """
     if secret is None and not is_any:
         return False
-    order = make_order(house.plan, request)
-    held = house.store.find_token(order.token_key, time.time(), 0)
+    decided = decide(home.plan, request)
+    held = home.store.find_token(decided.token_key, time.time(), 0)
     if held is None:
         return False
     fingerprint = held.fingerprint
-    if secret is not None and house.ring.fingerprint(secret.reveal()) != fingerprint:
+    if secret is not None and home.ring.fingerprint(secret.reveal()) != fingerprint:
         return False
-    with house.store.lock_grant(order.grant_key, time.monotonic() + _LOCK_S) as locked:
+    with home.store.lock_grant(decided.grant_key, time.monotonic() + _LOCK_S) as locked:
         locked.settle(fingerprint, SUPERSEDED)
     reason = "a server refused it" if secret is not None else "its tool forgets it"
-    fields = record_fields(order, held) | {"outcome": SUPERSEDED, "reason": reason}
-    house.log.append("token.rejected", fields)
+    fields = record_fields(decided, held) | {"outcome": SUPERSEDED, "reason": reason}
+    home.log.append("token.rejected", fields)
     return True
 
 
 def answer_change(
-    house: Home, helper: Helper, tool: str, wanted: Wanted, requests: list[TokenRequest]
-) -> Answer:
+    home: Home, helper: Helper, tool: str, wanted: CredentialRequest, requests: list[TokenRequest]
+) -> HelperReply:
     """Answer that a tool has no use for a token any more, or has one that is to be kept."""
     dropped = 0
-    if tool in house.plan.keep:
+    if tool in home.plan.keep:
         from brokerctl.helpers.custody import drop, keep  # noqa: PLC0415 - nothing is, by default
 
         if wanted.action != STORE:
-            dropped = drop(house, tool, wanted)
-        elif not requests and keep(house, tool, wanted):  # a profile's host is the profile's
+            dropped = drop(home, tool, wanted)
+        elif not requests and keep(home, tool, wanted):  # a profile's host is the profile's
             return helper.stored()
     is_ours = bool(requests)
     if wanted.action == STORE:
-        is_known = any(is_current(house, request, wanted.offered) for request in requests)
+        is_known = any(is_current(home, request, wanted.offered) for request in requests)
         return helper.stored() if is_known else helper.not_kept(is_ours=is_ours)
     for request in requests:
-        reject(house, request, wanted.rejected, is_any=wanted.action == FORGET)
+        reject(home, request, wanted.rejected, is_any=wanted.action == FORGET)
     return helper.forgotten(is_ours=is_ours or dropped > 0)
 
 
-def find_usernames(house: Home, helper: Helper, tool: str) -> dict[str, str]:
+def find_usernames(home: Home, helper: Helper, tool: str) -> dict[str, str]:
     """Return host to username, for every host whose name `get` would answer without a person.
 
     And for what the tool itself had us keep, where `[helpers] keep` says so. Each name is read as
     `get` reads it: of two profiles that share a name, one may be the answer, or neither.
     """
-    asking = home.make_request("", house.environ, tool)
-    hosts = [host for _, one in sorted(house.plan.profiles.items()) for host in one.hosts]
-    if tool in house.plan.keep:
+    asking = make_token_request("", home.environ, tool)
+    hosts = [host for _, one in sorted(home.plan.profiles.items()) for host in one.hosts]
+    if tool in home.plan.keep:
         from brokerctl.helpers.custody import find_places  # noqa: PLC0415 - nothing is, by default
 
-        hosts += [place for place, _ in find_places(house, tool)]
+        hosts += [place for place, _ in find_places(home, tool)]
     found: dict[str, str] = {}
     for host in dict.fromkeys(hosts):
         address = helper.address(host)
-        wanted = None if address is None else helper.read([GET], address.encode(), house.environ)
-        if isinstance(wanted, Wanted):
-            username = _find_username(house, helper, wanted, asking)
+        wanted = None if address is None else helper.read([GET], address.encode(), home.environ)
+        if isinstance(wanted, CredentialRequest):
+            username = _find_username(home, helper, wanted, asking)
             if username is not None:
                 found[host] = username
     return found
 
 
-def _find_username(house: Home, helper: Helper, wanted: Wanted, asking: TokenRequest) -> str | None:
+def _find_username(
+    home: Home, helper: Helper, wanted: CredentialRequest, asking: TokenRequest
+) -> str | None:
     """Return the user of the answer to this request; None where it would be refused."""
-    wanted, owners = find_owners(helper, wanted, house.plan.profiles)
-    if not owners and asking.requester.tool in house.plan.keep:
+    wanted, owners = find_owners(helper, wanted, home.plan.profiles)
+    if not owners and asking.requester.tool in home.plan.keep:
         from brokerctl.helpers.custody import find_here  # noqa: PLC0415 - as above
 
-        one = find_here(house, asking.requester.tool, wanted)
+        one = find_here(home, asking.requester.tool, wanted)
         return None if one is None or one.is_over(time.time()) else one.username
     if len(owners) != 1:
         return None
     try:
         request = asking.replace(profile=owners[0].name, url=wanted.url)
-        house.broker.check(helper.complete(request, wanted, owners[0], house.environ))
+        home.broker.check(helper.complete(request, wanted, owners[0], home.environ))
     except BrokerError:
         return None
     return owners[0].username or USERNAME
 
 
-def is_current(house: Home, request: TokenRequest, secret: Secret | None) -> bool:
+def is_current(home: Home, request: TokenRequest, secret: Secret | None) -> bool:
     """Say whether a secret is the token that this request would be answered with from the store."""
-    held = house.store.find_token(make_order(house.plan, request).token_key, time.time(), 0)
+    held = home.store.find_token(decide(home.plan, request).token_key, time.time(), 0)
     if held is None or secret is None:
         return False
-    return house.ring.fingerprint(secret.reveal()) == held.fingerprint
+    return home.ring.fingerprint(secret.reveal()) == held.fingerprint

@@ -8,7 +8,15 @@ they put there. So it is taken only in git's own two forms, for a URL with neith
 from __future__ import annotations
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, NAME, USERNAME, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import (
+    GET,
+    NAME,
+    USERNAME,
+    CredentialRequest,
+    Helper,
+    HelperReply,
+    MalformedError,
+)
 from brokerctl.helpers.git import find_unchecked
 
 TYPE_CHECKING = False
@@ -33,7 +41,7 @@ class Askpass(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - the terminal's, not ours
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in the prompt
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read git's prompt; ssh's and anybody else's are no request."""
         if len(words) != 1:
             raise MalformedError("it is not one prompt")
@@ -49,36 +57,38 @@ class Askpass(Helper):
             raise MalformedError("a user is asked for where there is one")
         username = _unescape(user) if separator else None
         is_any = username == USERNAME  # our own answer to the prompt before
-        return Wanted(
+        return CredentialRequest(
             action=action,
             url=f"{scheme}{host}",
             username=None if is_any else username,
             form=USERNAME if is_any else None,
         )
 
-    def naming(self, wanted: Wanted, profile: Profile) -> Answer:  # noqa: ARG002 - all is known
+    def naming(self, wanted: CredentialRequest, profile: Profile) -> HelperReply:  # noqa: ARG002 - all is known
         """Say which user the profile is; for the password git puts it into its prompt."""
         return _line(profile.username or USERNAME)
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
         """Name the variable or the file of git's that says so."""
         user = wanted.username or wanted.form  # of the URL, which may name the one that is ours
         return find_unchecked(wanted.replace(username=user), environ)
 
-    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+    def credential(
+        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
+    ) -> HelperReply:
         """Render the token as the password."""
         is_any = profile.username_match == "any"  # the user stays the URL's: none is looked at
         if wanted.form and profile.username not in {None, wanted.form} and not is_any:
             raise UsageError(f"'{profile.name}' is not the user that the URL names")
         return _line(answer.value.reveal())
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Give no answer."""
-        return Answer(exit_code=1)
+        return HelperReply(exit_code=1)
 
-    def refusal(self, error: BrokerError) -> Answer:  # noqa: ARG002 - stderr has it
+    def refusal(self, error: BrokerError) -> HelperReply:  # noqa: ARG002 - stderr has it
         """Give no answer: an empty one would be taken as a password."""
-        return Answer(exit_code=1)
+        return HelperReply(exit_code=1)
 
 
 def _split(prompt: str) -> tuple[str, str]:
@@ -106,5 +116,5 @@ def _unescape(user: str) -> str:
     return name
 
 
-def _line(text: str) -> Answer:
-    return Answer(stdout=text.encode() + b"\n")
+def _line(text: str) -> HelperReply:
+    return HelperReply(stdout=text.encode() + b"\n")

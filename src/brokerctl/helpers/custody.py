@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import freshness, home, output, policy
+from brokerctl import freshness, output, policy
 from brokerctl.broker import shown_requester
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
-from brokerctl.store import Kept
+from brokerctl.home import make_token_request
+from brokerctl.store import ToolCredential
 from brokerctl.store import tool_credentials as store_kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from brokerctl.helpers import Answer, Helper, Wanted
+    from brokerctl.helpers import CredentialRequest, Helper, HelperReply
     from brokerctl.home import Home
     from brokerctl.secret import Secret
 
@@ -27,16 +28,16 @@ _STDOUT = 1
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def keep(house: Home, tool: str, wanted: Wanted, *, is_latest: bool = False) -> bool:
+def keep(home: Home, tool: str, wanted: CredentialRequest, *, is_latest: bool = False) -> bool:
     """Keep what a tool offers, over what its place had; False where it can't be kept.
 
     `is_latest`: it is answered before what was kept until now, even where it is kept already.
     """
     url = place_of(wanted)
-    if url is None or wanted.username is None or wanted.offered is None or not house.is_kept:
+    if url is None or wanted.username is None or wanted.offered is None or not home.is_kept:
         return False
     now, terms = time.time(), wanted.terms
-    one = Kept(
+    one = ToolCredential(
         tool=tool,
         protocol=url.scheme,
         host=url.host,
@@ -51,120 +52,124 @@ def keep(house: Home, tool: str, wanted: Wanted, *, is_latest: bool = False) -> 
     )
     if one.is_over(now):
         return False
-    _decide(house, tool, one)
+    _decide(home, tool, one)
     try:
         store_kept.put(
-            house.store, one, lambda here: _is_news(house, one, None if is_latest else here)
+            home.store, one, lambda here: _is_news(home, one, None if is_latest else here)
         )
     except StoreError:
-        _record(house, "credential.not_kept", one, outcome="failed")
+        _record(home, "credential.not_kept", one, outcome="failed")
         raise
     return True
 
 
-def find_here(house: Home, tool: str, wanted: Wanted) -> Kept | None:
+def find_here(home: Home, tool: str, wanted: CredentialRequest) -> ToolCredential | None:
     """Return what is kept for this very place and user; UsageError where none can be."""
     if place_of(wanted) is None:
         raise UsageError("its host or path is not spelled in the plain way")
-    return next((one for _, one in _matching(house, tool, wanted)), None)
+    return next((one for _, one in _matching(home, tool, wanted)), None)
 
 
-def find_places(house: Home, tool: str) -> list[tuple[str, str]]:
+def find_places(home: Home, tool: str) -> list[tuple[str, str]]:
     """Return where what is kept for a tool belongs, as a URL, and its user; the newest first."""
     now = time.time()
-    held = (one for _, one in store_kept.all_kept(house.store) if one.tool == tool)
+    held = (one for _, one in store_kept.all_kept(home.store) if one.tool == tool)
     return [(url_of(one), one.username) for one in held if not one.is_over(now)]
 
 
-def hand_out(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+def hand_out(
+    home: Home, helper: Helper, tool: str, wanted: CredentialRequest
+) -> HelperReply | None:
     """Answer with what was kept for this very place, the newest first; None if nothing was."""
     now = time.time()
-    for name, one in _matching(house, tool, wanted):
+    for name, one in _matching(home, tool, wanted):
         if one.is_over(now):
-            gone = store_kept.drop(house.store, name, lambda found: found.is_over(now))
+            gone = store_kept.drop(home.store, name, lambda found: found.is_over(now))
             if gone is not None:
-                _record(house, "credential.dropped", gone, reason="its time is over")
+                _record(home, "credential.dropped", gone, reason="its time is over")
             continue
-        _decide(house, tool, one)
-        _record(house, "credential.handed_out", one)
+        _decide(home, tool, one)
+        _record(home, "credential.handed_out", one)
         try:
             answer = helper.kept(one)
             output.write_fully(_STDOUT, answer.stdout)
         except OSError as error:
-            _record(house, "credential.not_delivered", one, outcome="failed")
+            _record(home, "credential.not_delivered", one, outcome="failed")
             raise BrokerError("the credential could not be written to stdout") from error
         return answer.replace(stdout=b"")
     return None
 
 
-def drop(house: Home, tool: str, wanted: Wanted) -> int:
+def drop(home: Home, tool: str, wanted: CredentialRequest) -> int:
     """Drop what a tool has no use for any more: of a password that it names, that one alone.
 
     Return how many were dropped.
     """
     refused, dropped = wanted.rejected, 0
 
-    def is_meant(one: Kept) -> bool:
+    def is_meant(one: ToolCredential) -> bool:
         if refused is None:
             return True
-        return _fingerprint(house, refused) == _fingerprint(house, one.secret)
+        return _fingerprint(home, refused) == _fingerprint(home, one.secret)
 
-    for name, _ in _matching(house, tool, wanted, any_path=True):
-        gone = store_kept.drop(house.store, name, is_meant)
+    for name, _ in _matching(home, tool, wanted, any_path=True):
+        gone = store_kept.drop(home.store, name, is_meant)
         if gone is not None:
             reason = "a server refused it" if refused is not None else "its tool forgets it"
-            _record(house, "credential.dropped", gone, reason=reason)
+            _record(home, "credential.dropped", gone, reason=reason)
             dropped += 1
     return dropped
 
 
-def release(house: Home, one: Kept, path: str) -> None:
+def release(home: Home, one: ToolCredential, path: str) -> None:
     """Decide and record that one goes into its tool's own file, before it is written there."""
-    _decide(house, one.tool, one)
-    _record(house, "credential.exported", one, by="helper", file=path)
+    _decide(home, one.tool, one)
+    _record(home, "credential.exported", one, by="helper", file=path)
 
 
-def not_released(house: Home, one: Kept, path: str) -> None:
+def not_released(home: Home, one: ToolCredential, path: str) -> None:
     """Record that the file was not written after all."""
-    _record(house, "credential.not_exported", one, by="helper", file=path, outcome="failed")
+    _record(home, "credential.not_exported", one, by="helper", file=path, outcome="failed")
 
 
-def forget(house: Home, name: str, one: Kept, by: str, reason: str = "a person forgets it") -> bool:
+def forget(
+    home: Home, name: str, one: ToolCredential, by: str, reason: str = "a person forgets it"
+) -> bool:
     """Drop one that a person names, recorded first; False where another one is there by now.
 
     Security: its server takes it still, so that whoever is told that it is gone relies on it.
     """
 
-    def is_meant(found: Kept) -> bool:
+    def is_meant(found: ToolCredential) -> bool:
         if found != one:
             return False
-        _record(house, "credential.dropped", one, by=by, reason=reason)
+        _record(home, "credential.dropped", one, by=by, reason=reason)
         return True
 
     try:
-        return store_kept.drop(house.store, name, is_meant) is not None
+        return store_kept.drop(home.store, name, is_meant) is not None
     except StoreError:
-        _record(house, "credential.not_dropped", one, by=by, outcome="failed")
+        _record(home, "credential.not_dropped", one, by=by, outcome="failed")
         raise
 
 
 def _matching(
-    house: Home, tool: str, wanted: Wanted, *, any_path: bool = False
-) -> list[tuple[str, Kept]]:
+    home: Home, tool: str, wanted: CredentialRequest, *, any_path: bool = False
+) -> list[tuple[str, ToolCredential]]:
     """Return what was stored for this place; `any_path`: for any path where none is named."""
     url = place_of(wanted)
     if url is None:
         return []
     return [
         (name, one)
-        for name, one in store_kept.all_kept(house.store)
+        for name, one in store_kept.all_kept(home.store)
         if (one.tool, one.protocol, one.host, one.port) == (tool, url.scheme, url.host, url.port)
         and (one.path == url.path or (any_path and not url.path))
         and wanted.username in {None, one.username}
     ]
 
 
-def place_of(wanted: Wanted) -> Url | None:
+def place_of(wanted: CredentialRequest) -> Url | None:
     """Return where a credential belongs; None for a spelling that could be read in two ways."""
     url = find_place(wanted.url or "")
     is_web = url is not None and url.scheme in _DEFAULT_PORTS
@@ -198,32 +203,34 @@ def find_place(text: str) -> Url | None:
     )
 
 
-def _is_news(house: Home, one: Kept, here: Kept | None) -> bool:
+def _is_news(home: Home, one: ToolCredential, here: ToolCredential | None) -> bool:
     """Record what is about to be kept; git stores what it was given after every use of it."""
     if here is not None and here.replace(kept_at=one.kept_at) == one:
         return False
-    _record(house, "credential.kept", one)
+    _record(home, "credential.kept", one)
     return True
 
 
-def _decide(house: Home, tool: str, one: Kept) -> None:
-    decision = policy.decide_kept(home.make_request("", house.environ, tool).requester)
+def _decide(home: Home, tool: str, one: ToolCredential) -> None:
+    decision = policy.decide_kept(make_token_request("", home.environ, tool).requester)
     if decision.effect == "deny":
-        _record(house, "credential.denied", one, outcome="denied", reason=decision.reason)
+        _record(home, "credential.denied", one, outcome="denied", reason=decision.reason)
         raise DeniedError(f"what {tool} had us keep: {decision.reason}", rule=decision.rule)
 
 
-def _record(house: Home, event: str, one: Kept, *, by: str | None = None, **more: str) -> None:
+def _record(
+    home: Home, event: str, one: ToolCredential, *, by: str | None = None, **more: str
+) -> None:
     """Append a record. Security: no secret is in it, and what is refused leaves no credential.
 
     `by`: our own command that a person has run, where it was not the credential's tool.
     """
-    request = home.make_request("", house.environ, by or one.tool)
+    request = make_token_request("", home.environ, by or one.tool)
     decision = policy.decide_kept(request.requester)
     fields: dict[str, Any] = {
         "url": url_of(one),
         "username": one.username,
-        "fingerprint": _fingerprint(house, one.secret),
+        "fingerprint": _fingerprint(home, one.secret),
         "expires_at": _time(one.expires_at),
         "kept_until": _time(one.ends_at),
         "requester": shown_requester(request.requester),
@@ -235,17 +242,17 @@ def _record(house: Home, event: str, one: Kept, *, by: str | None = None, **more
         },
         "purpose": request.purpose or one.tool,
     }
-    house.log.append(event, fields | more)
+    home.log.append(event, fields | more)
 
 
-def url_of(one: Kept) -> str:
+def url_of(one: ToolCredential) -> str:
     """Return where it goes back to, as a URL."""
     port = "" if one.port == _DEFAULT_PORTS.get(one.protocol, 0) else f":{one.port}"
     return f"{one.protocol}://{one.host}{port}{one.path}"
 
 
-def _fingerprint(house: Home, secret: Secret) -> str:
-    return house.ring.fingerprint(secret.reveal())
+def _fingerprint(home: Home, secret: Secret) -> str:
+    return home.ring.fingerprint(secret.reveal())
 
 
 def _time(at: float | None) -> str | None:

@@ -28,12 +28,12 @@ from brokerctl.jsonlite import quote
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.helpers.kept import Held
+    from brokerctl.helpers.kept import KeptCredential
     from brokerctl.home import Home
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
     # The file's bytes with these in it, and why some are left out of it, by their position.
-    Put = Callable[[bytes, list[Kept]], tuple[bytes, dict[int, str]]]
+    Put = Callable[[bytes, list[ToolCredential]], tuple[bytes, dict[int, str]]]
 
 _CRATES_IO = "https://index.crates.io/"
 _BARE = frozenset(string.ascii_letters + string.digits + "-_")
@@ -46,8 +46,8 @@ class Target(NamedTuple):
     path: str
     before: bytes | None
     after: bytes
-    moving: list[Held]
-    left: list[tuple[Held, str]]
+    moving: list[KeptCredential]
+    left: list[tuple[KeptCredential, str]]
     notes: list[str]
     lock: str | None
 
@@ -57,48 +57,48 @@ class _Kind(NamedTuple):
 
     path: Callable[[Mapping[str, str]], str]
     put: Callable[[Home], Put]
-    notes: Callable[[Mapping[str, str], list[Held]], list[str]]
+    notes: Callable[[Mapping[str, str], list[KeptCredential]], list[str]]
     lock: str | None = None
 
 
-def plan_export(house: Home, tool: str) -> Target:
+def plan_export(home: Home, tool: str) -> Target:
     """Plan to put back what is kept for a tool; nothing is changed."""
     helper, tool = find_keeping(tool), ALIASES.get(tool, tool)
     kind = _KINDS[tool]
-    path = os.path.realpath(kind.path(house.environ))
+    path = os.path.realpath(kind.path(home.environ))
     before = read_own(path)
-    held = list_kept(house, helper)
+    held = list_kept(home, helper)
     try:
-        after, why = kind.put(house)(before or b"", [one.one for one in held])
+        after, why = kind.put(home)(before or b"", [one.one for one in held])
     except ValueError as error:
         raise UsageError(f"{path}: {error}", hint="mend it first; nothing was changed") from error
     moving = [one for at, one in enumerate(held) if at not in why]
     left = [(held[at], reason) for at, reason in sorted(why.items())]
-    notes = kind.notes(house.environ, moving)
+    notes = kind.notes(home.environ, moving)
     if moving and before is not None and os.stat(path).st_mode & _OTHERS:
         notes.append(f"{path} can be read by others, and becomes its owner's alone")
     return Target(path, before, after, moving, left, notes, kind.lock)
 
 
-def export_credentials(house: Home, target: Target) -> list[Held]:
+def export_credentials(home: Home, target: Target) -> list[KeptCredential]:
     """Write the file, durably, and then drop what is in it; return what has changed meanwhile.
 
     Security: each is decided and recorded before it leaves, as for any other hand-out.
     """
-    released: list[Kept] = []
+    released: list[ToolCredential] = []
     try:
         for held in target.moving:
-            release(house, held.one, target.path)
+            release(home, held.one, target.path)
             released.append(held.one)
         _write(target)
     except Exception:
         if not _is_written(target):
             for one in released:
-                not_released(house, one, target.path)
+                not_released(home, one, target.path)
         raise
     reason = f"it is in {target.path} now"
     return [
-        held for held in target.moving if not forget(house, held.name, held.one, "helper", reason)
+        held for held in target.moving if not forget(home, held.name, held.one, "helper", reason)
     ]
 
 
@@ -130,7 +130,7 @@ def _git_path(environ: Mapping[str, str]) -> str:
     return other if os.path.exists(other) and not os.path.exists(own) else own
 
 
-def _git_notes(environ: Mapping[str, str], moving: list[Held]) -> list[str]:
+def _git_notes(environ: Mapping[str, str], moving: list[KeptCredential]) -> list[str]:
     asking = Asking(environ)
     if all(asking.plain_stores(url_of(held.one)) for held in moving):
         return []
@@ -144,9 +144,9 @@ def _cargo_path(environ: Mapping[str, str]) -> str:
     return older if os.path.exists(older) and not os.path.exists(path) else path
 
 
-def _put_tokens(house: Home) -> Put:
+def _put_tokens(home: Home) -> Put:
     """Put tokens below the names that cargo's own configuration has for their indexes."""
-    config = os.path.realpath(CargoSetup().places(house.environ)[0].path)
+    config = os.path.realpath(CargoSetup().places(home.environ)[0].path)
     registries = parse_toml(config, (read_own(config) or b"").decode()).get("registries", {})
     names = {_CRATES_IO: ""}
     for name, one in registries.items() if isinstance(registries, dict) else ():
@@ -154,7 +154,7 @@ def _put_tokens(house: Home) -> Put:
         if isinstance(index, str):
             names[index.removeprefix("sparse+")] = name
 
-    def put(data: bytes, kept: list[Kept]) -> tuple[bytes, dict[int, str]]:
+    def put(data: bytes, kept: list[ToolCredential]) -> tuple[bytes, dict[int, str]]:
         text, why = data.decode(), dict[int, str]()
         for at, one in enumerate(kept):
             text, reason = _put_token(text, names.get(url_of(one)), one)
@@ -165,7 +165,7 @@ def _put_tokens(house: Home) -> Put:
     return put
 
 
-def _put_token(text: str, name: str | None, one: Kept) -> tuple[str, str]:
+def _put_token(text: str, name: str | None, one: ToolCredential) -> tuple[str, str]:
     """Return the text with a registry's token at its end, and why it is not there."""
     if name is None:
         return text, "cargo's configuration has no name for its index"
@@ -188,8 +188,8 @@ def _put_token(text: str, name: str | None, one: Kept) -> tuple[str, str]:
     return after, ""
 
 
-def _put_auths(house: Home) -> Put:
-    hosts = [host for profile in house.plan.profiles.values() for host in profile.hosts]
+def _put_auths(home: Home) -> Put:
+    hosts = [host for profile in home.plan.profiles.values() for host in profile.hosts]
     return lambda data, kept: put_auths(data, kept, hosts)
 
 

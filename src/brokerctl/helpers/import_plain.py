@@ -15,7 +15,12 @@ from brokerctl.helpers import find_owners, load
 from brokerctl.helpers.custody import find_here, find_place, keep, place_of
 from brokerctl.helpers.docker.auths import find_unasked, hand_over, is_also_in, read_auths
 from brokerctl.helpers.docker.setup import DockerSetup, PodmanSetup
-from brokerctl.helpers.edit.credential_lines import Found, cut_out, read_git_credentials, read_netrc
+from brokerctl.helpers.edit.credential_lines import (
+    PlainCredential,
+    cut_out,
+    read_git_credentials,
+    read_netrc,
+)
 from brokerctl.helpers.edit.file_changes import BACKUP
 from brokerctl.helpers.git.setup import GitSetup, git_value
 from brokerctl.helpers.install import find_script
@@ -35,7 +40,7 @@ from brokerctl.platform.user_files import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.helpers import Helper, Wanted
+    from brokerctl.helpers import CredentialRequest, Helper
     from brokerctl.home import Home
     from brokerctl.platform.system import System
 
@@ -45,15 +50,15 @@ _TEMPORARY = ".brokerctl-import-"  # begins a file that is being written
 _GIT_LOCK = ".lock"  # git's own (git-credential-store(1)): nobody else writes meanwhile
 
 
-class Source(NamedTuple):
+class PlainFile(NamedTuple):
     """One file: its bytes, what can be kept of it, what is left with the reason, what to know."""
 
     tool: str
     path: str
     data: bytes
     after: bytes  # what it is without what is moved
-    moving: list[Found]
-    left: list[Found]
+    moving: list[PlainCredential]
+    left: list[PlainCredential]
     notes: list[str]
 
 
@@ -62,59 +67,63 @@ class _Kind(NamedTuple):
 
     kept_for: str
     paths: Callable[[Mapping[str, str]], list[str]]
-    read: Callable[[bytes], list[Found]]
-    cut: Callable[[bytes, list[Found]], bytes]
+    read: Callable[[bytes], list[PlainCredential]]
+    cut: Callable[[bytes, list[PlainCredential]], bytes]
     lock: str | None  # what the tool's own lock of a file is called after it
-    notes: Callable[[Mapping[str, str], str, bytes, list[Found], list[Found]], list[str]]
+    notes: Callable[
+        [Mapping[str, str], str, bytes, list[PlainCredential], list[PlainCredential]], list[str]
+    ]
     # Why the tool would not ask brokerctl for one that is moved: then it is left.
-    unasked: Callable[[Mapping[str, str]], Callable[[Found], str]]
+    unasked: Callable[[Mapping[str, str]], Callable[[PlainCredential], str]]
 
 
-def plan_import(house: Home, tool: str) -> list[Source]:
+def plan_import(home: Home, tool: str) -> list[PlainFile]:
     """Read the files of a tool; nothing is changed. UsageError where nothing would be kept."""
     if tool not in _KINDS:
         *names, last = _KINDS
         known = f"{', '.join(names)} or {last}"
         raise UsageError(f"'helper import {tool}' is not in this version", hint=f"say {known}")
     kind = _KINDS[tool]
-    if kind.kept_for not in house.plan.keep:
+    if kind.kept_for not in home.plan.keep:
         raise UsageError(
             f"nothing is kept for {kind.kept_for}",
             hint=f"write 'keep = [\"{kind.kept_for}\"]' below '[helpers]' in config.toml",
         )
-    sources: list[Source] = []
-    for path in dict.fromkeys(map(os.path.realpath, kind.paths(house.environ))):
+    sources: list[PlainFile] = []
+    for path in dict.fromkeys(map(os.path.realpath, kind.paths(home.environ))):
         data = read_own(path)
         if not data or not data.strip():
             continue
         before = [one for source in sources for one in source.moving]
         try:
-            sources.append(_plan(house, tool, path, data, before))
+            sources.append(_plan(home, tool, path, data, before))
         except ValueError as error:
             hint = "mend or remove it; nothing was changed"
             raise UsageError(f"{path}: {error}", hint=hint) from error
     return sources
 
 
-def _plan(house: Home, tool: str, path: str, data: bytes, before: list[Found]) -> Source:
+def _plan(
+    home: Home, tool: str, path: str, data: bytes, before: list[PlainCredential]
+) -> PlainFile:
     kind = _KINDS[tool]
-    moving, left = _sorted(house, kind, kind.read(data), before)
-    notes = kind.notes(house.environ, path, data, moving, left)
-    return Source(tool, path, data, kind.cut(data, moving), moving, left, notes)
+    moving, left = _sorted(home, kind, kind.read(data), before)
+    notes = kind.notes(home.environ, path, data, moving, left)
+    return PlainFile(tool, path, data, kind.cut(data, moving), moving, left, notes)
 
 
 def _sorted(
-    house: Home, kind: _Kind, found: list[Found], before: list[Found]
-) -> tuple[list[Found], list[Found]]:
-    moving: list[Found] = []
-    left: list[Found] = []
-    helper, unasked = load(kind.kept_for), kind.unasked(house.environ)
+    home: Home, kind: _Kind, found: list[PlainCredential], before: list[PlainCredential]
+) -> tuple[list[PlainCredential], list[PlainCredential]]:
+    moving: list[PlainCredential] = []
+    left: list[PlainCredential] = []
+    helper, unasked = load(kind.kept_for), kind.unasked(home.environ)
     for one in found:
         sought, why = one, one.why
         if one.wanted is not None:
-            wanted, owners = find_owners(helper, one.wanted, house.plan.profiles)
+            wanted, owners = find_owners(helper, one.wanted, home.plan.profiles)
             sought = one._replace(wanted=wanted)
-            why = why or _why_not(house, kind, helper, sought, [*before, *moving])
+            why = why or _why_not(home, kind, helper, sought, [*before, *moving])
             why = why or ("its host is a profile's" if owners else "") or unasked(sought)
         if why:
             left.append(one._replace(why=why))
@@ -123,14 +132,16 @@ def _sorted(
     return moving, left
 
 
-def _why_not(house: Home, kind: _Kind, helper: Helper, one: Found, before: list[Found]) -> str:
+def _why_not(
+    home: Home, kind: _Kind, helper: Helper, one: PlainCredential, before: list[PlainCredential]
+) -> str:
     """Return why a credential can't be moved: what is there already is never lost for it."""
     wanted = one.wanted
     if wanted is None:
         return "it is nothing to keep"
     user = wanted.username if helper.names_user else None  # else the newest of a place is answered
     try:
-        here = find_here(house, kind.kept_for, wanted.replace(username=user))
+        here = find_here(home, kind.kept_for, wanted.replace(username=user))
     except UsageError as error:
         return error.message
     if here is not None and (here.username, here.secret) != (wanted.username, wanted.offered):
@@ -145,7 +156,7 @@ def _why_not(house: Home, kind: _Kind, helper: Helper, one: Found, before: list[
     return ""
 
 
-def find_again(house: Home) -> list[tuple[str, str, int]]:
+def find_again(home: Home) -> list[tuple[str, str, int]]:
     """Return tool, file and how many credentials that are kept stand there in plain text too.
 
     A tool that had read its file before they were cut out writes them back, as git's own store
@@ -153,29 +164,29 @@ def find_again(house: Home) -> list[tuple[str, str, int]]:
     """
     found = []
     for tool, kind in _KINDS.items():
-        if kind.kept_for != tool or tool not in house.plan.keep:
+        if kind.kept_for != tool or tool not in home.plan.keep:
             continue
         try:
-            sources = plan_import(house, tool)
+            sources = plan_import(home, tool)
         except UsageError:
             continue  # a file that can't be read, which the tool says itself
         for source in sources:
             places = [one.wanted for one in source.moving if one.wanted is not None]
-            count = sum(_is_kept(house, tool, wanted) for wanted in places)
+            count = sum(_is_kept(home, tool, wanted) for wanted in places)
             found += [(tool, source.path, count)] if count else []
     return found
 
 
-def _is_kept(house: Home, tool: str, wanted: Wanted) -> bool:
-    here = find_here(house, tool, wanted)
+def _is_kept(home: Home, tool: str, wanted: CredentialRequest) -> bool:
+    here = find_here(home, tool, wanted)
     return here is not None and here.secret == wanted.offered
 
 
-def import_credentials(house: Home, source: Source, *, is_cut: bool) -> None:
+def import_credentials(home: Home, source: PlainFile, *, is_cut: bool) -> None:
     """Keep what can be kept of a file, durably, and then cut it out."""
     kind = _KINDS[source.tool]
     for one in reversed(source.moving):  # the newest is answered first, as the first line was
-        if one.wanted is None or not keep(house, kind.kept_for, one.wanted, is_latest=True):
+        if one.wanted is None or not keep(home, kind.kept_for, one.wanted, is_latest=True):
             raise UsageError(f"{one.shown} can't be kept", hint="nothing was removed")
     if not is_cut or not source.moving:
         return
@@ -261,8 +272,8 @@ def _docker_notes(
     environ: Mapping[str, str],
     path: str,
     data: bytes,
-    moving: list[Found],
-    left: list[Found],  # noqa: ARG001 - the file itself says whom docker asks
+    moving: list[PlainCredential],
+    left: list[PlainCredential],  # noqa: ARG001 - the file itself says whom docker asks
 ) -> list[str]:
     """Say for which registries the file will name us, what is not found then, and what is left."""
     notes = [f"name brokerctl as the helper for {host}" for host in find_unasked(data, moving)]
@@ -275,11 +286,11 @@ def _docker_notes(
     return notes
 
 
-def _git_unasked(environ: Mapping[str, str]) -> Callable[[Found], str]:
+def _git_unasked(environ: Mapping[str, str]) -> Callable[[PlainCredential], str]:
     """Return what says why git would not find one that is moved: it would be lost to it."""
     asking = Asking(environ)
 
-    def why(one: Found) -> str:
+    def why(one: PlainCredential) -> str:
         url = (one.wanted.url if one.wanted else None) or ""
         if not asking.is_ours(url):
             return _NOT_ASKED
@@ -295,8 +306,8 @@ def _git_notes(
     environ: Mapping[str, str],
     path: str,  # noqa: ARG001 - git's configuration is elsewhere
     data: bytes,  # noqa: ARG001 - as above
-    moving: list[Found],
-    left: list[Found],
+    moving: list[PlainCredential],
+    left: list[PlainCredential],
 ) -> list[str]:
     """Say what git has to be told first, and what would write the moved back in plain text."""
     notes = []
@@ -315,7 +326,7 @@ def _git_notes(
     return notes
 
 
-def _docker_unasked(environ: Mapping[str, str]) -> Callable[[Found], str]:  # noqa: ARG001 - as every kind's
+def _docker_unasked(environ: Mapping[str, str]) -> Callable[[PlainCredential], str]:  # noqa: ARG001 - as every kind's
     """Return what finds no reason: the file is made to name brokerctl for what is moved."""
     return lambda _: ""
 

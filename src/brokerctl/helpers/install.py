@@ -12,14 +12,20 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.errors import LockTimeoutError, UsageError, shell_word
-from brokerctl.helpers.edit.file_changes import BACKUP, Change, Planned, find_leftovers, read_text
+from brokerctl.helpers.edit.file_changes import (
+    BACKUP,
+    FileChange,
+    Planned,
+    find_leftovers,
+    read_text,
+)
 from brokerctl.helpers.setups import ALIASES, SETUPS, Part
 from brokerctl.platform.user_files import is_left_lock, locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
-    from brokerctl.helpers.setups import Place, Setup
+    from brokerctl.helpers.setups import Setup, SetupFile
     from brokerctl.model import Profile
 
 
@@ -59,7 +65,7 @@ def plan_install(
         before = read_text(path)
         had = before is not None and _take(setup, place, before) is not None
         after = _put(setup, place, before or "", part)
-        changes.append(Change(path, before, after, (had, True), place))
+        changes.append(FileChange(path, before, after, (had, True), place))
     return Planned(tool, tuple(changes), setup.advice(part))
 
 
@@ -87,7 +93,7 @@ def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
     return Planned(tool, tuple(changes), warning=setup.farewell(environ), left=tuple(left))
 
 
-def _places(setup: Setup, environ: Mapping[str, str]) -> list[Place]:
+def _places(setup: Setup, environ: Mapping[str, str]) -> list[SetupFile]:
     """Return the files of a set-up, and what tells of our part where a tool drops comments."""
     # A link, as dotfiles often are, stays one.
     found = [one._replace(path=os.path.realpath(one.path)) for one in setup.places(environ)]
@@ -105,14 +111,14 @@ def _readable(path: str) -> str:
         return ""
 
 
-def _put(setup: Setup, place: Place, text: str, part: Part) -> str:
+def _put(setup: Setup, place: SetupFile, text: str, part: Part) -> str:
     """Put our part in as the text ends its lines: some editors change all of a file's."""
     if place.is_own or not _is_crlf(text):
         return setup.put(place, text, part)
     return setup.put(place, text.replace("\r\n", "\n"), part).replace("\n", "\r\n")
 
 
-def _take(setup: Setup, place: Place, text: str) -> str | None:
+def _take(setup: Setup, place: SetupFile, text: str) -> str | None:
     """Take our part out, whichever way the text ends its lines."""
     if not _is_crlf(text):
         return setup.take(place, text)
@@ -124,13 +130,13 @@ def _is_crlf(text: str) -> bool:
     return "\n" in text and text.count("\n") == text.count("\r\n")
 
 
-def _taken_out(setup: Setup, place: Place) -> Change:
+def _taken_out(setup: Setup, place: SetupFile) -> FileChange:
     path, before = place.path, read_text(place.path)
     after = None if before is None else _take(setup, place, before)
     if after is None:
-        return Change(path, before, before, (False, False), place)
+        return FileChange(path, before, before, (False, False), place)
     is_ours = not after and not os.path.exists(path + BACKUP)
-    return Change(path, before, None if is_ours else after, (True, False), place)
+    return FileChange(path, before, None if is_ours else after, (True, False), place)
 
 
 class Installed(NamedTuple):

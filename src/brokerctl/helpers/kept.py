@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerctl.errors import UsageError, shell_word
-from brokerctl.helpers import GET, Wanted, find_owners, load
+from brokerctl.helpers import GET, CredentialRequest, find_owners, load
 from brokerctl.helpers.custody import find_place, url_of
 from brokerctl.helpers.docker.auths import ANY_NAME, read_asked
 from brokerctl.helpers.docker.setup import DockerSetup, PodmanSetup, asked_names
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.home import Home
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
 NOT_ASKED = "{tool} does not ask brokerctl for it"
 # Whose credentials can be kept, by the tools that ask for them.
 KEEPING = {"cargo": "cargo", "docker": "docker", "git": "git", "podman": "docker"}
 
 
-class Held(NamedTuple):
+class KeptCredential(NamedTuple):
     """One credential that is kept: its entry's name, and why its tool is not answered with it."""
 
     name: str
-    one: Kept
+    one: ToolCredential
     unanswered: str | None = None
 
     @property
@@ -52,44 +52,44 @@ def find_keeping(tool: str) -> str:
     return KEEPING[tool]
 
 
-def list_kept(house: Home, tool: str | None = None) -> list[Held]:
+def list_kept(home: Home, tool: str | None = None) -> list[KeptCredential]:
     """Return what is kept and of use, of one helper or of all, the newest first."""
-    now, reach = time.time(), _Reach(house)
+    now, reach = time.time(), _Reach(home)
     return [
         held._replace(unanswered=reach.why_not(held.one))
-        for held in list_all(house)
+        for held in list_all(home)
         if tool in {None, held.one.tool} and not held.one.is_over(now)
     ]
 
 
-def list_all(house: Home) -> list[Held]:
+def list_all(home: Home) -> list[KeptCredential]:
     """Return all that is kept, what is over too, the newest first; no tool's files are read."""
-    return [Held(name, one) for name, one in all_kept(house.store)]
+    return [KeptCredential(name, one) for name, one in all_kept(home.store)]
 
 
-def find_urls(house: Home, tool: str) -> list[str]:
+def find_urls(home: Home, tool: str) -> list[str]:
     """Return where what is kept for a tool belongs, if the tool would be answered with it."""
     helper = KEEPING.get(ALIASES.get(tool, tool))
     if helper is None:
         return []
     return [
         url_of(held.one)
-        for held in list_kept(house, helper)
+        for held in list_kept(home, helper)
         if held.unanswered is None or held.unanswered == NOT_ASKED.format(tool=helper)
     ]
 
 
-def count_damaged(house: Home) -> int:
+def count_damaged(home: Home) -> int:
     """Return how many entries do not open: nobody can tell what is in them."""
-    return sum(entry.damage is not None for entry in house.store.entries(KEPT))
+    return sum(entry.damage is not None for entry in home.store.entries(KEPT))
 
 
-def find_one(house: Home, tool: str, host: str, user: str | None) -> Held:
+def find_one(home: Home, tool: str, host: str, user: str | None) -> KeptCredential:
     """Return the one that a person means by a host or a URL; UsageError for none, or for two."""
     helper = find_keeping(tool)
     found = [
         held
-        for held in list_all(house)
+        for held in list_all(home)
         if held.one.tool == helper and user in {None, held.one.username}
     ]
     exact = [held for held in found if _is_at(held.one, host, any_path=False)]
@@ -104,7 +104,7 @@ def find_one(house: Home, tool: str, host: str, user: str | None) -> Held:
     raise UsageError(f"{what} kept for {helper} at {host}{who}", hint=hint)
 
 
-def _is_at(one: Kept, text: str, *, any_path: bool) -> bool:
+def _is_at(one: ToolCredential, text: str, *, any_path: bool) -> bool:
     """Say whether a credential belongs to a host, or to a URL, in any of its spellings."""
     text = text.removeprefix("sparse+")
     url = find_place(text if "://" in text else f"{one.protocol}://{text}")
@@ -116,34 +116,34 @@ def _is_at(one: Kept, text: str, *, any_path: bool) -> bool:
 class _Reach:
     """Why a tool is not answered with what is kept for it; its files are read once."""
 
-    def __init__(self, house: Home) -> None:
-        self._house = house
-        self._asked: dict[str, Callable[[Kept], bool]] = {}
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._asked: dict[str, Callable[[ToolCredential], bool]] = {}
 
-    def why_not(self, one: Kept) -> str | None:
+    def why_not(self, one: ToolCredential) -> str | None:
         """Return why the tool's own request would not be answered with it, or would not come."""
-        if one.tool not in self._house.plan.keep:
+        if one.tool not in self._home.plan.keep:
             return f"'[helpers] keep' in config.toml does not have {one.tool}"
         helper, url = load(one.tool), url_of(one)
         is_own = bool(helper.own_keys) and url.endswith(helper.own_keys)
-        wanted = Wanted(action=GET, url=url, username=one.username, is_foreign=is_own)
-        _, owners = find_owners(helper, wanted, self._house.plan.profiles)
+        wanted = CredentialRequest(action=GET, url=url, username=one.username, is_foreign=is_own)
+        _, owners = find_owners(helper, wanted, self._home.plan.profiles)
         if owners:
             names = " and ".join(sorted(f"'{profile.name}'" for profile in owners))
             return f"its host is that of the profile {names}"
         if one.tool not in self._asked:
-            self._asked[one.tool] = _ASKED[one.tool](self._house.environ)
+            self._asked[one.tool] = _ASKED[one.tool](self._home.environ)
         return None if self._asked[one.tool](one) else NOT_ASKED.format(tool=one.tool)
 
 
-def _git_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
+def _git_asked(environ: Mapping[str, str]) -> Callable[[ToolCredential], bool]:
     asking = Asking(environ)
     return lambda one: (
         asking.is_ours(url_of(one)) and (not one.path or asking.names_path(url_of(one)))
     )
 
 
-def _docker_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
+def _docker_asked(environ: Mapping[str, str]) -> Callable[[ToolCredential], bool]:
     """Return what says whether docker's file or podman's names brokerctl for a place."""
     found: set[str] = set()
     for setup in (DockerSetup(), PodmanSetup()):
@@ -154,7 +154,7 @@ def _docker_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
     return lambda one: ANY_NAME in found or not found.isdisjoint(asked_names(url_of(one)))
 
 
-def _cargo_asked(environ: Mapping[str, str]) -> Callable[[Kept], bool]:
+def _cargo_asked(environ: Mapping[str, str]) -> Callable[[ToolCredential], bool]:
     is_in = find_installed("cargo", environ).is_in
     return lambda _: is_in
 

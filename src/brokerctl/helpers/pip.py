@@ -12,7 +12,7 @@ from brokerctl.helpers.setups import home_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.helpers.setups import Place
+    from brokerctl.helpers.setups import SetupFile
 
 _KEYS = Keys("pip", "global", {"keyring-provider": "subprocess"})
 
@@ -30,10 +30,10 @@ class PipSetup(KeyringCommandSetup):
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         return os.path.join(base, "pip", "pip.conf")
 
-    def put_keys(self, place: Place, text: str) -> str:
+    def put_keys(self, place: SetupFile, text: str) -> str:
         """Name the provider in [global]."""
         return _KEYS.put(place, text)
 
-    def take_keys(self, place: Place, text: str) -> str | None:
+    def take_keys(self, place: SetupFile, text: str) -> str | None:
         """Take it out."""
         return _KEYS.take(place, text)

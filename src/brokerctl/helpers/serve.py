@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import home, output
+from brokerctl import output
 from brokerctl.config.hosts import shown_url
 from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
 from brokerctl.helpers import (
@@ -23,11 +23,12 @@ from brokerctl.helpers import (
     NOTHING,
     STORE,
     UNKNOWN,
-    Answer,
+    HelperReply,
     MalformedError,
     find_owners,
     load,
 )
+from brokerctl.home import make_token_request, open_home
 from brokerctl.model import NOT_BEARER
 from brokerctl.platform.system import os, signals
 
@@ -35,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from brokerctl.helpers import Helper, Wanted
+    from brokerctl.helpers import CredentialRequest, Helper
     from brokerctl.home import Home
     from brokerctl.model import AccessToken, Profile, TokenRequest
 
@@ -69,17 +70,17 @@ def _close_stderr() -> None:
 
 def answer_to(
     helper: Helper, words: list[str], data: bytes | None, environ: Mapping[str, str]
-) -> Answer:
+) -> HelperReply:
     """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
     try:
         request = _read_request(helper.stdin_for(words[1:])) if data is None else data
         wanted = _read(helper, words, request, environ)
-        if isinstance(wanted, Answer):
+        if isinstance(wanted, HelperReply):
             return wanted
-        house = _open(helper, words[0], wanted, environ)
-        if isinstance(house, Answer):
-            return house
-        return _answer(house, helper, words[0], wanted)
+        home = _open(helper, words[0], wanted, environ)
+        if isinstance(home, HelperReply):
+            return home
+        return _answer(home, helper, words[0], wanted)
     except MalformedError as error:
         if not helper.tells_errors:
             output.note(f"not a request of {words[0]}: {error}")
@@ -92,7 +93,7 @@ def answer_to(
 
 def _read(
     helper: Helper, words: list[str], request: bytes, environ: Mapping[str, str]
-) -> Wanted | Answer:
+) -> CredentialRequest | HelperReply:
     """Read a request; one that is refused for what it lacks is recorded, where that can be."""
     try:
         return helper.read(words[1:], request, environ)
@@ -100,53 +101,55 @@ def _read(
         from contextlib import suppress  # noqa: PLC0415 - no hand-out is refused
 
         with suppress(BrokerError):  # no token leaves, with a record or without
-            house = home.open_home(environ, may_pass=True)
-            house.broker.record_refusal(home.make_request("", environ, words[0]), error)
+            home = open_home(environ, may_pass=True)
+            home.broker.record_refusal(make_token_request("", environ, words[0]), error)
         raise
 
 
-def _refuse(helper: Helper, error: BrokerError) -> Answer:
+def _refuse(helper: Helper, error: BrokerError) -> HelperReply:
     if not helper.tells_errors:
         output.print_error(error)
     return helper.refusal(error)
 
 
-def _answer(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer:
+def _answer(home: Home, helper: Helper, tool: str, wanted: CredentialRequest) -> HelperReply:
     if wanted.action == LIST:
         from brokerctl.helpers.answers_without_token import find_usernames  # noqa: PLC0415 - no hand-out lists
 
-        return helper.listing(find_usernames(house, helper, tool))
+        return helper.listing(find_usernames(home, helper, tool))
 
     def asked(name: str = wanted.profile or "") -> TokenRequest:
-        return home.make_request(name, house.environ, tool, wanted.url)
+        return make_token_request(name, home.environ, tool, wanted.url)
 
-    with _Recorded(house, asked):
-        wanted, found = find_owners(helper, wanted, house.plan.profiles)
+    with _Recorded(home, asked):
+        wanted, found = find_owners(helper, wanted, home.plan.profiles)
     if wanted.action in {ERASE, FORGET, STORE}:
         from brokerctl.helpers.answers_without_token import answer_change  # noqa: PLC0415 - no hand-out is one
 
         requests = [asked(profile.name).replace(url=None) for profile in found]
-        return answer_change(house, helper, tool, wanted, requests)
+        return answer_change(home, helper, tool, wanted, requests)
     if not found:
         from brokerctl.helpers.answers_without_token import answer_none  # noqa: PLC0415 - as in _open
 
-        kept = _find_kept(house, helper, tool, wanted)
-        return kept or answer_none(house, helper, wanted, asked)
-    with _Recorded(house, asked):
+        kept = _find_kept(home, helper, tool, wanted)
+        return kept or answer_none(home, helper, wanted, asked)
+    with _Recorded(home, asked):
         profile = _only(found, wanted)
     if wanted.action == NAME:
         return helper.naming(wanted, profile)
     request = asked(profile.name)
-    with _Recorded(house, lambda: request):
-        request = helper.complete(request, wanted, profile, house.environ)
-    token = house.broker.get(request)
-    return _deliver(house, token, helper, wanted, profile)
+    with _Recorded(home, lambda: request):
+        request = helper.complete(request, wanted, profile, home.environ)
+    token = home.broker.get(request)
+    return _deliver(home, token, helper, wanted, profile)
 
 
-def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str]) -> Home | Answer:
+def _open(
+    helper: Helper, tool: str, wanted: CredentialRequest, environ: Mapping[str, str]
+) -> Home | HelperReply:
     """Open what an answer needs; where that fails, the answer is what can still be said."""
     try:
-        return home.open_home(environ, may_pass=True)
+        return open_home(environ, may_pass=True)
     except BrokerError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to stop the next helper
@@ -159,8 +162,8 @@ def _open(helper: Helper, tool: str, wanted: Wanted, environ: Mapping[str, str])
 class _Recorded:
     """What is refused inside is recorded, as the broker does it for what reaches it."""
 
-    def __init__(self, house: Home, asked: Callable[[], TokenRequest]) -> None:
-        self._house = house
+    def __init__(self, home: Home, asked: Callable[[], TokenRequest]) -> None:
+        self._home = home
         self._asked = asked
 
     def __enter__(self) -> None:
@@ -169,10 +172,10 @@ class _Recorded:
     def __exit__(self, _: object, error: object, __: object) -> None:
         """Record a refusal."""
         if isinstance(error, BrokerError):
-            self._house.broker.record_refusal(self._asked(), error)
+            self._home.broker.record_refusal(self._asked(), error)
 
 
-def _only(found: list[Profile], wanted: Wanted) -> Profile:
+def _only(found: list[Profile], wanted: CredentialRequest) -> Profile:
     """Return the one profile; UsageError where it could be another as well."""
     if len(found) > 1:
         names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
@@ -182,22 +185,24 @@ def _only(found: list[Profile], wanted: Wanted) -> Profile:
     return found[0]
 
 
-def _find_kept(house: Home, helper: Helper, tool: str, wanted: Wanted) -> Answer | None:
+def _find_kept(
+    home: Home, helper: Helper, tool: str, wanted: CredentialRequest
+) -> HelperReply | None:
     """Answer with a credential of the tool's own; None where there is none, as by default."""
-    if tool not in house.plan.keep or wanted.action != GET:
+    if tool not in home.plan.keep or wanted.action != GET:
         return None
     from brokerctl.helpers.custody import hand_out  # noqa: PLC0415 - nothing is, by default
 
     try:
-        return hand_out(house, helper, tool, wanted)
+        return hand_out(home, helper, tool, wanted)
     except StoreError as error:  # what is kept can't be read: it may be nobody's
         output.warn(error.message + UNKNOWN)
         return None
 
 
 def _deliver(
-    house: Home, token: AccessToken, helper: Helper, wanted: Wanted, profile: Profile
-) -> Answer:
+    home: Home, token: AccessToken, helper: Helper, wanted: CredentialRequest, profile: Profile
+) -> HelperReply:
     """Write a credential in full, or record that it was not delivered."""
     is_left = False  # in a file, where its tool finds it whatever becomes of stdout
     try:
@@ -208,12 +213,12 @@ def _deliver(
 
             leave(answer.file, answer.stdout)
             is_left = True
-        for text in house.notices(token):
+        for text in home.notices(token):
             output.warn(text)
         output.write_fully(_STDOUT, answer.stdout)
     except Exception as error:  # whatever it was: the record says so if the token went nowhere
         if not is_left:
-            house.broker.not_delivered(token)
+            home.broker.not_delivered(token)
         if isinstance(error, OSError):
             raise BrokerError("the credential could not be written to stdout") from error
         raise
@@ -277,7 +282,7 @@ def _read_up_to_end(how: str) -> bytes:
     return data
 
 
-def _write(answer: Answer) -> int:
+def _write(answer: HelperReply) -> int:
     if answer.note:
         output.note(answer.note)
     try:
@@ -287,7 +292,7 @@ def _write(answer: Answer) -> int:
     return answer.exit_code
 
 
-def talk(helper: Helper, respond: Callable[[bytes], Answer]) -> int:
+def talk(helper: Helper, respond: Callable[[bytes], HelperReply]) -> int:
     """Greet, and answer line by line until the tool ends it; return the exit code."""
     code = 0
     try:

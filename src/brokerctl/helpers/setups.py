@@ -50,7 +50,7 @@ NO_HOSTS_HINT = "run 'brokerctl profile edit NAME --set hosts=https://HOST'"
 PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
 
 
-class Place(NamedTuple):
+class SetupFile(NamedTuple):
     """A file that a set-up may change, and the mode of one that it makes."""
 
     path: str
@@ -95,13 +95,13 @@ class Setup(Protocol):
 
     script: str  # the program of ours that the tool runs
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the files to change, there or not; the first is the tool's configuration."""
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Return the text with our part, brought up to date; UsageError where it can't be."""
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Return the text without our part, as it was before; None if there is none.
 
         What others wrote stays, with its meaning.
@@ -113,7 +113,7 @@ class Setup(Protocol):
     def read_also(self, environ: Mapping[str, str]) -> Iterable[str]:
         """Return other files that the tool reads, which may name what is ours."""
 
-    def names(self, own: Place, text: str) -> bool:
+    def names(self, own: SetupFile, text: str) -> bool:
         """Return whether a file's text names a file of ours."""
 
     def names_us(self, text: str) -> bool:
@@ -132,7 +132,7 @@ class UsualSetup:
         """There is no other file."""
         return ()
 
-    def names(self, own: Place, text: str) -> bool:
+    def names(self, own: SetupFile, text: str) -> bool:
         """Look for the path."""
         return any(own.path in row for row in _live_rows(text))
 
@@ -173,15 +173,15 @@ class BlockSetup(UsualSetup):
         """Return how our lines look."""
         return Form(self.is_ours, self.is_header)
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the one file."""
-        return [Place(self.path(environ), lock=self.lock)]
+        return [SetupFile(self.path(environ), lock=self.lock)]
 
-    def put(self, place: Place, text: str, part: Part) -> str:  # noqa: ARG002 - there is one place
+    def put(self, place: SetupFile, text: str, part: Part) -> str:  # noqa: ARG002 - there is one place
         """Put our lines where they were, else at the end."""
         return put_block(text, self.name, self.lines(part), self.form)
 
-    def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - as `put`
+    def take(self, place: SetupFile, text: str) -> str | None:  # noqa: ARG002 - as `put`
         """Take our lines out."""
         return take_block(text, self.name, self.form)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from brokerctl.helpers import Wanted
+    from brokerctl.helpers import CredentialRequest
 
     Test = Callable[[str, str], bool]  # of a variable's value and the URL that is asked for
 
@@ -91,7 +91,7 @@ VARIABLES: dict[str, tuple[tuple[str, Test], ...]] = {
 }
 
 
-def find_variable(tool: str, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+def find_variable(tool: str, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
     """Name the variable by which a tool checks no certificate of this server, if there is one."""
     url = wanted.url or ""
     if url and not url.startswith(_HTTPS):

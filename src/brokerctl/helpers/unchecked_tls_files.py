@@ -22,19 +22,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from brokerctl.helpers import Wanted
+    from brokerctl.helpers import CredentialRequest
 
     Paths = Callable[[Mapping[str, str]], Iterator[str]]
 
     Test = Callable[[str, str], bool]  # of a file's text and the URL that is asked for
 
 
-def find_either(tool: str, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+def find_either(tool: str, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
     """Name the variable or the file."""
     return find_variable(tool, wanted, environ) or find_file(tool, wanted, environ)
 
 
-def find_file(tool: str, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+def find_file(tool: str, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
     """Name the file by which a tool checks no certificate of this server, if there is one."""
     url = wanted.url or ""
     if url and not url.startswith("https://"):

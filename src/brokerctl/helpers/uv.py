@@ -14,7 +14,7 @@ from brokerctl.helpers.setups import home_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.helpers.setups import Place
+    from brokerctl.helpers.setups import SetupFile
 
 _KEY, _VALUE = "keyring-provider", "subprocess"
 _LINE = f'{_KEY} = "{_VALUE}"'
@@ -34,7 +34,7 @@ class UvSetup(KeyringCommandSetup):
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         return os.path.join(base, "uv", "uv.toml")
 
-    def put_keys(self, place: Place, text: str) -> str:
+    def put_keys(self, place: SetupFile, text: str) -> str:
         """Name the provider in the first line: what stands behind a table belongs to that."""
         path, base = place.path, without_block(text, self.name, _FORM)
         found = parse_toml(path, base)
@@ -49,6 +49,6 @@ class UvSetup(KeyringCommandSetup):
         is_same = has_block(text, self.name) and read_toml(text) == wanted
         return text if is_same else after
 
-    def take_keys(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - marks stay here
+    def take_keys(self, place: SetupFile, text: str) -> str | None:  # noqa: ARG002 - marks stay here
         """Take it out."""
         return take_block(text, self.name, _FORM)

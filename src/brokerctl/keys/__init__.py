@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 KEEPERS = {
-    "keyring": "brokerctl.keys.keyring:Keyring",
-    "passphrase": "brokerctl.keys.passphrase:Passphrase",
-    "file": "brokerctl.keys.file:File",
-    "env": "brokerctl.keys.env:Env",
+    "keyring": "brokerctl.keys.keyring:KeyringKeeper",
+    "passphrase": "brokerctl.keys.passphrase:PassphraseKeeper",
+    "file": "brokerctl.keys.file:FileKeeper",
+    "env": "brokerctl.keys.env:EnvKeeper",
 }
 CACHED_FOR_S = {"keyring": 3600, "passphrase": 8 * 3600}  # the others are as quick as the cache
 FOLDER = "keys"
@@ -61,7 +61,7 @@ class Means:
     def cache(self) -> Cache:
         """The kernel's copy; loaded when a keeper needs it."""
         if self._cache is None:
-            self._cache = _load("brokerctl.keys.kernel:Kernel")()
+            self._cache = _load("brokerctl.keys.kernel:KernelCache")()
         return self._cache
 
     @property

@@ -70,7 +70,7 @@ def _read(path: str, system: System) -> bytes:
         system.close(fd)
 
 
-class Env:
+class EnvKeeper:
     """Reads the key from the environment and stores nothing."""
 
     def __init__(self, means: Means) -> None:

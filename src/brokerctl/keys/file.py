@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MAX_BYTES = 64
 
 
-class File:
+class FileKeeper:
     """Keeps the key in `keys/key-<id>`, a private file like all others here."""
 
     def __init__(self, means: Means) -> None:

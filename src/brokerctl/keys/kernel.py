@@ -39,7 +39,7 @@ _PERMISSIONS = 0x3F0B0000
 _TYPE = b"user"
 
 
-class Kernel:
+class KernelCache:
     """Finds, remembers and forgets wrapping keys by their ids; never raises."""
 
     __slots__ = ("_call", "_numbers")

@@ -39,7 +39,7 @@ _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keyring_child
 _MAX_BYTES = 65536
 
 
-class Keyring:
+class KeyringKeeper:
     """Keeps the key as an entry of service `brokerctl`, user the key's id."""
 
     def __init__(self, means: Means, *, answer_s: float = ANSWER_S) -> None:

@@ -94,7 +94,7 @@ def derive_key(passphrase: Secret, parameters: Parameters) -> bytes:
         ) from error
 
 
-class Passphrase:
+class PassphraseKeeper:
     """Derives the key from BROKERCTL_PASSPHRASE, its file, or what a person types."""
 
     def __init__(

@@ -1,8 +1,8 @@
 """A session: one supervised `exec`, from the request for its tokens to their end.
 
-This file holds the room's words: what a command line asks for (`Ask`) and what the rooms below
-give (`Tools`). Every way in, the front door's hand-written grammar and Typer's, makes an `Ask` and
-calls `session.run.run`.
+This file holds the room's words: what a command line asks for (`ExecRequest`) and what the rooms
+below give (`Tools`). Every way in, the front door's hand-written grammar and Typer's, makes an
+`ExecRequest` and calls `session.run.run`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         def entries(self, kind: int) -> Iterator[SealedEntry]: ...  # noqa: D102 - store's
 
 
-class Ask(Value):
+class ExecRequest(Value):
     """What one `exec` command line asks for; None means "as the profile says"."""
 
     command: tuple[str, ...]
@@ -64,7 +64,7 @@ class Ask(Value):
 
 
 class Tools(Value):
-    """What the rooms below give to a session; `wiring.py` makes it from an open house."""
+    """What the rooms below give to a session; `session.start` makes it from an open Home."""
 
     profiles: Mapping[str, Profile]
     environ: Mapping[str, str]

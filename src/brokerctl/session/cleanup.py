@@ -23,7 +23,7 @@ _MOST_BYTES = 1 << 20
 _MOMENT_S = 0.1
 
 
-class Ends:
+class SessionEnd:
     """One session's debts, known to the store from before the first token until all have ended."""
 
     def __init__(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import Profile
     from brokerctl.secret import Secret
-    from brokerctl.session import Ask
+    from brokerctl.session import ExecRequest
 
 # Security: what opens our store never reaches a child: BROKERCTL_KEY, BROKERCTL_KEY_FILE, ….
 _OURS = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
@@ -34,7 +34,7 @@ _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
 _OTHER = _FIRST | frozenset("0123456789")
 
 
-class Wanted(Value):
+class ChildVariable(Value):
     """One profile of a session, and the variables that get its token or its file's path."""
 
     profile: Profile
@@ -42,7 +42,9 @@ class Wanted(Value):
     files: tuple[str, ...]
 
 
-def plan_variables(ask: Ask, profiles: Mapping[str, Profile], default: str | None) -> list[Wanted]:
+def plan_variables(
+    ask: ExecRequest, profiles: Mapping[str, Profile], default: str | None
+) -> list[ChildVariable]:
     """Decide which variable gets which profile's token; raises UsageError.
 
     `--env` and `--file` name a profile as `-p` does; one with either has no other variable.
@@ -57,12 +59,12 @@ def plan_variables(ask: Ask, profiles: Mapping[str, Profile], default: str | Non
         files = tuple(variable for variable, of in ask.files if of == name)
         if not variables and not files:
             variables = default_variables(profile)
-        wanted.append(Wanted(profile=profile, variables=variables, files=files))
+        wanted.append(ChildVariable(profile=profile, variables=variables, files=files))
     _check_names(wanted)
     return wanted
 
 
-def names_of(ask: Ask, default: str | None) -> tuple[str, ...]:
+def names_of(ask: ExecRequest, default: str | None) -> tuple[str, ...]:
     """Return the profiles that a session is to have tokens of, known or not, each once."""
     names = [*ask.profiles, *(name for _, name in (*ask.env, *ask.files))]
     if not names and default:
@@ -77,7 +79,7 @@ def default_variables(profile: Profile) -> tuple[str, ...]:
     return (default_variable(profile),)
 
 
-def put_token(environ: dict[str, str], wanted: Wanted, value: Secret) -> None:
+def put_token(environ: dict[str, str], wanted: ChildVariable, value: Secret) -> None:
     """Put a token into its variables; the profile that AWS's tools were to use gives way to it."""
     if wanted.variables != AWS_VARIABLES:
         environ.update((variable, value.reveal()) for variable in wanted.variables)
@@ -98,7 +100,7 @@ def default_variable(profile: Profile) -> str:
     return "".join(char if char in _OTHER else "_" for char in upper) + "_TOKEN"
 
 
-def _check_names(wanted: list[Wanted]) -> None:
+def _check_names(wanted: list[ChildVariable]) -> None:
     taken: dict[str, str] = {}
     for one in wanted:
         for variable in (*one.variables, *one.files):

@@ -160,35 +160,35 @@ def _pid_space() -> str:
     return "" if number is None else f"pid:[{number}]"
 
 
-def settle_lost(house: Home) -> tuple[list[Ending], list[BrokerError]]:
+def settle_lost(home: Home) -> tuple[list[Ending], list[BrokerError]]:
     """Set damaged entries aside, and end the tokens and files of the sessions that they were of.
 
     Security: a supervisor that can't be seen counts as killed here. A session that lives on and
     loses its token says so at once; a token that nobody ends would say nothing.
     """
-    moved = set_damaged_aside(house.store, SESSION)
-    if moved and house.store.tell is not None:
-        house.store.tell(moved)
+    moved = set_damaged_aside(home.store, SESSION)
+    if moved and home.store.tell is not None:
+        home.store.tell(moved)
     ended: list[Ending] = []
     failed: list[BrokerError] = []
-    for session_id in _find_lost(house):
+    for session_id in _find_lost(home):
         try:
-            ended += revoke_left(house, session_id)
+            ended += revoke_left(home, session_id)
             token_files.remove_files(
-                token_files.folder_path(house.environ, session_id, SYSTEM), SYSTEM
+                token_files.folder_path(home.environ, session_id, SYSTEM), SYSTEM
             )
         except BrokerError as error:
             failed.append(error)
     return ended, failed
 
 
-def _find_lost(house: Home) -> list[str]:
+def _find_lost(home: Home) -> list[str]:
     """Return the sessions with tokens that may live and an entry that was set aside.
 
     By whomever: where a command stopped half-way, or `store check --mend` was first, the next one
     still finds them. What has been tried is queued or spared, and not tried again.
     """
-    store, name_key = house.store, house.ring.name_key
+    store, name_key = home.store, home.ring.name_key
     aside = [name for name in store.disk.child(ASIDE).names() if name.startswith(_ASIDE)]
     lost = {name.removeprefix(_ASIDE).partition("-")[0] for name in aside}
     lost -= {entry.name for entry in store.entries(SESSION)}  # written anew by its supervisor
@@ -209,7 +209,7 @@ def _owners(store: FileStore) -> Iterator[str]:
             yield slot.key.actor
 
 
-def revoke_left(house: Home, session_id: str) -> list[Ending]:
+def revoke_left(home: Home, session_id: str) -> list[Ending]:
     """Revoke the tokens of a session whose supervisor was killed, wherever they lie.
 
     Its profiles may have been edited since, and name other grants now.
@@ -217,34 +217,34 @@ def revoke_left(house: Home, session_id: str) -> list[Ending]:
     from brokerctl.broker.held_grants import profile_for  # noqa: PLC0415 - only where something is left
     from brokerctl.store.slots import find_cut_off  # noqa: PLC0415 - as above
 
-    revoker = house.revoker("exec")
+    revoker = home.revoker("exec")
     found = {}
-    for entry in house.store.entries(TOKEN):
+    for entry in home.store.entries(TOKEN):
         slot = entry.value
         if isinstance(slot, Slot) and slot.key.actor == session_id:
             found[slot.key.grant] = slot.profile
-    for grant in find_cut_off(house.store):
+    for grant in find_cut_off(home.store):
         if grant.issued is not None and grant.issued.key.actor == session_id:
             found[grant.key] = grant.issued.profile
     return [
         ending
         for key, name in found.items()
         for ending in revoker.revoke_session(
-            profile_for(house.plan.profiles, name, key), key, session_id
+            profile_for(home.plan.profiles, name, key), key, session_id
         )
     ]
 
 
-def settle_leftovers(house: Home) -> tuple[list[Ended], list[BrokerError]]:
+def settle_leftovers(home: Home) -> tuple[list[Ended], list[BrokerError]]:
     """End what killed sessions left behind, for commands that may talk to an issuer.
 
     Returns how each token ended, and what failed and stays for the next command.
     """
 
     def name_of(session_id: str) -> str:
-        return plain_name(house.ring.name_key, "session", session_id)
+        return plain_name(home.ring.name_key, "session", session_id)
 
     def revoke_own(session_id: str, _names: tuple[str, ...]) -> list[Ending]:
-        return revoke_left(house, session_id)
+        return revoke_left(home, session_id)
 
-    return settle_all(house.store, name_of, revoke_own, SYSTEM)
+    return settle_all(home.store, name_of, revoke_own, SYSTEM)

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from brokerctl.session.supervise import Ending
+    from brokerctl.session.supervise import ChildEnd
     from brokerctl.session.terminal import Terminal
 
     Action = tuple[int, ...]
@@ -229,7 +229,7 @@ class Masked:
         self._relay = relay
         self._terminal = terminal
 
-    def run(self) -> Ending:
+    def run(self) -> ChildEnd:
         """Move its output until it has ended and all is moved."""
         if self._terminal is not None:
             self._terminal.begin()

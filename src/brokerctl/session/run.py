@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile
     from brokerctl.secret import Secret
-    from brokerctl.session import Ask, Tools
-    from brokerctl.session.cleanup import Ends
-    from brokerctl.session.environment import Wanted
+    from brokerctl.session import ExecRequest, Tools
+    from brokerctl.session.cleanup import SessionEnd
+    from brokerctl.session.environment import ChildVariable
     from brokerctl.session.relay import Masked
-    from brokerctl.session.supervise import Ending
+    from brokerctl.session.supervise import ChildEnd
 
 # Flows whose grant is a person's: an own token there would cost a rotation at each `exec`.
 _PERSONS_FLOWS = frozenset(("code", "device"))
@@ -42,18 +42,18 @@ _PURPOSE_CHARS = 200
 class Prepared(Value):
     """Everything that is decided before the first token is asked for."""
 
-    ask: Ask
+    ask: ExecRequest
     session_id: str
     own: tuple[str, ...]  # profiles whose tokens are the session's own
-    ends: Ends | None  # None: nothing has to be ended after it
+    ends: SessionEnd | None  # None: nothing has to be ended after it
     path: str  # of the program
     environ: dict[str, str]  # the child's, without its tokens
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[ChildVariable, ...]
     purpose: str | None
     is_masked: bool
 
 
-def run(ask: Ask, tools: Tools) -> int:
+def run(ask: ExecRequest, tools: Tools) -> int:
     """Run a command with its tokens and return the exit code to leave with.
 
     Raises BrokerError, with its exit code, for whatever goes wrong before the child starts; then
@@ -92,7 +92,7 @@ def run(ask: Ask, tools: Tools) -> int:
     return ending.code
 
 
-def _prepare(ask: Ask, tools: Tools) -> Prepared:
+def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
     """Check all that can be wrong without asking anybody, the command's own path included."""
     for name in environment.names_of(ask, tools.default_profile):
         if name not in tools.profiles:  # refused by the broker, with its record
@@ -124,7 +124,7 @@ def _prepare(ask: Ask, tools: Tools) -> Prepared:
     )
 
 
-def _is_masked(ask: Ask, tools: Tools) -> bool:
+def _is_masked(ask: ExecRequest, tools: Tools) -> bool:
     """Say whether tokens are starred out of the child's output: in a CI job's log, or as asked."""
     if ask.is_masked is not None:
         return ask.is_masked
@@ -132,17 +132,22 @@ def _is_masked(ask: Ask, tools: Tools) -> bool:
 
 
 def _find_ends(
-    session_id: str, own: tuple[str, ...], wanted: list[Wanted], tools: Tools, *, is_asked: bool
-) -> Ends | None:
+    session_id: str,
+    own: tuple[str, ...],
+    wanted: list[ChildVariable],
+    tools: Tools,
+    *,
+    is_asked: bool,
+) -> SessionEnd | None:
     has_files = any(one.files for one in wanted)
     if not own and not has_files:
         return None
-    from brokerctl.session.cleanup import Ends  # noqa: PLC0415 - a shared session starts without it
+    from brokerctl.session.cleanup import SessionEnd  # noqa: PLC0415 - a shared session starts without it
 
-    return Ends(session_id, own, tools, has_files=has_files, is_asked=is_asked)
+    return SessionEnd(session_id, own, tools, has_files=has_files, is_asked=is_asked)
 
 
-def is_own(ask: Ask, profile: Profile) -> bool:
+def is_own(ask: ExecRequest, profile: Profile) -> bool:
     """Say whether the session gets a token of its own of a profile (contract, section 1).
 
     The option first, then the profile's `exec`, then: own where no person is needed and wherever
@@ -214,7 +219,7 @@ def _supervise(
     environ: dict[str, str],
     mask: frozenset[int],
     tools: Tools,
-) -> Ending:
+) -> ChildEnd:
     signals.wait_children()
     ours = os.umask(tools.umask) if tools.umask is not None else None
     try:

@@ -7,13 +7,14 @@ goes to the full program, which explains it.
 
 from __future__ import annotations
 
-from brokerctl import home, output
+from brokerctl import output
 from brokerctl.broker import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 from brokerctl.get import parse_duration, split_scopes
+from brokerctl.home import make_token_request, open_home
 from brokerctl.platform.system import SYSTEM
-from brokerctl.session import Ask, Tools
+from brokerctl.session import ExecRequest, Tools
 from brokerctl.session.run import run
 from brokerctl.store.entry import plain_name
 
@@ -35,7 +36,7 @@ _STDERR = 2
 _INTERRUPTED = 130
 
 
-def parse_exec(words: list[str]) -> Ask | None:
+def parse_exec(words: list[str]) -> ExecRequest | None:
     """Read the words after `exec`; None for anything outside the grammar.
 
     Raises UsageError for an option whose room does not exist yet: never accepted and ignored.
@@ -51,7 +52,7 @@ def parse_exec(words: list[str]) -> Ask | None:
         env, files = parse_pairs("--env", given), parse_pairs("--file", given)
     except UsageError:
         return None
-    return Ask(
+    return ExecRequest(
         command=tuple(given["--"]),
         profiles=tuple(given.get("--profile", ())),
         env=env,
@@ -125,13 +126,13 @@ def run_words(words: list[str], environ: Mapping[str, str], umask: int | None = 
     return None if ask is None else run_ask(ask, environ, umask)
 
 
-def run_ask(ask: Ask, environ: Mapping[str, str], umask: int | None = None) -> int:
+def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = None) -> int:
     """Run one session, or print the error; return the exit code.
 
     `umask` is the caller's own, for the child, where this process has changed it.
     """
     try:
-        return run(ask, tools_of(home.open_home(environ, may_pass=True), umask))
+        return run(ask, tools_of(open_home(environ, may_pass=True), umask))
     except BrokerError as error:
         return output.print_error(error)
     except KeyboardInterrupt:
@@ -140,38 +141,38 @@ def run_ask(ask: Ask, environ: Mapping[str, str], umask: int | None = None) -> i
         return output.print_error(output.unexpected(error, environ))
 
 
-def tools_of(house: Home, umask: int | None = None) -> Tools:
-    """Return what a session needs of an open house."""
+def tools_of(home: Home, umask: int | None = None) -> Tools:
+    """Return what a session needs of an open Home."""
 
     def requester(session_id: str) -> Requester:
-        asked = home.make_request("", house.environ, "exec")
+        asked = make_token_request("", home.environ, "exec")
         return asked.requester.replace(session=session_id)
 
     def revoke_own(session_id: str, names: tuple[str, ...]) -> list[Ending]:
-        return revoke_session(house, session_id, names)
+        return revoke_session(home, session_id, names)
 
     return Tools(
-        profiles=house.plan.profiles,
-        environ=house.environ,
-        default_profile=default_profile(house.plan, house.environ),
+        profiles=home.plan.profiles,
+        environ=home.environ,
+        default_profile=default_profile(home.plan, home.environ),
         requester=requester,
-        get=house.broker.get,
+        get=home.broker.get,
         revoke_own=revoke_own,
-        record=house.log.append,
-        store=house.store,
-        name_of=lambda session_id: plain_name(house.ring.name_key, "session", session_id),
+        record=home.log.append,
+        store=home.store,
+        name_of=lambda session_id: plain_name(home.ring.name_key, "session", session_id),
         say=lambda line: output.write_line(_STDERR, line),
         warn=output.warn,
-        notices=house.notices,
+        notices=home.notices,
         system=SYSTEM,
         umask=umask,
-        is_kept=house.is_kept,
+        is_kept=home.is_kept,
     )
 
 
-def revoke_session(house: Home, session_id: str, names: tuple[str, ...]) -> list[Ending]:
+def revoke_session(home: Home, session_id: str, names: tuple[str, ...]) -> list[Ending]:
     """Revoke the tokens that a session owns of these profiles, which are still as they were."""
-    revoker, profiles = house.revoker("exec"), house.plan.profiles
+    revoker, profiles = home.revoker("exec"), home.plan.profiles
     return [
         ending
         for name in names

@@ -25,7 +25,7 @@ _SIGNAL_BASE = 128
 _EVENTS = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
 
 
-class Ending:
+class ChildEnd:
     """How the child ended: its wait status, and whether the terminal interrupted us with it."""
 
     __slots__ = ("is_interrupted", "status")
@@ -68,14 +68,14 @@ class Supervisor:
         # ^C goes through an inner terminal as a key, and is never a signal of ours.
         self._is_interrupted = terminal is not None and terminal.has_input
 
-    def run(self) -> Ending:
+    def run(self) -> ChildEnd:
         """Pass signals on until the child has ended."""
         while True:
             arrived = signals.take(self._waited)
             if arrived.number == signals.CHILD:
                 status = self._look()
                 if status is not None:
-                    return Ending(status, is_interrupted=self._is_interrupted)
+                    return ChildEnd(status, is_interrupted=self._is_interrupted)
             elif arrived.number == signals.CONTINUE:
                 self._go_on()
             else:

@@ -40,7 +40,7 @@ class Queue(Value):
     items: tuple[Queued, ...] = ()
 
 
-class Kept(Value):
+class ToolCredential(Value):
     """A credential that a tool made elsewhere and gave us to keep, with where it may go back to."""
 
     tool: str

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import GrantKey, Token
     from brokerctl.store.file import FileStore
-    from brokerctl.store.locked import LockedGrant
+    from brokerctl.store.locked import GrantUnderLock
 
 FORMAT = "brokerctl backup"
 VERSION = 1
@@ -249,7 +249,7 @@ def _put_back(store: FileStore, path: str, payload: bytes, about: dict[str, Any]
         return _put_slot(store, locked, key, value)
 
 
-def _put_slot(store: FileStore, locked: LockedGrant, key: GrantKey, slot: Slot) -> bool:
+def _put_slot(store: FileStore, locked: GrantUnderLock, key: GrantKey, slot: Slot) -> bool:
     name_key, fingerprint = store.ring.name_key, store.ring.fingerprint
     name = f"{grant_name(name_key, key)}/{token_name(name_key, slot.key)}"
     if store.disk.read(TOKEN, name) is not None:
@@ -276,7 +276,7 @@ def _is_the_grant(grant: Grant | None, token: Token) -> bool:
     return token.issuer_end is None and token.generation == grant.generation
 
 
-def _put_queue(locked: LockedGrant, queue: Queue, store: FileStore) -> bool:
+def _put_queue(locked: GrantUnderLock, queue: Queue, store: FileStore) -> bool:
     here = {item.fingerprint for item in locked.state.queue}
     is_new = False
     for item in queue.items:

@@ -6,7 +6,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import DamagedError
 from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey, Value
 from brokerctl.secret import Secret
-from brokerctl.store import Kept, Queue
+from brokerctl.store import Queue, ToolCredential
 from brokerctl.store.entry import GRANT, INTENT, KEPT, KIND_NAMES, OUTCOME, QUEUE, TOKEN
 
 TYPE_CHECKING = False
@@ -194,7 +194,7 @@ _queued = value_of(
 )
 _queue = value_of(Queue, {"key": _grant_key, "profile": as_text, "items": many(_queued)})
 _kept = value_of(
-    Kept,
+    ToolCredential,
     {
         **dict.fromkeys(("tool", "protocol", "host", "path", "username"), as_text),
         "port": as_count,

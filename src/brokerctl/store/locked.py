@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _REDEEMING = ("refresh", "revoke")
 
 
-class LockedGrant:
+class GrantUnderLock:
     """One grant while its lock is held; every method but `record_failure` is durable."""
 
     __slots__ = ("_clock", "_disk", "_is_reserved", "_lock", "_name", "key", "state")

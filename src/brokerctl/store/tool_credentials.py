@@ -18,19 +18,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
     from brokerctl.store.file import FileStore
 
 _LOCK_S = 22.0
 
 
-def kept_name(store: FileStore, one: Kept) -> str:
+def kept_name(store: FileStore, one: ToolCredential) -> str:
     """Return the name of an entry: every input that decides to whom it goes back."""
     place = (one.tool, one.protocol, one.host, str(one.port), one.path, one.username)
     return plain_name(store.ring.name_key, "kept", *place)
 
 
-def all_kept(store: FileStore) -> list[tuple[str, Kept]]:
+def all_kept(store: FileStore) -> list[tuple[str, ToolCredential]]:
     """Return what opens, the newest first."""
     found = [(one.name, one.value) for one in store.entries(KEPT) if one.value is not None]
     return sorted(found, key=lambda item: item[1].kept_at, reverse=True)
@@ -41,7 +41,9 @@ def count_kept(store: FileStore, now: float) -> int:
     return sum(not one.is_over(now) for _, one in all_kept(store))
 
 
-def put(store: FileStore, one: Kept, before: Callable[[Kept | None], bool]) -> bool:
+def put(
+    store: FileStore, one: ToolCredential, before: Callable[[ToolCredential | None], bool]
+) -> bool:
     """Keep one durably, over what its place had; `before` sees that first, and may say no."""
     name = kept_name(store, one)
     with _locked(store, name):
@@ -51,7 +53,9 @@ def put(store: FileStore, one: Kept, before: Callable[[Kept | None], bool]) -> b
     return True
 
 
-def drop(store: FileStore, name: str, is_meant: Callable[[Kept], bool]) -> Kept | None:
+def drop(
+    store: FileStore, name: str, is_meant: Callable[[ToolCredential], bool]
+) -> ToolCredential | None:
     """Remove one durably if it still is what is meant, and return it."""
     with _locked(store, name):
         found = _find(store, name)
@@ -60,7 +64,7 @@ def drop(store: FileStore, name: str, is_meant: Callable[[Kept], bool]) -> Kept 
         return found if store.drop_sealed(KEPT, name) else None
 
 
-def put_back(store: FileStore, one: Kept) -> bool:
+def put_back(store: FileStore, one: ToolCredential) -> bool:
     """Put one of a backup back; False where its place has one, which is newer."""
     return put(store, one, lambda here: here is None)
 
@@ -71,9 +75,9 @@ def remove_over(store: FileStore, now: float) -> int:
     return sum(drop(store, name, lambda one: one.is_over(now)) is not None for name in names)
 
 
-def _find(store: FileStore, name: str) -> Kept | None:
+def _find(store: FileStore, name: str) -> ToolCredential | None:
     try:
-        found: Kept | None = store.read_value(KEPT, name)
+        found: ToolCredential | None = store.read_value(KEPT, name)
     except DamagedError:
         return None  # it is replaced; until then `store check` tells of it
     return found

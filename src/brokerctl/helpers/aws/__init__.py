@@ -6,7 +6,7 @@ Every AWS SDK runs it, without a request: the profile is named in the user's own
 from __future__ import annotations
 
 from brokerctl.freshness import timestamp
-from brokerctl.helpers import GET, Answer, Helper, Wanted
+from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.oauth import aws_credentials
 
@@ -28,23 +28,23 @@ class Aws(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - it is whatever the tool's own is
         environ: Mapping[str, str],  # noqa: ARG002 - nothing is said here
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read the profile's name."""
-        return Wanted(action=GET, profile=read_profile(words))
+        return CredentialRequest(action=GET, profile=read_profile(words))
 
     def credential(
         self,
-        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
         answer: AccessToken,
         profile: Profile,  # noqa: ARG002 - as above
-    ) -> Answer:
+    ) -> HelperReply:
         """Render the credentials; they end when policy says so, if that is before AWS does."""
         assert answer.expires_at is not None  # noqa: S101 - STS always says when they end
         value = aws_credentials.render(
             aws_credentials.words_of(answer.value), timestamp(answer.expires_at)
         )
-        return Answer(stdout=value.encode() + b"\n")
+        return HelperReply(stdout=value.encode() + b"\n")
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail."""
-        return Answer(exit_code=2)
+        return HelperReply(exit_code=2)

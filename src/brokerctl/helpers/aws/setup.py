@@ -16,7 +16,7 @@ from brokerctl.helpers.edit.blocks import (
     take_block,
     without_block,
 )
-from brokerctl.helpers.setups import PRIVATE_MODE, BlockSetup, Place, home_path
+from brokerctl.helpers.setups import PRIVATE_MODE, BlockSetup, SetupFile, home_path
 from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ class AwsSetup(BlockSetup):
 
     name = "aws"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the one file; AWS's own tools make it for its owner alone."""
-        return [Place(self.path(environ), PRIVATE_MODE)]
+        return [SetupFile(self.path(environ), PRIVATE_MODE)]
 
     def path(self, environ: Mapping[str, str]) -> str:
         """Return the file; AWS_CONFIG_FILE is read instead of it."""
         given = environ.get("AWS_CONFIG_FILE")
         return os.path.abspath(given) if given else home_path(environ, ".aws", "config")
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Put the sections in; one that has credentials already is somebody's and stays.
 
         One without any gets our line: `aws configure set region` makes such a section.
@@ -81,7 +81,7 @@ class AwsSetup(BlockSetup):
                 return after
         raise UsageError(f"can't change {place.path}", hint="add the section by hand")
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take our lines out; a section to which a key of somebody's came stays with that."""
         taken = take_block(text, self.name, self.form)
         before, after = _try(text), None if taken is None else _try(taken)

@@ -12,7 +12,15 @@ from __future__ import annotations
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.freshness import reuse_until, timestamp
-from brokerctl.helpers import ALL, GET, NOTHING, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import (
+    ALL,
+    GET,
+    NOTHING,
+    CredentialRequest,
+    Helper,
+    HelperReply,
+    MalformedError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +43,7 @@ class Bazel(Helper):
         words: list[str],
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is on stdin
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read the URI; other members are to be tolerated."""
         if words != [GET]:
             raise MalformedError("the one command is 'get'")
@@ -48,14 +56,14 @@ class Bazel(Helper):
             raise MalformedError("it has no uri")
         if uri.startswith(_GRPC):
             uri = f"https://{uri[len(_GRPC) :]}"
-        return Wanted(action=GET, url=uri)
+        return CredentialRequest(action=GET, url=uri)
 
     def credential(
         self,
-        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
         answer: AccessToken,
         profile: Profile,  # noqa: ARG002 - as above
-    ) -> Answer:
+    ) -> HelperReply:
         """Render the header, and how long it may be kept: whole seconds, or Bazel fails."""
         found: dict[str, object] = {
             "headers": {"Authorization": [f"Bearer {answer.value.reveal()}"]}
@@ -63,12 +71,12 @@ class Bazel(Helper):
         until = reuse_until(answer)
         if until is not None:
             found["expires"] = timestamp(until)
-        return Answer(stdout=jsonlite.dumps(found).encode() + b"\n")
+        return HelperReply(stdout=jsonlite.dumps(found).encode() + b"\n")
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Say that nothing is needed; an error would end the build."""
-        return Answer(stdout=b"{}\n")
+        return HelperReply(stdout=b"{}\n")
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail."""
-        return Answer(exit_code=UsageError.exit_code)
+        return HelperReply(exit_code=UsageError.exit_code)

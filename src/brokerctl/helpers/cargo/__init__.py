@@ -14,7 +14,16 @@ from __future__ import annotations
 from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_url, shown_url
 from brokerctl.errors import UsageError
-from brokerctl.helpers import FORGET, GET, LINES, STORE, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import (
+    FORGET,
+    GET,
+    LINES,
+    STORE,
+    CredentialRequest,
+    Helper,
+    HelperReply,
+    MalformedError,
+)
 from brokerctl.secret import Secret
 from brokerctl.text import safe
 
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
 _VERSION = 1
 _OPERATIONS = ("read", "publish", "yank", "unyank", "owners")
@@ -54,7 +63,7 @@ class Cargo(Helper):
         words: list[str],  # noqa: ARG002 - there are none but cargo's own
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that cargo says is in the line
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read one line; what is not known yet is tolerated, as the protocol wants it."""
         request = _read_object(stdin)
         if request.get("v") != _VERSION:
@@ -73,9 +82,9 @@ class Cargo(Helper):
         if token is not None and not isinstance(token, str):
             raise MalformedError("its token is none")
         offered = Secret(token) if token else None
-        return Wanted(action=_KINDS[kind], url=url, username="", offered=offered)
+        return CredentialRequest(action=_KINDS[kind], url=url, username="", offered=offered)
 
-    def check(self, wanted: Wanted, profile: Profile) -> None:
+    def check(self, wanted: CredentialRequest, profile: Profile) -> None:
         """Refuse an index that is below one of the profile's hosts and none of them."""
         index = _index_of(wanted)
         if index not in profile.hosts:
@@ -85,16 +94,16 @@ class Cargo(Helper):
                 hint="if it is yours, write it into them, path and all",
             )
 
-    def is_for(self, wanted: Wanted, profile: Profile) -> bool:
+    def is_for(self, wanted: CredentialRequest, profile: Profile) -> bool:
         """Have a logout of an index that is no host itself be another provider's."""
         return wanted.action != FORGET or _index_of(wanted) in profile.hosts
 
     def credential(
         self,
-        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
         answer: AccessToken,
         profile: Profile,  # noqa: ARG002 - as above
-    ) -> Answer:
+    ) -> HelperReply:
         """Render the whole value of the Authorization header, which cargo sends as it is."""
         said: dict[str, object] = {
             "kind": "get",
@@ -104,34 +113,34 @@ class Cargo(Helper):
         }
         if answer.expires_at is not None:
             said |= {"cache": "expires", "expiration": int(answer.expires_at)}
-        return Answer(stdout=_line({"Ok": said}))
+        return HelperReply(stdout=_line({"Ok": said}))
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Let cargo ask its next provider."""
         return _error("not-found")
 
-    def kept(self, one: Kept) -> Answer:
+    def kept(self, one: ToolCredential) -> HelperReply:
         """Render what `cargo login` gave us, as it gave it."""
         said = {"token": one.secret.reveal(), "cache": "session", "operation_independent": True}
-        return Answer(stdout=_line({"Ok": {"kind": "get", **said}}))
+        return HelperReply(stdout=_line({"Ok": {"kind": "get", **said}}))
 
-    def stored(self) -> Answer:
+    def stored(self) -> HelperReply:
         """Say that it is kept."""
-        return Answer(stdout=_line({"Ok": {"kind": "login"}}))
+        return HelperReply(stdout=_line({"Ok": {"kind": "login"}}))
 
-    def not_kept(self, *, is_ours: bool) -> Answer:
+    def not_kept(self, *, is_ours: bool) -> HelperReply:
         """Say what to do instead; what is not ours is the next provider's."""
         return _error("other", _LOGIN) if is_ours else self.not_ours()
 
-    def forgotten(self, *, is_ours: bool) -> Answer:
+    def forgotten(self, *, is_ours: bool) -> HelperReply:
         """Say that it is gone; what was never ours is the next provider's."""
-        return Answer(stdout=_line({"Ok": {"kind": "logout"}})) if is_ours else self.not_ours()
+        return HelperReply(stdout=_line({"Ok": {"kind": "logout"}})) if is_ours else self.not_ours()
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail: cargo sends nothing of the kind."""
         return _error("other", "not a request of cargo")
 
-    def refusal(self, error: BrokerError) -> Answer:
+    def refusal(self, error: BrokerError) -> HelperReply:
         """Say why, and what to do about it; cargo shows both, and asks nobody else.
 
         An index that is no host of ours itself may be another provider's.
@@ -141,7 +150,7 @@ class Cargo(Helper):
         return _error("other", error.message, error.hint or error.usual_hint)
 
 
-def _index_of(wanted: Wanted) -> str:
+def _index_of(wanted: CredentialRequest) -> str:
     """Return an index as a profile's hosts would have it: one with a query is none of them."""
     url = parse_url(wanted.url or "")
     query = "" if url.query is None else f"?{url.query}"
@@ -158,12 +167,12 @@ def _read_object(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _error(kind: str, message: str | None = None, hint: str | None = None) -> Answer:
+def _error(kind: str, message: str | None = None, hint: str | None = None) -> HelperReply:
     said: dict[str, object] = {"kind": kind}
     if message is not None:
         causes = [safe(hint)] if hint else []
         said |= {"message": f"brokerctl: {safe(message, 400)}", "caused-by": causes}
-    return Answer(stdout=_line({"Err": said}))
+    return HelperReply(stdout=_line({"Err": said}))
 
 
 def _line(value: dict[str, object]) -> bytes:

@@ -19,7 +19,7 @@ from brokerctl.helpers.edit.blocks import (
     without_block,
 )
 from brokerctl.helpers.edit.toml_hcl import parse_toml, read_toml
-from brokerctl.helpers.setups import Place, UsualSetup, home_path
+from brokerctl.helpers.setups import SetupFile, UsualSetup, home_path
 from brokerctl.jsonlite import quote
 from brokerctl.platform.user_files import read_regular
 
@@ -47,14 +47,14 @@ class CargoSetup(UsualSetup):
 
     script = "cargo-credential-brokerctl"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the user's file."""
         folder = os.path.abspath(environ.get("CARGO_HOME") or home_path(environ, ".cargo"))
         older = os.path.join(folder, "config")
         path = os.path.join(folder, "config.toml")
-        return [Place(older if os.path.isfile(older) and not os.path.exists(path) else path)]
+        return [SetupFile(older if os.path.isfile(older) and not os.path.exists(path) else path)]
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Name our program in the table that is there, or in one at the end."""
         part.check_hosts()
         base = without_block(text, _NAME, _FORM)
@@ -68,7 +68,7 @@ class CargoSetup(UsualSetup):
         line = sections[f"[{_TABLE}]"][0]
         raise UsageError(f"can't change [{_TABLE}] of {place.path}", hint=f"write '{line}' into it")
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take our lines out."""
         taken = take_block(text, _NAME, _FORM)
         before, after = read_toml(text), None if taken is None else read_toml(taken)

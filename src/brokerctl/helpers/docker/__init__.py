@@ -22,10 +22,10 @@ from brokerctl.helpers import (
     NOTHING,
     STORE,
     USERNAME,
-    Answer,
+    CredentialRequest,
     Helper,
+    HelperReply,
     MalformedError,
-    Wanted,
 )
 from brokerctl.helpers.docker.tls_files import find_unchecked
 from brokerctl.secret import Secret
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
 HUB = "https://index.docker.io/v1/"  # docker's name for its own registry, wherever it is a key
 HUB_NAMES = ("docker.io", "index.docker.io")  # as podman and skopeo call it, and as it is found
@@ -69,19 +69,19 @@ class Docker(Helper):
         words: list[str],
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in words and on stdin
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read an operation and the server's address, or for `store` the JSON that has it."""
         if words == ["version"]:
-            return Answer(stdout=_VERSION)
+            return HelperReply(stdout=_VERSION)
         if words == [LIST]:
-            return Wanted(action=LIST)
+            return CredentialRequest(action=LIST)
         if words == [STORE]:
             return _read_offer(stdin)
         if words not in ([GET], [ERASE]):
             return _failure(_USAGE)
         return _wanted(GET if words == [GET] else FORGET, _read_address(stdin))
 
-    def check(self, wanted: Wanted, profile: Profile) -> None:  # noqa: ARG002 - for any server
+    def check(self, wanted: CredentialRequest, profile: Profile) -> None:  # noqa: ARG002 - for any server
         """Refuse a user that would make another thing of the token at the registry."""
         username = profile.username or USERNAME
         if username == IDENTITY or ":" in username:
@@ -90,37 +90,39 @@ class Docker(Helper):
                 hint="a registry wants any name without a colon, such as oauth2",
             )
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
         """Name the file of one of these tools that says so."""
         return find_unchecked(wanted, environ)
 
-    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+    def credential(
+        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
+    ) -> HelperReply:
         """Render the token as the password of the profile's user."""
         credential = {
             "ServerURL": wanted.form,
             "Username": profile.username or USERNAME,
             "Secret": answer.value.reveal(),
         }
-        return Answer(stdout=jsonlite.dumps(credential).encode() + b"\n")
+        return HelperReply(stdout=jsonlite.dumps(credential).encode() + b"\n")
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail."""
         return _failure("brokerctl: not a request")
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Let the tool go on without a credential."""
         return _failure(_NOT_FOUND)
 
-    def kept(self, one: Kept) -> Answer:
+    def kept(self, one: ToolCredential) -> HelperReply:
         """Render what docker gave us, an identity token too."""
         credential = {"Username": one.username, "Secret": one.secret.reveal()}
-        return Answer(stdout=jsonlite.dumps(credential).encode() + b"\n")
+        return HelperReply(stdout=jsonlite.dumps(credential).encode() + b"\n")
 
-    def not_kept(self, *, is_ours: bool) -> Answer:  # noqa: ARG002 - both would mislead
+    def not_kept(self, *, is_ours: bool) -> HelperReply:  # noqa: ARG002 - both would mislead
         """Fail: who was told that a password is stored would rely on it."""
         return _failure(_NOT_KEPT, note=_NOT_NEEDED)
 
-    def refusal(self, error: BrokerError) -> Answer:
+    def refusal(self, error: BrokerError) -> HelperReply:
         """Fail, but for a login that is needed: without one, what is public is still there."""
         if isinstance(error, LoginNeededError):
             return self.not_ours()
@@ -132,14 +134,14 @@ class Docker(Helper):
         """Return a server's name."""
         return server_name(host)
 
-    def listing(self, usernames: Mapping[str, str]) -> Answer:
+    def listing(self, usernames: Mapping[str, str]) -> HelperReply:
         """Render the servers that can be named, each with its user; the first of a name counts."""
         found: dict[str, str] = {}
         for host, user in usernames.items():
             name = server_name(host)
             if name is not None:
                 found.setdefault(name, user)
-        return Answer(stdout=jsonlite.dumps(found, sort=True).encode() + b"\n")
+        return HelperReply(stdout=jsonlite.dumps(found, sort=True).encode() + b"\n")
 
 
 def server_name(pattern: str) -> str | None:
@@ -152,8 +154,8 @@ def server_name(pattern: str) -> str | None:
     return host
 
 
-def _failure(text: str, note: str | None = None) -> Answer:
-    return Answer(stdout=f"{text}\n".encode(), exit_code=1, note=note)
+def _failure(text: str, note: str | None = None) -> HelperReply:
+    return HelperReply(stdout=f"{text}\n".encode(), exit_code=1, note=note)
 
 
 def _read_address(data: bytes) -> str:
@@ -166,7 +168,7 @@ def _read_address(data: bytes) -> str:
         raise MalformedError("an address is not UTF-8") from error
 
 
-def _read_offer(data: bytes) -> Wanted | Answer:
+def _read_offer(data: bytes) -> CredentialRequest | HelperReply:
     """Read what is to be stored: it may be our own token, which docker's `login` has got here."""
     try:
         found = jsonlite.loads_needed(data)
@@ -179,17 +181,17 @@ def _read_offer(data: bytes) -> Wanted | Answer:
     return offer(*texts)
 
 
-def offer(address: str, username: str, secret: str) -> Wanted | Answer:
+def offer(address: str, username: str, secret: str) -> CredentialRequest | HelperReply:
     """Return the request to keep a credential for a server, as `store` makes it."""
     if not username:
         return _failure(_NO_USERNAME)
     found = _wanted(STORE, _read_address(address.encode()))
-    if isinstance(found, Answer):
+    if isinstance(found, HelperReply):
         return found
     return found.replace(username=username, offered=Secret(secret))
 
 
-def _wanted(action: str, address: str) -> Wanted | Answer:
+def _wanted(action: str, address: str) -> CredentialRequest | HelperReply:
     """Return the request: an address without a scheme means https, on loopback http as well."""
     if not address:
         return _failure(_NO_SERVER)
@@ -199,7 +201,9 @@ def _wanted(action: str, address: str) -> Wanted | Answer:
         url = HUB
     elif not is_own and url != address and _is_on_loopback(url):
         other = f"http://{address}"
-    return Wanted(action=action, url=url, otherwise=other, form=address, is_foreign=is_own)
+    return CredentialRequest(
+        action=action, url=url, otherwise=other, form=address, is_foreign=is_own
+    )
 
 
 def _is_on_loopback(url: str) -> bool:

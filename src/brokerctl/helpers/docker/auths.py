@@ -12,11 +12,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.config.hosts import is_loopback
-from brokerctl.helpers import Wanted
+from brokerctl.helpers import CredentialRequest
 from brokerctl.helpers.custody import place_of, url_of
 from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, OWN_KEYS, offer
 from brokerctl.helpers.docker.setup import asked_names
-from brokerctl.helpers.edit.credential_lines import Found
+from brokerctl.helpers.edit.credential_lines import PlainCredential
 from brokerctl.helpers.edit.json_text import (
     add_members,
     cut_members,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from brokerctl.helpers.edit.json_text import Member
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"
@@ -42,7 +42,7 @@ _CONTROL = frozenset("\n\r\0")
 _MAX_CHARS = 65536  # of a user or a secret: far more than any has, and far less than an entry may
 
 
-def read_auths(data: bytes) -> list[Found]:
+def read_auths(data: bytes) -> list[PlainCredential]:
     """Read the entries of `auths`; ValueError if the file is not JSON.
 
     Where one stands is counted in characters of `decode`'s text.
@@ -58,7 +58,7 @@ def read_auths(data: bytes) -> list[Found]:
     return found
 
 
-def hand_over(data: bytes, found: list[Found]) -> bytes:
+def hand_over(data: bytes, found: list[PlainCredential]) -> bytes:
     """Return the file without these entries, and with brokerctl as the helper of their hosts.
 
     All else stays byte for byte.
@@ -71,12 +71,14 @@ def hand_over(data: bytes, found: list[Found]) -> bytes:
     return _encoded(put_members(text, _HELPERS, names, _OURS))
 
 
-def cut_auths(data: bytes, found: list[Found]) -> bytes:
+def cut_auths(data: bytes, found: list[PlainCredential]) -> bytes:
     """Return the file without these entries; all else stays byte for byte."""
     return _encoded(cut_members(_decoded(data), _SECTION, {one.start for one in found}))
 
 
-def put_auths(data: bytes, kept: list[Kept], hosts: Iterable[str]) -> tuple[bytes, dict[int, str]]:
+def put_auths(
+    data: bytes, kept: list[ToolCredential], hosts: Iterable[str]
+) -> tuple[bytes, dict[int, str]]:
     """Return the file with these in plain text, and why some are not in it, by their position.
 
     For what is put in the file names brokerctl no more: a helper that is named is asked, and the
@@ -100,7 +102,7 @@ class _Filling:
         self._values: dict[str, str] = {}
         self._gone: set[str] = set()
 
-    def add(self, one: Kept) -> str:
+    def add(self, one: ToolCredential) -> str:
         """Put one in, or return why it can't be."""
         key = _key_of(one)
         if key is None:
@@ -113,7 +115,7 @@ class _Filling:
                 self._values[key] = _rendered(one)
         return reason
 
-    def _why_not(self, key: str, one: Kept) -> str:
+    def _why_not(self, key: str, one: ToolCredential) -> str:
         if self._profiles.intersection(asked_names(url_of(one))):
             return "a profile has its host, and the tool asks brokerctl for that"
         if ANY_NAME in self._asked or self._is_other(key):
@@ -138,7 +140,7 @@ def _place(key: str) -> str:
     return key if key.endswith(OWN_KEYS) else _server(key).lower()
 
 
-def _key_of(one: Kept) -> str | None:
+def _key_of(one: ToolCredential) -> str | None:
     """Return the name that docker has for a place in its file; None where it has none."""
     url = url_of(one)
     if url.endswith(OWN_KEYS):
@@ -149,7 +151,7 @@ def _key_of(one: Kept) -> str | None:
     return names[0]
 
 
-def _why_not_in(one: Kept, found: Member | None) -> str:
+def _why_not_in(one: ToolCredential, found: Member | None) -> str:
     """Return why a credential can't be an entry of the file, which may have one for its host."""
     if one.expires_at is not None or one.refresh_token is not None:
         return "it has an end, for which the file has no place"
@@ -162,7 +164,7 @@ def _why_not_in(one: Kept, found: Member | None) -> str:
     return "" if is_same else "another password stands there"
 
 
-def _rendered(one: Kept) -> str:
+def _rendered(one: ToolCredential) -> str:
     """Return an entry as docker writes it."""
     secret = one.secret.reveal()
     if one.username == IDENTITY:
@@ -171,14 +173,14 @@ def _rendered(one: Kept) -> str:
     return json.dumps({"auth": auth})
 
 
-def is_also_in(other: bytes, data: bytes, found: list[Found]) -> bool:
+def is_also_in(other: bytes, data: bytes, found: list[PlainCredential]) -> bool:
     """Say whether a value of any of these entries of a file stands in another file too."""
     entries = {one.start: one.value for one in find_members(_decoded(data), _SECTION)}
     values = (value for one in found for value in _filled(entries[one.start]).values())
     return any(value.encode("utf-8", "surrogateescape") in other for value in values)
 
 
-def find_unasked(data: bytes, found: Iterable[Found]) -> list[str]:
+def find_unasked(data: bytes, found: Iterable[PlainCredential]) -> list[str]:
     """Return the registries among these for which nothing in the file says to ask brokerctl."""
     asked = value_names(_decoded(data), _HELPERS, _OURS)
     keys = [one.wanted.form or "" for one in found if one.wanted]
@@ -211,7 +213,7 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _left(one: Member, text: str, times: int, *, is_other: bool) -> Found:
+def _left(one: Member, text: str, times: int, *, is_other: bool) -> PlainCredential:
     """Return an entry as one that is left; `why` is empty where it need not be."""
     why = ""
     if not _is_plain(one.key):
@@ -222,7 +224,7 @@ def _left(one: Member, text: str, times: int, *, is_other: bool) -> Found:
         why = "another helper is asked for its host, and not this file"
     elif _has_twice(text[one.value_start : one.end]):
         why = "a field is in it twice"
-    return Found(one.start, one.end, _shown(one.key), why=why)
+    return PlainCredential(one.start, one.end, _shown(one.key), why=why)
 
 
 def _has_twice(text: str) -> bool:
@@ -232,13 +234,13 @@ def _has_twice(text: str) -> bool:
     return len({name.lower() for name in names}) < len(names)
 
 
-def _read_entry(one: Member, left: Found) -> Found:
+def _read_entry(one: Member, left: PlainCredential) -> PlainCredential:
     try:
         username, secret = _read_credential(one.value)
     except ValueError as error:
         return left._replace(why=str(error))
     wanted = offer(one.key, username, secret)
-    if not isinstance(wanted, Wanted):
+    if not isinstance(wanted, CredentialRequest):
         return left._replace(why="it is nothing to keep")
     return left._replace(shown=f"{username} at {left.shown}", wanted=wanted)
 
@@ -248,7 +250,7 @@ def _is_plain(key: str) -> bool:
     if not all("!" <= char <= "~" for char in key) or _server(key) == _HUB_ALIAS:
         return False
     whole, bare = (offer(address, "-", "-") for address in (key, _server(key)))
-    if not isinstance(whole, Wanted) or not isinstance(bare, Wanted):
+    if not isinstance(whole, CredentialRequest) or not isinstance(bare, CredentialRequest):
         return False
     is_same = (whole.url, whole.otherwise) == (bare.url, bare.otherwise)
     return is_same and place_of(whole) is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import HUB, HUB_NAMES, server_name
 from brokerctl.helpers.edit.json_text import put_members, take_members, value_names
-from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, home_path
+from brokerctl.helpers.setups import PRIVATE_MODE, SetupFile, UsualSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,9 +30,9 @@ class DockerSetup(UsualSetup):
     script = "docker-credential-brokerctl"
     hub = HUB
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the one file, which may hold passwords of other registries."""
-        return [Place(self.path(environ), PRIVATE_MODE)]
+        return [SetupFile(self.path(environ), PRIVATE_MODE)]
 
     def path(self, environ: Mapping[str, str]) -> str:
         """Return the file that docker reads and writes."""
@@ -41,7 +41,7 @@ class DockerSetup(UsualSetup):
             return os.path.join(os.path.abspath(folder), "config.json")
         return home_path(environ, ".docker", "config.json")
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Put an entry in for each registry; another helper of one is not replaced."""
         names = [self.hub if name == HUB else name for _, name in _names(part) if name]
         names += [name for url in part.kept for name in asked_names(url)]
@@ -60,7 +60,7 @@ class DockerSetup(UsualSetup):
             hint = "change it by hand, then install again"
             raise UsageError(f"{place.path}: {error}", hint=hint) from error
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take our entries out."""
         try:
             return take_members(text, _SECTION, _SUFFIX)

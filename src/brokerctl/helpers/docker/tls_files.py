@@ -21,13 +21,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from brokerctl.helpers import Wanted
+    from brokerctl.helpers import CredentialRequest
 
 _REGISTRIES, _DAEMONS = b"insecure", b"insecure-registries"
 _HUB = {"docker.io": "index.docker.io", "registry-1.docker.io": "index.docker.io"}
 
 
-def find_unchecked(wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
     """Name the file by which no certificate of this server is checked, if there is one."""
     url = wanted.url or ""
     if not url.startswith("https://"):

@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from brokerctl.helpers import STORE, Wanted
+from brokerctl.helpers import STORE, CredentialRequest
 from brokerctl.helpers.custody import place_of, url_of
 from brokerctl.helpers.git import is_scheme, place_url
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
 _SCHEMES = ("https", "http")
 _MORE_THAN_A_HOST = frozenset("/?#@")
@@ -23,17 +23,17 @@ _ESCAPE = re.compile("%[0-9A-F]{2}")
 _REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
 
 
-class Found(NamedTuple):
+class PlainCredential(NamedTuple):
     """One credential in a file: where it stands, and what is to be kept, or why it can't be."""
 
     start: int
     end: int
     shown: str  # for people: no password is in it
-    wanted: Wanted | None = None
+    wanted: CredentialRequest | None = None
     why: str = ""
 
 
-def read_git_credentials(data: bytes) -> list[Found]:
+def read_git_credentials(data: bytes) -> list[PlainCredential]:
     """Read the lines of git-credential-store(1); whatever else is in the file is named too."""
     found, start = [], 0
     for line in re.split(rb"(?<=\n)", data):
@@ -45,8 +45,8 @@ def read_git_credentials(data: bytes) -> list[Found]:
     return found
 
 
-def _read_url(line: bytes, start: int, end: int) -> Found:
-    left = Found(start, end, "a line", why="it is not a URL with a user and a password")
+def _read_url(line: bytes, start: int, end: int) -> PlainCredential:
+    left = PlainCredential(start, end, "a line", why="it is not a URL with a user and a password")
     try:
         scheme, mark, rest = line.decode().partition("://")
         stop = re.search(r"[/?#]|$", rest)
@@ -67,22 +67,24 @@ def _read_url(line: bytes, start: int, end: int) -> Found:
 
 def _found(
     start: int, end: int, scheme: str, name: str, password: str, host: str, path: str
-) -> Found:
+) -> PlainCredential:
     if any(not _CONTROL.isdisjoint(part) for part in (name, password, host, path)):
-        return Found(start, end, "a line", why="it holds the end of a line")
+        return PlainCredential(start, end, "a line", why="it holds the end of a line")
     url = place_url(scheme, host, path)
     shown = url.replace("://", f"://{quote(name)}@", 1)
     is_web = scheme in _SCHEMES
     if not (is_web or is_scheme(scheme)) or not _MORE_THAN_A_HOST.isdisjoint(host):
-        return Found(start, end, shown, why="it is not spelled in the plain way")
+        return PlainCredential(start, end, shown, why="it is not spelled in the plain way")
     if not host and (is_web or not path):
-        return Found(start, end, shown, why="it is of no host")
+        return PlainCredential(start, end, shown, why="it is of no host")
     secret = Secret(password)
-    wanted = Wanted(action=STORE, url=url, username=name, offered=secret, is_foreign=not is_web)
-    return Found(start, end, shown, wanted)
+    wanted = CredentialRequest(
+        action=STORE, url=url, username=name, offered=secret, is_foreign=not is_web
+    )
+    return PlainCredential(start, end, shown, wanted)
 
 
-def read_netrc(data: bytes) -> list[Found]:
+def read_netrc(data: bytes) -> list[PlainCredential]:
     """Read the machines of a .netrc, each with its user and password; they are https hosts."""
     macros: list[int] = []
     words = _netrc_words(data, macros)
@@ -121,31 +123,33 @@ def _begins_a_line(data: bytes, at: int) -> bool:
     return not data[data.rfind(b"\n", 0, at) + 1 : at].strip()
 
 
-def _read_machine(words: list[bytes], start: int, end: int) -> Found:
+def _read_machine(words: list[bytes], start: int, end: int) -> PlainCredential:
     try:
         texts = [word.decode() for word in words]
     except UnicodeDecodeError:
-        return Found(start, end, "a machine", why="it is not UTF-8")
+        return PlainCredential(start, end, "a machine", why="it is not UTF-8")
     if texts[0] == "default":
-        return Found(start, end, "default", why="it is for any host")
+        return PlainCredential(start, end, "default", why="it is for any host")
     host = "".join(texts[1:2])
     keys, values = texts[2::2], texts[3::2]
     fields = dict(zip(keys, values, strict=False))
     if len(keys) != len(values) or len(fields) != len(keys):
-        return Found(start, end, f"machine {host}", why="its words are not pairs")
+        return PlainCredential(start, end, f"machine {host}", why="its words are not pairs")
     if not {"login", "password"} <= fields.keys() or fields.keys() - {"login", "password"}:
-        return Found(start, end, f"machine {host}", why="it is not a login and a password alone")
+        return PlainCredential(
+            start, end, f"machine {host}", why="it is not a login and a password alone"
+        )
     return _found(start, end, "https", fields["login"], fields["password"], host, "")
 
 
-def cut_out(data: bytes, found: list[Found]) -> bytes:
+def cut_out(data: bytes, found: list[PlainCredential]) -> bytes:
     """Return a file without these."""
     for one in sorted(found, reverse=True):
         data = data[: one.start] + data[one.end :]
     return data
 
 
-def put_lines(data: bytes, kept: list[Kept]) -> tuple[bytes, dict[int, str]]:
+def put_lines(data: bytes, kept: list[ToolCredential]) -> tuple[bytes, dict[int, str]]:
     """Return the file of git's own store with these, and why some are not in it, by position.
 
     They stand first, those without a path before the others: git takes the first line that fits,
@@ -164,7 +168,7 @@ def put_lines(data: bytes, kept: list[Kept]) -> tuple[bytes, dict[int, str]]:
     return "".join(lines[at] for at in ordered).encode() + data, why
 
 
-def _why_not_in(one: Kept, there: list[Wanted]) -> tuple[str, bool]:
+def _why_not_in(one: ToolCredential, there: list[CredentialRequest]) -> tuple[str, bool]:
     """Return why a credential can't be in the file, and whether it is in it already."""
     if one.expires_at is not None or one.refresh_token is not None:
         return "it has an end or a refresh token, for which git's file has no place", False
@@ -183,7 +187,7 @@ def _why_not_in(one: Kept, there: list[Wanted]) -> tuple[str, bool]:
     return "", False
 
 
-def _line(one: Kept) -> str:
+def _line(one: ToolCredential) -> str:
     """Return a credential as git's own store writes it (git-credential-store(1))."""
     host = url_of(one).partition("://")[2].partition("/")[0]
     parts = (quote(part, safe="") for part in (one.username, one.secret.reveal(), host))

@@ -24,21 +24,21 @@ from brokerctl.platform.user_files import (
 )
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.setups import Place
+    from brokerctl.helpers.setups import SetupFile
     from brokerctl.platform.system import System
 
 BACKUP = ".before-brokerctl"
 _TEMPORARY = ".brokerctl-install-"  # begins a file that is being written
 
 
-class Change(NamedTuple):
+class FileChange(NamedTuple):
     """One change of one file: its text before (None: there is none) and after (None: remove)."""
 
     path: str
     before: str | None
     after: str | None
     has_ours: tuple[bool, bool]  # whether our part is in it before and after
-    place: Place
+    place: SetupFile
 
     @property
     def is_change(self) -> bool:
@@ -50,7 +50,7 @@ class Planned(NamedTuple):
     """What is to be done for one tool; the first file is the tool's own configuration."""
 
     tool: str
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
     advice: str | None = None  # what is left to the person
     warning: str | None = None  # what will no longer work, before it is done
     left: tuple[
@@ -110,7 +110,7 @@ def tidy(planned: Planned, system: System = SYSTEM) -> None:
             continue  # somebody is at it, or nothing can be removed there
 
 
-def _tidy(change: Change, folder: str, system: System) -> None:
+def _tidy(change: FileChange, folder: str, system: System) -> None:
     _remove_leftovers(folder, system)
     lock = change.path + (change.place.lock or "")
     if change.place.lock and is_left_lock(lock):
@@ -118,7 +118,7 @@ def _tidy(change: Change, folder: str, system: System) -> None:
     _remove_backup(change, system)
 
 
-def _hold_folders(held: ExitStack, todo: list[Change], system: System) -> list[str]:
+def _hold_folders(held: ExitStack, todo: list[FileChange], system: System) -> list[str]:
     """Lock the folders of all files, in one order; return those that were made for it."""
     made: list[str] = []
     for folder in sorted({os.path.dirname(one.path) for one in todo}):
@@ -145,7 +145,7 @@ def _make_folder(folder: str, system: System) -> list[str]:
     return made
 
 
-def _hold_files(held: ExitStack, todo: list[Change], system: System) -> None:
+def _hold_files(held: ExitStack, todo: list[FileChange], system: System) -> None:
     """Lock the files as their tools do, and see that they are as they were when it was planned."""
     for change in todo:
         try:
@@ -175,8 +175,8 @@ def _remove_leftovers(folder: str, system: System) -> None:
             system.unlink(os.path.join(folder, name))
 
 
-def _write_all(todo: list[Change], system: System) -> None:
-    done: list[Change] = []
+def _write_all(todo: list[FileChange], system: System) -> None:
+    done: list[FileChange] = []
     for change in todo:
         try:
             done.append(change)
@@ -190,14 +190,14 @@ def _write_all(todo: list[Change], system: System) -> None:
             raise refused from error
 
 
-def _remove_backup(change: Change, system: System) -> None:
+def _remove_backup(change: FileChange, system: System) -> None:
     """Remove the copy where the file is as it was before: nothing is to be kept."""
     backup = change.path + BACKUP
     if not change.has_ours[1] and change.after is not None and read_text(backup) == change.after:
         system.unlink(backup)
 
 
-def _write(change: Change, system: System) -> None:
+def _write(change: FileChange, system: System) -> None:
     path = change.path
     had, has = change.has_ours
     if has and not had and change.before is not None:
@@ -206,7 +206,7 @@ def _write(change: Change, system: System) -> None:
     _put_file(change, change.after, system)
 
 
-def _put_file(change: Change, text: str | None, system: System) -> None:
+def _put_file(change: FileChange, text: str | None, system: System) -> None:
     """Make a file have this text, or not be there."""
     if text is None:
         system.unlink(change.path)
@@ -221,7 +221,7 @@ def _replace(path: str, text: str, mode: int, system: System, like: str | None =
     replace_file(path, data, mode, system=system, prefix=prefix, like=like)
 
 
-def _undo(change: Change, system: System) -> bool:
+def _undo(change: FileChange, system: System) -> bool:
     """Return whether a file is as it was, or could be made so."""
     try:
         if read_text(change.path) != change.before:
@@ -234,7 +234,7 @@ def _undo(change: Change, system: System) -> bool:
     return True
 
 
-def _is_as_before(change: Change) -> bool:
+def _is_as_before(change: FileChange) -> bool:
     try:
         return read_text(change.path) == change.before
     except UsageError:

@@ -18,7 +18,7 @@ from brokerctl.helpers.edit.blocks import Form, has_block, put_block, take_block
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.helpers.setups import Place
+    from brokerctl.helpers.setups import SetupFile
 
 _Sections = dict[str, dict[str, str]]
 
@@ -38,7 +38,7 @@ class Keys(NamedTuple):
     section: str
     values: dict[str, str]
 
-    def put(self, place: Place, text: str) -> str:
+    def put(self, place: SetupFile, text: str) -> str:
         """Return the text with these keys; UsageError where one of them has another value."""
         path = place.path
         if self._is_unmarked(place, text):
@@ -61,21 +61,21 @@ class Keys(NamedTuple):
         lines = " and ".join(f"'{key} = {value}'" for key, value in missing.items())
         raise UsageError(f"can't change [{self.section}] of {path}", hint=f"write {lines} into it")
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Return the text without our keys, as it was before; None if they are not in it."""
         if not has_block(text, self.name):
             return self._taken_by_value(place, text) if self._is_unmarked(place, text) else None
         taken = take_block(text, self.name, self._form)
         return None if taken is None else self._checked(place.path, text, taken)
 
-    def _is_unmarked(self, place: Place, text: str) -> bool:
+    def _is_unmarked(self, place: SetupFile, text: str) -> bool:
         """Say whether our keys are in it, without our marks."""
         if not place.is_named or has_block(text, self.name):
             return False
         has = (_try(text, place.path) or {}).get(self.section, {})
         return all(_is_like(has.get(key), value) for key, value in self.values.items())
 
-    def _taken_by_value(self, place: Place, text: str) -> str:
+    def _taken_by_value(self, place: SetupFile, text: str) -> str:
         before = _try(place.original, place.path) or {}
         has = before.get(self.section)
         theirs = {key for key in self.values if key in (has or {})}

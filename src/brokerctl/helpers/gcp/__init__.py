@@ -11,7 +11,7 @@ from binascii import a2b_base64
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DeniedError, UsageError
-from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply, MalformedError
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.helpers.unchecked_tls import find_variable
 from brokerctl.text import safe
@@ -42,7 +42,7 @@ class Gcp(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - it is whatever the tool's own is
         environ: Mapping[str, str],
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read the profile's name, and from the environment for whom the token is to be."""
         name = read_profile(words)
         if environ.get(f"{_PREFIX}ALLOW_EXECUTABLES") != "1":
@@ -57,9 +57,11 @@ class Gcp(Helper):
         if _SEPARATOR in audience:
             raise MalformedError("the audience is more than a line")
         # Whether somebody is there does not matter: a helper never asks (_INTERACTIVE).
-        return Wanted(action=GET, profile=name, form=_SEPARATOR.join((kind, audience, path)))
+        return CredentialRequest(
+            action=GET, profile=name, form=_SEPARATOR.join((kind, audience, path))
+        )
 
-    def check(self, wanted: Wanted, profile: Profile) -> None:
+    def check(self, wanted: CredentialRequest, profile: Profile) -> None:
         """Raise UsageError for a provider that is not the profile's own.
 
         Security: whoever wrote the credential file also chose where the token is sent.
@@ -73,11 +75,13 @@ class Gcp(Helper):
         if audience != profile.google[0]:
             raise UsageError(f"the audience is not the pool of '{profile.name}'")
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
         """Name the variable of the table that says so."""
         return find_variable("gcp", wanted, environ)
 
-    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+    def credential(
+        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
+    ) -> HelperReply:
         """Render a token that is a JWT; Google reads it, and the libraries when it ends."""
         value = answer.value.reveal()
         if not _is_jwt(value):
@@ -92,29 +96,29 @@ class Gcp(Helper):
             said["expiration_time"] = int(answer.expires_at)
         elif path:
             raise UsageError(f"the token of '{profile.name}' names no end, so no file can keep it")
-        return Answer(stdout=jsonlite.dumps(said).encode() + b"\n", file=path or None)
+        return HelperReply(stdout=jsonlite.dumps(said).encode() + b"\n", file=path or None)
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail."""
         return _failed("usage", "the command is not 'brokerctl helper gcp --profile NAME'")
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Fail: nobody else can be asked."""
         return _failed("usage", "no such profile")
 
-    def refusal(self, error: BrokerError) -> Answer:
+    def refusal(self, error: BrokerError) -> HelperReply:
         """Say why, since stderr must be empty."""
         hint = error.hint or error.usual_hint
         text = f"brokerctl: {error.message}" + (f"; {hint}" if hint else "")
         return _failed(error.name, text)
 
 
-def _failed(code: str, message: str) -> Answer:
+def _failed(code: str, message: str) -> HelperReply:
     said = {"version": 1, "success": False, "code": code, "message": safe(message, _TEXT_CHARS)}
-    return Answer(stdout=jsonlite.dumps(said).encode() + b"\n")
+    return HelperReply(stdout=jsonlite.dumps(said).encode() + b"\n")
 
 
-def _asked(wanted: Wanted) -> tuple[str, str, str]:
+def _asked(wanted: CredentialRequest) -> tuple[str, str, str]:
     kind, audience, path = (wanted.form or "").split(_SEPARATOR, 2)
     return kind, audience, path
 

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, own_path
+from brokerctl.helpers.setups import PRIVATE_MODE, SetupFile, UsualSetup, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +34,11 @@ class GcpSetup(UsualSetup):
     name = "gcp"
     script = "brokerctl"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the one file."""
-        return [Place(own_path(environ, "gcp.json"), PRIVATE_MODE)]
+        return [SetupFile(own_path(environ, "gcp.json"), PRIVATE_MODE)]
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Write the whole file; one that is there and not ours stays."""
         if text and self.take(place, text) is None:
             raise UsageError(f"{place.path} is another's file", hint="move it away first")
@@ -64,7 +64,7 @@ class GcpSetup(UsualSetup):
         body |= _others(text)
         return json.dumps(body, indent=2) + "\n"
 
-    def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - there is one place
+    def take(self, place: SetupFile, text: str) -> str | None:  # noqa: ARG002 - there is one place
         """Take all of ours out, None where it is not; a `quota_project_id` of somebody's stays."""
         try:
             command = json.loads(text)["credential_source"]["executable"]["command"]

@@ -13,11 +13,11 @@ from brokerctl.helpers import (
     ERASE,
     GET,
     STORE,
-    Answer,
+    CredentialRequest,
     Helper,
+    HelperReply,
     MalformedError,
     Terms,
-    Wanted,
     username_for,
 )
 from brokerctl.helpers.git.files import _NO_VERIFY, may_be_unchecked
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from brokerctl.errors import BrokerError
     from brokerctl.model import AccessToken, Profile
-    from brokerctl.store import Kept
+    from brokerctl.store import ToolCredential
 
 _LINE_BYTES = 65535  # git's own limit, the newline included
 _CAPABILITIES = b"version 0\ncapability authtype\n"
@@ -72,26 +72,26 @@ class Git(Helper):
         words: list[str],
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that git asks is on stdin
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read what git asks; unknown operations are nothing."""
         operation = words[-1] if words else ""
         if operation == "capability":
-            return Answer(stdout=_CAPABILITIES)
+            return HelperReply(stdout=_CAPABILITIES)
         if operation not in {GET, ERASE, STORE}:
-            return Answer()
+            return HelperReply()
         fields, lists = parse_request(stdin, operation)
         scheme, host = fields.get("protocol", ""), fields.get("host", "")
         if scheme not in _SCHEMES:
             return read_other(words, scheme, fields)
         if not host or not _NO_HOST.isdisjoint(host):
-            return Answer()
+            return HelperReply()
         path = escape_path(fields.get("path", ""))
         url = f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}"
         if operation == STORE:
             return read_offer(words, url, fields)
         # A bearer comes back as `credential` (git 2.46 and later).
         password = fields.get("password") or fields.get("credential")
-        return Wanted(
+        return CredentialRequest(
             action=operation,
             url=url,
             username=fields.get("username"),
@@ -99,11 +99,13 @@ class Git(Helper):
             can_bearer="authtype" in lists.get("capability[]", ()) and _wants_bearer(lists),
         )
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
         """Name the variable or the file of git's that says so."""
         return find_unchecked(wanted, environ)
 
-    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+    def credential(
+        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
+    ) -> HelperReply:
         """Render the token as a password, or as a bearer where the server asked for one."""
         token = answer.value.reveal()
         if wanted.can_bearer:
@@ -117,24 +119,24 @@ class Git(Helper):
             lines = [f"username={username_for(wanted.username, profile)}", f"password={token}"]
         if answer.expires_at is not None:
             lines.append(f"password_expiry_utc={int(answer.expires_at)}")
-        return Answer(stdout="".join(f"{line}\n" for line in lines).encode())
+        return HelperReply(stdout="".join(f"{line}\n" for line in lines).encode())
 
-    def kept(self, one: Kept) -> Answer:
+    def kept(self, one: ToolCredential) -> HelperReply:
         """Render what git gave us, as it gave it."""
         lines = [f"username={one.username}", f"password={one.secret.reveal()}"]
         if one.expires_at is not None:
             lines.append(f"password_expiry_utc={int(one.expires_at)}")
         if one.refresh_token is not None:
             lines.append(f"oauth_refresh_token={one.refresh_token.reveal()}")
-        return Answer(stdout="".join(f"{line}\n" for line in lines).encode())
+        return HelperReply(stdout="".join(f"{line}\n" for line in lines).encode())
 
-    def not_kept(self, *, is_ours: bool) -> Answer:  # noqa: ARG002 - git hears neither
+    def not_kept(self, *, is_ours: bool) -> HelperReply:  # noqa: ARG002 - git hears neither
         """Let another helper keep it."""
-        return Answer()
+        return HelperReply()
 
-    def refusal(self, error: BrokerError) -> Answer:  # noqa: ARG002 - git reads no reasons
+    def refusal(self, error: BrokerError) -> HelperReply:  # noqa: ARG002 - git reads no reasons
         """Stop git from asking for a password, which would be the wrong thing to type."""
-        return Answer(stdout=_NO_PROMPT)
+        return HelperReply(stdout=_NO_PROMPT)
 
 
 def parse_request(
@@ -191,7 +193,7 @@ def _wants_bearer(lists: dict[str, tuple[str, ...]]) -> bool:
     return "bearer" in schemes and "basic" not in schemes
 
 
-def find_unchecked(wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
     """Name the setting by which git checks no certificate of a server; hardly anybody has one."""
     if not (wanted.url or "").startswith("https:"):
         return None  # there is none to check: plain http is for loopback
@@ -208,21 +210,27 @@ def find_unchecked(wanted: Wanted, environ: Mapping[str, str]) -> str | None:
     return config.find_unchecked(wanted.url or "", wanted.username, environ, folder)
 
 
-def read_offer(words: list[str], url: str, fields: Mapping[str, str]) -> Wanted | Answer:
+def read_offer(
+    words: list[str], url: str, fields: Mapping[str, str]
+) -> CredentialRequest | HelperReply:
     """Read a credential; nothing to do for one without a password or that is not to be saved."""
     username, password = fields.get("username"), fields.get("password")
     if username is None or password is None or fields.get("ephemeral") in _TRUE:
-        return Answer()
+        return HelperReply()
     expiry, refresh = fields.get("password_expiry_utc", ""), fields.get("oauth_refresh_token")
     terms = Terms(
         expires_at=float(expiry) if _is_count(expiry) and int(expiry) else None,
         refresh_token=Secret(refresh) if refresh else None,
         lifetime_s=_find_timeout(words[:-1]),
     )
-    return Wanted(action=STORE, url=url, username=username, offered=Secret(password), terms=terms)
+    return CredentialRequest(
+        action=STORE, url=url, username=username, offered=Secret(password), terms=terms
+    )
 
 
-def read_other(words: list[str], scheme: str, fields: Mapping[str, str]) -> Wanted | Answer:
+def read_other(
+    words: list[str], scheme: str, fields: Mapping[str, str]
+) -> CredentialRequest | HelperReply:
     """Read a request of another protocol than the web's: of mail, a proxy or a certificate.
 
     Security: no profile has a host of such, so that nothing but what was kept for the very place
@@ -230,13 +238,13 @@ def read_other(words: list[str], scheme: str, fields: Mapping[str, str]) -> Want
     """
     host, path = fields.get("host", ""), fields.get("path", "")
     if not is_scheme(scheme) or not (host or path) or not _NO_STORED_HOST.isdisjoint(host):
-        return Answer()
+        return HelperReply()
     url = place_url(scheme, host, path)
     if words[-1] == STORE:
         found = read_offer(words, url, fields)
-        return found.replace(is_foreign=True) if isinstance(found, Wanted) else found
+        return found.replace(is_foreign=True) if isinstance(found, CredentialRequest) else found
     password = fields.get("password") or fields.get("credential")
-    return Wanted(
+    return CredentialRequest(
         action=words[-1],
         url=url,
         username=fields.get("username"),

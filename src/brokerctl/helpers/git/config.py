@@ -15,7 +15,7 @@ import pwd
 from urllib.parse import unquote
 
 from brokerctl.helpers.git.files import find_repository, standard_files
-from brokerctl.helpers.git.urls import Place, normalize, rank_of
+from brokerctl.helpers.git.urls import UrlPattern, normalize, rank_of
 from brokerctl.model import Value
 from brokerctl.platform.private_files import find_regular
 
@@ -38,7 +38,7 @@ _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}
 _NAME = "sslverify"
 
 
-class Entry(Value):
+class ConfigEntry(Value):
     """One value: `http.<section>.sslVerify`, or an include."""
 
     key: str
@@ -69,13 +69,17 @@ def find_unchecked(
     return None
 
 
-def read_sections(environ: Mapping[str, str], folder: str) -> list[tuple[Entry, Place | None]]:
+def read_sections(
+    environ: Mapping[str, str], folder: str
+) -> list[tuple[ConfigEntry, UrlPattern | None]]:
     """Return every value in the order that counts, with its section's URL."""
     entries = read_entries(environ, folder)
     return [(one, normalize(one.key[len("http.") : -len(_NAME) - 1])) for one in entries]
 
 
-def find_last(url: Place, found: list[tuple[Entry, Place | None]]) -> Entry | None:
+def find_last(
+    url: UrlPattern, found: list[tuple[ConfigEntry, UrlPattern | None]]
+) -> ConfigEntry | None:
     """Return the entry that counts for a URL, as `git config --get-urlmatch` does."""
     best, winner = (0, 0, False), None
     for one, place in found:
@@ -104,7 +108,7 @@ def is_true(value: str | None) -> bool:
         return False
 
 
-def read_entries(environ: Mapping[str, str], folder: str) -> Iterator[Entry]:
+def read_entries(environ: Mapping[str, str], folder: str) -> Iterator[ConfigEntry]:
     """Yield what git's configuration has of `http.*.sslVerify`, in the order that counts."""
     repository = find_repository(environ, folder)
     reader = _Reader(environ, folder, repository)
@@ -126,13 +130,13 @@ class _Reader:
         self._left = _MAX_READ
         self.has_worktree_file = False  # as the repository's own file says
 
-    def read(self, path: str, depth: int = 0, *, is_sure: bool = True) -> Iterator[Entry]:
+    def read(self, path: str, depth: int = 0, *, is_sure: bool = True) -> Iterator[ConfigEntry]:
         data = find_regular(os.path.join(self._folder, path))
         if data is None or depth > _MAX_DEPTH or self._left < 0:
             return
         self._left -= 1 + len(data) // _PART_BYTES
         if self._left < 0:
-            yield Entry(key=f"http.{_NAME}", value="false", origin=path, is_sure=False)
+            yield ConfigEntry(key=f"http.{_NAME}", value="false", origin=path, is_sure=False)
             return
         try:
             for key, value in parse(data):
@@ -140,19 +144,19 @@ class _Reader:
         except ValueError:
             # git stops at such a file; whoever reads on may find it switched off.
             if _NAME.encode() in data.lower():
-                yield Entry(key=f"http.{_NAME}", value="false", origin=path, is_sure=False)
+                yield ConfigEntry(key=f"http.{_NAME}", value="false", origin=path, is_sure=False)
 
-    def command_line(self) -> Iterator[Entry]:
+    def command_line(self) -> Iterator[ConfigEntry]:
         """Yield what `git -c` and its like have put into the environment."""
         for key, value in (*_counted(self._environ), *_parameters(self._environ)):
             yield from self._follow(canonical(key), value, None, 0, is_sure=True)
 
     def _follow(
         self, key: str, value: str | None, path: str | None, depth: int, *, is_sure: bool
-    ) -> Iterator[Entry]:
+    ) -> Iterator[ConfigEntry]:
         if key.startswith("http.") and key.endswith(f".{_NAME}"):
             origin = path or _COMMAND_LINE
-            yield Entry(key=key, value=value, origin=origin, is_sure=is_sure)
+            yield ConfigEntry(key=key, value=value, origin=origin, is_sure=is_sure)
         if key == "extensions.worktreeconfig" and depth == 0:
             self.has_worktree_file = is_true(value)
         is_included: bool | None = key == "include.path"

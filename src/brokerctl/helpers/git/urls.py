@@ -11,7 +11,7 @@ _UNSAFE = frozenset(' <>"%{}|\\^`')
 _RESERVED = frozenset(":/?#[]@!$&'()*+,;=")
 
 
-class Place(Value):
+class UrlPattern(Value):
     """A URL as git compares it (urlmatch.c)."""
 
     scheme: str
@@ -21,7 +21,7 @@ class Place(Value):
     path: str  # and the rest
 
 
-def normalize(url: str) -> Place | None:
+def normalize(url: str) -> UrlPattern | None:
     """Return a URL in git's normal form, in whose host `*` may stand; None for what is none."""
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme[:1].isalpha() or not _SCHEME.issuperset(scheme):
@@ -41,7 +41,7 @@ def normalize(url: str) -> Place | None:
         return None
     if not _HOST.issuperset(host):
         return None
-    return Place(scheme=scheme.lower(), user=name, host=host.lower(), port=port, path=path)
+    return UrlPattern(scheme=scheme.lower(), user=name, host=host.lower(), port=port, path=path)
 
 
 def _is_port(port: str) -> bool:
@@ -83,7 +83,7 @@ def _normal_path(rest: str) -> str | None:
     return None if tail is None else "/" + "/".join(kept) + tail
 
 
-def rank_of(url: Place, pattern: Place) -> tuple[int, int, bool] | None:
+def rank_of(url: UrlPattern, pattern: UrlPattern) -> tuple[int, int, bool] | None:
     """Return how well a section's URL fits: by host, then by path, then by user."""
     if (url.scheme, url.port) != (pattern.scheme, pattern.port):
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from brokerctl.config.hosts import covering, covers, parse_url, split_pattern
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply, MalformedError
 from brokerctl.helpers.profile_option import split_profile
 
 TYPE_CHECKING = False
@@ -37,20 +37,26 @@ class Goauth(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - see above
         environ: Mapping[str, str],
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read the URL; without one nothing is asked for, unless a profile is named."""
         profile, rest = split_profile(words)
         globs = environ.get(_INSECURE) or None
         if not rest:
-            return Answer() if profile is None else Wanted(action=GET, profile=profile, form=globs)
+            return (
+                HelperReply()
+                if profile is None
+                else CredentialRequest(action=GET, profile=profile, form=globs)
+            )
         if len(rest) > 1:
             raise MalformedError("it is not [--profile NAME] [URL]")
         if not rest[0].startswith(_HTTPS):
-            return Answer()
+            return HelperReply()
         is_insecure = is_unchecked(rest[0], globs)
-        return Wanted(action=GET, url=rest[0], profile=profile, is_insecure=is_insecure, form=globs)
+        return CredentialRequest(
+            action=GET, url=rest[0], profile=profile, is_insecure=is_insecure, form=globs
+        )
 
-    def is_for(self, wanted: Wanted, profile: Profile) -> bool:
+    def is_for(self, wanted: CredentialRequest, profile: Profile) -> bool:
         """Leave out a profile that was named for other hosts than this one."""
         if wanted.url is None:  # what stands for a `*` comes with the next call
             hosts = [host for host in profile.hosts if host.startswith(_HTTPS)]
@@ -60,7 +66,9 @@ class Goauth(Helper):
         except UsageError:
             return False  # a spelling that no host has
 
-    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+    def credential(
+        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
+    ) -> HelperReply:
         """Render the prefixes and the header; both empty lines have to be there."""
         found = [prefix for host in profile.hosts if (prefix := _prefix(host, wanted.url))]
         if not profile.insecure_ok:
@@ -71,11 +79,11 @@ class Goauth(Helper):
                 hint="write one into its hosts, or take it out of GOINSECURE",
             )
         lines = [*sorted(set(found)), "", f"Authorization: Bearer {answer.value.reveal()}", "", ""]
-        return Answer(stdout="\n".join(lines).encode())
+        return HelperReply(stdout="\n".join(lines).encode())
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail; Go says so with -x."""
-        return Answer(exit_code=UsageError.exit_code)
+        return HelperReply(exit_code=UsageError.exit_code)
 
 
 def _prefix(pattern: str, asked: str | None) -> str | None:

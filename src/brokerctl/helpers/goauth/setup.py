@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.edit.blocks import Form, has_block, put_block, split_at_block, take_block
-from brokerctl.helpers.setups import NO_HOSTS_HINT, Place, UsualSetup, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, SetupFile, UsualSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,15 +34,15 @@ class GoauthSetup(UsualSetup):
 
     script = "brokerctl"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the file that `go env -w` writes."""
         given = environ.get("GOENV")
         if given and given != _OFF:
-            return [Place(os.path.abspath(given))]
+            return [SetupFile(os.path.abspath(given))]
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
-        return [Place(os.path.join(base, "go", "env"))]
+        return [SetupFile(os.path.join(base, "go", "env"))]
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Put our line where GOAUTH was, else at the end."""
         if not any(host.startswith("https://") for one in part.profiles for host in one.hosts):
             raise UsageError(
@@ -69,7 +69,7 @@ class GoauthSetup(UsualSetup):
             put = before + put_block("", _NAME, [was, own], _FORM) + (after or "")
         return text if has_block(text, _NAME) and own in text.split("\n") else put
 
-    def take(self, place: Place, text: str) -> str | None:  # noqa: ARG002 - there is one place
+    def take(self, place: SetupFile, text: str) -> str | None:  # noqa: ARG002 - there is one place
         """Take our line out, and have the other one back."""
         rest = take_block(text, _NAME, _FORM)
         if rest is None:

@@ -13,7 +13,14 @@ from __future__ import annotations
 from brokerctl import __version__, jsonlite
 from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted, username_for
+from brokerctl.helpers import (
+    GET,
+    CredentialRequest,
+    Helper,
+    HelperReply,
+    MalformedError,
+    username_for,
+)
 from brokerctl.helpers.unchecked_tls_files import find_either
 from brokerctl.model import Value
 from brokerctl.platform.commands import NO_KEYRING
@@ -34,7 +41,7 @@ _PROBES = {
     "--list-backends": "brokerctl (priority: 9)\n",
 }
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_NOTHING = Answer(exit_code=1)
+_NOTHING = HelperReply(exit_code=1)
 
 
 class _Call(Value):
@@ -53,15 +60,15 @@ class Keyring(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - `set` alone would send something
         environ: Mapping[str, str],
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read what is asked; the exit codes are those of the command that we stand for."""
         probe = next((word for word in words if word in _PROBES), None)
         if probe is not None:
-            return Answer(stdout=_PROBES[probe].encode())
+            return HelperReply(stdout=_PROBES[probe].encode())
         call = _parse(words)
         if call.words[0] in {"set", "del"}:
             note = f"keyring {call.words[0]}: brokerctl keeps no passwords of others"
-            return Answer(exit_code=1, note=note)
+            return HelperReply(exit_code=1, note=note)
         if environ.get(NO_KEYRING):
             return _NOTHING
         service, username = (*call.words[1:], None)[:2]
@@ -69,36 +76,38 @@ class Keyring(Helper):
         if url is None or (username and its_user and username != its_user):
             return _NOTHING
         username = username or its_user
-        return Wanted(
+        return CredentialRequest(
             action=GET,
             url=url,
             username=None if username in _NOBODY else username,
             form=f"{call.mode} {call.output} {username or ''}",
         )
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
         """Name the variable or the file of the tables that says so."""
         return find_either("keyring", wanted, environ)
 
-    def credential(self, wanted: Wanted, answer: AccessToken, profile: Profile) -> Answer:
+    def credential(
+        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
+    ) -> HelperReply:
         """Render the token as the password of the user that was asked for."""
         mode, output, asked = (wanted.form or "").split(" ", 2)
         fields = {"password": answer.value.reveal()}
         if mode == "creds":
             fields = {"username": username_for(asked, profile), **fields}
         if output == "json":
-            return Answer(stdout=jsonlite.dumps(fields).encode() + b"\n")
-        return Answer(stdout="".join(f"{value}\n" for value in fields.values()).encode())
+            return HelperReply(stdout=jsonlite.dumps(fields).encode() + b"\n")
+        return HelperReply(stdout="".join(f"{value}\n" for value in fields.values()).encode())
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """End as argparse does."""
-        return Answer(exit_code=2)
+        return HelperReply(exit_code=2)
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """End as for a password that is not kept."""
         return _NOTHING
 
-    def refusal(self, error: BrokerError) -> Answer:  # noqa: ARG002 - it was said on stderr
+    def refusal(self, error: BrokerError) -> HelperReply:  # noqa: ARG002 - it was said on stderr
         """End as for a password that is not kept; the tool shows stderr, or does not."""
         return _NOTHING
 

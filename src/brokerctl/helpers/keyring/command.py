@@ -10,7 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from brokerctl.helpers.edit.scripts import put_script, take_script
-from brokerctl.helpers.setups import SCRIPT_MODE, Place, UsualSetup, own_path
+from brokerctl.helpers.setups import SCRIPT_MODE, SetupFile, UsualSetup, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,25 +28,25 @@ class KeyringCommandSetup(UsualSetup):
         def path(self, environ: Mapping[str, str]) -> str:
             """Return the tool's configuration file."""
 
-        def put_keys(self, place: Place, text: str) -> str:
+        def put_keys(self, place: SetupFile, text: str) -> str:
             """Return its text with our key."""
 
-        def take_keys(self, place: Place, text: str) -> str | None:
+        def take_keys(self, place: SetupFile, text: str) -> str | None:
             """Return its text without our key; None if there is none."""
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the configuration and the command."""
         command = own_path(environ, self.name, "keyring")
-        return [Place(self.path(environ)), Place(command, SCRIPT_MODE, is_own=True)]
+        return [SetupFile(self.path(environ)), SetupFile(command, SCRIPT_MODE, is_own=True)]
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Have the tool run a `keyring`, and be that."""
         part.check_hosts()
         if place.mode == SCRIPT_MODE:
             return put_script(place.path, text, self.name, [part.script, "helper", "keyring"])
         return self.put_keys(place, text)
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take the key, or the command, out."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)

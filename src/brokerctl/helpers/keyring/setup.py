@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import brokerctl
 from brokerctl.errors import UsageError
 from brokerctl.helpers.edit.ini import Keys
-from brokerctl.helpers.setups import Place, UsualSetup, home_path, own_path
+from brokerctl.helpers.setups import SetupFile, UsualSetup, home_path, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,16 +29,16 @@ class KeyringSetup(UsualSetup):
 
     script = "brokerctl"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the library's configuration and the module that it names."""
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         module = own_path(environ, "keyring", f"{_MODULE}.py")
         return [
-            Place(os.path.join(base, "python_keyring", "keyringrc.cfg")),
-            Place(module, is_own=True),
+            SetupFile(os.path.join(base, "python_keyring", "keyringrc.cfg")),
+            SetupFile(module, is_own=True),
         ]
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Have the library import the module, and write that."""
         part.check_hosts()
         if place.path.endswith(".py"):
@@ -47,13 +47,13 @@ class KeyringSetup(UsualSetup):
             return f"{_MARK}{_read_backend()}\n\nBackend.brokerctl = {part.script!r}\n"
         return _keys(own_path(part.environ, "keyring")).put(place, text)
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take our keys, or the module, out."""
         if place.path.endswith(".py"):
             return "" if text.startswith(_MARK) else None
         return _keys("*/brokerctl/helpers/keyring").take(place, text)
 
-    def names(self, own: Place, text: str) -> bool:
+    def names(self, own: SetupFile, text: str) -> bool:
         """Look for the module's folder, where nothing else is."""
         return super().names(own._replace(path=os.path.dirname(own.path)), text)
 

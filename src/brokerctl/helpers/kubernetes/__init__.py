@@ -16,7 +16,7 @@ from binascii import a2b_base64
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.freshness import timestamp
-from brokerctl.helpers import GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply, MalformedError
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.sodium import sha256
 
@@ -49,7 +49,7 @@ class Kubernetes(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - nothing is sent there
         environ: Mapping[str, str],
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read the variable; without it, as older and other clients start us, v1 is spoken.
 
         An empty one says as much as none.
@@ -60,8 +60,8 @@ class Kubernetes(Helper):
         if cluster is None:
             if named is None:
                 raise UsageError(_NO_CLUSTER, hint=_NO_CLUSTER_HINT)
-            return Wanted(action=GET, profile=named, form=version)
-        return Wanted(
+            return CredentialRequest(action=GET, profile=named, form=version)
+        return CredentialRequest(
             action=GET,
             url=_field(cluster, "server", str),
             profile=named,
@@ -72,10 +72,10 @@ class Kubernetes(Helper):
 
     def credential(
         self,
-        wanted: Wanted,
+        wanted: CredentialRequest,
         answer: AccessToken,
         profile: Profile,  # noqa: ARG002 - the answer is the same for all
-    ) -> Answer:
+    ) -> HelperReply:
         """Render the token, in the version that was asked for."""
         status = {"token": answer.value.reveal()}
         if answer.expires_at is not None:
@@ -83,15 +83,15 @@ class Kubernetes(Helper):
             # Not a moment before the broker would give another: the client would ask in vain.
             status["expirationTimestamp"] = timestamp(min(-int(-at // 1), int(answer.expires_at)))
         body = {"apiVersion": wanted.form, "kind": _KIND, "status": status}
-        return Answer(stdout=jsonlite.dumps(body).encode() + b"\n")
+        return HelperReply(stdout=jsonlite.dumps(body).encode() + b"\n")
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Fail: there is nobody else to ask, and an empty answer would be an obscure error."""
-        return Answer(exit_code=UsageError.exit_code, note=_NOBODY)
+        return HelperReply(exit_code=UsageError.exit_code, note=_NOBODY)
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail."""
-        return Answer(exit_code=UsageError.exit_code)
+        return HelperReply(exit_code=UsageError.exit_code)
 
 
 def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:

@@ -15,7 +15,7 @@ from brokerctl.helpers.kubernetes.kubeconfig import (
     take_user,
     user_rows,
 )
-from brokerctl.helpers.setups import PRIVATE_MODE, Place, UsualSetup, home_path
+from brokerctl.helpers.setups import PRIVATE_MODE, SetupFile, UsualSetup, home_path
 from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class KubernetesSetup(UsualSetup):
 
     script = "brokerctl"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the one file, which may hold other users' keys and tokens."""
         given = [path for path in environ.get("KUBECONFIG", "").split(os.pathsep) if path]
         path = os.path.abspath(given[0]) if given else home_path(environ, ".kube", "config")
-        return [Place(path, PRIVATE_MODE, ".lock")]
+        return [SetupFile(path, PRIVATE_MODE, ".lock")]
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Put our user in; a file that can't be edited as text is left as it is."""
         profile = part.one_profile()
         if not any(host.startswith("https://") for host in profile.hosts):
@@ -54,7 +54,7 @@ class KubernetesSetup(UsualSetup):
             user = _by_hand(part.script, profile.name)
             raise UsageError(f"{place.path}: {error}", hint=f"add to its users: {user}") from error
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take our user out; contexts that have it are whoever's made them."""
         try:
             return take_user(text)

@@ -6,7 +6,7 @@ token goes is what the user's own `.npmrc` says.
 
 from __future__ import annotations
 
-from brokerctl.helpers import GET, Answer, Helper, Wanted
+from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.helpers.unchecked_tls_files import find_either
 
@@ -27,23 +27,23 @@ class Pnpm(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - pnpm sends nothing
         environ: Mapping[str, str],  # noqa: ARG002 - nor does it say anything here
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read the profile's name."""
-        return Wanted(action=GET, profile=read_profile(words))
+        return CredentialRequest(action=GET, profile=read_profile(words))
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
         """Name the variable or the file of the tables that says so."""
         return find_either("pnpm", wanted, environ)
 
     def credential(
         self,
-        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
         answer: AccessToken,
         profile: Profile,  # noqa: ARG002 - as above
-    ) -> Answer:
+    ) -> HelperReply:
         """Render the whole value of the header: every version of pnpm sends that as it is."""
-        return Answer(stdout=f"{answer.token_type} {answer.value.reveal()}\n".encode())
+        return HelperReply(stdout=f"{answer.token_type} {answer.value.reveal()}\n".encode())
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Stop pnpm."""
-        return Answer(exit_code=2)
+        return HelperReply(exit_code=2)

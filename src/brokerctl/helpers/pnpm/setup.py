@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.helpers.edit.blocks import has_block, put_block, take_block
 from brokerctl.helpers.edit.scripts import put_script, take_script
-from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, Place, home_path, own_path
+from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, SetupFile, home_path, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,9 +29,12 @@ class PnpmSetup(BlockSetup):
     name = "pnpm"
     script = "brokerctl"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the configuration and the script."""
-        return [Place(self.path(environ)), Place(_script_path(environ), SCRIPT_MODE, is_own=True)]
+        return [
+            SetupFile(self.path(environ)),
+            SetupFile(_script_path(environ), SCRIPT_MODE, is_own=True),
+        ]
 
     def path(self, environ: Mapping[str, str]) -> str:
         """Return the user's file."""
@@ -44,7 +47,7 @@ class PnpmSetup(BlockSetup):
         found = [os.path.join(base, "pnpm", "rc"), home_path(environ, ".npmrc")]
         return [path for path in found if path != self.path(environ)]
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Put the lines in, or make the script, which has to know the profile."""
         if place.mode == SCRIPT_MODE:
             words = [part.script, "helper", "pnpm", "--profile", part.one_profile().name]
@@ -89,7 +92,7 @@ class PnpmSetup(BlockSetup):
             )
         return [f"//{host}/:tokenHelper={path}" for host in hosts]
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take the lines out, or remove the script."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)

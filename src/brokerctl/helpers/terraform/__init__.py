@@ -7,7 +7,7 @@ and nothing that could be more than a host and a port is taken.
 from __future__ import annotations
 
 from brokerctl import jsonlite
-from brokerctl.helpers import FORGET, GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import FORGET, GET, CredentialRequest, Helper, HelperReply, MalformedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,36 +29,36 @@ class Terraform(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - what is to be stored is not even read
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in the words
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read what terraform asks; to store is refused, since nothing foreign is kept."""
         if len(words) != _WORDS:
             raise MalformedError("it is not OPERATION HOST")
         operation, host = words
         if operation == "store":
-            return Answer(exit_code=1, note=_STORE)
+            return HelperReply(exit_code=1, note=_STORE)
         if operation not in {GET, FORGET}:
             raise MalformedError("an unknown operation")
         if not host or not _NO_HOST.isdisjoint(host):
-            return self.not_ours() if operation == GET else Answer()
-        return Wanted(action=operation, url=f"https://{host}")
+            return self.not_ours() if operation == GET else HelperReply()
+        return CredentialRequest(action=operation, url=f"https://{host}")
 
     def credential(
         self,
-        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
         answer: AccessToken,
         profile: Profile,  # noqa: ARG002 - as above
-    ) -> Answer:
+    ) -> HelperReply:
         """Render the token, which terraform sends as a bearer."""
-        return Answer(stdout=jsonlite.dumps({"token": answer.value.reveal()}).encode() + b"\n")
+        return HelperReply(stdout=jsonlite.dumps({"token": answer.value.reveal()}).encode() + b"\n")
 
-    def not_ours(self) -> Answer:
+    def not_ours(self) -> HelperReply:
         """Say that there is no token for this host; no text at all would be an error."""
-        return Answer(stdout=b"{}\n")
+        return HelperReply(stdout=b"{}\n")
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail."""
-        return Answer(exit_code=1)
+        return HelperReply(exit_code=1)
 
-    def refusal(self, error: BrokerError) -> Answer:  # noqa: ARG002 - stderr has it
+    def refusal(self, error: BrokerError) -> HelperReply:  # noqa: ARG002 - stderr has it
         """Fail: terraform takes the reason from stderr."""
-        return Answer(exit_code=1)
+        return HelperReply(exit_code=1)

@@ -10,7 +10,7 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers.edit.blocks import put_block, take_block, without_block
 from brokerctl.helpers.edit.scripts import put_script, take_script
 from brokerctl.helpers.edit.toml_hcl import find_labels, has_key, refuse_other
-from brokerctl.helpers.setups import NO_HOSTS_HINT, SCRIPT_MODE, BlockSetup, Place, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, SCRIPT_MODE, BlockSetup, SetupFile, home_path
 from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ class TerraformSetup(BlockSetup):
     name = "terraform"
     script = "terraform-credentials-brokerctl"
 
-    def places(self, environ: Mapping[str, str]) -> list[Place]:
+    def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
         """Return the configuration and the script in the plug-in folder."""
         plugin = home_path(environ, ".terraform.d", "plugins", self.script)
-        found = [Place(self.path(environ)), Place(plugin, SCRIPT_MODE, is_own=True)]
+        found = [SetupFile(self.path(environ)), SetupFile(plugin, SCRIPT_MODE, is_own=True)]
         other = home_path(environ, ".tofurc")
         if not _given(environ) and os.path.exists(other):
-            found.append(Place(other))
+            found.append(SetupFile(other))
         return found
 
     def path(self, environ: Mapping[str, str]) -> str:
@@ -42,7 +42,7 @@ class TerraformSetup(BlockSetup):
         given = _given(environ)
         return os.path.abspath(given) if given else home_path(environ, ".terraformrc")
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Put the block in, or make the script; a second helper is an error to terraform."""
         if place.mode == SCRIPT_MODE:
             return put_script(place.path, text, self.name, [part.script])
@@ -78,7 +78,7 @@ class TerraformSetup(BlockSetup):
         """Return what else terraform and OpenTofu read."""
         return [path for path, _ in _beside(environ)]
 
-    def names(self, own: Place, text: str) -> bool:  # noqa: ARG002 - the plug-in has one name
+    def names(self, own: SetupFile, text: str) -> bool:  # noqa: ARG002 - the plug-in has one name
         """Look for a block with the plug-in's name."""
         return "brokerctl" in find_labels(text, _KEY)
 
@@ -86,7 +86,7 @@ class TerraformSetup(BlockSetup):
         """Look for the same."""
         return "brokerctl" in find_labels(text, _KEY)
 
-    def take(self, place: Place, text: str) -> str | None:
+    def take(self, place: SetupFile, text: str) -> str | None:
         """Take the block out, or remove the script."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)

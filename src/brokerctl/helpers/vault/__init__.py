@@ -6,7 +6,15 @@ line uses, unless `-address` says otherwise.
 
 from __future__ import annotations
 
-from brokerctl.helpers import ERASE, FORGET, GET, Answer, Helper, MalformedError, Wanted
+from brokerctl.helpers import (
+    ERASE,
+    FORGET,
+    GET,
+    CredentialRequest,
+    Helper,
+    HelperReply,
+    MalformedError,
+)
 from brokerctl.helpers.unchecked_tls import find_variable
 
 TYPE_CHECKING = False
@@ -28,33 +36,33 @@ class Vault(Helper):
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - what is to be stored is not even read
         environ: Mapping[str, str],
-    ) -> Wanted | Answer:
+    ) -> CredentialRequest | HelperReply:
         """Read what is asked; to store is refused, so that `login` shows its token and says so."""
         if words == ["store"]:
-            return Answer(exit_code=1, note=_STORE)
+            return HelperReply(exit_code=1, note=_STORE)
         if words not in ([GET], [ERASE]):
             raise MalformedError("it is not get, store or erase")
         addresses = {environ[name] for name in _ADDRESSES if environ.get(name)}
         if len(addresses) > 1:  # Vault reads one of them, OpenBao both: either may be asking
             raise MalformedError("its variables name two servers")
         if not addresses:
-            return Answer()
+            return HelperReply()
         action = GET if words == [GET] else FORGET
-        return Wanted(action=action, url=addresses.pop())
+        return CredentialRequest(action=action, url=addresses.pop())
 
-    def unchecked(self, wanted: Wanted, environ: Mapping[str, str]) -> str | None:
+    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
         """Name the variable of the table that says so."""
         return find_variable("vault", wanted, environ)
 
     def credential(
         self,
-        wanted: Wanted,  # noqa: ARG002 - the answer is the same for all
+        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
         answer: AccessToken,
         profile: Profile,  # noqa: ARG002 - as above
-    ) -> Answer:
+    ) -> HelperReply:
         """Render the token alone, without a newline, which would be taken as part of it."""
-        return Answer(stdout=answer.value.reveal().encode())
+        return HelperReply(stdout=answer.value.reveal().encode())
 
-    def malformed(self) -> Answer:
+    def malformed(self) -> HelperReply:
         """Fail."""
-        return Answer(exit_code=2)
+        return HelperReply(exit_code=2)

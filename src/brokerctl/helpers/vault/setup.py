@@ -14,7 +14,7 @@ from brokerctl.helpers.setups import BlockSetup, home_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.helpers.setups import Part, Place
+    from brokerctl.helpers.setups import Part, SetupFile
 
 _KEY = "token_helper"
 
@@ -32,7 +32,7 @@ class VaultSetup(BlockSetup):
             return home_path(environ, given[2:])
         return os.path.abspath(given)
 
-    def put(self, place: Place, text: str, part: Part) -> str:
+    def put(self, place: SetupFile, text: str, part: Part) -> str:
         """Put our line in; the key can be there once."""
         refuse_other(place.path, without_block(text, self.name, self.form), _KEY)
         return put_block(text, self.name, self.lines(part), self.form)

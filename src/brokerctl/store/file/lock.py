@@ -19,7 +19,7 @@ from brokerctl.platform.system import os
 from brokerctl.store.entry import grant_name
 from brokerctl.store.file.disk import LOCKS
 from brokerctl.store.file.lock_wait import LOCK_FLAGS, SUFFIX, Pauses, try_lock
-from brokerctl.store.locked import LockedGrant
+from brokerctl.store.locked import GrantUnderLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,12 +231,12 @@ class Locking:
         self._key = key
         self._deadline = deadline
 
-    def __enter__(self) -> LockedGrant:
+    def __enter__(self) -> GrantUnderLock:
         disk = self._store.disk
         name = grant_name(self._store.ring.name_key, self._key)
         self._lock = FileLock(disk.child(LOCKS), name, disk.system)
         self._lock.acquire(self._deadline, self._store.clock())
-        self._locked = LockedGrant(disk, self._key, name, self._lock, self._store.clock)
+        self._locked = GrantUnderLock(disk, self._key, name, self._lock, self._store.clock)
         return self._locked
 
     def __exit__(self, *_: object) -> None:

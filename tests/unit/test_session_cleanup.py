@@ -14,7 +14,7 @@ from brokerctl.errors import StoreError
 from brokerctl.platform.process import find_process
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import Tools, leftovers
-from brokerctl.session.cleanup import Ends
+from brokerctl.session.cleanup import SessionEnd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ class Place:
 
     def ends(
         self, *, has_files: bool = False, is_asked: bool = False, is_kept: bool = True
-    ) -> Ends:
+    ) -> SessionEnd:
         """Return the debts of one session."""
         store: Any = self
         tools = Tools(
@@ -67,7 +67,7 @@ class Place:
             system=SYSTEM,
             is_kept=is_kept,
         )
-        return Ends(ID, ("p",), tools, has_files=has_files, is_asked=is_asked)
+        return SessionEnd(ID, ("p",), tools, has_files=has_files, is_asked=is_asked)
 
     def session(self) -> leftovers.Session:
         """Return the one session that the store knows."""

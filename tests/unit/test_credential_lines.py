@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.edit.credential_lines import Found, cut_out, read_git_credentials, read_netrc
+from brokerctl.helpers.edit.credential_lines import (
+    PlainCredential,
+    cut_out,
+    read_git_credentials,
+    read_netrc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +48,7 @@ machine four.example password z login frank
 """
 
 
-def values(found: list[Found]) -> list[tuple[str | None, str | None, str]]:
+def values(found: list[PlainCredential]) -> list[tuple[str | None, str | None, str]]:
     """Return URL, user and password of what can be kept."""
     return [
         (one.wanted.url, one.wanted.username, one.wanted.offered.reveal())
@@ -123,7 +128,7 @@ def test_what_follows_a_value_makes_it_doubtful() -> None:
 
 
 @pytest.mark.parametrize(("read", "data"), [(read_git_credentials, GIT), (read_netrc, NETRC)])
-def test_no_password_is_shown(read: Callable[[bytes], list[Found]], data: bytes) -> None:
+def test_no_password_is_shown(read: Callable[[bytes], list[PlainCredential]], data: bytes) -> None:
     """Security: neither of what is kept nor of what is left."""
     for one in read(data):
         for secret in ("hunter2", "p:w", "p%3Aw", "empty", 'p"w'):

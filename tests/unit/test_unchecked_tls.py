@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.helpers import GET, HELPERS, Helper, Wanted, load
+from brokerctl.helpers import GET, HELPERS, CredentialRequest, Helper, load
 from brokerctl.helpers.git import find_unchecked
 from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.model import Profile, Requester, TokenRequest
@@ -64,7 +64,7 @@ def test_every_helper_is_in_the_table() -> None:
 def test_variables(tool: str, variable: str, value: str, *, is_off: bool) -> None:
     """Security: a value that switches checks off is named, any other is not."""
     url = None if tool in {"gcp", "pnpm"} else PYPI
-    wanted = Wanted(action=GET, url=url)
+    wanted = CredentialRequest(action=GET, url=url)
     environ = {variable: value, "GIT_CONFIG_NOSYSTEM": "1"}
     assert load(tool).unchecked(wanted, environ) == (variable if is_off else None)
 
@@ -158,7 +158,7 @@ def test_git_s_files(
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_DIR": str(tmp_path / "repo"),
     }
-    wanted = Wanted(action=GET, url=url, username=username)
+    wanted = CredentialRequest(action=GET, url=url, username=username)
     found = find_unchecked(wanted, environ) or ""
     assert found.startswith(f"http.sslVerify of {tmp_path}/" if is_off else "")
     assert bool(found) is is_off
@@ -188,7 +188,7 @@ def test_what_git_passes_over_ends_here_too(
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_DIR": str(tmp_path / ("p" * 40)),
     }
-    assert bool(find_unchecked(Wanted(action=GET, url=HOST), environ)) is is_off
+    assert bool(find_unchecked(CredentialRequest(action=GET, url=HOST), environ)) is is_off
 
 
 @pytest.mark.parametrize("count", ["1", " 1", "+1", "01", "\t+2"])
@@ -201,7 +201,7 @@ def test_a_count_as_git_reads_it(count: str) -> None:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_DIR": "/no/where",
     }
-    found = find_unchecked(Wanted(action=GET, url=HOST), environ)
+    found = find_unchecked(CredentialRequest(action=GET, url=HOST), environ)
     assert found == "http.sslVerify of git's command line"
 
 
@@ -211,7 +211,7 @@ def test_the_user_that_askpass_answered_with(tmp_path: Path) -> None:
     environ = {"GIT_CONFIG_GLOBAL": str(tmp_path / "own"), "GIT_CONFIG_NOSYSTEM": "1"}
     helper = load("askpass")
     wanted = helper.read(["Password for 'https://oauth2@git.example.com': "], b"", environ)
-    assert isinstance(wanted, Wanted)
+    assert isinstance(wanted, CredentialRequest)
     assert helper.unchecked(wanted, environ | {"GIT_DIR": "/no/where"})
 
 
@@ -225,7 +225,7 @@ def test_a_linked_worktree_s_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (linked / "commondir").write_text("../..\n")
     (main / "config").write_text("[extensions]\nworktreeConfig = true\n" + OFF)
     monkeypatch.chdir(tmp_path / "w/deep")
-    wanted, environ = Wanted(action=GET, url=HOST), {"GIT_CONFIG_NOSYSTEM": "1"}
+    wanted, environ = CredentialRequest(action=GET, url=HOST), {"GIT_CONFIG_NOSYSTEM": "1"}
     assert (find_unchecked(wanted, environ) or "").endswith("worktrees/w/../../config")
     (linked / "config.worktree").write_text(ON)
     assert find_unchecked(wanted, environ) is None
@@ -308,7 +308,7 @@ def test_files(
     path.write_text(text)
     (tmp_path / "work").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "work")
-    wanted = Wanted(action=GET, url=None if tool == "pnpm" else PYPI)
+    wanted = CredentialRequest(action=GET, url=None if tool == "pnpm" else PYPI)
     found = load(tool).unchecked(wanted, {"HOME": str(tmp_path)})
     assert found == (str(path) if is_off else None)
 
@@ -328,6 +328,6 @@ def test_docker_s_daemon(tmp_path: Path, names: list[str], url: str, *, is_off: 
     path = tmp_path / ".config/docker/daemon.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"insecure-registries": names}))
-    wanted = Wanted(action=GET, url=url)
+    wanted = CredentialRequest(action=GET, url=url)
     found = load("docker").unchecked(wanted, {"HOME": str(tmp_path)})
     assert found == (str(path) if is_off else None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.helpers import Wanted
+from brokerctl.helpers import CredentialRequest
 from brokerctl.helpers.docker import HUB, Docker
 from brokerctl.helpers.docker.auths import (
     cut_auths,
@@ -19,7 +19,7 @@ from brokerctl.helpers.docker.auths import (
 )
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.edit.credential_lines import Found
+    from brokerctl.helpers.edit.credential_lines import PlainCredential
 
 SECRET = "hunter2-of-alice"
 
@@ -29,12 +29,12 @@ def basic(user: str = "alice", password: str = SECRET) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def read(auths: object, **more: object) -> list[Found]:
+def read(auths: object, **more: object) -> list[PlainCredential]:
     """Return what is read from a file with these entries."""
     return read_auths(json.dumps({"auths": auths, **more}).encode())
 
 
-def credential(found: Found) -> tuple[str | None, str | None]:
+def credential(found: PlainCredential) -> tuple[str | None, str | None]:
     """Return the user and the secret of what can be kept."""
     assert found.wanted, found.why
     assert found.wanted.offered
@@ -60,7 +60,7 @@ def test_its_place_is_the_one_that_the_tool_asks_for(key: str, server: str) -> N
     (found,) = read({key: {"auth": basic()}})
     assert credential(found) == ("alice", SECRET)
     asked = Docker().read(["get"], server.encode(), {})
-    assert isinstance(asked, Wanted)
+    assert isinstance(asked, CredentialRequest)
     assert found.wanted
     assert (found.wanted.url, found.wanted.otherwise) == (asked.url, asked.otherwise)
 
