@@ -80,7 +80,10 @@ def listed_keys(wrap_id: str) -> list[list[str]]:
         time.sleep(0.02)
 
 
-FIND = "from brokerctl.keys.kernel import KernelCache; print(KernelCache().find(sys.argv[1]) is not None)"
+FIND = (
+    "from brokerctl.keys.kernel import KernelCache\n"
+    "print(KernelCache().find(sys.argv[1]) is not None)"
+)
 
 
 def test_remembers_replaces_and_forgets(wrap_id: str) -> None:
