@@ -7,10 +7,11 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.broker import Broker, grant_key
+from brokerctl.broker import Broker
 from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.config.plan import Plan
 from brokerctl.errors import IssuerError

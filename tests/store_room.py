@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.keys.making import new_ring
+from brokerctl.keys.ring import KeyRing
 from brokerctl.model import Grant, GrantKey, Intent, Queued, Token, TokenKey
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM
@@ -14,7 +15,6 @@ from brokerctl.store import Change
 from brokerctl.store.file import FileStore
 
 if TYPE_CHECKING:
-    from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.system import System
     from brokerctl.store.interface import Store
 
@@ -91,3 +91,10 @@ def log_in(store: Store, refresh_token: str = "r1", token: str = "t1") -> None:
     """Store a grant and a token."""
     with store.lock_grant(GRANT_KEY, soon()) as locked:
         locked.commit(make_change(refresh_token, make_token(token)))
+
+
+def without(ring: KeyRing, kind: str, key_ids: tuple[int, ...]) -> KeyRing:
+    """Return a ring without these older keys: whatever is sealed by them does not open."""
+    current, keys = ring.parts()
+    left = {key_id: key for key_id, key in keys[kind].items() if key_id not in key_ids}
+    return KeyRing(current, {**keys, kind: left})

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 
+from brokerctl.model import LIVE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Token
@@ -18,6 +20,8 @@ CHILD_MARGIN_S = 300.0
 CHILD_SHARE = 0.5
 SDK_MARGIN_S = 900.0
 SDK_SHARE = 0.5
+LOCK_WAIT_S = 22.0  # for a grant's lock: two seconds more than its holder may take
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LAST_TIME = 253402300799  # 9999-12-31T23:59:59Z
 CLOCK_BACK_S = 300.0  # a clock further than this behind `issued_at` makes a token stale
 
@@ -59,7 +63,7 @@ def sdk_margin(token: Token, max_ttl_s: float | None) -> float | None:
 
 def is_fresh(token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float | None) -> bool:
     """Say whether the token may be served: live, clock sane, more than the margin left."""
-    if token.status != "live" or now < token.issued_at - CLOCK_BACK_S:
+    if token.status != LIVE or now < token.issued_at - CLOCK_BACK_S:
         return False
     end = expiry(token, max_ttl_s)
     return end is None or end - now > margin(token, max_ttl_s, min_ttl_s)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 
 from brokerctl import jsonlite, output
-from brokerctl.broker import find_profile
+from brokerctl.broker.request import find_profile
 from brokerctl.errors import BrokerError, UsageError, shell_word
-from brokerctl.freshness import timestamp
+from brokerctl.freshness import UNITS_S, timestamp
 from brokerctl.home import make_token_request, open_home
 from brokerctl.model import NOT_BEARER
 from brokerctl.platform.system import os
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _LISTS = ("--scope", "--resource")
 _VALUES = ("--subject", "--min-ttl", "--purpose", "--format", "--for", *_LISTS)
 _FLAGS = ("--fresh", "--json")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DIGITS = 9
 _STDOUT = 1
 _PURPOSE_CHARS = 200
@@ -194,11 +193,11 @@ def split_scopes(values: list[str]) -> tuple[str, ...]:
 def parse_duration(text: str) -> float | None:
     """Return the seconds of `30s`, `5m`, `8h` or `1d`; None for anything else."""
     digits, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not digits or len(digits) > _MAX_DIGITS:
+    if unit not in UNITS_S or not digits or len(digits) > _MAX_DIGITS:
         return None
     if not all(char in "0123456789" for char in digits):
         return None
-    return float(int(digits) * _UNITS[unit])
+    return float(int(digits) * UNITS_S[unit])
 
 
 def render(answer: AccessToken, profile: Profile, form: str, now: float) -> bytes:

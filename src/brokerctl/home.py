@@ -25,8 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.broker import DecidedRequest
     from brokerctl.broker.issuer import IssuerClient
+    from brokerctl.broker.request import DecidedRequest
     from brokerctl.broker.revoke import Revoker
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan

@@ -87,12 +87,44 @@ class Reference(Value):
     target: tuple[str, ...]
 
 
+class FlowTraits(Value):
+    """What other rooms ask about a flow; `entry` is its file below `oauth.flows`, and class."""
+
+    entry: str = ""
+    needs_person: bool = True  # somebody must look at a browser: a login comes first
+    shows_code: bool = False  # the browser may be on another machine (RFC 8628)
+    uses_pkce: bool = False  # RFC 7636
+    needs_secret: bool = False  # its client has credentials of its own
+    token_type: str = "Bearer"  # of what its tokens are; NOT_BEARER: a role's credentials
+    endpoints: tuple[str, ...] = ("token_endpoint",)  # by their metadata names
+
+
+# The one table of flows. It stands here because configuration and broker both ask for the traits.
+FLOWS = {
+    "code": FlowTraits(
+        entry="code:Code", uses_pkce=True, endpoints=("authorization_endpoint", "token_endpoint")
+    ),
+    "device": FlowTraits(
+        entry="device:Device",
+        shows_code=True,
+        endpoints=("device_authorization_endpoint", "token_endpoint"),
+    ),
+    "client_credentials": FlowTraits(
+        entry="client_credentials:ClientCredentialsFlow", needs_person=False, needs_secret=True
+    ),
+    "aws_web_identity": FlowTraits(
+        entry="aws_web_identity:AwsWebIdentity", needs_person=False, token_type=NOT_BEARER
+    ),
+}
+_NO_FLOW = FlowTraits()
+
+
 class Profile(Value):
     """A named way to get tokens from one issuer for one resource, fully resolved."""
 
     name: str
     issuer: str
-    flow: str  # as oauth.flows.FLOWS names it
+    flow: str  # as FLOWS names it
     client_id: str
     client_auth: str = "none"  # RFC 8414's token_endpoint_auth_method names
     client_secret: Reference | None = None
@@ -126,6 +158,11 @@ class Profile(Value):
     assertion_audience: str = "issuer"  # issuer | token_endpoint
     preset: str | None = None
     endpoints: tuple[tuple[str, str], ...] = ()  # configured ones, by metadata name
+
+    @property
+    def traits(self) -> FlowTraits:
+        """What is known of the profile's flow; the usual where the profile has gone."""
+        return FLOWS.get(self.flow, _NO_FLOW)
 
 
 class Requester(Value):
@@ -200,6 +237,13 @@ class TokenKey(Value):
     thumbprint: str | None = None
 
 
+# How a token stands: what a slot, an ending and a record say of it.
+LIVE, SUPERSEDED = "live", "superseded"
+REVOKED, EXPIRED, LOCAL_ONLY, UNKNOWN = "revoked", "expired", "local_only", "unknown"
+DEAD = (REVOKED, EXPIRED)
+HELD = (LIVE, SUPERSEDED, UNKNOWN, LOCAL_ONLY)  # may be alive at the issuer
+
+
 class Token(Value):
     """One access token as it is held: value, what it is for, and until when."""
 
@@ -210,7 +254,7 @@ class Token(Value):
     issued_at: float  # when the request was sent
     expires_at: float | None  # the issuer's; None: the issuer named none and the token is the grant
     generation: int = 0  # of the grant that it was redeemed from; 0: a flow without a grant
-    status: str = "live"  # live | superseded | revoked | expired | local_only | unknown
+    status: str = LIVE  # live | superseded | revoked | expired | local_only | unknown
     session: str | None = None  # of the `exec` that owns it
     is_assumed: bool = False  # the issuer named no expiry: `expires_at` is our guess
 

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import pytest
 
 from brokerctl.errors import BrokerError, IssuerError, OAuthError
-from brokerctl.oauth.flows import FLOWS, find_flow
+from brokerctl.model import FLOWS
+from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.steps import Listen, ShowUserCode, Visit
 from brokerctl.secret import Secret
 from tests.flows import (
@@ -79,7 +80,7 @@ class FlowContract:
         """`needs_person` is true exactly where a step is for one."""
         steps = self.run(self.context(), self.issued())
         is_for_person = bool(steps.of(Listen) + steps.of(Visit) + steps.of(ShowUserCode))
-        assert find_flow(self.name).needs_person is is_for_person
+        assert FLOWS[self.name].needs_person is is_for_person
 
     def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
         """Each resource by itself (RFC 8707, 2.2), to every endpoint that is posted to."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import DecidedRequest
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import DecidedRequest
 from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError
 from brokerctl.model import Profile, Requester, TokenRequest

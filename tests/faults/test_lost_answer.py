@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import DecidedRequest, grant_key
 from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError, UsageError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.store import Change

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import Broker, DecidedRequest, grant_key
+from brokerctl.broker import Broker
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.config.plan import Plan
 from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.broker import grant_key
 from brokerctl.broker.issuer import Said
+from brokerctl.broker.request import grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError
 from brokerctl.model import Profile, TokenKey

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.keys.making import render_ring
+from brokerctl.keys.ring import render_ring
 from tests.program import require_tool
 from tests.scripts.test_store_race import RACER, _prepare
 from tests.store_room import GRANT_KEY, RING, open_store, soon

@@ -9,13 +9,13 @@ from typing import Any
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys import passphrase, pin, ring
-from brokerctl.keys.making import new_ring, render_ring, seal_ring
+from brokerctl.keys.making import new_ring, seal_ring
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session.leftovers import Session, parse_session, render_session
 from brokerctl.store import backup, codec
 from brokerctl.store.codec import parse_current
 from brokerctl.store.entry import GRANT, KIND_NAMES, TOKEN, open_entry
-from brokerctl.store.file.lock import held_by, parse_holder
+from brokerctl.store.file.lock_holder import held_by, parse_holder
 from tests.fuzz import driving as some
 from tests.fuzz.driving import Target, bent, mutated
 from tests.store_room import open_store
@@ -146,7 +146,7 @@ TARGETS: dict[str, Target] = {
         read_value,
     ),
     "sealed key rings": Target(mutated([SEALED], (b"BKRK", b"\x02")), open_ring),
-    "opened key rings": Target(bent(json.loads(render_ring(KEYS))), ring.parse_ring),
+    "opened key rings": Target(bent(json.loads(ring.render_ring(KEYS))), ring.parse_ring),
     "wrapping keys": Target(
         some.mapped(mutated([b"A" * 43, b"-_" * 21 + b"A="]), some.as_text),
         ring.parse_key,

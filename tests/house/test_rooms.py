@@ -1,7 +1,6 @@
 """The house is cut by subjects: no crumbs of files, no circles, one meaning for a class's name.
 
-The circles that are left have their list, which only gets shorter: an entry that is not needed any
-more fails too. `make rooms` prints the figures.
+`make rooms` prints the figures.
 """
 
 from __future__ import annotations
@@ -19,19 +18,7 @@ REASONS = {
     "demo/visitor.py": "a program of its own: the browser and the tool of the story",
     "keys/interface.py": "types alone, which no road loads",
     "oauth/flows/refresh.py": "a grant type of its own (RFC 6749, 6)",
-    "platform/libc_by_ctypes.py": "ctypes, which is loaded where cffi's way is not there",
 }
-CIRCLES = [
-    "audit/append.py audit/recover.py audit/repeats.py",
-    "broker/__init__.py broker/obtain.py",
-    "demo/grants.py demo/issuer.py",
-    "keys/making.py keys/ring.py",
-    "platform/libc.py platform/libc_by_ctypes.py",
-    (
-        "store/file/__init__.py store/file/lock.py store/file/lock_wait.py store/grant_state.py"
-        " store/locked.py store/slots.py"
-    ),
-]
 
 
 @cache
@@ -63,16 +50,8 @@ def test_no_reason_is_left_of_a_file_that_needs_none() -> None:
 
 
 def test_no_files_import_one_another() -> None:
-    """No circle, types and imports inside functions counted, but those from before the move."""
-    known = [set(circle.split()) for circle in CIRCLES]
-    new = [circle for circle in circles_now() if not any(circle <= one for one in known)]
-    assert not new
-
-
-def test_no_circle_is_listed_that_is_gone() -> None:
-    """A circle that was cut leaves the list, and one that got smaller is listed as it is."""
-    now = circles_now()
-    assert not [circle for circle in CIRCLES if set(circle.split()) not in now]
+    """No circle of files, types and imports inside functions counted."""
+    assert not circles_now()
 
 
 def test_a_class_s_name_means_one_thing() -> None:

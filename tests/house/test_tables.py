@@ -7,7 +7,7 @@ import importlib
 import os
 import re
 import tomllib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -15,10 +15,13 @@ from brokerctl.config import fields
 from brokerctl.helpers import HELPERS
 from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.keys import KEEPERS
-from brokerctl.oauth.flows import FLOWS
+from brokerctl.model import FLOWS, FlowTraits
 from brokerctl.platform.commands import PROGRAMS
 from brokerctl.store import STORES
 from tests.house.source import Source, read, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
 
 
 class Room(NamedTuple):
@@ -31,7 +34,7 @@ class Room(NamedTuple):
 
 
 ROOMS = (
-    Room("brokerctl.oauth.flows", "FLOWS", frozenset({"obtain"}), "brokerctl.oauth.flows"),
+    Room("brokerctl.oauth.flows", "FLOWS", frozenset({"obtain"}), "brokerctl.model"),
     Room("brokerctl.keys", "KEEPERS", frozenset({"make", "fetch", "drop"}), "brokerctl.keys"),
     Room("brokerctl.store", "STORES", frozenset({"find_token", "lock_grant"}), "brokerctl.store"),
     Room("brokerctl.helpers", "HELPERS", frozenset({"read", "credential"}), "brokerctl.helpers"),
@@ -41,8 +44,11 @@ ROOMS = (
 
 def table_of(room: Room) -> dict[str, str]:
     """Return the table's entries as `module` or `module:name`."""
-    found: dict[str, str] = getattr(importlib.import_module(room.where), room.table)
-    return found
+    found: dict[str, str | FlowTraits] = getattr(importlib.import_module(room.where), room.table)
+    return {
+        name: f"{room.package}.{one.entry}" if isinstance(one, FlowTraits) else one
+        for name, one in found.items()
+    }
 
 
 def entries() -> list[tuple[Room, str, str]]:
@@ -109,8 +115,7 @@ def one_text() -> str:
 
 
 def test_tables_that_must_agree() -> None:
-    """The configuration accepts the flows and keepers that there are, and no others."""
-    assert set(fields.FLOWS) == set(FLOWS)
+    """The configuration accepts the keepers that there are, and no others."""
     assert set(fields.KEEPERS) == set(KEEPERS)
     assert not set(fields.PROFILE) & fields.LATER_PROFILE
 
@@ -142,7 +147,12 @@ def test_every_implementation_keeps_its_room_s_contract() -> None:
         for base in node.bases
         if isinstance(base, ast.Name)
     ]
-    tables = {"Flow": FLOWS, "Helper": HELPERS, "Keeper": KEEPERS, "Store": STORES}
+    tables: dict[str, Sized] = {
+        "Flow": FLOWS,
+        "Helper": HELPERS,
+        "Keeper": KEEPERS,
+        "Store": STORES,
+    }
     kept = {name: bases.count(f"{name}Contract") for name in tables}
     assert kept == {name: len(table) for name, table in tables.items()}
 
@@ -189,3 +199,21 @@ def test_every_starter_of_programs_has_its_row() -> None:
     }
     assert used == named
     assert set().union(*used.values()) == set(PROGRAMS)
+
+
+def compared_flows(source: Source) -> list[str]:
+    """Return where a flow is told from others by its name."""
+    compares = [node for node in ast.walk(source.tree) if isinstance(node, ast.Compare)]
+    return [
+        f"{source.path}:{node.lineno}"
+        for node in compares
+        for one in ast.walk(node)
+        if isinstance(one, ast.Constant) and one.value in FLOWS
+    ]
+
+
+def test_no_trait_of_a_flow_is_asked_by_its_name() -> None:
+    """What tells flows apart stands in their table, so that a new one has no second list."""
+    own = ("src/brokerctl/oauth/flows/", "src/brokerctl/demo/")
+    rooms = [source for source in sources("src") if not source.path.startswith(own)]
+    assert not [place for source in rooms for place in compared_flows(source)]

@@ -18,7 +18,7 @@ from brokerctl.config.layers import Layer, Layers
 from brokerctl.config.plan import Plan, parse_plan, render_plan
 from brokerctl.config.positions import scan
 from brokerctl.errors import UsageError
-from brokerctl.model import Profile, Reference
+from brokerctl.model import FLOWS, Profile, Reference
 
 ENVIRON = {"HOME": "/home/someone"}
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
@@ -237,7 +237,7 @@ PLAN_PROFILES = st.builds(
     Profile,
     name=NAMES,
     issuer=st.just("https://x.example.com"),
-    flow=st.sampled_from(fields.FLOWS),
+    flow=st.sampled_from(list(FLOWS)),
     client_id=LABELS,
     client_secret=st.none() | st.builds(Reference, kind=st.just("env"), target=st.tuples(LABELS)),
     client_key=st.none()

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.edit.ini import Keys
-from brokerctl.helpers.setups import SetupFile
 from brokerctl.helpers.uv import UvSetup
 
 INI_LINES = st.sampled_from(

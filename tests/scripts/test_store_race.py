@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from brokerctl.keys.making import render_ring
+from brokerctl.keys.ring import render_ring
 from tests.store_room import GRANT_KEY, NOW, RING, log_in, make_change, make_token, open_store, soon
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.helpers.cargo.setup import CargoSetup
-from brokerctl.helpers.setups import Part, SetupFile
+from brokerctl.helpers.edit import SetupFile
+from brokerctl.helpers.setups import Part
 from brokerctl.model import Profile
 from tests.idp import main_job
 from tests.tools.room import read

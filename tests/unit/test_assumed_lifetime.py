@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import DecidedRequest, grant_key, record_fields
+from brokerctl.broker import record_fields
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.redeem import make_token
+from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.model import Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer

@@ -8,6 +8,7 @@ import pytest
 
 from brokerctl.audit import show
 from brokerctl.audit.read import FoundRecord, find_records
+from brokerctl.cli import audit
 from brokerctl.jsonlite import dumps
 from brokerctl.model import Grant, GrantKey, Slot, Token, TokenKey, Value
 from brokerctl.secret import Secret
@@ -80,9 +81,9 @@ def test_what_is_held_is_listed_with_its_state(held: list[Held]) -> None:
 
 def test_no_value_is_ever_shown(held: list[Held]) -> None:
     """As text, as JSON and as a table."""
-    text = "\n".join(show.held_lines(held))
-    table = str([show.held_cells(entry) for entry in held])
-    for shown in (text, table, dumps(show.held_json(held)), repr(held)):
+    text = "\n".join(audit.held_lines(held))
+    table = str([audit.held_cells(entry) for entry in held])
+    for shown in (text, table, dumps(audit.held_json(held)), repr(held)):
         assert "s3cr3t" not in shown
     assert "ab" * 16 in text
     assert max(map(len, text.splitlines())) <= 80
@@ -90,7 +91,7 @@ def test_no_value_is_ever_shown(held: list[Held]) -> None:
 
 def test_held_json_has_its_shape(held: list[Held]) -> None:
     """Documented and versioned."""
-    answer = show.held_json(held)
+    answer = audit.held_json(held)
     assert answer["schema"] == 1
     assert answer["held"][1] == {
         "kind": "token",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from brokerctl.broker import grant_key
+from brokerctl.broker.request import grant_key
 from brokerctl.config import plan as plans
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import Layer, Layers

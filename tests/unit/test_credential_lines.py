@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.helpers.edit.credential_lines import (
+from brokerctl.helpers.git.credential_lines import (
     PlainCredential,
     cut_out,
     read_git_credentials,

@@ -19,7 +19,7 @@ from brokerctl.helpers.docker.auths import (
 )
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.edit.credential_lines import PlainCredential
+    from brokerctl.helpers.git.credential_lines import PlainCredential
 
 SECRET = "hunter2-of-alice"
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from brokerctl.broker import Broker, grant_key
+from brokerctl.broker import Broker
+from brokerctl.broker.request import grant_key
 from brokerctl.config.hosts import parse_pattern
 from brokerctl.config.plan import Plan
 from brokerctl.errors import BrokerError

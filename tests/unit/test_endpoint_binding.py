@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite, policy
-from brokerctl.broker import DecidedRequest, grant_key
 from brokerctl.broker.held_grants import profile_for
 from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import IssuerError, StoreError
 from brokerctl.model import Profile, Requester, TokenRequest

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.goauth import Goauth, is_unchecked
 from brokerctl.helpers.goauth.setup import GoauthSetup
-from brokerctl.helpers.setups import Part, SetupFile
+from brokerctl.helpers.setups import Part
 from tests.contracts.helper_contract import ANSWER, PROFILE
 
 PLACE = SetupFile("/home/alice/.config/go/env")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.broker import Broker, grant_key
+from brokerctl.broker import Broker
+from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import Plan
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.secret import Secret

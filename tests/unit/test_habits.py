@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.broker import grant_key, issuer_habits
+from brokerctl.broker import issuer_habits
 from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.request import grant_key
 from brokerctl.errors import LoginNeededError
+from brokerctl.model import SUPERSEDED
 from brokerctl.secret import Secret
 from brokerctl.store.check import METADATA_S, gc
 from brokerctl.store.entry import QUEUE
-from brokerctl.store.slots import SUPERSEDED, queue_item, queued
+from brokerctl.store.slots import queue_item, queued
 from tests.faults.faulty import FaultySystem
 from tests.issuer_room import KEY, PERSON, SERVICE, URL, House, Issuer
 from tests.store_room import RING, soon

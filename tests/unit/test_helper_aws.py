@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from brokerctl.broker import DecidedRequest
+from brokerctl.broker.request import DecidedRequest
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.aws import Aws
 from brokerctl.model import Decision, Reference, Requester, Token, TokenRequest

@@ -9,7 +9,8 @@ from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest, MalformedError
 from brokerctl.helpers.bazel import Bazel
 from brokerctl.helpers.bazel.setup import BazelSetup
-from brokerctl.helpers.setups import Part, SetupFile
+from brokerctl.helpers.edit import SetupFile
+from brokerctl.helpers.setups import Part
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 WANTED = CredentialRequest(action="get", url="https://cache.example.com/x")

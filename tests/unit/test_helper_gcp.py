@@ -11,10 +11,11 @@ import pytest
 from brokerctl.config.words import google
 from brokerctl.errors import BrokerError, LoginNeededError, UsageError
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.gcp import Gcp
 from brokerctl.helpers.gcp.setup import GcpSetup
 from brokerctl.helpers.output_file import leave
-from brokerctl.helpers.setups import Part, SetupFile
+from brokerctl.helpers.setups import Part
 from brokerctl.platform.system import System
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE

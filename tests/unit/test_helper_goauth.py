@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.goauth import Goauth
 from brokerctl.helpers.goauth.setup import GoauthSetup
-from brokerctl.helpers.setups import Part, SetupFile
+from brokerctl.helpers.setups import Part
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 URL = "https://go.example.com/team/demo?go-get=1"

@@ -6,9 +6,10 @@ import pytest
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.pnpm import Pnpm
 from brokerctl.helpers.pnpm.setup import PnpmSetup
-from brokerctl.helpers.setups import Part, SetupFile
+from brokerctl.helpers.setups import Part
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
 
 HOME = {"HOME": "/home/alice"}

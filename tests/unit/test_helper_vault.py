@@ -6,8 +6,9 @@ import pytest
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.edit.toml_hcl import find_labels, has_key
-from brokerctl.helpers.setups import Part, SetupFile
+from brokerctl.helpers.setups import Part
 from brokerctl.helpers.vault import Vault
 from brokerctl.helpers.vault.setup import VaultSetup
 from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite
-from brokerctl.broker import grant_key
 from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.login import Login
+from brokerctl.broker.request import grant_key
 from brokerctl.errors import IssuerError
 from brokerctl.model import Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse

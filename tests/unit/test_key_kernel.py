@@ -16,7 +16,7 @@ from brokerctl.errors import KeyLockedError, UsageError
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.kernel import KernelCache
 from brokerctl.keys.unlock import find_key_state, lock, unlock
-from brokerctl.platform import libc, libc_by_ctypes
+from brokerctl.platform import libc
 from brokerctl.platform.private_files import Folder, open_folder
 from tests.program import ROOT, require_tool
 
@@ -252,7 +252,7 @@ def test_unlock_says_it_where_the_kernel_keeps_nothing(home: Folder) -> None:
 
 def test_both_ways_to_the_c_library_agree() -> None:
     """The private module of cffi and ctypes give the same results, errno and written memory."""
-    for way in (libc.call, libc_by_ctypes.call_public):
+    for way in (libc.call, libc.call_public):
         limits = bytearray(16)
         assert way("getrlimit", 4, limits)[0] == 0
         assert limits[8:] != bytes(8)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.broker import decide
 from brokerctl.broker.obtain import Obtaining
+from brokerctl.broker.request import decide
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
 from brokerctl.helpers.answers_without_token import reject
 from brokerctl.platform.system import SYSTEM

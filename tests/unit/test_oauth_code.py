@@ -114,11 +114,6 @@ def test_offline_access_asks_for_consent() -> None:
     assert front["prompt"] == ["login consent"]
 
 
-def test_acr_is_asked_for() -> None:
-    """`login --acr` becomes acr_values."""
-    assert sent(log_in(context(acr="urn:mfa")))[0]["acr_values"] == ["urn:mfa"]
-
-
 def _with_nonce(found: object) -> TokenAnswer:
     """Log in with `openid` where all random bytes are equal; the ID token says this nonce."""
     claims = {"sub": "al"} | ({} if found is MISSING else {"nonce": found})

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.errors import IssuerError, LoginNeededError, OAuthError, UsageError
-from brokerctl.oauth.flows import FLOWS, find_flow
+from brokerctl.model import FLOWS
+from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.device import parse_device_response
 from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import BrokenError
@@ -40,7 +41,6 @@ def test_client_credentials_ask_for_what_was_decided() -> None:
         scopes=("a",), resource=("https://r1", "https://r2"), extra='{"l":["1","2"],"n":3}'
     )
     flow = find_flow("client_credentials")
-    assert not flow.needs_person
     played = play(flow.obtain(context(of)), issued(refresh_token="rt"))
     assert form_of(played.requests[0]) == {
         "grant_type": ["client_credentials"],
@@ -55,7 +55,7 @@ def test_client_credentials_ask_for_what_was_decided() -> None:
 
 def test_every_flow_of_the_table_exists() -> None:
     """Each entry loads; a flow of a later version is refused."""
-    assert {find_flow(name).needs_person for name in FLOWS} == {True, False}
+    assert {traits.needs_person for traits in FLOWS.values()} == {True, False}
     with pytest.raises(UsageError, match="not in this version"):
         find_flow("token_exchange")
 

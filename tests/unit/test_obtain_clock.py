@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import DecidedRequest, grant_key
 from brokerctl.broker.obtain import Obtaining, next_failure
+from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.errors import IssuerError
 from brokerctl.model import Profile, Requester, Token, TokenRequest
 from tests.store_room import make_grant, make_token, open_store, soon

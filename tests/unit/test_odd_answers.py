@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import DecidedRequest, grant_key
 from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.effects.drive import run
 from brokerctl.errors import IssuerError, LoginNeededError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest

@@ -9,7 +9,7 @@ import sys
 from brokerctl.platform.process import GONE, find_process, read_place
 from brokerctl.platform.system import SYSTEM, System
 from brokerctl.session import leftovers
-from brokerctl.store.file.lock import describe_here
+from brokerctl.store.file.lock_holder import describe_here
 
 
 class Blind(System):

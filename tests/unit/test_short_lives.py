@@ -7,7 +7,7 @@ import os
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import DecidedRequest
+from brokerctl.broker.request import DecidedRequest
 from brokerctl.model import Profile, Requester, TokenRequest
 from tests.store_room import make_token
 

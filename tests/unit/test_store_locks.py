@@ -14,7 +14,8 @@ import pytest
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM, System
-from brokerctl.store.file.lock import FileLock, describe_self, find_mark, held_by, parse_holder
+from brokerctl.store.file.lock import FileLock, find_mark
+from brokerctl.store.file.lock_holder import describe_self, held_by, parse_holder
 from tests.store_room import NOW, soon
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.keys.making import new_keys, new_ring, without
+from brokerctl.keys.making import new_keys, new_ring
 from brokerctl.model import GrantKey, TokenKey
 from brokerctl.store import Change
 from brokerctl.store import backup as archives
@@ -28,6 +28,7 @@ from tests.store_room import (
     make_token,
     open_store,
     soon,
+    without,
 )
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from brokerctl.broker import grant_key
 from brokerctl.broker.held_grants import keys_of
+from brokerctl.broker.request import grant_key
 from brokerctl.broker.unanswered_requests import WHY_LOGIN
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError, UnsentError
 from brokerctl.model import Intent

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite, policy
-from brokerctl.broker import DecidedRequest, grant_key
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.errors import DeniedError, IssuerError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.message import HttpResponse

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from brokerctl.platform.private_files import Folder
+    from brokerctl.platform.system import System
 
     class LogKeys(Protocol):
         """What the log needs of the key ring: the keys of its chain, old and current."""
@@ -20,3 +24,13 @@ if TYPE_CHECKING:
 
         def log_key(self, key_id: int, /) -> bytes:
             """Return the log key of this id; StoreError if there is none."""
+
+    class LogFile(Protocol):
+        """What explains and closes a log's end needs of the log that is being written."""
+
+        folder: Folder
+        ring: LogKeys
+        system: System
+        search: int  # how many bytes back a writer looks for the end of the chain
+        place: dict[str, Any] | None
+        renew: Callable[[], LogKeys] | None

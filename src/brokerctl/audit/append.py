@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import time
 
-from brokerctl.audit.lock import HOLDER_BYTES, LOG, acquire, open_private
-from brokerctl.audit.record import Head, close_line, find_head, render_body
+from brokerctl.audit.lock import COUNTERS_BYTES, HOLDER_BYTES, LOG, acquire, open_private
+from brokerctl.audit.record import SEARCH_BYTES, close_line, find_end, render_body
 from brokerctl.errors import AuditError, StoreError
 from brokerctl.platform.process import read_place
 from brokerctl.platform.system import SYSTEM, os
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from brokerctl.platform.system import System
 
 ROTATE_BYTES = 16 * 1024 * 1024
-SEARCH_BYTES = 1 << 20  # how far back a writer looks for the end of the chain
-WINDOW_BYTES = 8192
-COUNTERS_BYTES = 16 * 192  # of repeated refusals, behind the holder's line in `log.lock`
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _MAKE_ROOM = "make room on that disk, then run it again"
 _BATCH = 64  # records of one write: a quarter of SEARCH_BYTES at most
@@ -175,21 +172,3 @@ def is_refusal(event: str, fields: dict[str, Any]) -> bool:
     if not isinstance(decision, dict):
         return event.endswith(_REFUSED) or getattr(decision, "effect", None) == "deny"
     return event.endswith(_REFUSED) or decision.get("effect") == "deny"
-
-
-def find_end(system: System, ring: LogKeys, fd: int, size: int) -> Head | None:
-    """Return the head that the last line makes, if it is whole and its MAC right. By position."""
-    data = read_at(system, fd, max(0, size - WINDOW_BYTES), size)
-    if not data.endswith(b"\n"):
-        return None
-    start = data.rfind(b"\n", 0, -1) + 1
-    return find_head(ring, data[start:-1]) if start or size <= WINDOW_BYTES else None
-
-
-def read_at(system: System, fd: int, start: int, end: int) -> bytes:
-    """Read the bytes from start to end; fewer if the file became shorter."""
-    chunks = []
-    while start < end and (chunk := system.pread(fd, end - start, start)):
-        chunks.append(chunk)
-        start += len(chunk)
-    return b"".join(chunks)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOG = "log"
 NAME = "log.lock"
 HOLDER_BYTES = 128
+COUNTERS_BYTES = 16 * 192  # of repeated refusals, behind the holder's line in `log.lock`
 _POLL_S = 0.1  # most locks are free long before; then it is a crowd, or nobody goes on
 _FIRST_POLL_S = 0.0002
 _LAST_POLL_S = 0.01
@@ -36,7 +37,6 @@ _STILL_S = 5.0  # in which nobody wrote: then the holder is named
 _WORKING_S = 22.0  # the same where the holder wants to go on: as long as a grant is waited for
 _LOOK_S = 0.5
 _WORKING = frozenset((b"R", b"D"))  # of proc(5): it waits for a processor, or for the disk
-_HOLDER_BYTES = 128
 _LOCK_BYTES = 4096  # the holder's line and the counters of refusals
 
 
@@ -208,7 +208,7 @@ def _read_progress(folder: Folder, fd: int) -> tuple[bytes, int, int]:
 
 def _find_holder(folder: Folder, fd: int) -> tuple[str, str, bool] | None:
     """Return the pid that took the lock last, where it is, and whether that is here."""
-    words = folder.system.pread(fd, _HOLDER_BYTES, 0).decode("utf-8", "replace").split()
+    words = folder.system.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace").split()
     if len(words) != 3 or not words[0].isdigit():  # noqa: PLR2004 - pid, host, pid namespace
         return None
     pid, *place = words

@@ -12,9 +12,8 @@ import os
 from collections import deque
 from datetime import UTC, datetime
 
-from brokerctl.audit.append import read_at
 from brokerctl.audit.lock import LOG, acquire
-from brokerctl.audit.record import render_time
+from brokerctl.audit.record import read_at, render_time
 from brokerctl.audit.recover import closed_segments
 from brokerctl.config.duration import parse_duration
 from brokerctl.errors import AuditError, StoreError, UsageError

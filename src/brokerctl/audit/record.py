@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit import LogKeys
+    from brokerctl.platform.system import System
 
+SEARCH_BYTES = 1 << 20  # how far back a writer looks for the end of the chain
+_WINDOW_BYTES = 8192
 MAX_BYTES = 4096  # of a line, its newline included
 GENESIS = b"0" * 64
 START = b'{"v":1,"seq":'
@@ -191,3 +194,21 @@ def _cut(value: Any, chars: int, items: int) -> Any:  # noqa: ANN401 - as as_pla
         kept = {_cut(name, chars, items): _cut(value[name], chars, items) for name in names[:items]}
         return {**kept, "…": len(names) - items} if len(names) > items else kept
     return value
+
+
+def find_end(system: System, ring: LogKeys, fd: int, size: int) -> Head | None:
+    """Return the head that the last line makes, if it is whole and its MAC right. By position."""
+    data = read_at(system, fd, max(0, size - _WINDOW_BYTES), size)
+    if not data.endswith(b"\n"):
+        return None
+    start = data.rfind(b"\n", 0, -1) + 1
+    return find_head(ring, data[start:-1]) if start or size <= _WINDOW_BYTES else None
+
+
+def read_at(system: System, fd: int, start: int, end: int) -> bytes:
+    """Read the bytes from start to end; fewer if the file became shorter."""
+    chunks = []
+    while start < end and (chunk := system.pread(fd, end - start, start)):
+        chunks.append(chunk)
+        start += len(chunk)
+    return b"".join(chunks)

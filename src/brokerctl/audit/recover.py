@@ -7,16 +7,18 @@ their number and their keyed hash, and continues from the last line whose MAC is
 
 from __future__ import annotations
 
-from brokerctl.audit.append import SEARCH_BYTES, find_end, read_at
 from brokerctl.audit.lock import LOG, acquire, open_private
 from brokerctl.audit.record import (
     MAX_BYTES,
+    SEARCH_BYTES,
     START,
     START_OF_CHAIN,
     Head,
+    find_end,
     find_head,
     hash_bytes,
     is_shaped,
+    read_at,
     render_body,
 )
 from brokerctl.errors import AuditError, BrokerError, StoreError
@@ -27,8 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from brokerctl.audit import LogKeys
-    from brokerctl.audit.append import Log
+    from brokerctl.audit import LogFile, LogKeys
     from brokerctl.platform.private_files import Folder
 
 CLOSED = "log-"
@@ -175,7 +176,7 @@ class _Following:
     Another process may have made that key meanwhile, and then the line is no edit.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: LogFile) -> None:
         self._log = log
         self._renew = log.renew
 
@@ -197,7 +198,7 @@ class _Following:
 
 
 def explain_end(
-    log: Log, fd: int, size: int, bodies: list[bytes], now: float
+    log: LogFile, fd: int, size: int, bodies: list[bytes], now: float
 ) -> tuple[bytes, Head, list[bytes]]:
     """Return what a write starts with, the head to continue, and the records with the first one.
 
@@ -216,7 +217,7 @@ def explain_end(
     return b"\n" if is_open else b"", head, [*_explained(log, tail, now), *bodies]
 
 
-def _explained(log: Log, tail: Tail, now: float) -> list[bytes]:
+def _explained(log: LogFile, tail: Tail, now: float) -> list[bytes]:
     damage = tail.damage
     fields: dict[str, Any] = {}
     if damage is not None:
@@ -228,7 +229,7 @@ def _explained(log: Log, tail: Tail, now: float) -> list[bytes]:
     return [render_body(damage.event, fields, now, log.place)] if damage is not None else []
 
 
-def rotate(log: Log, fd: int, seq: int) -> None:
+def rotate(log: LogFile, fd: int, seq: int) -> None:
     """Close the segment that this record has made long enough."""
     try:
         _rename(log, name_closed(log.folder, fd, seq))
@@ -236,12 +237,12 @@ def rotate(log: Log, fd: int, seq: int) -> None:
         return  # the record is written; the next writer tries again
 
 
-def _rename(log: Log, name: str) -> None:
+def _rename(log: LogFile, name: str) -> None:
     log.system.rename(LOG, name, src_dir_fd=log.folder.fd, dst_dir_fd=log.folder.fd)
     log.system.fsync(log.folder.fd)
 
 
-def close_now(log: Log) -> str | None:
+def close_now(log: LogFile) -> str | None:
     """Close the log under its lock, and return the segment's name; None if it was empty."""
     lock = acquire(log.folder)
     fd = -1

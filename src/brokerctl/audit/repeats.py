@@ -7,8 +7,7 @@ next record is preceded by `log.repeated`, which says how many there were.
 
 from __future__ import annotations
 
-from brokerctl.audit.append import COUNTERS_BYTES
-from brokerctl.audit.lock import HOLDER_BYTES
+from brokerctl.audit.lock import COUNTERS_BYTES, HOLDER_BYTES
 from brokerctl.audit.record import find_key, hash_bytes, render_body
 from brokerctl.jsonlite import dumps
 from brokerctl.model import Value
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from brokerctl.audit import LogKeys
-    from brokerctl.audit.append import Log
+    from brokerctl.audit import LogFile, LogKeys
     from brokerctl.platform.system import System
 
 _WINDOW_MICROS = 60_000_000
@@ -56,7 +54,7 @@ class Counts:
 
     def __init__(
         self,
-        log: Log,
+        log: LogFile,
         lock: int,
         written: bytes,
         now: float,

@@ -1,4 +1,4 @@
-"""Records, problems and what is held as text of 80 columns and as JSON; text is made safe.
+"""Records and problems as text of 80 columns and as JSON; text is made safe.
 
 A question about the log comes as words of a command line, and records go out.
 """
@@ -6,7 +6,6 @@ A question about the log comes as words of a command line, and records go out.
 from __future__ import annotations
 
 from brokerctl.audit.read import RecordFilter, find_records, follow_records, parse_moment
-from brokerctl.audit.record import render_time
 from brokerctl.audit.repair import accept, repair
 from brokerctl.errors import UsageError
 from brokerctl.text import safe
@@ -21,13 +20,10 @@ if TYPE_CHECKING:
     from brokerctl.audit.verify import Report
     from brokerctl.model import Requester
     from brokerctl.platform.private_files import Folder
-    from brokerctl.store.inventory import Held
 
 COLUMNS = 80
 _SHOWN = 8  # digits of a fingerprint in a line
-_TOLD = 12  # in a table of what is held: as many as `revoke` shows
 RECORD_HEADINGS = ("time", "event", "profile", "outcome", "fingerprint", "requester")
-HELD_HEADINGS = ("profile", "kind", "fingerprint", "expires", "status", "scopes")
 _NEWEST = 10  # shown before following
 
 
@@ -107,54 +103,6 @@ def report_lines(report: Report) -> list[str]:
     records = "1 record" if report.records == 1 else f"{report.records} records"
     verdict = "the chain is whole" if report.is_whole else "THE CHAIN IS NOT WHOLE"
     return [*lines, f"{records} in {files}, the last is {report.last_seq}: {verdict}"]
-
-
-def held_json(held: list[Held]) -> dict[str, Any]:
-    """Return the JSON answer of `tokens`."""
-    rows = [
-        {
-            **entry.as_dict(),
-            "issued_at": _time(entry.issued_at),
-            "expires_at": _time(entry.expires_at),
-        }
-        for entry in held
-    ]
-    return {"schema": 1, "held": rows}
-
-
-def _time(moment: float | None) -> str | None:
-    return None if moment is None else f"{render_time(moment).partition('.')[0]}Z"
-
-
-def held_cells(entry: Held) -> tuple[str, ...]:
-    """Return the cells of one grant or token under HELD_HEADINGS."""
-    return (
-        entry.profile or "",
-        entry.kind,
-        (entry.fingerprint or "")[:_TOLD],
-        _time(entry.expires_at) or "",
-        entry.damage or entry.status,
-        " ".join(entry.scopes),
-    )
-
-
-def held_lines(held: list[Held]) -> list[str]:
-    """Return what is held, under a line for each profile and issuer."""
-    lines: list[str] = []
-    above: tuple[str | None, ...] = ()
-    for entry in held:
-        if entry.damage is not None:
-            lines.append(safe(f"damaged {entry.kind}: {entry.damage}", 2 * COLUMNS))
-            continue
-        if above != (above := (entry.profile, entry.issuer, entry.subject)):
-            whom = f" for {entry.subject}" if entry.subject else ""
-            lines.append(safe(f"{entry.profile}  {entry.issuer}{whom}", COLUMNS))
-        until = _time(entry.expires_at) or "-"
-        line = f"  {entry.kind} {entry.fingerprint or '-':<32} {until:<20} {entry.status}"
-        lines.append(safe(line, 2 * COLUMNS))  # why a grant ended stands last
-        if entry.scopes:
-            lines.append(safe(f"        {' '.join(entry.scopes)}", COLUMNS))
-    return lines
 
 
 def make_match(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, policy
+from brokerctl.broker.request import DecidedRequest, decide
 from brokerctl.errors import (
     AuditError,
     BrokerError,
@@ -18,75 +19,20 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
-from brokerctl.model import WITHIN, AccessToken, GrantKey, TokenKey
+from brokerctl.model import WITHIN, AccessToken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from brokerctl.audit.append import Log
+    from brokerctl.broker.request import Redeem
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Decision, Profile, Requester, Token, TokenRequest
-    from brokerctl.store.interface import LockedGrant, Store
-
-    Redeem = Callable[["DecidedRequest", LockedGrant], Token]
+    from brokerctl.model import Requester, Token, TokenRequest
+    from brokerctl.store.interface import Store
 
 _SHOWN_SCOPES = 8
-NO_PERSON = ("client_credentials", "aws_web_identity")  # flows that need no login first
-
-
-class DecidedRequest:
-    """One request on its way: what was asked, what was decided, and the keys that follow."""
-
-    __slots__ = ("decision", "grant_key", "profile", "request", "started", "token_key")
-
-    def __init__(self, profile: Profile, request: TokenRequest, decision: Decision) -> None:
-        self.profile = profile
-        self.request = request
-        self.decision = decision
-        self.started = time.time()
-        self.grant_key = grant_key(profile, request.subject)
-        session = request.requester.session if request.is_own else None
-        self.token_key = TokenKey(
-            grant=self.grant_key,
-            actor=session,
-            scopes=decision.scopes,
-            resource=decision.resource,
-            extra=profile.extra,
-        )
-
-    def serves(self, token: Token | None, now: float) -> bool:
-        """Say whether a held token answers this request."""
-        if token is None or (self.request.is_fresh and token.issued_at < self.started):
-            return False
-        max_ttl_s, min_ttl_s = self.decision.max_ttl_s, self.min_ttl_s(token)
-        if token.issued_at >= self.started:
-            # Nothing fresher can be had: without this, each waiter that wants more than a token's
-            # whole lifetime, or meets one that lives for a second, would send a request of its own.
-            min_ttl_s = 0
-        return freshness.is_fresh(token, now, max_ttl_s, min_ttl_s)
-
-    def min_ttl_s(self, token: Token) -> float | None:
-        """Return what a token must have left, as the request or the profile says; None: neither."""
-        if self.request.min_ttl_s is not None:
-            return self.request.min_ttl_s
-        tool = self.request.requester.tool
-        if self.profile.min_ttl_s is None and tool == "exec":
-            return freshness.child_margin(token, self.decision.max_ttl_s)
-        if self.profile.min_ttl_s is None and tool == "aws" and self.profile.subject_token:
-            return freshness.sdk_margin(token, self.decision.max_ttl_s)
-        return self.profile.min_ttl_s
-
-    def find_in(self, store: Store) -> Token | None:
-        """Return what lies in the token's slot; a session's own never comes from there."""
-        return None if self.request.is_own else store.find_token(self.token_key, time.time(), 0)
-
-    def still_good(self, token: Token | None, now: float) -> bool:
-        """Say whether a token may be served while the issuer is down: not asked to be newer."""
-        if token is None or self.request.is_fresh:
-            return False
-        return freshness.is_fresh(token, now, self.decision.max_ttl_s, freshness.LEAST_MARGIN_S)
 
 
 class Broker:
@@ -216,48 +162,6 @@ def refuse_circle(within: tuple[str, ...], name: str) -> None:
             f"'{name}' is asked for by the command that fetches its own secret: {circle}",
             hint=f"run 'brokerctl profile show {shell_word(name)}': that command must not ask us",
         )
-
-
-def decide(plan: Plan, request: TokenRequest) -> DecidedRequest:
-    """Decide a request; UsageError for a profile that there is none of."""
-    profile = find_profile(plan.profiles, request.profile)
-    decision = policy.decide(profile, request, plan.narrowed_scopes.get(profile.name))
-    return DecidedRequest(profile, request, decision)
-
-
-def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
-    """Return the profile of that name, or raise UsageError with what to do."""
-    profile = profiles.get(name)
-    if profile is None:
-        known = ", ".join(sorted(profiles)) or "there are none yet"
-        raise UsageError(
-            f"no profile '{name}' ({known})",
-            hint=f"run 'brokerctl profile add {shell_word(name)}'",
-        )
-    return profile
-
-
-def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
-    """Return what names the grant of one (profile, subject).
-
-    Security: a client that also acts for itself has its own tokens there, never a person's.
-    """
-    return GrantKey(
-        issuer=profile.issuer,
-        client_id=profile.client_id,
-        subject=subject or profile.subject,
-        actor="client" if profile.flow in NO_PERSON else None,
-        scopes=profile.scopes,
-        resource=profile.resource,
-        details=_source_of(profile),
-        extra=profile.extra,
-    )
-
-
-def _source_of(profile: Profile) -> str | None:
-    """Return whose token is exchanged, if one is: who a token stands for is part of its name."""
-    source = profile.subject_token
-    return None if source is None else f"{source.kind} {source.target[0]}"
 
 
 def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:

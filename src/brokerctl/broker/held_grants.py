@@ -6,7 +6,7 @@ is served to nobody, and would be forgotten if nobody named it.
 
 from __future__ import annotations
 
-from brokerctl.broker import grant_key
+from brokerctl.broker.request import grant_key
 from brokerctl.model import Grant, Profile, Slot
 from brokerctl.store import Queue
 from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN

@@ -7,7 +7,7 @@ import time
 
 from brokerctl.broker import read_within, refuse_circle
 from brokerctl.errors import IssuerError, OAuthError, StoreError, UsageError, shell_word
-from brokerctl.model import TokenRequest, Value
+from brokerctl.model import LOCAL_ONLY, UNKNOWN, TokenRequest, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.steps import Send
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from typing import Any, Protocol
 
-    from brokerctl.broker import DecidedRequest
+    from brokerctl.broker.request import DecidedRequest
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
@@ -261,12 +261,12 @@ class IssuerClient:
         profile = self._as_noted(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
         if ctx.metadata.revocation_endpoint is None:
-            return Said(outcome="local_only", reason="the issuer has no revocation endpoint")
+            return Said(outcome=LOCAL_ONLY, reason="the issuer has no revocation endpoint")
         self._refuse_moved(profile, key, ctx.metadata, "revocation_endpoint")
         answer = self.run(profile, revoke(ctx, value, hint), deadline)
-        if answer.outcome == "local_only" and not profile.flow:
+        if answer.outcome == LOCAL_ONLY and not profile.flow:
             # It was asked without the client's secret, which only a profile can name.
-            return Said(outcome="unknown", reason=f"{answer.reason}, and its profile is gone")
+            return Said(outcome=UNKNOWN, reason=f"{answer.reason}, and its profile is gone")
         return Said(outcome=answer.outcome, reason=answer.reason)
 
     def introspect(

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.model import Grant, GrantKey, Profile, Queued
     from brokerctl.secret import Secret
-    from brokerctl.store.file.disk import StoreKeys
-    from brokerctl.store.interface import Store
+    from brokerctl.store.interface import Store, StoreKeys
 
 ENDS, KEEPS = "ends", "keeps"
 FROM_NOW_ON = (

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import IssuerError, StoreError, UnsentError
+from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.model import Intent
 from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY
 from brokerctl.oauth.steps import Send, Wait
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import GrantKey
     from brokerctl.oauth.message import HttpResponse
-    from brokerctl.store.file.disk import StoreKeys
-    from brokerctl.store.interface import LockedGrant, Store
+    from brokerctl.store.interface import LockedGrant, Store, StoreKeys
 
     class Interaction(Protocol):
         """Carries out one step of a flow, with a person where it needs one."""
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
             """Return what came of the step."""
 
 
-LOCK_S = 22.0
 _SPENT = ("invalid_grant", "expired_token")
 
 
@@ -90,7 +89,7 @@ class LockedLogin:
     def hold(self) -> LockedGrant:
         """Take the grant's lock, say what is about to happen, and keep signals waiting."""
         if self._locked is None:
-            deadline = time.monotonic() + LOCK_S
+            deadline = time.monotonic() + LOCK_WAIT_S
             self._locked = self._stack.enter_context(self._store.lock_grant(self._key, deadline))
             self._stack.enter_context(signals_wait())
             # The intent of a refresh that was cut off explains a grant's death: it is kept, and

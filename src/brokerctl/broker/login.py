@@ -12,10 +12,11 @@ import time
 from contextlib import suppress
 
 from brokerctl import policy
-from brokerctl.broker import DecidedRequest, append_refusal, broader_text, record_fields
-from brokerctl.broker.locked_login import LOCK_S, LockedLogin
+from brokerctl.broker import append_refusal, broader_text, record_fields
+from brokerctl.broker.locked_login import LockedLogin
 from brokerctl.broker.redeem import Redeemer, make_token
 from brokerctl.broker.replaced_grant import Replaced, drop_queued
+from brokerctl.broker.request import DecidedRequest
 from brokerctl.broker.revoke import Revoker
 from brokerctl.broker.unanswered_requests import queue_login
 from brokerctl.errors import (
@@ -26,7 +27,8 @@ from brokerctl.errors import (
     StoreError,
     shell_word,
 )
-from brokerctl.model import Grant, Value
+from brokerctl.freshness import LOCK_WAIT_S
+from brokerctl.model import REVOKED, Grant, Value
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.store import Change
@@ -107,7 +109,7 @@ class Login:
         try:
             if decision.effect == "deny":
                 raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)
-            if not find_flow(profile.flow).needs_person:
+            if not profile.traits.needs_person:
                 return self._without_person(decided)
             return self._with_person(decided, run, interaction, owner=owner, is_forced=is_forced)
         except BrokerError as error:
@@ -118,7 +120,7 @@ class Login:
         """Show that the client's own credentials work; the token is kept for the next request."""
         deadline = time.monotonic() + decided.profile.timeout_s
         self.issuer.metadata(decided.profile, deadline, is_login=True)
-        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_S) as locked:
+        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
             token = Redeemer(self.issuer, self.log, self.ring)(decided, locked)
         self.issuer.keep_metadata(decided.profile, decided.grant_key)
         return _logged_in(decided, token, sub=None, can_refresh=True)
@@ -268,8 +270,8 @@ class Login:
         if is_active is not False:
             return
         why = "the issuer ended it together with the grant before it"
-        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_S) as locked:
-            locked.settle(token.fingerprint, "revoked")
+        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
+            locked.settle(token.fingerprint, REVOKED)
             locked.end(token.generation, why)
         self.log.append("grant.ended", record_fields(decided) | {"reason": why}, durable=True)
         raise LoginNeededError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.broker import NO_PERSON
 from brokerctl.errors import (
     BrokerError,
     DeniedError,
@@ -18,7 +17,7 @@ from brokerctl.errors import (
     StoreError,
     shell_word,
 )
-from brokerctl.freshness import CLOCK_BACK_S
+from brokerctl.freshness import CLOCK_BACK_S, LOCK_WAIT_S
 from brokerctl.model import Failure
 from brokerctl.platform.system import os
 
@@ -26,11 +25,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from brokerctl.broker import DecidedRequest, Redeem
+    from brokerctl.broker.request import DecidedRequest, Redeem
     from brokerctl.model import Grant, Token
     from brokerctl.store.interface import LockedGrant, Store
 
-WAIT_S = 22.0  # for a grant's lock: two seconds more than a holder may take
 STEPS_S = (5.0, 10.0, 20.0, 30.0)
 JITTER = 0.2  # of the step, added: never less than the step
 _MICROS = 1_000_000
@@ -45,7 +43,7 @@ class Obtaining:
         self._store = store
         self._redeem = redeem
         self._order = decided
-        self._deadline = time.monotonic() + WAIT_S
+        self._deadline = time.monotonic() + LOCK_WAIT_S
         self._seen = 0  # the last failure that is not ours: it was there when we came
 
     def run(self) -> tuple[Token, str]:
@@ -122,7 +120,7 @@ class Obtaining:
         return failed(failure) if failure is not None and is_new else None
 
     def _refuse_dead(self, grant: Grant | None) -> None:
-        if self._order.profile.flow in NO_PERSON:
+        if not self._order.profile.traits.needs_person:
             return
         name, subject = self._order.profile.name, self._order.request.subject
         hint = f"run 'brokerctl login {shell_word(name)}'"

@@ -27,7 +27,8 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
-from brokerctl.model import Grant, Intent, Token
+from brokerctl.freshness import timestamp
+from brokerctl.model import LOCAL_ONLY, UNKNOWN, Grant, Intent, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
@@ -38,8 +39,8 @@ from brokerctl.store import Change, slots
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from brokerctl.audit.append import Log
-    from brokerctl.broker import DecidedRequest
     from brokerctl.broker.issuer import IssuerClient
+    from brokerctl.broker.request import DecidedRequest
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.steps import Steps
@@ -261,7 +262,7 @@ class Redeemer:
         Security: many issuers end the grant with any token of it, and a full disk must not end
         what the issuer would still honour. A client's own token has no such grant.
         """
-        profile, key, outcome = decided.profile, decided.grant_key, "local_only"
+        profile, key, outcome = decided.profile, decided.grant_key, LOCAL_ONLY
         try:
             if key.actor == "client" and profile.revoke_at_exit != "none":
                 outcome = self._revoke(profile, key, locked, token, deadline)
@@ -277,7 +278,7 @@ class Redeemer:
             return self.issuer.revoke(profile, token.value, "access_token", deadline, key).outcome
         except BrokerError:
             locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
-            return "unknown"
+            return UNKNOWN
 
     def _refused(
         self, decided: DecidedRequest, locked: LockedGrant, error: OAuthError
@@ -371,7 +372,7 @@ def _rotates(answer: TokenAnswer, grant: Grant | None) -> bool:
 
 
 def _at(intent: Intent) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(intent.at))
+    return timestamp(intent.at)
 
 
 def _lost(locked: LockedGrant) -> dict[str, str]:

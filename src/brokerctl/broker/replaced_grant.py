@@ -7,9 +7,10 @@ import time
 from brokerctl.broker import record_fields
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.issuer_habits import KEEPS, find_habit
-from brokerctl.broker.revoke import HELD, SPARED
+from brokerctl.broker.revoke import SPARED
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
+from brokerctl.model import HELD, LOCAL_ONLY, UNKNOWN
 from brokerctl.store.slots import queue_item, queued
 
 TYPE_CHECKING = False
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit.append import Log
-    from brokerctl.broker import DecidedRequest
     from brokerctl.broker.issuer import IssuerClient
+    from brokerctl.broker.request import DecidedRequest
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Grant, Queued
     from brokerctl.oauth.tokens import TokenAnswer
@@ -58,7 +59,7 @@ class Replaced:
         ends = None if is_refresh or not answer.expires_in else answer.sent_at + answer.expires_in
         item = queue_item(self.ring, answer.refresh_token or answer.access_token, hint, ends)
         try:
-            said = Said(outcome="local_only", reason=f"{_NOT_STORED}, and {SPARED}")
+            said = Said(outcome=LOCAL_ONLY, reason=f"{_NOT_STORED}, and {SPARED}")
             if held is None or held.dead_why is not None:
                 said = self._revoke_lost(locked, item)
             else:
@@ -74,8 +75,8 @@ class Replaced:
         try:
             said = self.issuer.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:
-            said = Said(outcome="unknown", reason=error.message)
-        if said.outcome == "unknown":
+            said = Said(outcome=UNKNOWN, reason=error.message)
+        if said.outcome == UNKNOWN:
             locked.enqueue(item, profile=profile.name)
         return said
 
@@ -112,15 +113,15 @@ class Replaced:
         locked.enqueue(
             *(queue_item(self.ring, one.value, "access_token", one.issuer_end) for one in ending)
         )
-        outcomes = {one.fingerprint: "local_only" for one in olds}
-        locked.settle_all(outcomes | {one.fingerprint: "unknown" for one in ending})
-        said = Said(outcome="local_only", reason=SPARED)
+        outcomes = {one.fingerprint: LOCAL_ONLY for one in olds}
+        locked.settle_all(outcomes | {one.fingerprint: UNKNOWN for one in ending})
+        said = Said(outcome=LOCAL_ONLY, reason=SPARED)
         spared = [one for one in olds if one not in ending and one.value]
         self.log.append_all(
             [
                 self._record(queued(one, time.time(), ""), said)
                 for one in spared
-                if one.status != "local_only"
+                if one.status != LOCAL_ONLY
             ]
         )
 

@@ -12,10 +12,21 @@ import time
 from brokerctl.broker import issuer_habits, shown_requester
 from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import BrokerError, shell_word
-from brokerctl.freshness import timestamp
-from brokerctl.model import Profile, Queued, Value
+from brokerctl.freshness import LOCK_WAIT_S, timestamp
+from brokerctl.model import (
+    DEAD,
+    EXPIRED,
+    HELD,
+    LIVE,
+    LOCAL_ONLY,
+    REVOKED,
+    UNKNOWN,
+    Profile,
+    Queued,
+    Value,
+)
 from brokerctl.platform.held_signals import signals_wait
-from brokerctl.store.slots import LIVE, TIDY, queue_item, queued
+from brokerctl.store.slots import TIDY, queue_item, queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,11 +38,8 @@ if TYPE_CHECKING:
     from brokerctl.model import GrantKey, Requester, Token
     from brokerctl.store.interface import LockedGrant, Store
 
-LOCK_S = 22.0
-DEAD = ("revoked", "expired")
 WHY_ENDED = "its issuer ended it when an access token of it was revoked"
 SPARED = "to revoke it could end the grant"
-HELD = ("live", "superseded", "unknown", "local_only")
 
 
 class Ending(Value):
@@ -74,7 +82,7 @@ class Revoker:
         self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = "revoked here"
     ) -> list[Ending]:
         """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
-        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked, signals_wait():
+        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked, signals_wait():
             # Else a token whose slot was never written would live on.
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             self._queue_all(locked)
@@ -86,26 +94,28 @@ class Revoker:
 
     def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
         """Revoke the tokens that one session owns and leave the grant as it is."""
-        with self.store.lock_grant(key, time.monotonic() + LOCK_S) as locked, signals_wait():
+        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked, signals_wait():
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             owned = [one for one in _tokens(locked) if one.session == session and _may_live(one)]
             if self._find_habit(profile, locked) != issuer_habits.ENDS:
                 locked.enqueue(*(queued(one, time.time(), "") for one in owned))
-                locked.settle_all({one.fingerprint: "unknown" for one in owned})
+                locked.settle_all({one.fingerprint: UNKNOWN for one in owned})
                 return self._flush(profile, key, locked, verify=False)
-            locked.settle_all({one.fingerprint: "local_only" for one in owned})
+            locked.settle_all({one.fingerprint: LOCAL_ONLY for one in owned})
             spared = [_spare(profile, key, queued(one, time.time(), "")) for one in owned]
             self.log.append_all([self._record(ending, profile) for ending in spared])
             return [*spared, *self._flush(profile, key, locked, verify=False)]
 
-    def retry(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> list[Ending]:
+    def retry(
+        self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_WAIT_S
+    ) -> list[Ending]:
         """Try again what is queued for one grant."""
         with self.store.lock_grant(key, time.monotonic() + wait_s) as locked, signals_wait():
             # Else a slot would go on serving a token of the grant that is revoked here.
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             return self._flush(profile, key, locked, verify=False)
 
-    def finish(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_S) -> bool:
+    def finish(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_WAIT_S) -> bool:
         """Finish a commit that was cut off between grant and slot; False if nobody had to."""
         with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
             issued = locked.finish(ends_previous=bool(profile.refresh_ends_previous))
@@ -129,7 +139,7 @@ class Revoker:
         items = [queue_item(self.ring, value, "refresh_token", None)] if value else []
         alive = [one for one in _tokens(locked) if _may_live(one)]
         locked.enqueue(*items, *(queued(one, now, "") for one in alive))
-        locked.settle_all({one.fingerprint: "unknown" for one in alive})
+        locked.settle_all({one.fingerprint: UNKNOWN for one in alive})
 
     def _find_habit(self, profile: Profile, locked: LockedGrant) -> str | None:
         """Return what the issuer does to a grant with its tokens; KEEPS where none is at stake."""
@@ -195,7 +205,7 @@ class Revoker:
         outcomes = {}
         self.log.append_all([self._record(ending, profile) for ending in endings])
         for item, ending in zip(queue, endings, strict=True):
-            if ending.outcome == "unknown":
+            if ending.outcome == UNKNOWN:
                 reason = item.reason if item.reason in TIDY else ending.reason
                 again.append(item.replace(attempts=item.attempts + 1, reason=reason))
             elif item.value or item.expires_at is None or ending.is_dead:
@@ -255,10 +265,10 @@ class Revoker:
     def _end_one(self, profile: Profile, key: GrantKey, item: Queued, deadline: float) -> Ending:
         ending = _ending(profile, key, item)
         if _is_over(item):
-            return ending.replace(outcome="expired")
+            return ending.replace(outcome=EXPIRED)
         if not item.value:
             when = f"{item.reason} (at {timestamp(item.since)})"
-            return ending.replace(outcome="local_only", reason=when)
+            return ending.replace(outcome=LOCAL_ONLY, reason=when)
         try:
             said = self.issuer.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:
@@ -269,16 +279,16 @@ class Revoker:
         self, profile: Profile, key: GrantKey, item: Queued, ending: Ending, deadline: float
     ) -> Ending:
         """Ask introspection (RFC 7662): a 200 from revocation is the issuer's word and no proof."""
-        if ending.outcome == "expired":
+        if ending.outcome == EXPIRED:
             return ending
         try:
             hint = item.token_type_hint
             is_active = self.issuer.introspect(profile, item.value, hint, deadline, key)
         except BrokerError:
             return ending
-        if is_active and ending.outcome == "revoked":
+        if is_active and ending.outcome == REVOKED:
             reason = "introspection still calls it active"
-            return ending.replace(outcome="local_only", reason=reason, is_proven=False)
+            return ending.replace(outcome=LOCAL_ONLY, reason=reason, is_proven=False)
         return ending if is_active is None else ending.replace(is_proven=not is_active)
 
     def _record(self, ending: Ending, profile: Profile) -> tuple[str, dict[str, Any]]:
@@ -303,13 +313,13 @@ def _ending(profile: Profile, key: GrantKey, item: Queued) -> Ending:
         subject=key.subject,
         kind=item.token_type_hint,
         fingerprint=item.fingerprint,
-        outcome="unknown",
+        outcome=UNKNOWN,
         until=item.expires_at,
     )
 
 
 def _spare(profile: Profile, key: GrantKey, item: Queued) -> Ending:
-    return _ending(profile, key, item).replace(outcome="local_only", reason=SPARED)
+    return _ending(profile, key, item).replace(outcome=LOCAL_ONLY, reason=SPARED)
 
 
 def _is_at_stake(locked: LockedGrant) -> bool:
@@ -330,7 +340,7 @@ def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
 
 def _is_access_revoked(ending: Ending) -> bool:
     """Say whether the issuer revoked an access token, or may have: its answer was lost."""
-    return ending.kind == "access_token" and ending.outcome in {"revoked", "unknown"}
+    return ending.kind == "access_token" and ending.outcome in {REVOKED, UNKNOWN}
 
 
 def _is_over(item: Queued) -> bool:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from brokerctl.model import Profile
-    from brokerctl.store.file.disk import StoreKeys
-    from brokerctl.store.interface import LockedGrant
+    from brokerctl.store.interface import LockedGrant, StoreKeys
 
 WHY = "a request that got no answer may have brought it, and nobody knows it"
 WHY_LOGIN = "a login that got no answer may have brought it, and nobody holds it"

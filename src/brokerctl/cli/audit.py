@@ -13,6 +13,8 @@ import typer
 
 from brokerctl import jsonlite, output
 from brokerctl.audit import show
+from brokerctl.audit.record import render_time
+from brokerctl.audit.show import COLUMNS
 from brokerctl.cli import suggest
 from brokerctl.cli.app import make_app
 from brokerctl.config.paths import is_passing
@@ -23,15 +25,18 @@ from brokerctl.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from brokerctl.audit.read import FoundRecord
     from brokerctl.audit.verify import Report
     from brokerctl.keys.ring import KeyRing
     from brokerctl.platform.private_files import Folder
+    from brokerctl.store.inventory import Held
 
 _STDOUT = 1
 _WHOLE_CHARS = 24
 _MIN_COLUMNS = 100
+_FINGERPRINT_CHARS = 12  # as many as `revoke` shows
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _OnlyProfile = Annotated[
     str | None,
@@ -49,6 +54,7 @@ _Session = Annotated[
 ]
 LATER = ("posture", "leaks", "report", "export", "checkpoint")
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
+HELD_HEADINGS = ("profile", "kind", "fingerprint", "expires", "status", "scopes")
 
 
 def has_room() -> bool:
@@ -205,11 +211,11 @@ def tokens(json: JSON = False) -> int:
     grants, slots = home.store.entries(GRANT), home.store.entries(TOKEN)
     held = list_held(grants, slots, home.ring.fingerprint, time.time(), cut_off)
     if json:
-        typer.echo(jsonlite.dumps(show.held_json(held)))
+        typer.echo(jsonlite.dumps(held_json(held)))
     elif has_room():
-        print_table(show.HELD_HEADINGS, [show.held_cells(entry) for entry in held])
+        print_table(HELD_HEADINGS, [held_cells(entry) for entry in held])
     else:
-        typer.echo("".join(f"{line}\n" for line in show.held_lines(held)), nl=False)
+        typer.echo("".join(f"{line}\n" for line in held_lines(held)), nl=False)
     return 0
 
 
@@ -245,3 +251,51 @@ def _judged(report: Report, *, json: bool) -> int:
     return output.print_error(
         AuditError("the log is not what was written", hint=hint), is_json=json
     )
+
+
+def held_json(held: list[Held]) -> dict[str, Any]:
+    """Return the JSON answer of `tokens`."""
+    rows = [
+        {
+            **entry.as_dict(),
+            "issued_at": _time(entry.issued_at),
+            "expires_at": _time(entry.expires_at),
+        }
+        for entry in held
+    ]
+    return {"schema": 1, "held": rows}
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else f"{render_time(moment).partition('.')[0]}Z"
+
+
+def held_cells(entry: Held) -> tuple[str, ...]:
+    """Return the cells of one grant or token under HELD_HEADINGS."""
+    return (
+        entry.profile or "",
+        entry.kind,
+        (entry.fingerprint or "")[:_FINGERPRINT_CHARS],
+        _time(entry.expires_at) or "",
+        entry.damage or entry.status,
+        " ".join(entry.scopes),
+    )
+
+
+def held_lines(held: list[Held]) -> list[str]:
+    """Return what is held, under a line for each profile and issuer."""
+    lines: list[str] = []
+    above: tuple[str | None, ...] = ()
+    for entry in held:
+        if entry.damage is not None:
+            lines.append(safe(f"damaged {entry.kind}: {entry.damage}", 2 * COLUMNS))
+            continue
+        if above != (above := (entry.profile, entry.issuer, entry.subject)):
+            whom = f" for {entry.subject}" if entry.subject else ""
+            lines.append(safe(f"{entry.profile}  {entry.issuer}{whom}", COLUMNS))
+        until = _time(entry.expires_at) or "-"
+        line = f"  {entry.kind} {entry.fingerprint or '-':<32} {until:<20} {entry.status}"
+        lines.append(safe(line, 2 * COLUMNS))  # why a grant ended stands last
+        if entry.scopes:
+            lines.append(safe(f"        {' '.join(entry.scopes)}", COLUMNS))
+    return lines

@@ -79,7 +79,7 @@ def install(
       brokerctl helper install git -p gitlab --yes
     """
     from brokerctl import output
-    from brokerctl.broker import find_profile
+    from brokerctl.broker.request import find_profile
     from brokerctl.helpers.install import find_setup, plan_install
     from brokerctl.helpers.kept import find_urls
     from brokerctl.helpers.setups import ASKS_FOR_ALL

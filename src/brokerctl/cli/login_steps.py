@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from brokerctl.broker import find_profile, refuse_circle
+from brokerctl.broker import refuse_circle
+from brokerctl.broker.request import find_profile
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.home import open_home
 from brokerctl.model import TokenRequest, Value
+from brokerctl.oauth.flows import find_flow
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
@@ -39,7 +41,6 @@ def log_in(home: Home, name: str, wishes: LoginOptions) -> LoggedIn:
     from brokerctl.broker.login import Login
     from brokerctl.effects.drive import PersonInteraction, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
-    from brokerctl.oauth.flows import find_flow
     from brokerctl.platform.process import read_requester
     from brokerctl.session.environment import inherited
 
@@ -64,7 +65,8 @@ def log_in(home: Home, name: str, wishes: LoginOptions) -> LoggedIn:
         request_s=profile.timeout_s,
     )
     try:
-        if find_flow(profile.flow).needs_person:
+        find_flow(profile.flow)  # one that there is none of is refused before anything else
+        if profile.traits.needs_person:
             refuse_without_person(interaction, name, profile.flow, is_asked=wishes.flow is not None)
         request = TokenRequest(
             profile=name,

@@ -83,8 +83,8 @@ def add(
       brokerctl profile add ci --issuer https://login.example.com --client-id ci \\
         --flow client_credentials --client-secret env:CI_SECRET
     """
-    from brokerctl.broker import NO_PERSON
     from brokerctl.config.new_profile import parse_setting, parse_settings
+    from brokerctl.model import FLOWS
 
     values: dict[str, Any] = {
         key: value
@@ -97,7 +97,8 @@ def add(
         values["scopes"] = scope
     values |= parse_settings(settings or ())
     add_with_questions(name, preset=preset, given=values)
-    is_person = values.get("flow") not in NO_PERSON
+    traits = FLOWS.get(values.get("flow", ""))
+    is_person = traits is None or traits.needs_person
     _note(f"next: run 'brokerctl {'login' if is_person else 'get'} {shell_word(name)}'")
 
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl import freshness, jsonlite, output
-from brokerctl.broker import find_profile, grant_key, read_within, refuse_circle
+from brokerctl.broker import read_within, refuse_circle
 from brokerctl.broker.held_grants import keys_of
+from brokerctl.broker.request import find_profile, grant_key
 from brokerctl.broker.revoke import Ending
 from brokerctl.cli import options
 from brokerctl.cli.helper_credentials import end_kept
 from brokerctl.cli.unfinished import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.home import Home, open_home
-from brokerctl.model import Intent
+from brokerctl.model import EXPIRED, LOCAL_ONLY, REVOKED, UNKNOWN, Intent
 from brokerctl.store.entry import GRANT, INTENT, KIND_NAMES, QUEUE, TOKEN, grant_name
 from brokerctl.store.file.disk import ASIDE
 from brokerctl.text import count_of
@@ -201,10 +202,10 @@ def told(ending: Ending) -> str:
     """Say one ending in words, with until when a token lives that could not be killed."""
     until = freshness.timestamp(ending.until) if ending.until else "the issuer ends it"
     text = {
-        "revoked": "revoked",
-        "expired": "expired",
-        "local_only": f"local only until {until}",
-        "unknown": "unknown, queued",
+        REVOKED: "revoked",
+        EXPIRED: "expired",
+        LOCAL_ONLY: f"local only until {until}",
+        UNKNOWN: "unknown, queued",
     }[ending.outcome]
     if ending.is_proven:
         text += ", introspection says inactive"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl import freshness, jsonlite, output
-from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.broker.held_grants import find_orphaned_grants
+from brokerctl.broker.request import grant_key
 from brokerctl.cli.unfinished import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.home import Home, open_home
 from brokerctl.keys.unlock import KeyState, find_state_here
-from brokerctl.model import Grant, Profile, Slot
+from brokerctl.model import LIVE, Grant, Profile, Slot
 from brokerctl.output import is_wanted, paint
 from brokerctl.store.entry import QUEUE, TOKEN
 from brokerctl.store.tool_credentials import count_kept
@@ -118,11 +118,11 @@ def _row(home: Home, profile: Profile, slots: list[Slot], now: float) -> dict[st
     alive = [
         token
         for token in current
-        if token.status == "live" and (token.expires_at is None or token.expires_at > now)
+        if token.status == LIVE and (token.expires_at is None or token.expires_at > now)
     ]
     ends = max((token.expires_at or 0 for token in alive), default=None)
     state, todo = _NONE, f"run 'brokerctl login {shell_word(profile.name)}'"
-    if profile.flow in NO_PERSON:
+    if not profile.traits.needs_person:
         state, todo = _READY, ""
     elif damage is not None:
         state, todo = f"damaged: {damage}", "run 'brokerctl store check'"

@@ -13,7 +13,7 @@ from brokerctl.config.presets import get_preset
 from brokerctl.config.source import Setting, Source, check_keys, checked, get_table, parse_layer
 from brokerctl.config.words import aws
 from brokerctl.errors import UsageError
-from brokerctl.model import Profile, Value
+from brokerctl.model import FLOWS, Profile, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -166,8 +166,8 @@ def _implied_auth(values: dict[str, Any]) -> str:
 def _auth_problem(values: dict[str, Any]) -> str | None:
     auth = values["client_auth"]
     needed = {"private_key_jwt": "client_key", "none": None}.get(auth, "client_secret")
-    if needed is None and values["flow"] == "client_credentials":
-        return "flow client_credentials needs client_secret or client_key"
+    if needed is None and FLOWS[values["flow"]].needs_secret:
+        return f"flow {values['flow']} needs client_secret or client_key"
     if needed is not None and needed not in values:
         return f"client_auth {auth} needs {needed}"
     for other in {"client_secret", "client_key"} - {needed}:

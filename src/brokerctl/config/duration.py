@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from brokerctl.errors import UsageError
+from brokerctl.freshness import UNITS_S
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MAX_DIGITS = 9
 
 
@@ -16,14 +16,14 @@ def parse_duration(text: str) -> int:
     """
     digits, unit = text[:-1], text[-1:]
     is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
-    if unit not in _SECONDS or not is_number:
+    if unit not in UNITS_S or not is_number:
         raise UsageError(f"'{text}' is not a duration", hint="write an integer and s, m, h or d")
-    return int(digits) * _SECONDS[unit]
+    return int(digits) * UNITS_S[unit]
 
 
 def render_duration(seconds: int) -> str:
     """Return the shortest text that `parse_duration` reads as this many seconds."""
     for unit in ("d", "h", "m"):
-        if seconds and seconds % _SECONDS[unit] == 0:
-            return f"{seconds // _SECONDS[unit]}{unit}"
+        if seconds and seconds % UNITS_S[unit] == 0:
+            return f"{seconds // UNITS_S[unit]}{unit}"
     return f"{seconds}s"

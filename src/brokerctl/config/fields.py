@@ -13,7 +13,7 @@ from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint, parse_issuer, parse_pattern
 from brokerctl.config.words import aws, google
 from brokerctl.errors import UsageError
-from brokerctl.model import Reference
+from brokerctl.model import FLOWS, Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-FLOWS = ("code", "device", "client_credentials", aws.FLOW)
 SECRET_AUTHS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 CLIENT_AUTHS = ("none", *SECRET_AUTHS, "private_key_jwt")
 KEEPERS = ("keyring", "passphrase", "file", "env")

@@ -6,6 +6,7 @@ from typing import Any
 
 from brokerctl.config import fields
 from brokerctl.config.presets import PRESETS
+from brokerctl.model import FLOWS
 
 URI = "https://json-schema.org/draft/2020-12/schema"
 _TEXT = {"type": "string"}
@@ -42,7 +43,7 @@ _AWS = {
 }
 _PROFILE: dict[str, dict[str, Any]] = {
     fields.PRESET: _one_of(*PRESETS),
-    "flow": _one_of(*fields.FLOWS),
+    "flow": _one_of(*FLOWS),
     "client_auth": _one_of(*fields.CLIENT_AUTHS),
     "username_match": _one_of("exact", "any"),
     "exec": _one_of("own", "shared"),

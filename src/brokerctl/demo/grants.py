@@ -18,10 +18,18 @@ from authlib.oidc.core.grants import OpenIDToken
 from brokerctl.demo.state import Issued, IssuedCode, IssuedDeviceCode
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from joserfc.jwk import ECKey
 
-    from brokerctl.demo.issuer import Issuer
     from brokerctl.demo.state import State
+
+    class StateServer(Protocol):
+        """What a grant needs of the server that it is registered with."""
+
+        state: State
+        url: str
+
 
 # What Authlib hands over: its types are wider than ours (a Request, a Client, an Issued).
 Ours = Any
@@ -45,7 +53,7 @@ def resources(request: Ours) -> tuple[str, ...]:
 
 
 class _Mixin:
-    server: Issuer
+    server: StateServer
 
     @property
     def state(self) -> State:
@@ -162,7 +170,7 @@ class DeviceCode(_Mixin, DeviceCodeGrant):
 class DeviceAuthorization(DeviceAuthorizationEndpoint):
     """The device flow's first request (RFC 8628, section 3.1)."""
 
-    server: Issuer
+    server: StateServer
 
     def create_endpoint_response(self, request: Ours) -> tuple[int, Any, Any]:
         """Answer with codes, at the lifetime and interval in force."""
@@ -191,7 +199,7 @@ class DemoRevocation(RevocationEndpoint):
     """Revocation (RFC 7009): a refresh token takes its family along."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS
-    server: Issuer
+    server: StateServer
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> Issued | None:  # noqa: ARG002 - a hint is no wall
         """Return the token, whatever the hint says."""
@@ -208,7 +216,7 @@ class Introspection(IntrospectionEndpoint):
     """Introspection (RFC 7662): a service sees every token, an app its own."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS
-    server: Issuer
+    server: StateServer
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> Issued | None:  # noqa: ARG002 - as above
         """Return the token, whatever the hint says."""

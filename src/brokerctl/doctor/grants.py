@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from brokerctl.broker import NO_PERSON, grant_key
 from brokerctl.broker.held_grants import find_orphaned_grants
+from brokerctl.broker.request import grant_key
 from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError, shell_word
 from brokerctl.policy import find_broader
@@ -60,7 +60,7 @@ def _grant(home: Home, profile: Profile, slots: list[Slot], now: float) -> Itera
             hint=failure.hint or "the next request asks the issuer again; mend what it says first",
         )
     yield from _broader(profile, [slot for slot in slots if slot.key.grant == key])
-    if profile.flow not in NO_PERSON:
+    if profile.traits.needs_person:
         yield from _persons(home, profile, slots, now)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from brokerctl.effects.browser import open_browser, unusable
 from brokerctl.effects.loopback import TIMEOUT_S, Loopback, nobody_answered
 from brokerctl.errors import BrokerError, LoginNeededError, shell_word
+from brokerctl.model import FLOWS
 from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
 from brokerctl.text import safe
 
@@ -179,7 +180,7 @@ def refuse_without_person(
     With `CI` set a device code is shown only if the command asked for that flow.
     """
     environ = interaction.environ
-    if flow == "device":
+    if FLOWS[flow].shows_code:
         can_show = is_asked or not environ.get("CI")
     else:
         can_show = (

@@ -7,7 +7,7 @@ A protocol is values in, values out: it reads a tool's request and renders one o
 
 from __future__ import annotations
 
-from brokerctl.broker import find_profile
+from brokerctl.broker.request import find_profile
 from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.model import Value

@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 
 from brokerctl import output
-from brokerctl.broker import decide, record_fields
+from brokerctl.broker import record_fields
+from brokerctl.broker.request import decide
 from brokerctl.errors import BrokerError, UsageError
+from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.helpers import (
     ERASE,
     FORGET,
@@ -22,7 +24,7 @@ from brokerctl.helpers import (
     find_owners,
 )
 from brokerctl.home import make_token_request, read_plan
-from brokerctl.store.slots import SUPERSEDED
+from brokerctl.model import SUPERSEDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
     from brokerctl.model import Profile, TokenRequest
     from brokerctl.secret import Secret
-_LOCK_S = 22.0
 
 
 def answer_none(
@@ -118,7 +119,7 @@ def reject(
     fingerprint = held.fingerprint
     if secret is not None and home.ring.fingerprint(secret.reveal()) != fingerprint:
         return False
-    with home.store.lock_grant(decided.grant_key, time.monotonic() + _LOCK_S) as locked:
+    with home.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
         locked.settle(fingerprint, SUPERSEDED)
     reason = "a server refused it" if secret is not None else "its tool forgets it"
     fields = record_fields(decided, held) | {"outcome": SUPERSEDED, "reason": reason}

@@ -17,8 +17,8 @@ from brokerctl.helpers.cargo.setup import CargoSetup
 from brokerctl.helpers.custody import forget, not_released, release, url_of
 from brokerctl.helpers.docker.auths import put_auths
 from brokerctl.helpers.docker.setup import DockerSetup, PodmanSetup
-from brokerctl.helpers.edit.credential_lines import put_lines
 from brokerctl.helpers.edit.toml_hcl import parse_toml, read_toml
+from brokerctl.helpers.git.credential_lines import put_lines
 from brokerctl.helpers.import_plain import change_file, git_paths, read_own
 from brokerctl.helpers.kept import find_keeping, list_kept
 from brokerctl.helpers.setups import ALIASES

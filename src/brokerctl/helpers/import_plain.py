@@ -15,13 +15,13 @@ from brokerctl.helpers import find_owners, load
 from brokerctl.helpers.custody import find_here, find_place, keep, place_of
 from brokerctl.helpers.docker.auths import find_unasked, hand_over, is_also_in, read_auths
 from brokerctl.helpers.docker.setup import DockerSetup, PodmanSetup
-from brokerctl.helpers.edit.credential_lines import (
+from brokerctl.helpers.edit.file_changes import BACKUP
+from brokerctl.helpers.git.credential_lines import (
     PlainCredential,
     cut_out,
     read_git_credentials,
     read_netrc,
 )
-from brokerctl.helpers.edit.file_changes import BACKUP
 from brokerctl.helpers.git.setup import GitSetup, git_value
 from brokerctl.helpers.install import find_script
 from brokerctl.helpers.setups import Part

@@ -25,7 +25,8 @@ from brokerctl.platform.user_files import is_left_lock, locked_folder
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
-    from brokerctl.helpers.setups import Setup, SetupFile
+    from brokerctl.helpers.edit import SetupFile
+    from brokerctl.helpers.setups import Setup
     from brokerctl.model import Profile
 
 

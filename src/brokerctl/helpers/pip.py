@@ -12,7 +12,7 @@ from brokerctl.helpers.setups import home_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.helpers.setups import SetupFile
+    from brokerctl.helpers.edit import SetupFile
 
 _KEYS = Keys("pip", "global", {"keyring-provider": "subprocess"})
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from brokerctl.config.paths import home_folder
 from brokerctl.errors import UsageError, shell_word
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.edit.blocks import Form, put_block, take_block
 
 if TYPE_CHECKING:
@@ -47,19 +48,6 @@ ALIASES: dict[str, str] = {
 # What is written has no hosts in it: the tool asks, and the profiles decide.
 ASKS_FOR_ALL = frozenset(("goauth", "keyring", "pip", "terraform", "uv", "vault"))
 NO_HOSTS_HINT = "run 'brokerctl profile edit NAME --set hosts=https://HOST'"
-PRIVATE_MODE, TEXT_MODE, SCRIPT_MODE = 0o600, 0o644, 0o755
-
-
-class SetupFile(NamedTuple):
-    """A file that a set-up may change, and the mode of one that it makes."""
-
-    path: str
-    mode: int = TEXT_MODE
-    lock: str | None = None  # what the tool itself puts behind the path of its lock
-    is_own: bool = False  # whether all of the file is ours: what another one names
-    # For tools that write a file without its comments, which lose our marks:
-    is_named: bool = False  # whether a file of our own is there, as only a set-up makes it
-    original: str = ""  # the file before the set-up, where that is kept
 
 
 class Part(NamedTuple):

@@ -14,7 +14,7 @@ from brokerctl.helpers.setups import home_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.helpers.setups import SetupFile
+    from brokerctl.helpers.edit import SetupFile
 
 _KEY, _VALUE = "keyring-provider", "subprocess"
 _LINE = f'{_KEY} = "{_VALUE}"'

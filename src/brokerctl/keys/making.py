@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 
-from brokerctl import jsonlite, sodium
-from brokerctl.keys.ring import ASSOCIATED_NAME, KINDS, MAGIC, SINGLE, VERSION, KeyRing
+from brokerctl import sodium
+from brokerctl.keys.ring import ASSOCIATED_NAME, KINDS, MAGIC, SINGLE, VERSION, KeyRing, render_ring
 
 
 def new_ring() -> KeyRing:
@@ -29,28 +29,6 @@ def with_new(ring: KeyRing, *kinds: str) -> KeyRing:
         keys[kind][key_id] = sodium.random_bytes(sodium.KEY_BYTES)
         current[kind] = key_id
     return KeyRing(current, keys)
-
-
-def without(ring: KeyRing, kind: str, key_ids: tuple[int, ...]) -> KeyRing:
-    """Return a ring without these older keys, for when nothing is sealed by them any more."""
-    current, keys = ring.parts()
-    if current[kind] in key_ids:
-        raise ValueError(f"{kind} key {current[kind]} is in use")
-    left = {key_id: key for key_id, key in keys[kind].items() if key_id not in key_ids}
-    return KeyRing(current, {**keys, kind: left})
-
-
-def render_ring(ring: KeyRing) -> bytes:
-    """Render the ring as JSON. Security: these are the keys in the clear, to be sealed at once."""
-    current, keys = ring.parts()
-    kinds = {
-        kind: {
-            "current": current[kind],
-            "keys": {str(key_id): key.hex() for key_id, key in sorted(keys[kind].items())},
-        }
-        for kind in KINDS
-    }
-    return jsonlite.dumps({"version": VERSION, **kinds}).encode()
 
 
 def seal_ring(ring: KeyRing, wrap_id: str, wrapping_key: bytes) -> bytes:

@@ -91,7 +91,6 @@ class KeyRing:
         return dict(self._current), {kind: dict(keys) for kind, keys in self._keys.items()}
 
     def __eq__(self, other: object) -> bool:
-        from brokerctl.keys.making import render_ring  # noqa: PLC0415 - for `rekey` alone
         from brokerctl.secret import same_bytes  # type: ignore[attr-defined]  # noqa: PLC0415 - from C
 
         if not isinstance(other, KeyRing):
@@ -102,6 +101,19 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"KeyRing(seal {self.seal_ids}, log {self.log_ids})"
+
+
+def render_ring(ring: KeyRing) -> bytes:
+    """Render the ring as JSON. Security: these are the keys in the clear, to be sealed at once."""
+    current, keys = ring.parts()
+    kinds = {
+        kind: {
+            "current": current[kind],
+            "keys": {str(key_id): key.hex() for key_id, key in sorted(keys[kind].items())},
+        }
+        for kind in KINDS
+    }
+    return jsonlite.dumps({"version": VERSION, **kinds}).encode()
 
 
 def parse_ring(data: bytes) -> KeyRing:

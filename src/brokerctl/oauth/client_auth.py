@@ -53,7 +53,6 @@ class FlowContext(Value):
     resource: tuple[str, ...]
     now: Callable[[], float]
     random: Callable[[int], bytes]
-    acr: str | None = None
 
 
 def authenticated_form(ctx: FlowContext, url: str, fields: Fields) -> HttpRequest:

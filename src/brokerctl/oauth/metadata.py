@@ -54,10 +54,6 @@ _LISTS = (
     "scopes_supported",
 )
 _UNUSED = "userinfo_endpoint"  # a relative one, which some have, is no reason for anything
-_NEEDED = {
-    "code": {"authorization_endpoint", "token_endpoint"},
-    "device": {"device_authorization_endpoint", "token_endpoint"},
-}
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})\"?(?:[\s,]|$)", re.ASCII)
 _NO_STORE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:[\s,]|$)", re.ASCII)
 
@@ -121,7 +117,7 @@ def _ask(issuer: str, form: int) -> Generator[Send, HttpResponse, Metadata | Iss
 def _says_all(metadata: Metadata, profile: Profile) -> bool:
     """Return whether nothing is missing that a flow, or the end of its grant, may need."""
     wanted = _needed(profile) | {"revocation_endpoint", "introspection_endpoint"}
-    if profile.flow == "code":
+    if profile.traits.uses_pkce:
         wanted |= {"code_challenge_methods_supported"}
     return all(getattr(metadata, name) is not None for name in wanted)
 
@@ -152,7 +148,7 @@ def is_enough(metadata: Metadata, profile: Profile) -> bool:
 
 
 def _needed(profile: Profile) -> set[str]:
-    return _NEEDED.get(profile.flow, {"token_endpoint"})
+    return set(profile.traits.endpoints)
 
 
 def configured(profile: Profile, now: float) -> Metadata:

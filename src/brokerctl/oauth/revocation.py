@@ -6,7 +6,7 @@ And introspection (RFC 7662), which proves it: whether the issuer still calls a 
 from __future__ import annotations
 
 from brokerctl.errors import IssuerError, OAuthError
-from brokerctl.model import Value
+from brokerctl.model import LOCAL_ONLY, REVOKED, UNKNOWN, Value
 from brokerctl.oauth.client_auth import authenticated_form
 from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY, host_of
 from brokerctl.oauth.steps import Send
@@ -42,7 +42,7 @@ def revoke(ctx: FlowContext, token: Secret, hint: str) -> Generator[Send, HttpRe
     """
     url = ctx.metadata.revocation_endpoint
     if url is None:
-        return Revocation(outcome="local_only", reason="the issuer has no revocation endpoint")
+        return Revocation(outcome=LOCAL_ONLY, reason="the issuer has no revocation endpoint")
     fields: list[tuple[str, str | Secret]] = [
         ("token", token),
         ("token_type_hint", hint),
@@ -50,7 +50,7 @@ def revoke(ctx: FlowContext, token: Secret, hint: str) -> Generator[Send, HttpRe
     try:
         response = yield Send(request=authenticated_form(ctx, url, fields))
     except IssuerError as error:
-        return Revocation(outcome="unknown", reason=error.message)
+        return Revocation(outcome=UNKNOWN, reason=error.message)
     return parse_revocation(response, host_of(url), is_public=ctx.profile.client_auth == "none")
 
 
@@ -59,22 +59,22 @@ def parse_revocation(response: HttpResponse, host: str, *, is_public: bool) -> R
     code = _find_code(response, host)
     # Security: some issuers say no with a 200 (RFC 7009, 2.2 has no such answer).
     if response.status in DONE and code is None:
-        return Revocation(outcome="revoked")
+        return Revocation(outcome=REVOKED)
     wait = response.retry_after_s()
     # Without an error code (RFC 6749, 5.2) nothing says that the issuer itself refused: a redirect,
     # a proxy's 403. A refresh token is not given up for that, but for a public client's no.
     is_vague = code is None and not (is_public and response.status in REFUSED)
     if response.status >= SERVER_ERROR or response.status == TOO_MANY or is_vague:
         reason = f"{host} answered {response.status}"
-        return Revocation(outcome="unknown", reason=reason, retry_after_s=wait)
+        return Revocation(outcome=UNKNOWN, reason=reason, retry_after_s=wait)
     said = f"{response.status} {code}" if code else str(response.status)
     if not is_public and (response.status == UNAUTHORIZED or code == "invalid_client"):
-        return Revocation(outcome="unknown", reason=f"{host} refused the client: {said}")
+        return Revocation(outcome=UNKNOWN, reason=f"{host} refused the client: {said}")
     if code == "unsupported_token_type":
         reason = f"{host} can't revoke tokens of this kind"
     else:
         reason = f"{host} refused: {said}"
-    return Revocation(outcome="local_only", reason=reason)
+    return Revocation(outcome=LOCAL_ONLY, reason=reason)
 
 
 def _find_code(response: HttpResponse, host: str) -> str | None:

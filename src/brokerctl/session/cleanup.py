@@ -10,6 +10,7 @@ import time
 
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
+from brokerctl.model import LOCAL_ONLY, UNKNOWN
 from brokerctl.session import leftovers, token_files
 from brokerctl.store.entry import SESSION
 
@@ -82,10 +83,10 @@ class SessionEnd:
         for one in ended:
             if one.notice:
                 self._say(one.notice)
-            if one.outcome == "local_only" and self._is_asked:
+            if one.outcome == LOCAL_ONLY and self._is_asked:
                 until = "the issuer ends it" if one.until is None else timestamp(one.until)
                 self._say(f"the token of '{one.profile}' lives until {until}: {one.reason}")
-            if one.outcome == "unknown":
+            if one.outcome == UNKNOWN:
                 reason = f": {one.reason}" if one.reason else ""
                 is_kept = self._tools.is_kept
                 after = "later commands try again" if is_kept else "no later command knows it"

@@ -7,9 +7,9 @@ the child lives, in /proc/PID/environ: execve makes a process readable again wha
 
 from __future__ import annotations
 
-from brokerctl.broker import find_profile
+from brokerctl.broker.request import find_profile
 from brokerctl.errors import UsageError
-from brokerctl.model import Reference, Value
+from brokerctl.model import NOT_BEARER, Reference, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _KEPT_START = "LC_"
 # What AWS's tools read, in the order of triple.WORDS, and what some of them prefer to it.
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AWS_OTHERS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN")
-_AWS_FLOW = "aws_web_identity"
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
 _OTHER = _FIRST | frozenset("0123456789")
 
@@ -74,7 +73,7 @@ def names_of(ask: ExecRequest, default: str | None) -> tuple[str, ...]:
 
 def default_variables(profile: Profile) -> tuple[str, ...]:
     """Return the variables of a profile that no option names: those of AWS's words are three."""
-    if profile.flow == _AWS_FLOW and not profile.env:
+    if profile.traits.token_type == NOT_BEARER and not profile.env:
         return AWS_VARIABLES
     return (default_variable(profile),)
 

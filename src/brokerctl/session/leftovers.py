@@ -11,7 +11,7 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, StoreError
-from brokerctl.model import Slot, Value
+from brokerctl.model import LIVE, SUPERSEDED, Slot, Value
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import token_files
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 UNSEEN_S = 86_400.0
 _VERSION = 1
 _ASIDE = f"{KIND_NAMES[SESSION]}-"
-_ALIVE = ("live", "superseded")
+_ALIVE = (LIVE, SUPERSEDED)  # at the issuer, as far as is known
 
 
 class Session(Value):

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from brokerctl.session.supervise import ChildEnd
 
 # Flows whose grant is a person's: an own token there would cost a rotation at each `exec`.
-_PERSONS_FLOWS = frozenset(("code", "device"))
 _ID_BYTES = 16
 _STDOUT = 1
 _ENDING = (signals.TERMINATE, signals.HANGUP, signals.QUIT, signals.INTERRUPT)
@@ -157,7 +156,7 @@ def is_own(ask: ExecRequest, profile: Profile) -> bool:
         return ask.is_own
     if profile.exec_mode is not None:
         return profile.exec_mode == "own"
-    return profile.flow not in _PERSONS_FLOWS or ask.scopes is not None or ask.ttl_s is not None
+    return not profile.traits.needs_person or ask.scopes is not None or ask.ttl_s is not None
 
 
 def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) -> None:

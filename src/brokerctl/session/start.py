@@ -8,7 +8,7 @@ goes to the full program, which explains it.
 from __future__ import annotations
 
 from brokerctl import output
-from brokerctl.broker import grant_key
+from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 from brokerctl.get import parse_duration, split_scopes

@@ -18,7 +18,8 @@ from nacl.exceptions import CryptoError
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, StoreError
-from brokerctl.model import Grant, Slot, Value
+from brokerctl.freshness import LOCK_WAIT_S
+from brokerctl.model import SUPERSEDED, Grant, Slot, Value
 from brokerctl.store import Damage, Queue, codec, slots
 from brokerctl.store.entry import (
     GRANT,
@@ -52,7 +53,6 @@ _STREAM_HEADER_BYTES = bindings.crypto_secretstream_xchacha20poly1305_HEADERBYTE
 _FINAL = bindings.crypto_secretstream_xchacha20poly1305_TAG_FINAL
 _MAX_HEADER_BYTES = 4096
 _ABOUT = "about"
-_WAIT_S = 22.0
 
 
 class BackupReport(Value):
@@ -241,7 +241,7 @@ def _put_back(store: FileStore, path: str, payload: bytes, about: dict[str, Any]
     if kind == KEPT:
         return put_kept_back(store, value)
     key = value.key.grant if kind == TOKEN else value.key
-    with store.lock_grant(key, time.monotonic() + _WAIT_S) as locked:
+    with store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked:
         if kind == GRANT:
             return locked.put_back(value)
         if kind == QUEUE:
@@ -264,7 +264,7 @@ def _put_slot(store: FileStore, locked: GrantUnderLock, key: GrantKey, slot: Slo
         # Security: it may have been revoked since. For `revoke` to reach, not to serve.
         slot, fallen = slots.put(slot, None, store.clock())
         for one in fallen:
-            locked.enqueue(slots.queued(one, store.clock(), "superseded"), profile=slot.profile)
+            locked.enqueue(slots.queued(one, store.clock(), SUPERSEDED), profile=slot.profile)
     store.disk.write(TOKEN, name, codec.render(slot))
     return True
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, LockTimeoutError, StoreError
+from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.model import Slot, Value
 from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.store import Damage, codec
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from brokerctl.platform.private_files import Folder
     from brokerctl.store.file import FileStore
 
-_LOCK_S = 22.0
 _HOUR_S = 3600.0
 _DAY_S = 24 * _HOUR_S
 PLAN_S = 7 * _DAY_S
@@ -77,7 +77,7 @@ def locked_name(store: FileStore, name: str) -> Iterator[None]:
     disk = store.disk
     group = name.partition("/")[0]
     lock = FileLock(disk.child(LOCKS), group, disk.system)
-    lock.acquire(disk.system.monotonic() + _LOCK_S, store.clock())
+    lock.acquire(disk.system.monotonic() + LOCK_WAIT_S, store.clock())
     try:
         yield
     finally:

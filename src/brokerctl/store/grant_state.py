@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import Failure, Grant, Intent, Queued, Slot
     from brokerctl.store import Damage, Queue
-    from brokerctl.store.file.disk import Disk
-    from brokerctl.store.file.lock import FileLock
+    from brokerctl.store.interface import GrantLock, Rows
 
 
 def refuse_older(name: str, grant: Grant, mark: int) -> None:
@@ -31,10 +30,10 @@ def refuse_older(name: str, grant: Grant, mark: int) -> None:
 class FileState:
     """What is held of one grant; each part is read once, and a damaged one is set aside."""
 
-    __slots__ = ("_disk", "_found", "_lock", "_name", "damaged")
+    __slots__ = ("_found", "_lock", "_name", "_rows", "damaged")
 
-    def __init__(self, disk: Disk, name: str, lock: FileLock) -> None:
-        self._disk = disk
+    def __init__(self, rows: Rows, name: str, lock: GrantLock) -> None:
+        self._rows = rows
         self._name = name
         self._lock = lock
         self._found: dict[str, Any] = {}
@@ -42,7 +41,7 @@ class FileState:
 
     def changed(self, **parts: object) -> FileState:
         """Return the state after a change of ours; what is not given stays as it was read."""
-        state = FileState(self._disk, self._name, self._lock)
+        state = FileState(self._rows, self._name, self._lock)
         state._found = {**self._found, **parts}
         state.damaged = self.damaged
         return state
@@ -61,10 +60,10 @@ class FileState:
     def read(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
         """Return an entry's value, or None if there is none or it had to be set aside."""
         try:
-            payload = self._disk.read(kind, name)
+            payload = self._rows.read(kind, name)
             return None if payload is None else codec.parse(kind, payload)
         except DamagedError as error:
-            self.damaged.append(self._disk.set_aside(kind, name, error.message))
+            self.damaged.append(self._rows.set_aside(kind, name, error.message))
             return None
 
     @property
@@ -79,7 +78,7 @@ class FileState:
         try:
             refuse_older(self._name, grant, self._lock.mark)
         except DamagedError as error:
-            self.damaged.append(self._disk.set_aside(GRANT, self._name, error.message))
+            self.damaged.append(self._rows.set_aside(GRANT, self._name, error.message))
             return None
         self._lock.raise_mark(grant.generation)
         return grant
@@ -101,7 +100,7 @@ class FileState:
         return self._once("slots", self._read_slots)  # type: ignore[no-any-return]  # as read
 
     def _read_slots(self) -> dict[str, Slot]:
-        found = {name: self.read(TOKEN, name) for name in self._disk.slot_names(self._name)}
+        found = {name: self.read(TOKEN, name) for name in self._rows.slot_names(self._name)}
         return {name: slot for name, slot in found.items() if slot is not None}
 
     @property

@@ -10,12 +10,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from brokerctl.store.entry import SealKeys
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey
     from brokerctl.store import Change, Damage, Entry, Match
+
+
+class StoreKeys(SealKeys, Protocol):
+    """What a store needs of a key ring."""
+
+    @property
+    def name_key(self) -> bytes:
+        """The key of the hashes that name entries."""
+
+    def fingerprint(self, value: str, /) -> str:
+        """Return a token's keyed fingerprint."""
 
 
 class GrantState(Protocol):
@@ -52,6 +66,50 @@ class GrantState(Protocol):
     @property
     def damage(self) -> tuple[Damage, ...]:
         """What was set aside under this lock so far."""
+
+
+class Rows(Protocol):
+    """Where the entries of one grant lie, whatever keeps them: a name is unique in its kind."""
+
+    ring: StoreKeys
+    until: float  # a monotonic time: up to then what can't be stored is tried again
+
+    def read(self, kind: int, name: str) -> bytes | None:
+        """Return an entry's payload; None if there is none, DamagedError if it does not open."""
+
+    def reserve(self, kind: int, name: str) -> None:
+        """Make sure that an entry of this kind can be stored later."""
+
+    def write(self, kind: int, name: str, payload: bytes) -> None:
+        """Store an entry durably."""
+
+    def write_unsynced(self, kind: int, name: str, payload: bytes) -> None:
+        """Store an entry that a crash may lose."""
+
+    def remove(self, kind: int, name: str) -> bool:
+        """Remove an entry durably; False if there was none."""
+
+    def remove_unsynced(self, kind: int, name: str) -> None:
+        """Remove an entry; a crash may bring it back."""
+
+    def slot_names(self, group: str) -> list[str]:
+        """Return the names of a grant's slots."""
+
+    def set_aside(self, kind: int, name: str, why: str) -> Damage:
+        """Put a damaged entry where it is evidence and blocks nothing."""
+
+
+class GrantLock(Protocol):
+    """The lock of one grant, and the highest generation that was ever stored under it."""
+
+    mark: int
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object still has the lock."""
+
+    def raise_mark(self, generation: int) -> None:
+        """Remember a higher generation."""
 
 
 class LockedGrant(Protocol):
@@ -131,6 +189,9 @@ class Store(Protocol):
 
     def entries(self, kind: int, where: Match | None = None) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
+
+    def read_value(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
+        """Return one entry's value, None if there is none, or raise DamagedError or StoreError."""
 
     def find_sealed(self, kind: int, name: str) -> bytes | None:
         """Return a sealed blob; None if there is none or it is damaged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerctl.model import Grant, Slot, Value
+from brokerctl.model import EXPIRED, LIVE, SUPERSEDED, Grant, Slot, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Held(Value):
     fingerprint: str | None = None
     issued_at: float | None = None
     expires_at: float | None = None
-    status: str = "live"
+    status: str = LIVE
     session: str | None = None
     damage: str | None = None
 
@@ -80,7 +80,7 @@ def _grant(entry: object, fingerprint: Callable[[str], str]) -> Held:
         scopes=grant.scopes,
         fingerprint=fingerprint(value.reveal()) if value else None,
         issued_at=grant.obtained_at,
-        status="live" if grant.dead_why is None else f"ended: {grant.dead_why}",
+        status=LIVE if grant.dead_why is None else f"ended: {grant.dead_why}",
     )
 
 
@@ -103,6 +103,6 @@ def _token(slot: Slot, token: Token, now: float) -> Held:
         fingerprint=token.fingerprint,
         issued_at=token.issued_at,
         expires_at=token.expires_at,
-        status="expired" if is_over and token.status in {"live", "superseded"} else token.status,
+        status=EXPIRED if is_over and token.status in {LIVE, SUPERSEDED} else token.status,
         session=token.session,
     )

@@ -7,7 +7,7 @@ machine stops.
 from __future__ import annotations
 
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.model import Slot
+from brokerctl.model import DEAD, SUPERSEDED, Slot
 from brokerctl.store import Change, Queue, codec, slots
 from brokerctl.store.entry import GRANT, INTENT, METADATA, OUTCOME, QUEUE, TOKEN, token_name
 from brokerctl.store.grant_state import FileState, refuse_older
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Token, TokenKey
-    from brokerctl.store.file.disk import Disk
-    from brokerctl.store.file.lock import FileLock
+    from brokerctl.store.interface import GrantLock, Rows
 
 _REDEEMING = ("refresh", "revoke")
 
@@ -26,18 +25,18 @@ _REDEEMING = ("refresh", "revoke")
 class GrantUnderLock:
     """One grant while its lock is held; every method but `record_failure` is durable."""
 
-    __slots__ = ("_clock", "_disk", "_is_reserved", "_lock", "_name", "key", "state")
+    __slots__ = ("_clock", "_is_reserved", "_lock", "_name", "_rows", "key", "state")
 
     def __init__(
-        self, disk: Disk, key: GrantKey, name: str, lock: FileLock, clock: Callable[[], float]
+        self, rows: Rows, key: GrantKey, name: str, lock: GrantLock, clock: Callable[[], float]
     ) -> None:
-        self._disk = disk
+        self._rows = rows
         self._name = name
         self._lock = lock
         self._clock = clock
         self._is_reserved = False
         self.key = key
-        self.state = FileState(disk, name, lock)
+        self.state = FileState(rows, name, lock)
 
     @property
     def next_generation(self) -> int:
@@ -62,22 +61,22 @@ class GrantUnderLock:
         if intent.kind == "refresh" and intent.fingerprint is not None:
             # A login that was cut off queued it. Once redeemed, its revocation could end its heir.
             self.dequeue(intent.fingerprint)
-        self._disk.write(INTENT, self._name, codec.render(intent))
+        self._rows.write(INTENT, self._name, codec.render(intent))
         self.state = self.state.changed(intent=intent, earlier_intent=earlier)
 
     def _reserve(self, intent: Intent) -> None:
         self._is_reserved = True
         if self.state.grant is not None or intent.kind != "issue":
-            self._disk.reserve(GRANT, self._name)
+            self._rows.reserve(GRANT, self._name)
         if intent.kind == "login" or intent == self.state.earlier_intent:
-            self._disk.reserve(QUEUE, self._name)  # for the grant that is replaced, or not wanted
-            self._disk.reserve(METADATA, self._name)  # what the issuer says of itself, and
-            self._disk.reserve(METADATA, self._name)  # the profile's own endpoints
-        self._disk.reserve(TOKEN, f"{self._name}/")
+            self._rows.reserve(QUEUE, self._name)  # for the grant that is replaced, or not wanted
+            self._rows.reserve(METADATA, self._name)  # what the issuer says of itself, and
+            self._rows.reserve(METADATA, self._name)  # the profile's own endpoints
+        self._rows.reserve(TOKEN, f"{self._name}/")
 
     def persist(self, until: float) -> None:
         """Try what can't be stored from here on again, up to a monotonic time: it may be lost."""
-        self._disk.until = until
+        self._rows.until = until
 
     def commit(self, change: Change) -> FileState:
         """Store durably: grant (generation + 1), what falls off to the queue, slot; intent cleared.
@@ -125,7 +124,7 @@ class GrantUnderLock:
         return issued if is_new else None
 
     def _write_grant(self, grant: Grant) -> None:
-        self._disk.write(GRANT, self._name, codec.render(grant))
+        self._rows.write(GRANT, self._name, codec.render(grant))
         self.state = self.state.changed(grant=grant)
         self._lock.raise_mark(grant.generation)
 
@@ -136,7 +135,7 @@ class GrantUnderLock:
         slot, fallen = slots.put(
             slot.replace(profile=profile), token, self._clock(), is_dead=change.ends_previous
         )
-        fell = [slots.queued(one, self._clock(), slots.SUPERSEDED) for one in fallen]
+        fell = [slots.queued(one, self._clock(), SUPERSEDED) for one in fallen]
         self.enqueue(*fell, profile=profile)
         self._write_slot(name, slot)
         if change.ends_previous:
@@ -168,18 +167,18 @@ class GrantUnderLock:
             raise trouble
 
     def _write_slot(self, name: str, slot: Slot) -> None:
-        self._disk.write(TOKEN, name, codec.render(slot))
+        self._rows.write(TOKEN, name, codec.render(slot))
         self.state = self.state.forgotten("slots")
 
     def _slot_name(self, key: TokenKey) -> str:
         if key.grant != self.key:
             raise ValueError("a slot of another grant")
-        return f"{self._name}/{token_name(self._disk.ring.name_key, key)}"
+        return f"{self._name}/{token_name(self._rows.ring.name_key, key)}"
 
     def _clear_after_success(self) -> None:
         """Everything is stored: what is left over can only be stale, and harms nobody."""
-        self._disk.remove_unsynced(INTENT, self._name)
-        self._disk.remove_unsynced(OUTCOME, self._name)
+        self._rows.remove_unsynced(INTENT, self._name)
+        self._rows.remove_unsynced(OUTCOME, self._name)
         self.state = self.state.changed(intent=None, failure=None)
 
     def put_back(self, grant: Grant) -> bool:
@@ -200,21 +199,21 @@ class GrantUnderLock:
         self._check_held()
         earlier = self.state.earlier_intent
         if earlier is None:
-            self._disk.remove(INTENT, self._name)
+            self._rows.remove(INTENT, self._name)
         else:
-            self._disk.write(INTENT, self._name, codec.render(earlier))
+            self._rows.write(INTENT, self._name, codec.render(earlier))
         self.state = self.state.changed(intent=earlier)
 
     def resolve(self) -> None:
         """Clear the intent durably that was found here: what it explains has been told of."""
         self._check_held()
-        self._disk.remove(INTENT, self._name)
+        self._rows.remove(INTENT, self._name)
         self.state = self.state.changed(intent=None, earlier_intent=None)
 
     def record_failure(self, failure: Failure) -> None:
         """Leave what waiters adopt; not synced, so a crash may lose it."""
         self._check_held()
-        self._disk.write_unsynced(OUTCOME, self._name, codec.render(failure))
+        self._rows.write_unsynced(OUTCOME, self._name, codec.render(failure))
         self.state = self.state.changed(failure=failure)
 
     def end(self, generation: int, why: str) -> bool:
@@ -232,7 +231,7 @@ class GrantUnderLock:
         earlier = self.state.earlier_intent
         ended = grant.replace(refresh_token=None, dead_why=why, dead_at=self._clock(), issued=None)
         self._write_grant(ended.replace(generation=self.next_generation))
-        self._disk.remove_unsynced(INTENT, self._name)
+        self._rows.remove_unsynced(INTENT, self._name)
         self.state = self.state.changed(intent=None, earlier_intent=earlier)
         return True
 
@@ -246,7 +245,7 @@ class GrantUnderLock:
         self.finish()
         grant = self.state.grant
         issued = grant.issued.current if grant is not None and grant.issued is not None else None
-        is_dead = issued is not None and outcomes.get(issued.fingerprint) in slots.DEAD
+        is_dead = issued is not None and outcomes.get(issued.fingerprint) in DEAD
         if grant is not None and is_dead:
             self._write_grant(grant.replace(issued=None))  # no value of what is proven dead
         for name, slot in tuple(self.state.named_slots.items()):
@@ -260,7 +259,7 @@ class GrantUnderLock:
         now = self._clock()
         for name, slot in tuple(self.state.named_slots.items()):
             if slot.key.actor is not None and slots.has_ended(slot, now):
-                self._disk.remove(TOKEN, name)
+                self._rows.remove(TOKEN, name)
                 self.state = self.state.forgotten("slots")
 
     def enqueue(self, *items: Queued, profile: str | None = None) -> None:
@@ -289,9 +288,9 @@ class GrantUnderLock:
     def _write_queue(self, items: tuple[Queued, ...], profile: str | None) -> None:
         if items:
             queue = Queue(key=self.key, profile=profile or self.state.profile, items=items)
-            self._disk.write(QUEUE, self._name, codec.render(queue))
+            self._rows.write(QUEUE, self._name, codec.render(queue))
         else:
-            self._disk.remove(QUEUE, self._name)
+            self._rows.remove(QUEUE, self._name)
         self.state = self.state.changed(queue=items)
 
     def _check_held(self) -> None:

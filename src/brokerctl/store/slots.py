@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from brokerctl.errors import StoreError
-from brokerctl.model import Queued
+from brokerctl.model import DEAD, EXPIRED, LIVE, SUPERSEDED, Queued
 from brokerctl.secret import Secret
 from brokerctl.store.entry import GRANT, INTENT
 
@@ -14,14 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from brokerctl.model import Grant, Intent, Slot, Token
-    from brokerctl.store.file import FileStore
-    from brokerctl.store.file.disk import StoreKeys
+    from brokerctl.store.interface import Store, StoreKeys
 
 MAX_SUPERSEDED = 16
-LIVE = "live"
-SUPERSEDED = "superseded"
-EXPIRED = "expired"
-DEAD = ("revoked", EXPIRED)
 TIDY = (SUPERSEDED,)  # why a token is queued that nobody asked to be revoked
 _GONE = Secret("")
 
@@ -150,7 +145,7 @@ def is_listed(issued: Slot, slot: Slot | None) -> bool:
     return any(token.fingerprint == issued.current.fingerprint for token in held)
 
 
-def find_cut_off(store: FileStore) -> Iterator[Grant]:
+def find_cut_off(store: Store) -> Iterator[Grant]:
     """Yield the grants whose last commit was cut off; no lock, so one may be at work right now."""
     for entry in store.entries(INTENT):
         try:

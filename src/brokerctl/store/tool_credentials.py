@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from brokerctl.errors import DamagedError
+from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.store import codec
 from brokerctl.store.entry import KEPT, plain_name
 from brokerctl.store.file.disk import LOCKS
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from brokerctl.store import ToolCredential
     from brokerctl.store.file import FileStore
-
-_LOCK_S = 22.0
 
 
 def kept_name(store: FileStore, one: ToolCredential) -> str:
@@ -88,7 +87,7 @@ def _locked(store: FileStore, name: str) -> Iterator[None]:
     """Take the entry's lock, which `rekey` takes too while it seals the entry anew."""
     disk = store.disk
     lock = FileLock(disk.child(LOCKS), name, disk.system)
-    lock.acquire(disk.system.monotonic() + _LOCK_S, store.clock())
+    lock.acquire(disk.system.monotonic() + LOCK_WAIT_S, store.clock())
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
+from brokerctl.helpers.edit import PRIVATE_MODE, SetupFile
 from brokerctl.helpers.edit.blocks import (
     find_kept,
     has_block,
@@ -16,7 +17,8 @@ from brokerctl.helpers.edit.blocks import (
     take_block,
     without_block,
 )
-from brokerctl.helpers.setups import PRIVATE_MODE, BlockSetup, SetupFile, home_path
+from brokerctl.helpers.setups import BlockSetup, home_path
+from brokerctl.model import FLOWS, NOT_BEARER
 from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from brokerctl.helpers.setups import Part
     from brokerctl.model import Profile
 
-_FLOW = "aws_web_identity"
 _KEY, _WE = "credential_process", " helper aws --profile "
 _Sections = dict[str, dict[str, str]]
 _WORDS = 2  # "profile" and its name
@@ -35,6 +36,7 @@ _CREDENTIALS = (
     *("role_arn", "source_profile", "web_identity_token_file", "login_session"),
     *("sso_session", "sso_start_url", "sso_account_id", "sso_role_name"),
 )
+_FLOWS = " or ".join(name for name, one in FLOWS.items() if one.token_type == NOT_BEARER)
 
 
 class AwsSetup(BlockSetup):
@@ -104,7 +106,7 @@ class AwsSetup(BlockSetup):
         chosen = _chosen(part)
         if not chosen:
             raise UsageError(
-                f"no profile has the flow {_FLOW}, so there are no credentials for AWS",
+                f"no profile has the flow {_FLOWS}, so there are no credentials for AWS",
                 hint="see 'aws' and 'exchange' in docs/configuration.md",
             )
         if not part.script.isprintable():
@@ -136,7 +138,7 @@ def _has_none(section: Mapping[str, str] | None) -> bool:
 
 def _chosen(part: Part) -> list[Profile]:
     return sorted(
-        (profile for profile in part.profiles if profile.flow == _FLOW),
+        (profile for profile in part.profiles if profile.traits.token_type == NOT_BEARER),
         key=lambda profile: profile.name,
     )
 

@@ -11,6 +11,7 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.errors import UsageError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.edit.blocks import (
     Form,
     has_block,
@@ -19,7 +20,7 @@ from brokerctl.helpers.edit.blocks import (
     without_block,
 )
 from brokerctl.helpers.edit.toml_hcl import parse_toml, read_toml
-from brokerctl.helpers.setups import SetupFile, UsualSetup, home_path
+from brokerctl.helpers.setups import UsualSetup, home_path
 from brokerctl.jsonlite import quote
 from brokerctl.platform.user_files import read_regular
 

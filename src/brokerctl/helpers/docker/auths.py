@@ -16,7 +16,6 @@ from brokerctl.helpers import CredentialRequest
 from brokerctl.helpers.custody import place_of, url_of
 from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, OWN_KEYS, offer
 from brokerctl.helpers.docker.setup import asked_names
-from brokerctl.helpers.edit.credential_lines import PlainCredential
 from brokerctl.helpers.edit.json_text import (
     add_members,
     cut_members,
@@ -26,6 +25,7 @@ from brokerctl.helpers.edit.json_text import (
     take_members,
     value_names,
 )
+from brokerctl.helpers.git.credential_lines import PlainCredential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

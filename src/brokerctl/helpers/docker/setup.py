@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import HUB, HUB_NAMES, server_name
+from brokerctl.helpers.edit import PRIVATE_MODE, SetupFile
 from brokerctl.helpers.edit.json_text import put_members, take_members, value_names
-from brokerctl.helpers.setups import PRIVATE_MODE, SetupFile, UsualSetup, home_path
+from brokerctl.helpers.setups import UsualSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,7 +24,7 @@ from brokerctl.platform.user_files import (
 )
 
 if TYPE_CHECKING:
-    from brokerctl.helpers.setups import SetupFile
+    from brokerctl.helpers.edit import SetupFile
     from brokerctl.platform.system import System
 
 BACKUP = ".before-brokerctl"

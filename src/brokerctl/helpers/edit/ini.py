@@ -18,7 +18,7 @@ from brokerctl.helpers.edit.blocks import Form, has_block, put_block, take_block
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from brokerctl.helpers.setups import SetupFile
+    from brokerctl.helpers.edit import SetupFile
 
 _Sections = dict[str, dict[str, str]]
 

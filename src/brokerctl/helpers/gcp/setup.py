@@ -7,7 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers.setups import PRIVATE_MODE, SetupFile, UsualSetup, own_path
+from brokerctl.helpers.edit import PRIVATE_MODE, SetupFile
+from brokerctl.helpers.setups import UsualSetup, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

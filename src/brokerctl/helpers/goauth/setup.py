@@ -11,8 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.edit.blocks import Form, has_block, put_block, split_at_block, take_block
-from brokerctl.helpers.setups import NO_HOSTS_HINT, SetupFile, UsualSetup, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, UsualSetup, home_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,9 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from brokerctl.helpers.edit import SCRIPT_MODE, SetupFile
 from brokerctl.helpers.edit.scripts import put_script, take_script
-from brokerctl.helpers.setups import SCRIPT_MODE, SetupFile, UsualSetup, own_path
+from brokerctl.helpers.setups import UsualSetup, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

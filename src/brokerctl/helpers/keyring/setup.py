@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import brokerctl
 from brokerctl.errors import UsageError
+from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.edit.ini import Keys
-from brokerctl.helpers.setups import SetupFile, UsualSetup, home_path, own_path
+from brokerctl.helpers.setups import UsualSetup, home_path, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

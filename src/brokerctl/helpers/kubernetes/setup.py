@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
+from brokerctl.helpers.edit import PRIVATE_MODE, SetupFile
 from brokerctl.helpers.kubernetes import V1
 from brokerctl.helpers.kubernetes.kubeconfig import (
     NAME,
@@ -15,7 +16,7 @@ from brokerctl.helpers.kubernetes.kubeconfig import (
     take_user,
     user_rows,
 )
-from brokerctl.helpers.setups import PRIVATE_MODE, SetupFile, UsualSetup, home_path
+from brokerctl.helpers.setups import UsualSetup, home_path
 from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import shlex
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError, shell_word
+from brokerctl.helpers.edit import SCRIPT_MODE, SetupFile
 from brokerctl.helpers.edit.blocks import has_block, put_block, take_block
 from brokerctl.helpers.edit.scripts import put_script, take_script
-from brokerctl.helpers.setups import SCRIPT_MODE, BlockSetup, SetupFile, home_path, own_path
+from brokerctl.helpers.setups import BlockSetup, home_path, own_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

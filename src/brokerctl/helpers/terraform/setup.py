@@ -7,10 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
+from brokerctl.helpers.edit import SCRIPT_MODE, SetupFile
 from brokerctl.helpers.edit.blocks import put_block, take_block, without_block
 from brokerctl.helpers.edit.scripts import put_script, take_script
 from brokerctl.helpers.edit.toml_hcl import find_labels, has_key, refuse_other
-from brokerctl.helpers.setups import NO_HOSTS_HINT, SCRIPT_MODE, BlockSetup, SetupFile, home_path
+from brokerctl.helpers.setups import NO_HOSTS_HINT, BlockSetup, home_path
 from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:

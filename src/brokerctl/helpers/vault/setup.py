@@ -14,7 +14,8 @@ from brokerctl.helpers.setups import BlockSetup, home_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.helpers.setups import Part, SetupFile
+    from brokerctl.helpers.edit import SetupFile
+    from brokerctl.helpers.setups import Part
 
 _KEY = "token_helper"
 

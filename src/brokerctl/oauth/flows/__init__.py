@@ -1,10 +1,10 @@
-"""The flows: how authority is first obtained, one file each, and the table that names them."""
+"""The flows: how authority is first obtained, one file each; `model.FLOWS` names them."""
 
 from __future__ import annotations
 
 from brokerctl.errors import IssuerError, not_in_this_version
+from brokerctl.model import FLOWS
 from brokerctl.oauth import load
-from brokerctl.oauth.client_auth import FlowContext
 from brokerctl.oauth.message import CutError, host_of, should_retry
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import has_come
@@ -14,33 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Protocol
 
+    from brokerctl.oauth.client_auth import FlowContext
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.steps import Steps
 
     class Flow(Protocol):
-        """One way to authority; `needs_person` says that somebody must look at a browser."""
-
-        needs_person: bool
+        """One way to authority; what other rooms ask about it is in `model.FLOWS`."""
 
         def obtain(self, ctx: FlowContext) -> Steps:
             """Yield the steps to a token answer."""
-
-
-__all__ = ["FLOWS", "ClientCredentials", "FlowContext", "find_flow"]
-
-FLOWS = {
-    "aws_web_identity": "brokerctl.oauth.flows.aws_web_identity:AwsWebIdentity",
-    "client_credentials": "brokerctl.oauth.flows.client_credentials:ClientCredentialsFlow",
-    "code": "brokerctl.oauth.flows.code:Code",
-    "device": "brokerctl.oauth.flows.device:Device",
-}
 
 
 def find_flow(name: str) -> Flow:
     """Return the flow of that name; one whose file does not exist yet is refused."""
     if name not in FLOWS:
         raise not_in_this_version(f"flow '{name}'")
-    flow: Flow = load(FLOWS[name])()
+    flow: Flow = load(f"{__name__}.{FLOWS[name].entry}")()
     return flow
 
 

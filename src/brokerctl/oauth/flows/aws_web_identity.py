@@ -48,8 +48,6 @@ _HINTS = {
 class AwsWebIdentity:
     """Exchanges another profile's token, or a file's, for a role's credentials."""
 
-    needs_person = False
-
     def obtain(self, ctx: FlowContext) -> Steps:
         """Yield the request; the three words come back as the value of one token."""
         url = get_endpoint(ctx, "token_endpoint")

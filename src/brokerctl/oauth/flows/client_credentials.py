@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 class ClientCredentialsFlow:
     """Asks with nothing but the client's own authentication."""
 
-    needs_person = False
-
     def obtain(self, ctx: FlowContext) -> Steps:
         """Yield the request; a refresh token in the answer is dropped (RFC 6749, 4.4.3)."""
         url = get_endpoint(ctx, "token_endpoint")

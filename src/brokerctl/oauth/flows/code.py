@@ -129,8 +129,6 @@ def _check_issuer(iss: str | None, metadata: Metadata, host: str) -> None:
 class Code:
     """Sends a browser to the issuer and trades what it brings back."""
 
-    needs_person = True
-
     def obtain(self, ctx: FlowContext) -> Steps:
         """Yield Listen, Visit and the token request, which is sent once: a code is good for one."""
         require(ctx.metadata, ctx.profile)
@@ -176,7 +174,5 @@ def authorization_url(
     names = {name for name, _ in fields}
     if "offline_access" in ctx.scopes and "prompt" not in names:
         fields.append(("prompt", "consent"))  # OpenID Connect Core, 11: else there is no grant
-    if ctx.acr is not None and "acr_values" not in names:
-        fields.append(("acr_values", ctx.acr))
     endpoint = get_endpoint(ctx, "authorization_endpoint")
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(fields)}"

@@ -42,8 +42,6 @@ class DeviceAnswer(Value):
 class Device:
     """Shows a code and asks the issuer again and again, as slowly as it wants."""
 
-    needs_person = True
-
     def obtain(self, ctx: FlowContext) -> Steps:
         """Yield the request for a code, the code, then waits and polls until an answer."""
         url = get_endpoint(ctx, "device_authorization_endpoint")

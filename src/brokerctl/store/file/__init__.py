@@ -6,6 +6,7 @@ import time
 
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.freshness import CLOCK_BACK_S
+from brokerctl.model import LIVE
 from brokerctl.store import ANY, Entry
 from brokerctl.store.codec import parse_current
 from brokerctl.store.entry import (
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
     from brokerctl.store import Damage, Match
-    from brokerctl.store.file.disk import Disk, StoreKeys
+    from brokerctl.store.file.disk import Disk
     from brokerctl.store.file.lock import Locking
+    from brokerctl.store.interface import StoreKeys
 
 _LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
-_LIVE = "live"
 
 
 class FileStore:
@@ -78,7 +79,7 @@ class FileStore:
             token = None if payload is None else parse_current(payload)
         except DamagedError:
             return None  # it is set aside under the lock, where a new one is got
-        if token is None or token.status != _LIVE or now < token.issued_at - CLOCK_BACK_S:
+        if token is None or token.status != LIVE or now < token.issued_at - CLOCK_BACK_S:
             return None
         is_left = token.expires_at is None or token.expires_at - now > min_ttl_s
         return token if is_left else None
@@ -122,7 +123,12 @@ class FileStore:
         """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
         from brokerctl.store.file.lock import Locking  # noqa: PLC0415 - a warm hit takes no lock
 
-        return Locking(self, key, deadline)
+        return Locking(self.disk, key, deadline, self.clock, self._report)
+
+    def _report(self, found: tuple[Damage, ...]) -> None:
+        self.damage.extend(found)
+        if found and self.tell is not None:
+            self.tell(found)
 
     def entries(self, kind: int, where: Match | None = None) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""

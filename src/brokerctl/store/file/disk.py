@@ -32,21 +32,10 @@ from brokerctl.store.entry import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
-    from brokerctl.store.entry import SealKeys
-
-    class StoreKeys(SealKeys, Protocol):
-        """What a store needs of a key ring."""
-
-        @property
-        def name_key(self) -> bytes:
-            """The key of the hashes that name entries."""
-
-        def fingerprint(self, value: str, /) -> str:
-            """Return a token's keyed fingerprint."""
+    from brokerctl.store.interface import StoreKeys
 
 
 # kind: (folder, what its file names end with)

@@ -9,29 +9,33 @@ lock was had, because a lock on a removed file guards nothing.
 from __future__ import annotations
 
 import fcntl
-import time
 
 from brokerctl import jsonlite
-from brokerctl.errors import LockTimeoutError, StoreError
+from brokerctl.errors import StoreError
 from brokerctl.platform.private_files import checked_file, refused
-from brokerctl.platform.process import STOPPED, find_process, read_place
 from brokerctl.platform.system import os
 from brokerctl.store.entry import grant_name
 from brokerctl.store.file.disk import LOCKS
+from brokerctl.store.file.lock_holder import (
+    FILE_BYTES,
+    MARK_DIGITS,
+    describe_self,
+    held_by,
+    read_held,
+)
 from brokerctl.store.file.lock_wait import LOCK_FLAGS, SUFFIX, Pauses, try_lock
 from brokerctl.store.locked import GrantUnderLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from brokerctl.model import GrantKey
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
-    from brokerctl.store.file import FileStore
-
-_MARK_DIGITS = 20
-_FILE_BYTES = 512
+    from brokerctl.store import Damage
+    from brokerctl.store.file.disk import Disk
 
 
 class FileLock:
@@ -92,7 +96,7 @@ class FileLock:
     def _introduce(self, now: float) -> None:
         """Read the highest generation seen, and write down who we are."""
         try:
-            self.mark = _parse_mark(self._system.pread(self._fd, _FILE_BYTES, 0))
+            self.mark = _parse_mark(self._system.pread(self._fd, FILE_BYTES, 0))
         except OSError as error:
             raise refused(f"{self._folder.path}/{self._name}", error) from error
         text = _render(self.mark, describe_self(self._system, now))
@@ -107,7 +111,7 @@ class FileLock:
             return
         self.mark = generation
         try:
-            self._system.pwrite(self._fd, b"%0*d" % (_MARK_DIGITS, generation), 0)
+            self._system.pwrite(self._fd, b"%0*d" % (MARK_DIGITS, generation), 0)
         except OSError:
             return
 
@@ -159,93 +163,49 @@ def find_mark(folder: Folder, name: str) -> int:
 
 
 def _parse_mark(data: bytes) -> int:
-    digits = data[:_MARK_DIGITS]
-    return int(digits) if len(digits) == _MARK_DIGITS and digits.isdigit() else 0
-
-
-def parse_holder(data: bytes) -> dict[str, Any] | None:
-    """Return what a lock file says about its holder; None if it can't be read."""
-    try:
-        found = jsonlite.loads(data[_MARK_DIGITS:].strip(b" \n\0"))
-    except ValueError:
-        return None
-    wanted = {"pid": int, "start": int, "host": str, "boot": str, "pid_ns": int}
-    if type(found) is not dict or any(type(found.get(name)) is not wanted[name] for name in wanted):
-        return None
-    return found
+    digits = data[:MARK_DIGITS]
+    return int(digits) if len(digits) == MARK_DIGITS and digits.isdigit() else 0
 
 
 def _render(mark: int, holder: dict[str, Any]) -> bytes:
-    text = b"%0*d\n%b" % (_MARK_DIGITS, mark, jsonlite.dumps(holder).encode())
-    return text.ljust(_FILE_BYTES - 1)[: _FILE_BYTES - 1] + b"\n"
-
-
-def describe_self(system: System, now: float) -> dict[str, Any]:
-    """Return who we are, so that a folder shared by hosts and containers can tell."""
-    pid = system.getpid()
-    return {
-        "pid": pid,
-        "start": find_process("self", system)[1],
-        **describe_here(system),
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
-    }
-
-
-def describe_here(system: System) -> dict[str, Any]:
-    """Return host, boot and pid namespace; a pid means something only where all are equal."""
-    here = read_place(system)
-    return {"host": here["host"], "boot": here["boot"] or "", "pid_ns": here["pid_ns"] or 0}
-
-
-def read_held(fd: int, system: System) -> LockTimeoutError:
-    """Make the error that names the holder of an open lock file."""
-    return held_by(parse_holder(system.pread(fd, _FILE_BYTES, 0)), system)
-
-
-def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
-    """Make the error that names a lock's holder, with the hint that wakes a stopped one."""
-    if holder is None:
-        return LockTimeoutError("the grant is locked by an unknown process")
-    pid = holder["pid"]
-    here = describe_here(system)
-    where = "" if holder["host"] == here["host"] else f" on {holder['host']!a}"
-    since = holder.get("since")
-    when = f" since {ascii(since)[1:-1]}" if isinstance(since, str) else ""
-    is_here = all(holder[name] == here[name] for name in here)
-    state, start = find_process(str(pid), system) if is_here else (b"", 0)
-    if state in STOPPED and start == holder["start"]:
-        message = f"the grant is locked by process {pid}, which is stopped{when}"
-        return LockTimeoutError(message, hint=f"run 'kill -CONT {pid}'")
-    if is_here and start != holder["start"]:  # it has ended: somebody has the lock, but unwritten
-        return LockTimeoutError(f"the grant is locked by an unknown process, not {pid} any more")
-    return LockTimeoutError(f"the grant is locked by process {pid}{where}{when}")
+    text = b"%0*d\n%b" % (MARK_DIGITS, mark, jsonlite.dumps(holder).encode())
+    return text.ljust(FILE_BYTES - 1)[: FILE_BYTES - 1] + b"\n"
 
 
 class Locking:
-    """The context of `lock_grant`: the lock is held inside and nowhere else."""
+    """The context of `lock_grant`: the lock is held inside and nowhere else.
 
-    __slots__ = ("_deadline", "_key", "_lock", "_locked", "_store")
+    `report` gets what was set aside under the lock, once it is given up.
+    """
 
-    def __init__(self, store: FileStore, key: GrantKey, deadline: float) -> None:
-        self._store = store
+    __slots__ = ("_clock", "_deadline", "_disk", "_key", "_lock", "_locked", "_report")
+
+    def __init__(
+        self,
+        disk: Disk,
+        key: GrantKey,
+        deadline: float,
+        clock: Callable[[], float],
+        report: Callable[[tuple[Damage, ...]], None],
+    ) -> None:
+        self._disk = disk
         self._key = key
         self._deadline = deadline
+        self._clock = clock
+        self._report = report
 
     def __enter__(self) -> GrantUnderLock:
-        disk = self._store.disk
-        name = grant_name(self._store.ring.name_key, self._key)
+        disk = self._disk
+        name = grant_name(disk.ring.name_key, self._key)
         self._lock = FileLock(disk.child(LOCKS), name, disk.system)
-        self._lock.acquire(self._deadline, self._store.clock())
-        self._locked = GrantUnderLock(disk, self._key, name, self._lock, self._store.clock)
+        self._lock.acquire(self._deadline, self._clock())
+        self._locked = GrantUnderLock(disk, self._key, name, self._lock, self._clock)
         return self._locked
 
     def __exit__(self, *_: object) -> None:
-        found = self._locked.state.damage
-        self._store.damage.extend(found)
         try:
-            self._store.disk.give_back()
+            self._disk.give_back()
         finally:
-            self._store.disk.until = 0.0
+            self._disk.until = 0.0
             self._lock.release()
-        if found and self._store.tell is not None:
-            self._store.tell(found)
+            self._report(self._locked.state.damage)

@@ -82,7 +82,7 @@ def wait_for_another(folder: Folder, grant: str, deadline: float) -> None:
     waiter = _Waiter(fd, system)
     try:
         if not waiter.waits_until(deadline):
-            from brokerctl.store.file.lock import read_held  # noqa: PLC0415 - when all is lost
+            from brokerctl.store.file.lock_holder import read_held  # noqa: PLC0415 - when all is lost
 
             raise read_held(fd, system)
     except OSError as error:

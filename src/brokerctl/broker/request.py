@@ -1,0 +1,114 @@
+"""A request that was decided: what it may have, and the names of its grant and token."""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl import freshness, policy
+from brokerctl.errors import UsageError, shell_word
+from brokerctl.model import GrantKey, TokenKey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from brokerctl.config.plan import Plan
+    from brokerctl.model import Decision, Profile, Token, TokenRequest
+    from brokerctl.store.interface import LockedGrant, Store
+
+    Redeem = Callable[["DecidedRequest", LockedGrant], Token]
+
+
+class DecidedRequest:
+    """One request on its way: what was asked, what was decided, and the keys that follow."""
+
+    __slots__ = ("decision", "grant_key", "profile", "request", "started", "token_key")
+
+    def __init__(self, profile: Profile, request: TokenRequest, decision: Decision) -> None:
+        self.profile = profile
+        self.request = request
+        self.decision = decision
+        self.started = time.time()
+        self.grant_key = grant_key(profile, request.subject)
+        session = request.requester.session if request.is_own else None
+        self.token_key = TokenKey(
+            grant=self.grant_key,
+            actor=session,
+            scopes=decision.scopes,
+            resource=decision.resource,
+            extra=profile.extra,
+        )
+
+    def serves(self, token: Token | None, now: float) -> bool:
+        """Say whether a held token answers this request."""
+        if token is None or (self.request.is_fresh and token.issued_at < self.started):
+            return False
+        max_ttl_s, min_ttl_s = self.decision.max_ttl_s, self.min_ttl_s(token)
+        if token.issued_at >= self.started:
+            # Nothing fresher can be had: without this, each waiter that wants more than a token's
+            # whole lifetime, or meets one that lives for a second, would send a request of its own.
+            min_ttl_s = 0
+        return freshness.is_fresh(token, now, max_ttl_s, min_ttl_s)
+
+    def min_ttl_s(self, token: Token) -> float | None:
+        """Return what a token must have left, as the request or the profile says; None: neither."""
+        if self.request.min_ttl_s is not None:
+            return self.request.min_ttl_s
+        tool = self.request.requester.tool
+        if self.profile.min_ttl_s is None and tool == "exec":
+            return freshness.child_margin(token, self.decision.max_ttl_s)
+        if self.profile.min_ttl_s is None and tool == "aws" and self.profile.subject_token:
+            return freshness.sdk_margin(token, self.decision.max_ttl_s)
+        return self.profile.min_ttl_s
+
+    def find_in(self, store: Store) -> Token | None:
+        """Return what lies in the token's slot; a session's own never comes from there."""
+        return None if self.request.is_own else store.find_token(self.token_key, time.time(), 0)
+
+    def still_good(self, token: Token | None, now: float) -> bool:
+        """Say whether a token may be served while the issuer is down: not asked to be newer."""
+        if token is None or self.request.is_fresh:
+            return False
+        return freshness.is_fresh(token, now, self.decision.max_ttl_s, freshness.LEAST_MARGIN_S)
+
+
+def decide(plan: Plan, request: TokenRequest) -> DecidedRequest:
+    """Decide a request; UsageError for a profile that there is none of."""
+    profile = find_profile(plan.profiles, request.profile)
+    decision = policy.decide(profile, request, plan.narrowed_scopes.get(profile.name))
+    return DecidedRequest(profile, request, decision)
+
+
+def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
+    """Return the profile of that name, or raise UsageError with what to do."""
+    profile = profiles.get(name)
+    if profile is None:
+        known = ", ".join(sorted(profiles)) or "there are none yet"
+        raise UsageError(
+            f"no profile '{name}' ({known})",
+            hint=f"run 'brokerctl profile add {shell_word(name)}'",
+        )
+    return profile
+
+
+def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
+    """Return what names the grant of one (profile, subject).
+
+    Security: a client that also acts for itself has its own tokens there, never a person's.
+    """
+    return GrantKey(
+        issuer=profile.issuer,
+        client_id=profile.client_id,
+        subject=subject or profile.subject,
+        actor=None if profile.traits.needs_person else "client",
+        scopes=profile.scopes,
+        resource=profile.resource,
+        details=_source_of(profile),
+        extra=profile.extra,
+    )
+
+
+def _source_of(profile: Profile) -> str | None:
+    """Return whose token is exchanged, if one is: who a token stands for is part of its name."""
+    source = profile.subject_token
+    return None if source is None else f"{source.kind} {source.target[0]}"

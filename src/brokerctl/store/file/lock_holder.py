@@ -1,0 +1,70 @@
+"""Who holds a grant's lock, as its file says it: for people, and for the hint that wakes him."""
+
+from __future__ import annotations
+
+from brokerctl import jsonlite
+from brokerctl.errors import LockTimeoutError
+from brokerctl.freshness import timestamp
+from brokerctl.platform.process import STOPPED, find_process, read_place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from brokerctl.platform.system import System
+
+MARK_DIGITS = 20  # of the highest generation, before the JSON
+FILE_BYTES = 512
+
+
+def parse_holder(data: bytes) -> dict[str, Any] | None:
+    """Return what a lock file says about its holder; None if it can't be read."""
+    try:
+        found = jsonlite.loads(data[MARK_DIGITS:].strip(b" \n\0"))
+    except ValueError:
+        return None
+    wanted = {"pid": int, "start": int, "host": str, "boot": str, "pid_ns": int}
+    if type(found) is not dict or any(type(found.get(name)) is not wanted[name] for name in wanted):
+        return None
+    return found
+
+
+def describe_self(system: System, now: float) -> dict[str, Any]:
+    """Return who we are, so that a folder shared by hosts and containers can tell."""
+    pid = system.getpid()
+    return {
+        "pid": pid,
+        "start": find_process("self", system)[1],
+        **describe_here(system),
+        "since": timestamp(now),
+    }
+
+
+def describe_here(system: System) -> dict[str, Any]:
+    """Return host, boot and pid namespace; a pid means something only where all are equal."""
+    here = read_place(system)
+    return {"host": here["host"], "boot": here["boot"] or "", "pid_ns": here["pid_ns"] or 0}
+
+
+def read_held(fd: int, system: System) -> LockTimeoutError:
+    """Make the error that names the holder of an open lock file."""
+    return held_by(parse_holder(system.pread(fd, FILE_BYTES, 0)), system)
+
+
+def held_by(holder: dict[str, Any] | None, system: System) -> LockTimeoutError:
+    """Make the error that names a lock's holder, with the hint that wakes a stopped one."""
+    if holder is None:
+        return LockTimeoutError("the grant is locked by an unknown process")
+    pid = holder["pid"]
+    here = describe_here(system)
+    where = "" if holder["host"] == here["host"] else f" on {holder['host']!a}"
+    since = holder.get("since")
+    when = f" since {ascii(since)[1:-1]}" if isinstance(since, str) else ""
+    is_here = all(holder[name] == here[name] for name in here)
+    state, start = find_process(str(pid), system) if is_here else (b"", 0)
+    if state in STOPPED and start == holder["start"]:
+        message = f"the grant is locked by process {pid}, which is stopped{when}"
+        return LockTimeoutError(message, hint=f"run 'kill -CONT {pid}'")
+    if is_here and start != holder["start"]:  # it has ended: somebody has the lock, but unwritten
+        return LockTimeoutError(f"the grant is locked by an unknown process, not {pid} any more")
+    return LockTimeoutError(f"the grant is locked by process {pid}{where}{when}")
