@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 MARGIN_S = 60.0
 MARGIN_SHARE = 0.1
 LEAST_MARGIN_S = 1.0
-CHILD_MARGIN_S = 300.0
-CHILD_SHARE = 0.5
-SDK_MARGIN_S = 900.0
-SDK_SHARE = 0.5
+# What a request may need left of a token: seconds, or a share of its life, whichever is less.
+CHILD_MARGIN = (300.0, 0.5)  # a child by environment can't ask again
+SDK_MARGIN = (900.0, 0.5)  # AWS's SDKs ask at every use of what has less
 LOCK_WAIT_S = 22.0  # for a grant's lock: two seconds more than its holder may take
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LAST_TIME = 253402300799  # 9999-12-31T23:59:59Z
@@ -49,16 +48,11 @@ def margin(token: Token, max_ttl_s: float | None, min_ttl_s: float | None) -> fl
     return max(LEAST_MARGIN_S, min(MARGIN_S, MARGIN_SHARE * (end - token.issued_at)))
 
 
-def child_margin(token: Token, max_ttl_s: float | None) -> float | None:
-    """Return what a child by environment needs left, as it can't ask again: min(5 min, 50 %)."""
+def margin_of(token: Token, max_ttl_s: float | None, asked: tuple[float, float]) -> float | None:
+    """Return the seconds that a request needs left of this token; None where it never ends."""
+    seconds, share = asked
     end = expiry(token, max_ttl_s)
-    return None if end is None else min(CHILD_MARGIN_S, CHILD_SHARE * (end - token.issued_at))
-
-
-def sdk_margin(token: Token, max_ttl_s: float | None) -> float | None:
-    """Return what AWS's SDKs need left, else they ask at every use: min(15 min, 50 %)."""
-    end = expiry(token, max_ttl_s)
-    return None if end is None else min(SDK_MARGIN_S, SDK_SHARE * (end - token.issued_at))
+    return None if end is None else min(seconds, share * (end - token.issued_at))
 
 
 def is_fresh(token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float | None) -> bool:

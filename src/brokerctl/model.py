@@ -186,6 +186,8 @@ class TokenRequest(Value):
     scopes: tuple[str, ...] | None = None
     resource: tuple[str, ...] | None = None
     min_ttl_s: float | None = None
+    # What the tool needs left where neither says it: seconds, or this share of the token's life.
+    margin: tuple[float, float] | None = None
     max_ttl_s: float | None = None
     is_fresh: bool = False  # --fresh: issued after this request began
     is_own: bool = False  # a session's own token: never from the cache, never put there

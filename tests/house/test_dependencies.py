@@ -10,8 +10,6 @@ from tests.house.source import imported, read, sources
 
 NAME = re.compile(r"^[A-Za-z0-9._-]+")
 MODULES = {"PyNaCl": "nacl", "Authlib": "authlib", "cffi": "_cffi_backend"}
-# Asked for and imported by no room: docs/dependencies.md says why they are asked for all the same.
-UNUSED = {"platformdirs", "psutil"}
 WITH_KEYRING = {"jeepney", "secretstorage"}  # the half of it that speaks with Secret Service
 
 
@@ -57,7 +55,7 @@ def test_nothing_is_imported_that_nobody_asked_for() -> None:
         for name in imported(source)
         if name.partition(".")[0] not in {*sys.stdlib_module_names, "brokerctl"}
     }
-    modules = {MODULES.get(name, name) for name in asked() - UNUSED}
+    modules = {MODULES.get(name, name) for name in asked()}
     assert found - WITH_KEYRING - {"_typeshed"} == modules
 
 
@@ -75,8 +73,6 @@ def test_the_number_of_packages_is_right() -> None:
         "trove-classifiers",
         "tomlkit",
     }
-    elsewhere = ("win32", "emscripten' and", "platform == 'emscripten", "!= 'linux'")
+    elsewhere = ("win32", "emscripten' and", "platform == 'emscripten")
     here = {name for name, marker in pins if not any(word in marker for word in elsewhere)} - builds
-    assert f"has {len(here)} packages, {len(asked() - {'psutil'})} of them" in read(
-        "docs/dependencies.md"
-    )
+    assert f"has {len(here)} packages, {len(asked())} of them" in read("docs/dependencies.md")

@@ -13,6 +13,8 @@ import pytest
 
 from brokerctl.config import fields
 from brokerctl.helpers import HELPERS
+from brokerctl.helpers.install import find_setup
+from brokerctl.helpers.setups import SETUPS
 from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.keys import KEEPERS
 from brokerctl.model import FLOWS, FlowTraits
@@ -217,3 +219,28 @@ def test_no_trait_of_a_flow_is_asked_by_its_name() -> None:
     own = ("src/brokerctl/oauth/flows/", "src/brokerctl/demo/")
     rooms = [source for source in sources("src") if not source.path.startswith(own)]
     assert not [place for source in rooms for place in compared_flows(source)]
+
+
+def compared_tools(source: Source) -> list[str]:
+    """Return where a tool is told from others by its name; a keyring is a keeper, too."""
+    return [
+        f"{source.path}:{node.lineno}"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Compare)
+        for one in (node.left, *node.comparators)
+        if isinstance(one, ast.Constant) and one.value in SETUPS.keys() - {"keyring"}
+    ]
+
+
+def test_no_trait_of_a_tool_is_asked_by_its_name() -> None:
+    """What tells tools apart stands in their table, or in the tool's own folder."""
+    rooms = [source for source in sources("src") if source.path.count("/") < 4]  # no tool's folder
+    assert not [place for source in rooms for place in compared_tools(source)]
+
+
+def test_every_set_up_is_where_its_table_says() -> None:
+    """And two tools share no alias."""
+    assert all(find_setup(name)[0] == name for name in SETUPS)
+    aliases = [alias for tool in SETUPS.values() for alias in tool.aliases]
+    assert len({*aliases, *SETUPS}) == len(aliases) + len(SETUPS)
+    assert all(find_setup(alias)[0] in SETUPS for alias in aliases)

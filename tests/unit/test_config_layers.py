@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 import pytest
+from platformdirs.macos import MacOS
 
 import brokerctl
 from brokerctl.config import layers, paths, trust
@@ -95,6 +96,17 @@ def test_paths_are_those_of_platformdirs(
     folder = platformdirs.user_config_dir("brokerctl", appauthor=False)
     assert paths.config_file(environ) == f"{folder}/config.toml"
     assert paths.state_home(environ) == platformdirs.user_state_dir("brokerctl", appauthor=False)
+
+
+def test_a_mac_has_what_platformdirs_says_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has tried it there; the words are platformdirs' own, below the HOME that is given."""
+    monkeypatch.setattr(paths, "_IS_MAC", True)
+    monkeypatch.setenv("HOME", "/Users/me")
+    mac = MacOS("brokerctl", appauthor=False)
+    assert paths.config_file({"HOME": "/Users/me"}) == f"{mac.user_config_dir}/config.toml"
+    assert paths.state_home({"HOME": "/Users/me"}) == mac.user_state_dir
+    other = paths.state_home({"HOME": "/Users/other"})
+    assert other == mac.user_state_dir.replace("/Users/me", "/Users/other")
 
 
 def test_our_variables_replace_the_folders() -> None:

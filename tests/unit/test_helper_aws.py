@@ -76,9 +76,12 @@ def order(tool: str, **changes: object) -> DecidedRequest:
     """Return a request of a tool for a role's credentials."""
     source = Reference(kind="file", target=("/run/token",))
     fields: dict[str, Any] = {"flow": "aws_web_identity", "subject_token": source, **changes}
+    profile = PROFILE.replace(**fields)
     asked = TokenRequest(profile="forge", requester=Requester(uid=0, pid=1, tool=tool))
+    if tool == "aws":
+        asked = Aws().complete(asked, WANTED, profile, {})
     said = Decision(effect="allow", rule="x", layer="x", reason="x")
-    return DecidedRequest(PROFILE.replace(**fields), asked, said)
+    return DecidedRequest(profile, asked, said)
 
 
 def test_a_value_and_its_three_words() -> None:

@@ -54,11 +54,8 @@ class DecidedRequest:
         """Return what a token must have left, as the request or the profile says; None: neither."""
         if self.request.min_ttl_s is not None:
             return self.request.min_ttl_s
-        tool = self.request.requester.tool
-        if self.profile.min_ttl_s is None and tool == "exec":
-            return freshness.child_margin(token, self.decision.max_ttl_s)
-        if self.profile.min_ttl_s is None and tool == "aws" and self.profile.subject_token:
-            return freshness.sdk_margin(token, self.decision.max_ttl_s)
+        if self.profile.min_ttl_s is None and self.request.margin is not None:
+            return freshness.margin_of(token, self.decision.max_ttl_s, self.request.margin)
         return self.profile.min_ttl_s
 
     def find_in(self, store: Store) -> Token | None:

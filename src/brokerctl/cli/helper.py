@@ -82,11 +82,11 @@ def install(
     from brokerctl.broker.request import find_profile
     from brokerctl.helpers.install import find_setup, plan_install
     from brokerctl.helpers.kept import find_urls
-    from brokerctl.helpers.setups import ASKS_FOR_ALL
+    from brokerctl.helpers.setups import SETUPS
     from brokerctl.home import open_home
 
     tool, _ = find_setup(tool)
-    if profile and tool in ASKS_FOR_ALL:
+    if profile and SETUPS[tool].asks_for_all:
         output.note(f"{tool} asks for the hosts of every profile: --profile can't narrow that")
     home = open_home(os.environ)
     plan, found = home.plan, home.plan.profiles

@@ -26,15 +26,14 @@ from brokerctl.helpers.custody import forget, url_of
 from brokerctl.helpers.export_plain import export_credentials, plan_export
 from brokerctl.helpers.import_plain import import_credentials, plan_import
 from brokerctl.helpers.kept import (
-    KEEPING,
     KeptCredential,
     count_damaged,
+    find_keeper,
     find_keeping,
     find_one,
     list_all,
     list_kept,
 )
-from brokerctl.helpers.setups import ALIASES
 from brokerctl.home import open_home
 from brokerctl.text import count_of, safe
 
@@ -113,7 +112,7 @@ def show(tool: str | None, *, json: bool) -> int:
 
 def note_kept(tool: str) -> None:
     """Say that a tool which is about to ask us no more has something here, and the way out."""
-    helper = KEEPING.get(ALIASES.get(tool, tool))
+    helper = find_keeper(tool)
     folder = os.path.join(paths.state_home(os.environ), paths.STATE_VERSION, "kept")
     if helper is None or not os.path.isdir(folder) or not os.listdir(folder):
         return  # and no store is made

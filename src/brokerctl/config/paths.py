@@ -1,4 +1,7 @@
-"""Where configuration and state lie: what platformdirs says, without its imports."""
+"""Where configuration and state lie: what platformdirs says, on Linux without its imports.
+
+A test holds the answers for Linux to be the same.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ STATE_VERSION = "v1"
 # Each of them means a store that is kept, also in CI.
 _KEPT = ("HOME", "KEY", "KEY_FILE", "KEEPER", "PASSPHRASE", "PASSPHRASE_FILE")
 _IS_MAC = sys.platform == "darwin"
-_MAC_FOLDER = "Library/Application Support"
 
 
 def config_file(environ: Mapping[str, str]) -> str:
@@ -83,7 +85,14 @@ def _folder(environ: Mapping[str, str], variable: str, default: str) -> str:
     value = environ.get(variable, "")
     if value.startswith("/"):  # the XDG specification: a relative one is ignored
         return value.rstrip("/")
-    return f"{_home(environ).rstrip('/')}/{_MAC_FOLDER if _IS_MAC else default}"
+    if _IS_MAC:
+        from posixpath import expanduser  # noqa: PLC0415 - no Linux needs it
+
+        from platformdirs.macos import MacOS  # noqa: PLC0415 - as above
+
+        below = MacOS().user_state_dir.removeprefix(expanduser("~").rstrip("/"))
+        return f"{_home(environ).rstrip('/')}{below}"
+    return f"{_home(environ).rstrip('/')}/{default}"
 
 
 def _home(environ: Mapping[str, str]) -> str:

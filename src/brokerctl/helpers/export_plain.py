@@ -21,7 +21,7 @@ from brokerctl.helpers.edit.toml_hcl import parse_toml, read_toml
 from brokerctl.helpers.git.credential_lines import put_lines
 from brokerctl.helpers.import_plain import change_file, git_paths, read_own
 from brokerctl.helpers.kept import find_keeping, list_kept
-from brokerctl.helpers.setups import ALIASES
+from brokerctl.helpers.setups import tool_name
 from brokerctl.helpers.shadow import Asking
 from brokerctl.jsonlite import quote
 
@@ -63,7 +63,7 @@ class _Kind(NamedTuple):
 
 def plan_export(home: Home, tool: str) -> Target:
     """Plan to put back what is kept for a tool; nothing is changed."""
-    helper, tool = find_keeping(tool), ALIASES.get(tool, tool)
+    helper, tool = find_keeping(tool), tool_name(tool)
     kind = _KINDS[tool]
     path = os.path.realpath(kind.path(home.environ))
     before = read_own(path)

@@ -19,7 +19,7 @@ from brokerctl.helpers.edit.file_changes import (
     find_leftovers,
     read_text,
 )
-from brokerctl.helpers.setups import ALIASES, SETUPS, Part
+from brokerctl.helpers.setups import SETUPS, Part, tool_name
 from brokerctl.platform.user_files import is_left_lock, locked_folder
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
 def find_setup(tool: str) -> tuple[str, Setup]:
     """Return a tool's own name and how it is set up; an unknown one is refused."""
-    tool = ALIASES.get(tool, tool)
+    tool = tool_name(tool)
     if tool not in SETUPS:
         raise UsageError(
             f"helper '{tool}' is not in this version", hint="run 'brokerctl helper list' for all"
         )
-    module, _, name = SETUPS[tool].partition(":")
+    module, _, name = SETUPS[tool].entry.partition(":")
+    module = f"brokerctl.helpers.{module}"
     found: Setup = getattr(__import__(module, fromlist=(name,)), name)()
     return tool, found
 

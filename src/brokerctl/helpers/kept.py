@@ -11,7 +11,7 @@ from brokerctl.helpers.custody import find_place, url_of
 from brokerctl.helpers.docker.auths import ANY_NAME, read_asked
 from brokerctl.helpers.docker.setup import DockerSetup, PodmanSetup, asked_names
 from brokerctl.helpers.install import find_installed
-from brokerctl.helpers.setups import ALIASES
+from brokerctl.helpers.setups import SETUPS, tool_name
 from brokerctl.helpers.shadow import Asking
 from brokerctl.platform.user_files import read_regular
 from brokerctl.store.entry import KEPT
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from brokerctl.store import ToolCredential
 
 NOT_ASKED = "{tool} does not ask brokerctl for it"
-# Whose credentials can be kept, by the tools that ask for them.
-KEEPING = {"cargo": "cargo", "docker": "docker", "git": "git", "podman": "docker"}
 
 
 class KeptCredential(NamedTuple):
@@ -42,14 +40,20 @@ class KeptCredential(NamedTuple):
         return f"{self.one.tool}: {who}{url_of(self.one)}"
 
 
+def find_keeper(tool: str) -> str | None:
+    """Return the helper for which a tool's own credentials can be kept, if there is one."""
+    found = SETUPS.get(tool_name(tool))
+    return None if found is None else found.kept_by
+
+
 def find_keeping(tool: str) -> str:
     """Return for which helper the credentials of a tool are kept; UsageError if none are."""
-    tool = ALIASES.get(tool, tool)
-    if tool not in KEEPING:
-        *names, last = KEEPING
+    found = find_keeper(tool)
+    if found is None:
+        *names, last = (name for name, one in SETUPS.items() if one.kept_by is not None)
         hint = f"say {', '.join(names)} or {last}"
-        raise UsageError(f"helper '{tool}' keeps nothing", hint=hint)
-    return KEEPING[tool]
+        raise UsageError(f"helper '{tool_name(tool)}' keeps nothing", hint=hint)
+    return found
 
 
 def list_kept(home: Home, tool: str | None = None) -> list[KeptCredential]:
@@ -69,7 +73,7 @@ def list_all(home: Home) -> list[KeptCredential]:
 
 def find_urls(home: Home, tool: str) -> list[str]:
     """Return where what is kept for a tool belongs, if the tool would be answered with it."""
-    helper = KEEPING.get(ALIASES.get(tool, tool))
+    helper = find_keeper(tool)
     if helper is None:
         return []
     return [

@@ -15,39 +15,69 @@ if TYPE_CHECKING:
 
     from brokerctl.model import Profile
 
+
+class Tool(NamedTuple):
+    """One line of the table: where a tool's set-up is, and what other files ask about the tool."""
+
+    entry: str  # below `helpers`: the file, and its class
+    aliases: tuple[str, ...] = ()  # programs that are set up with it, by their own names
+    asks_for_all: bool = False  # what is written names no host: the tool asks, the profiles decide
+    kept_by: str | None = None  # the helper for which credentials of the tool's own can be kept
+    # What the tool believes before it asks anybody. `*` in a variable is what the tool appends.
+    variables: tuple[str, ...] = ()
+    reads_netrc: bool = False
+    runs_keyring: bool = False  # one that it looks for in PATH
+    reads_auth_files: bool = False  # containers-auth.json(5)
+    has_other_helpers: bool = False  # git asks all that its configuration names
+
+
 SETUPS = {
-    "aws": "brokerctl.helpers.aws.setup:AwsSetup",
-    "bazel": "brokerctl.helpers.bazel.setup:BazelSetup",
-    "cargo": "brokerctl.helpers.cargo.setup:CargoSetup",
-    "docker": "brokerctl.helpers.docker.setup:DockerSetup",
-    "gcp": "brokerctl.helpers.gcp.setup:GcpSetup",
-    "git": "brokerctl.helpers.git.setup:GitSetup",
-    "goauth": "brokerctl.helpers.goauth.setup:GoauthSetup",
-    "keyring": "brokerctl.helpers.keyring.setup:KeyringSetup",
-    "kubernetes": "brokerctl.helpers.kubernetes.setup:KubernetesSetup",
-    "pip": "brokerctl.helpers.pip:PipSetup",
-    "pnpm": "brokerctl.helpers.pnpm.setup:PnpmSetup",
-    "podman": "brokerctl.helpers.docker.setup:PodmanSetup",
-    "terraform": "brokerctl.helpers.terraform.setup:TerraformSetup",
-    "uv": "brokerctl.helpers.uv:UvSetup",
-    "vault": "brokerctl.helpers.vault.setup:VaultSetup",
+    "aws": Tool("aws.setup:AwsSetup", ("awscli", "boto3"), variables=("AWS_ACCESS_KEY_ID",)),
+    "bazel": Tool("bazel.setup:BazelSetup"),
+    "cargo": Tool("cargo.setup:CargoSetup", kept_by="cargo"),
+    "docker": Tool("docker.setup:DockerSetup", kept_by="docker", variables=("DOCKER_AUTH_CONFIG",)),
+    "gcp": Tool("gcp.setup:GcpSetup", ("google-auth",)),
+    "git": Tool("git.setup:GitSetup", kept_by="git", reads_netrc=True, has_other_helpers=True),
+    "goauth": Tool("goauth.setup:GoauthSetup", ("go",), asks_for_all=True, variables=("GOAUTH",)),
+    "keyring": Tool(
+        "keyring.setup:KeyringSetup",
+        ("poetry", "twine"),
+        asks_for_all=True,
+        variables=("PYTHON_KEYRING_BACKEND", "TWINE_PASSWORD", "POETRY_HTTP_BASIC_*_PASSWORD"),
+    ),
+    "kubernetes": Tool("kubernetes.setup:KubernetesSetup", ("kubectl",)),
+    "pip": Tool(
+        "pip:PipSetup",
+        asks_for_all=True,
+        variables=("PIP_KEYRING_PROVIDER",),
+        reads_netrc=True,
+        runs_keyring=True,
+    ),
+    "pnpm": Tool("pnpm.setup:PnpmSetup"),
+    "podman": Tool(
+        "docker.setup:PodmanSetup",
+        ("buildah", "skopeo"),
+        kept_by="docker",
+        reads_auth_files=True,
+    ),
+    "terraform": Tool(
+        "terraform.setup:TerraformSetup", ("tofu",), asks_for_all=True, variables=("TF_TOKEN_*",)
+    ),
+    "uv": Tool(
+        "uv:UvSetup",
+        asks_for_all=True,
+        variables=("UV_INDEX_*_PASSWORD", "UV_KEYRING_PROVIDER"),
+        reads_netrc=True,
+        runs_keyring=True,
+    ),
+    "vault": Tool("vault.setup:VaultSetup", asks_for_all=True, variables=("VAULT_TOKEN",)),
 }
-# A program's own name, where that is another one.
-ALIASES: dict[str, str] = {
-    "awscli": "aws",
-    "boto3": "aws",
-    "buildah": "podman",
-    "go": "goauth",
-    "google-auth": "gcp",
-    "kubectl": "kubernetes",
-    "poetry": "keyring",
-    "skopeo": "podman",
-    "tofu": "terraform",
-    "twine": "keyring",
-}
-# What is written has no hosts in it: the tool asks, and the profiles decide.
-ASKS_FOR_ALL = frozenset(("goauth", "keyring", "pip", "terraform", "uv", "vault"))
 NO_HOSTS_HINT = "run 'brokerctl profile edit NAME --set hosts=https://HOST'"
+
+
+def tool_name(word: str) -> str:
+    """Return the name in the table that a word means; the word itself where there is none."""
+    return next((name for name, tool in SETUPS.items() if word in tool.aliases), word)
 
 
 class Part(NamedTuple):

@@ -17,25 +17,13 @@ from brokerctl.config.paths import home_folder
 from brokerctl.errors import UsageError
 from brokerctl.helpers.docker import server_name
 from brokerctl.helpers.keyring.command import find_fault
+from brokerctl.helpers.setups import SETUPS
 from brokerctl.platform.commands import environ_for
 from brokerctl.platform.user_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# Variables that a tool believes before it asks anybody; `*` stands for what the tool appends.
-VARIABLES = {
-    "aws": ("AWS_ACCESS_KEY_ID",),
-    "docker": ("DOCKER_AUTH_CONFIG",),
-    "goauth": ("GOAUTH",),
-    "keyring": ("PYTHON_KEYRING_BACKEND", "TWINE_PASSWORD", "POETRY_HTTP_BASIC_*_PASSWORD"),
-    "pip": ("PIP_KEYRING_PROVIDER",),
-    "terraform": ("TF_TOKEN_*",),
-    "uv": ("UV_INDEX_*_PASSWORD", "UV_KEYRING_PROVIDER"),
-    "vault": ("VAULT_TOKEN",),
-}
-NETRC = ("git", "pip", "uv")  # tools that read it first
-COMMAND = ("pip", "uv")  # tools that run a `keyring` which they look for in PATH
 _KEY = r"^credential\.(.*\.)?helper$"
 _WAIT_S = 5
 
@@ -44,16 +32,17 @@ def find_shadows(tool: str, hosts: Iterable[str], environ: Mapping[str, str]) ->
     """Yield one line for each thing that answers before us for one of these hosts."""
     hosts = sorted(hosts)
     yield from _set_variables(tool, environ)
-    if tool in NETRC:
+    traits = SETUPS[tool]
+    if traits.reads_netrc:
         known = {split_pattern(host).host for host in hosts}
         for machine in known.intersection(_machines(environ)):
             yield f"{tool}: ~/.netrc has {machine}, and is read before brokerctl is asked"
-    if tool == "podman":
+    if traits.reads_auth_files:
         yield from _registry_logins(hosts, environ)
-    fault = find_fault(tool, environ) if tool in COMMAND else None
+    fault = find_fault(tool, environ) if traits.runs_keyring else None
     if fault:
         yield f"{tool}: {fault}"
-    if tool == "git":
+    if traits.has_other_helpers:
         entries = _git_helpers(environ)
         for host in hosts:
             if "*" not in host:
@@ -61,7 +50,7 @@ def find_shadows(tool: str, hosts: Iterable[str], environ: Mapping[str, str]) ->
 
 
 def _set_variables(tool: str, environ: Mapping[str, str]) -> Iterator[str]:
-    for pattern in VARIABLES.get(tool, ()):
+    for pattern in SETUPS[tool].variables:
         for name in sorted(environ):
             if _is_like(name, pattern):
                 yield f"{tool}: {name} is set, and is believed before brokerctl is asked"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from brokerctl.broker import read_within
 from brokerctl.errors import BrokerError, UsageError
+from brokerctl.freshness import CHILD_MARGIN
 from brokerctl.model import NOT_BEARER, TokenRequest, Value
 from brokerctl.platform import signals
 from brokerctl.platform.system import os
@@ -171,6 +172,7 @@ def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) ->
                 requester=requester,
                 scopes=ask.scopes,
                 min_ttl_s=ask.min_ttl_s,
+                margin=CHILD_MARGIN,
                 max_ttl_s=ask.ttl_s,
                 is_own=name in prepared.own,
                 purpose=prepared.purpose,

@@ -5,7 +5,7 @@ Every AWS SDK runs it, without a request: the profile is named in the user's own
 
 from __future__ import annotations
 
-from brokerctl.freshness import timestamp
+from brokerctl.freshness import SDK_MARGIN, timestamp
 from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.oauth import aws_credentials
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.model import AccessToken, Profile, TokenRequest
 
 
 class Aws(Helper):
@@ -31,6 +31,17 @@ class Aws(Helper):
     ) -> CredentialRequest | HelperReply:
         """Read the profile's name."""
         return CredentialRequest(action=GET, profile=read_profile(words))
+
+    def complete(
+        self,
+        request: TokenRequest,
+        wanted: CredentialRequest,
+        profile: Profile,
+        environ: Mapping[str, str],
+    ) -> TokenRequest:
+        """Say how long AWS's SDKs want credentials to last that STS renews."""
+        request = super().complete(request, wanted, profile, environ)
+        return request.replace(margin=SDK_MARGIN) if profile.subject_token else request
 
     def credential(
         self,
