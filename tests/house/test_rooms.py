@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from scripts import rooms
 from scripts.rooms_measure import House, circles, shared_class_names, small_files
+from tests.house.source import read, sources
 
 # A file of fewer than 80 lines that only one other file imports belongs into that one, but for a
 # reason: a heavy import that it keeps off the warm road, a program of its own. Tables name theirs.
@@ -62,3 +64,16 @@ def test_a_class_s_name_means_one_thing() -> None:
 def test_the_picture_of_the_rooms_is_current() -> None:
     """Where ARCHITECTURE.md shows the rooms, it shows those that there are."""
     assert rooms.hang(house(), write=False) == 0
+
+
+def test_the_files_that_the_paper_names_are_there() -> None:
+    """The ways through the house name files, and a move takes them along."""
+    words = re.findall(r"`([a-z_/]+)`", read("ARCHITECTURE.md"))
+    places = [word for word in words if "/" in word and not word.startswith("tests")]
+    found = {source.path.removeprefix("src/brokerctl/") for source in sources("src", "bin")}
+    folders = {path.rpartition("/")[0] for path in found}
+    missing = [
+        word for word in places if f"{word}.py" not in found and word not in {*found, *folders}
+    ]
+    assert not [word for word in missing if not word.startswith("bin/")]
+    assert len(places) > 30

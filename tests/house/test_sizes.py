@@ -13,7 +13,7 @@ LONG_FILES: dict[str, str] = {}  # path: reason
 TEST_FILE_LINES = 450  # a list of cases is read one by one
 LIMITS = {
     "src/brokerctl/__main__.py": 50,
-    "ARCHITECTURE.md": 60,
+    "ARCHITECTURE.md": 80,
     "CONTRIBUTING.md": 80,
     "bin/brokerctl": 30,
 }
