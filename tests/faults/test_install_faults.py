@@ -47,7 +47,7 @@ USUAL = {
 Step = tuple[str, "Profile | None"]  # what it starts from, and what is done
 
 
-class Interaction:
+class Desk:
     """One tool in a home of its own."""
 
     def __init__(self, tool: str, home: Path) -> None:
@@ -105,7 +105,7 @@ PAIRS = sorted({(tool, step, text is not None) for tool, step, text in CASES})
 
 
 def each_call(
-    desk: Interaction, step: str, text: str | None, mode: str
+    desk: Desk, step: str, text: str | None, mode: str
 ) -> list[tuple[FaultySystem, dict[str, str], UsageError | Killed | None]]:
     """Return what is there after each call of a step that changes something went wrong once."""
     before, profile = STEPS[step]
@@ -128,7 +128,7 @@ def each_call(
 @pytest.mark.parametrize(("tool", "step", "is_there"), PAIRS)
 def test_killed_at_any_call(tmp_path: Path, tool: str, step: str, *, is_there: bool) -> None:
     """The tool's file is as before or as wanted, what it names is there, and the next run mends."""
-    desk, text = Interaction(tool, tmp_path), USUAL.get(tool) if is_there else None
+    desk, text = Desk(tool, tmp_path), USUAL.get(tool) if is_there else None
     before, profile = STEPS[step]
     desk.begin(text)
     bare = desk.files()
@@ -149,7 +149,7 @@ def test_killed_at_any_call(tmp_path: Path, tool: str, step: str, *, is_there: b
         assert desk.files() == bare, system.calls
 
 
-def restore(desk: Interaction, files: dict[str, str]) -> None:
+def restore(desk: Desk, files: dict[str, str]) -> None:
     """The home is as the kill left it; `each_call` has gone on since."""
     desk.begin(None)
     for path, text in files.items():
@@ -161,7 +161,7 @@ def restore(desk: Interaction, files: dict[str, str]) -> None:
             file.write(text)
 
 
-def check_named(desk: Interaction, planned: Planned, now: dict[str, str | None]) -> None:
+def check_named(desk: Desk, planned: Planned, now: dict[str, str | None]) -> None:
     """A file of ours is there as long as the tool's names it."""
     tool, *own = planned.changes
     is_asking = now[tool.path] == (tool.after if tool.has_ours[1] else tool.before)
@@ -170,7 +170,7 @@ def check_named(desk: Interaction, planned: Planned, now: dict[str, str | None])
             assert now[one.path] is not None, desk.tool
 
 
-def check_told(desk: Interaction, planned: Planned, files: dict[str, str]) -> None:
+def check_told(desk: Desk, planned: Planned, files: dict[str, str]) -> None:
     """Half a set-up, and a lock that stops the tool, are told of by name."""
     said = find_installed(desk.tool, desk.environ)
     locks = [path for path, text in files.items() if text.startswith("brokerctl-")]
@@ -191,7 +191,7 @@ def test_an_error_at_any_call(
     tmp_path: Path, tool: str, step: str, mode: str, *, is_there: bool
 ) -> None:
     """It is told, and nothing is changed: neither file, no lock and no copy is left."""
-    desk, text = Interaction(tool, tmp_path), USUAL.get(tool) if is_there else None
+    desk, text = Desk(tool, tmp_path), USUAL.get(tool) if is_there else None
     before, profile = STEPS[step]
     desk.begin(text, *before)
     first = desk.files()
@@ -226,7 +226,7 @@ class Signalled(System):
 @pytest.mark.parametrize("tool", ["git", "kubernetes", "pnpm"])
 def test_a_signal_waits_for_the_end(tmp_path: Path, tool: str, name: str) -> None:
     """It is taken once nothing is half done: no lock of the tool's, and no copy of the file."""
-    desk, number, seen = Interaction(tool, tmp_path), getattr(signal, name), []
+    desk, number, seen = Desk(tool, tmp_path), getattr(signal, name), []
     desk.begin(USUAL.get(tool))
 
     def take(_number: int, _frame: object) -> None:

@@ -128,7 +128,7 @@ PAIRS = [
 ]
 
 
-class Interaction:
+class Desk:
     """A tool's set-up, on text alone."""
 
     def __init__(self, tool: str) -> None:
@@ -161,7 +161,7 @@ def is_ours(line: str, had: list[str]) -> bool:
     return line.startswith("GOAUTH=") or (is_written and line not in had)
 
 
-def points(desk: Interaction, before: str, added: str) -> list[str]:
+def points(desk: Desk, before: str, added: str) -> list[str]:
     """Return the texts in which something was added at each row, and the tool reads ours too."""
     whole = desk.put(before, FIRST)
     rows, wanted = whole.split("\n"), set(desk.read(whole) or [])
@@ -174,7 +174,7 @@ def points(desk: Interaction, before: str, added: str) -> list[str]:
 @pytest.mark.parametrize(("tool", "before", "added"), PAIRS)
 def test_what_somebody_adds_stays(tool: str, before: str, added: str) -> None:
     """Wherever they add it: the tool reads the same of it, with us, with more of us, without us."""
-    desk = Interaction(tool)
+    desk = Desk(tool)
     usual = desk.read(desk.put(before, FIRST)) or []
     for text in points(desk, before, added):
         had = [one for one in desk.read(text) or [] if one not in usual] + (desk.read(before) or [])
@@ -197,7 +197,7 @@ def test_what_somebody_adds_stays(tool: str, before: str, added: str) -> None:
 )
 def test_without_an_addition_nothing_is_left(tool: str, before: str) -> None:
     """Byte for byte, also where profiles came and went meanwhile."""
-    desk = Interaction(tool)
+    desk = Desk(tool)
     for profiles in ((FIRST,), (FIRST, SECOND), (SECOND, FIRST), (FIRST, FIRST)):
         text = before
         for profile in profiles:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PATHS = ("simple", "files", "legacy")  # below which the index is a profile's
 
 
-class Interaction:
+class Desk:
     """A home with brokerctl set up for one tool, and a profile for one index."""
 
     def __init__(self, program: Program, tool: str) -> None:

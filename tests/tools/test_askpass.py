@@ -26,7 +26,7 @@ __all__ = ["server"]  # the fixtures
 SCRIPT = os.path.join(BIN, "brokerctl-askpass")
 
 
-class Interaction:
+class Desk:
     """A home with git, which has no helper and asks a program."""
 
     def __init__(
@@ -76,7 +76,7 @@ def test_user_and_password(
 ) -> None:
     """First use and warm use, one request to the issuer, a hand-out for each password alone."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url), **keys)
     git("clone", "-q", url, "one")
     git("clone", "-q", url, "two")
@@ -90,7 +90,7 @@ def test_user_and_password(
 def test_a_user_in_the_url(brokerctl: Program, issuer: DemoIssuer, server: GitServer) -> None:
     """The profile's own user is answered, and another's question is not."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"robot"')
     git("clone", "-q", url.replace("://", "://robot@"), "one")
     for other in ("alice", "oauth2"):
@@ -109,7 +109,7 @@ def test_a_user_that_has_to_be_escaped(
 ) -> None:
     """Git 2.47 escapes it in its question and git 2.39 does not: it is the same user."""
     url = server.make("shop.git").replace("://", "://alice%40corp%2B1@")
-    git = Interaction(brokerctl, server, git=require_newer_git() if age == "newer" else None)
+    git = Desk(brokerctl, server, git=require_newer_git() if age == "newer" else None)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"alice@corp+1"')
     git("clone", "-q", url, "one")
     assert {user for user, status in server.seen if status == 200} == {"alice@corp+1"}
@@ -120,7 +120,7 @@ def test_an_expired_token_is_refreshed_once(
 ) -> None:
     """However many of git's questions meet it."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(server.url))
     let_expire(brokerctl, issuer)
     for name in ("one", "two"):
@@ -131,7 +131,7 @@ def test_an_expired_token_is_refreshed_once(
 def test_a_refused_token(brokerctl: Program, issuer: DemoIssuer, server: GitServer) -> None:
     """Git says that it was refused and shows no token; `get --fresh` is the way on."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(server.url))
     token = brokerctl("get", "person").stdout.strip()
     issuer.post("/token/revocation", "cli", token=token)  # behind our back
@@ -147,7 +147,7 @@ def test_a_revoked_grant_is_git_s_own_clean_failure(
 ) -> None:
     """What to do is said, and nobody is asked."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(server.url))
     assert brokerctl("revoke", "person").returncode == 0
     said = git("clone", "-q", url, "work", code=128)
@@ -162,7 +162,7 @@ def test_another_host_gets_nothing(
     folder = tempfile.mkdtemp(prefix="git-", dir=trace_dir)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     with GitServer(folder, issuer) as other:
-        git = Interaction(brokerctl, other)
+        git = Desk(brokerctl, other)
         said = git("clone", "-q", other.make("shop.git"), "work", code=128)
         assert "could not read Username" in said
         assert {user for user, _ in other.seen} == {None}
@@ -179,7 +179,7 @@ def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     os.mkdir(folder)
     link = os.path.join(folder, "askpass")
     os.symlink(SCRIPT, link)
-    git = Interaction(brokerctl, server, link)
+    git = Desk(brokerctl, server, link)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     git("clone", "-q", url, "work")
     assert issuer.counts()["grants"] == {"client_credentials": 1}

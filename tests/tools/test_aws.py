@@ -35,7 +35,7 @@ print(session.client("sts").get_caller_identity()["Arn"])
 """
 
 
-class Interaction:
+class Desk:
     """A home in which AWS's tools run brokerctl for the credentials of some profiles."""
 
     def __init__(self, program: Program, sts: Sts) -> None:
@@ -106,16 +106,16 @@ class Interaction:
 
 
 @pytest.fixture
-def desk(brokerctl: Program, issuer: DemoIssuer, sts: Sts) -> Interaction:
+def desk(brokerctl: Program, issuer: DemoIssuer, sts: Sts) -> Desk:
     """Return a desk with a profile for one role, whose web identity is a service's token."""
-    desk = Interaction(brokerctl, sts)
+    desk = Desk(brokerctl, sts)
     main_job.service(brokerctl, issuer)
     desk.add()
     desk.tell("deploy")
     return desk
 
 
-def log_in(desk: Interaction, issuer: DemoIssuer) -> None:
+def log_in(desk: Desk, issuer: DemoIssuer) -> None:
     """Have alice logged in, and a role for her token."""
     main_job.person(desk.program, issuer)
     desk.add(source="person")
@@ -124,7 +124,7 @@ def log_in(desk: Interaction, issuer: DemoIssuer) -> None:
     issuer.reset()
 
 
-def test_first_and_warm_use(desk: Interaction, issuer: DemoIssuer, sts: Sts) -> None:
+def test_first_and_warm_use(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
     """One request to the issuer, one to STS, both tokens in the record, and a role that works."""
     for _ in range(2):
         assert desk.who() == "arn:aws:sts::123456789012:assumed-role/deploy/alice"
@@ -135,14 +135,14 @@ def test_first_and_warm_use(desk: Interaction, issuer: DemoIssuer, sts: Sts) -> 
     assert set(handed_out[2:]) == {("deploy", "cache")}
 
 
-def test_boto3_and_the_command_line_share_it(desk: Interaction, sts: Sts) -> None:
+def test_boto3_and_the_command_line_share_it(desk: Desk, sts: Sts) -> None:
     """Whatever reads AWS's configuration; S3 takes what is signed with it."""
     python = require_client("python")
     assert desk.run(python, "-c", BOTO, "deploy").split() == ["yes", desk.who()]
     assert len(sts.assumed) == 1
 
 
-def test_many_at_once_ask_sts_once(desk: Interaction, issuer: DemoIssuer, sts: Sts) -> None:
+def test_many_at_once_ask_sts_once(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
     """The one that holds the lock asks for both tokens; the others wait for it."""
     with ThreadPoolExecutor(8) as pool:
         found = list(
@@ -154,9 +154,7 @@ def test_many_at_once_ask_sts_once(desk: Interaction, issuer: DemoIssuer, sts: S
     assert len(sts.assumed) == 1
 
 
-def test_expired_credentials_are_renewed_once(
-    desk: Interaction, issuer: DemoIssuer, sts: Sts
-) -> None:
+def test_expired_credentials_are_renewed_once(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
     """However many calls meet them; the web identity is still good and is not asked for again."""
     sts.lifetime_s = 3
     assert desk.program("get", "deploy").returncode == 0
@@ -169,7 +167,7 @@ def test_expired_credentials_are_renewed_once(
     assert issuer.counts()["grants"] == {"client_credentials": 1}
 
 
-def test_a_short_session_is_served_for_half_of_its_life(desk: Interaction, sts: Sts) -> None:
+def test_a_short_session_is_served_for_half_of_its_life(desk: Desk, sts: Sts) -> None:
     """AWS's tools ask for it again at each use; STS is not asked each time."""
     sts.lifetime_s = 890
     assert desk.ask().returncode == 0
@@ -177,7 +175,7 @@ def test_a_short_session_is_served_for_half_of_its_life(desk: Interaction, sts: 
     assert len(sts.assumed) == 1
 
 
-def test_another_role_is_another_session(desk: Interaction, sts: Sts) -> None:
+def test_another_role_is_another_session(desk: Desk, sts: Sts) -> None:
     """Each with its own credentials, its duration and its policy, from one and the same token."""
     policy = '{"Version":"2012-10-17","Statement":[]}'
     desk.add("audit", role=f"{ROLE[:-6]}path/audit", duration="30m", policy=policy)
@@ -188,7 +186,7 @@ def test_another_role_is_another_session(desk: Interaction, sts: Sts) -> None:
     assert given == [("deploy", None, None), ("audit", "1800", policy)]
 
 
-def test_a_web_identity_from_a_file(desk: Interaction, issuer: DemoIssuer, sts: Sts) -> None:
+def test_a_web_identity_from_a_file(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
     """It is read anew each time: whoever writes it has renewed it."""
     path = os.path.join(desk.program.home, "identity")
     desk.add("pod", source=f'{{ file = "{path}" }}')
@@ -206,7 +204,7 @@ def test_a_web_identity_from_a_file(desk: Interaction, issuer: DemoIssuer, sts: 
     os.unlink(path)
 
 
-def test_a_token_that_sts_refuses(desk: Interaction, issuer: DemoIssuer, sts: Sts) -> None:
+def test_a_token_that_sts_refuses(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
     """STS's code and our hint come through, nothing of the token does, and nothing is stored."""
     token = desk.program("get", "service").stdout.strip()
     issuer.post("/token/revocation", "basic", token=token)  # behind our back
@@ -220,7 +218,7 @@ def test_a_token_that_sts_refuses(desk: Interaction, issuer: DemoIssuer, sts: St
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidIdentityToken", "ValidationError"])
-def test_what_sts_says_no_to(desk: Interaction, sts: Sts, code: str) -> None:
+def test_what_sts_says_no_to(desk: Desk, sts: Sts, code: str) -> None:
     """Exit 5 with the code; whoever comes back too early is not sent again."""
     sts.code = code
     done = desk.program("helper", "aws", "--profile", "deploy")
@@ -230,9 +228,7 @@ def test_what_sts_says_no_to(desk: Interaction, sts: Sts, code: str) -> None:
     assert len(sts.assumed) == 1
 
 
-def test_a_revoked_grant_is_aws_s_own_failure(
-    desk: Interaction, issuer: DemoIssuer, sts: Sts
-) -> None:
+def test_a_revoked_grant_is_aws_s_own_failure(desk: Desk, issuer: DemoIssuer, sts: Sts) -> None:
     """The command line shows whose login is needed; STS is not asked."""
     log_in(desk, issuer)
     assert desk.ask().returncode == 0
@@ -245,7 +241,7 @@ def test_a_revoked_grant_is_aws_s_own_failure(
     assert len(sts.assumed) == 1
 
 
-def test_a_revoke_says_what_it_can_not_do(desk: Interaction) -> None:
+def test_a_revoke_says_what_it_can_not_do(desk: Desk) -> None:
     """STS ends no session by its token; what is forgotten here is asked for anew."""
     before = desk.program("get", "deploy").stdout
     done = desk.program("revoke", "deploy")
@@ -253,7 +249,7 @@ def test_a_revoke_says_what_it_can_not_do(desk: Interaction) -> None:
     assert desk.program("get", "deploy").stdout != before
 
 
-def test_a_profile_without_a_role(desk: Interaction) -> None:
+def test_a_profile_without_a_role(desk: Desk) -> None:
     """A token is no credentials of AWS's, and those are no token for another tool."""
     done = desk.program("helper", "aws", "--profile", "service")
     assert (done.returncode, done.stdout) == (2, "")
@@ -263,7 +259,7 @@ def test_a_profile_without_a_role(desk: Interaction) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_exec_sets_the_three_variables(desk: Interaction) -> None:
+def test_exec_sets_the_three_variables(desk: Desk) -> None:
     """And takes the others away that AWS's tools would read; the real one finds its role."""
     region = ("--region", "us-east-1")
     words = ("exec", "-p", "deploy", "--", require_client("aws"), *region, *WHO)
@@ -275,7 +271,7 @@ def test_exec_sets_the_three_variables(desk: Interaction) -> None:
     )
 
 
-def test_masking_knows_the_three_apart(desk: Interaction) -> None:
+def test_masking_knows_the_three_apart(desk: Desk) -> None:
     """A child that prints one of them, or the JSON, prints stars."""
     script = 'echo "$AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_SESSION_TOKEN"'
     done = desk.program("exec", "--mask", "-p", "deploy", "--", "sh", "-c", script)
@@ -285,7 +281,7 @@ def test_masking_knows_the_three_apart(desk: Interaction) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_through_a_link_and_from_a_folder_with_a_space(desk: Interaction, place: str) -> None:
+def test_through_a_link_and_from_a_folder_with_a_space(desk: Desk, place: str) -> None:
     """As uv and pipx install it; AWS splits the line as a shell would."""
     folder = tempfile.mkdtemp(prefix=f"{place} ", dir=desk.program.home)
     link = os.path.join(folder, "brokerctl")

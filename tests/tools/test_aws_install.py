@@ -12,7 +12,7 @@ from tests.idp import main_job
 from tests.program import BIN
 from tests.tools.room import long_but, read, write
 from tests.tools.test_aws import ROLE
-from tests.tools.test_aws import Interaction as UsedDesk
+from tests.tools.test_aws import Desk as UsedDesk
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer

@@ -81,7 +81,7 @@ def make_package(program: Program, name: str) -> str:
     return folder
 
 
-class Interaction:
+class Desk:
     """A home with cargo, whose registry `corp` is the one on loopback."""
 
     def __init__(self, program: Program, registry: Guarded, script: str | None = SCRIPT) -> None:
@@ -142,7 +142,7 @@ def log_in(program: Program, issuer: DemoIssuer, registry: Guarded) -> None:
 
 def test_a_private_crate(brokerctl: Program, issuer: DemoIssuer, registry: Guarded) -> None:
     """First use and warm use, one request to the issuer, and each hand-out in the record."""
-    cargo = Interaction(brokerctl, registry)
+    cargo = Desk(brokerctl, registry)
     main_job.service(brokerctl, issuer, hosts=index(registry))
     cargo("fetch", name="one")
     cargo("fetch", name="two")
@@ -158,7 +158,7 @@ def test_an_expired_token_is_refreshed_once(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """However many of cargo's runs meet it."""
-    cargo = Interaction(brokerctl, registry)
+    cargo = Desk(brokerctl, registry)
     log_in(brokerctl, issuer, registry)
     let_expire(brokerctl, issuer)
     for name in ("one", "two"):
@@ -170,7 +170,7 @@ def test_a_refused_token_is_cargo_s_own_failure(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """It has no way to say so to a provider; a fresh one is had by hand."""
-    cargo = Interaction(brokerctl, registry)
+    cargo = Desk(brokerctl, registry)
     log_in(brokerctl, issuer, registry)
     token = brokerctl("get", "person").stdout.strip()
     issuer.post("/token/revocation", "cli", token=token)  # behind our back
@@ -185,7 +185,7 @@ def test_a_revoked_grant_says_what_to_do(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """Cargo shows the reason and the command, and asks nobody."""
-    cargo = Interaction(brokerctl, registry)
+    cargo = Desk(brokerctl, registry)
     log_in(brokerctl, issuer, registry)
     assert brokerctl("revoke", "person").returncode == 0
     said = cargo("fetch", code=101)
@@ -201,7 +201,7 @@ def test_another_host_gets_nothing(
     main_job.service(brokerctl, issuer, hosts=index(registry))
     with Guarded(folder, issuer) as other:
         put_crate(other)
-        cargo = Interaction(brokerctl, other, None)
+        cargo = Desk(brokerctl, other, None)
         work = os.path.join(brokerctl.home, "work", ".cargo")
         os.makedirs(work)
         with open(os.path.join(work, "config.toml"), "w", encoding="utf-8") as file:
@@ -217,7 +217,7 @@ def test_an_index_below_a_host_of_ours_gets_nothing(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """Security: whoever can put files there could name the server that the token is sent to."""
-    cargo = Interaction(brokerctl, registry)
+    cargo = Desk(brokerctl, registry)
     main_job.service(brokerctl, issuer, hosts=json.dumps([registry.url]))
     said = cargo("fetch", code=101)
     assert f"the index {registry.url}/index is not among the hosts of 'service'" in said
@@ -228,7 +228,7 @@ def test_an_index_below_a_host_of_ours_gets_nothing(
 
 def test_cargo_login_is_refused(brokerctl: Program, issuer: DemoIssuer, registry: Guarded) -> None:
     """Nothing foreign is kept, and it says what to do instead."""
-    cargo = Interaction(brokerctl, registry)
+    cargo = Desk(brokerctl, registry)
     main_job.service(brokerctl, issuer, hosts=index(registry))
     said = cargo("login", "--registry", "corp", code=101)
     assert "brokerctl login" in said or "please paste" in said.lower()
@@ -243,7 +243,7 @@ def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     os.mkdir(folder)
     link = os.path.join(folder, os.path.basename(SCRIPT))
     os.symlink(SCRIPT, link)
-    cargo = Interaction(brokerctl, registry, link)
+    cargo = Desk(brokerctl, registry, link)
     main_job.service(brokerctl, issuer, hosts=index(registry))
     cargo("fetch")
     assert issuer.counts()["grants"] == {"client_credentials": 1}

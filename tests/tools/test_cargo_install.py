@@ -14,7 +14,7 @@ from brokerctl.helpers.setups import Part
 from brokerctl.model import Profile
 from tests.idp import main_job
 from tests.tools.room import read
-from tests.tools.test_cargo import SCRIPT, Interaction, index, registry
+from tests.tools.test_cargo import SCRIPT, Desk, index, registry
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -122,7 +122,7 @@ def test_a_path_with_a_space_gets_an_alias() -> None:
 
 def test_used_by_the_real_cargo(brokerctl: Program, issuer: DemoIssuer, registry: Guarded) -> None:
     """It is asked before cargo's own provider, and passes on what is not ours."""
-    cargo = Interaction(brokerctl, registry, None)
+    cargo = Desk(brokerctl, registry, None)
     before = read(path_of(brokerctl))
     main_job.service(brokerctl, issuer, hosts=index(registry))
     assert brokerctl("helper", "install", "cargo", "--yes").returncode == 0

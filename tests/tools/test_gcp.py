@@ -73,7 +73,7 @@ class GoogleSts(Serving):
         self.url += "/v1/token"
 
 
-class Interaction:
+class Desk:
     """A home with a profile whose tokens are JWTs, and google-auth."""
 
     def __init__(self, program: Program, issuer: OidcProvider, sts: GoogleSts) -> None:
@@ -161,14 +161,14 @@ def shared(trace_dir: str) -> Iterator[OidcProvider]:
 
 
 @pytest.fixture
-def desk(brokerctl: Program, shared: OidcProvider) -> Iterator[Interaction]:
+def desk(brokerctl: Program, shared: OidcProvider) -> Iterator[Desk]:
     """Return a desk, and an issuer that has counted nothing."""
     shared.reset()
     with GoogleSts(shared) as sts:
-        yield Interaction(brokerctl, shared, sts)
+        yield Desk(brokerctl, shared, sts)
 
 
-def test_first_and_warm_use(desk: Interaction) -> None:
+def test_first_and_warm_use(desk: Desk) -> None:
     """Google gets the profile's JWT for its own pool; the issuer is asked once."""
     desk.serve()
     for _ in range(2):
@@ -179,7 +179,7 @@ def test_first_and_warm_use(desk: Interaction) -> None:
     assert {form["audience"][0] for form in desk.sts.asked} == {POOL}
 
 
-def test_an_expired_token_is_refreshed_once(desk: Interaction) -> None:
+def test_an_expired_token_is_refreshed_once(desk: Desk) -> None:
     """However many of the library's calls meet it."""
     desk.log_in()
     let_expire(desk.program, desk.issuer)
@@ -188,7 +188,7 @@ def test_an_expired_token_is_refreshed_once(desk: Interaction) -> None:
     assert desk.issuer.counts()["grants"] == {"refresh_token": 1}
 
 
-def test_a_refused_token_is_the_library_s_own_failure(desk: Interaction) -> None:
+def test_a_refused_token_is_the_library_s_own_failure(desk: Desk) -> None:
     """It shows what Google said, and nothing of the token."""
     desk.serve()
     desk.sts.is_refusing = True
@@ -198,7 +198,7 @@ def test_a_refused_token_is_the_library_s_own_failure(desk: Interaction) -> None
     assert token not in said
 
 
-def test_a_revoked_grant_fails_cleanly(desk: Interaction) -> None:
+def test_a_revoked_grant_fails_cleanly(desk: Desk) -> None:
     """The library shows our message and hint; Google is not asked."""
     desk.log_in()
     assert desk.run() == "ya29.google"
@@ -209,7 +209,7 @@ def test_a_revoked_grant_fails_cleanly(desk: Interaction) -> None:
     assert len(desk.sts.asked) == 1
 
 
-def test_another_pool_gets_nothing(desk: Interaction) -> None:
+def test_another_pool_gets_nothing(desk: Desk) -> None:
     """A credential file from elsewhere, for a pool that is not the profile's: no hand-out."""
     desk.serve()
     desk.change(audience=POOL.replace("team", "evil"))
@@ -219,7 +219,7 @@ def test_another_pool_gets_nothing(desk: Interaction) -> None:
     assert json.loads(refused)["event"] in {"token.refused", "token.denied"}
 
 
-def test_an_opaque_token_is_not_sent(desk: Interaction) -> None:
+def test_an_opaque_token_is_not_sent(desk: Desk) -> None:
     """Google takes a JWT; what is none does not leave."""
     desk.serve(resource='["https://api.example"]')
     assert "is no JWT" in desk.run(code=1)
@@ -227,7 +227,7 @@ def test_an_opaque_token_is_not_sent(desk: Interaction) -> None:
     assert "token.not_delivered" in desk.program("audit", "log").stdout
 
 
-def test_the_library_s_own_opt_in(desk: Interaction) -> None:
+def test_the_library_s_own_opt_in(desk: Desk) -> None:
     """Without it nothing runs; and our program asks for it too."""
     desk.serve()
     desk.run(code=1, GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES="0")
@@ -237,7 +237,7 @@ def test_the_library_s_own_opt_in(desk: Interaction) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o777])
-def test_an_output_file(desk: Interaction, mode: int) -> None:
+def test_an_output_file(desk: Desk, mode: int) -> None:
     """Written for the user alone and read by the library; not where others can write."""
     desk.serve()
     folder = os.path.join(desk.program.home, "cache")
@@ -260,7 +260,7 @@ def test_an_output_file(desk: Interaction, mode: int) -> None:
     assert again == handed_out
 
 
-def test_stderr_is_empty_at_the_very_first_use(desk: Interaction) -> None:
+def test_stderr_is_empty_at_the_very_first_use(desk: Desk) -> None:
     """When the key is made, which is told of otherwise: the library reads both streams as one."""
     given = {"google": f'{{ pool = "{POOL}" }}', "resource": JWT_RESOURCE}
     main_job.service(desk.program, desk.issuer, **given)
@@ -283,7 +283,7 @@ def test_stderr_is_empty_at_the_very_first_use(desk: Interaction) -> None:
     assert (done.returncode, json.loads(done.stdout)["success"]) == (0, True)
 
 
-def test_what_is_in_the_output_file_was_handed_out(desk: Interaction) -> None:
+def test_what_is_in_the_output_file_was_handed_out(desk: Desk) -> None:
     """Also where stdout can't be written to: the record does not say that it went nowhere."""
     desk.serve()
     os.mkdir(os.path.join(desk.program.home, "child"), 0o700)
@@ -311,7 +311,7 @@ def test_what_is_in_the_output_file_was_handed_out(desk: Interaction) -> None:
     assert "token.not_delivered" not in log
 
 
-def test_installed_and_gone(desk: Interaction) -> None:
+def test_installed_and_gone(desk: Desk) -> None:
     """The file is ours: made, left as it is by a second install, and removed."""
     desk.serve()
     done = desk.program("helper", "install", "gcp", "-p", "service")

@@ -31,7 +31,7 @@ def server(trace_dir: str, issuer: DemoIssuer) -> Iterator[GitServer]:
         yield running
 
 
-class Interaction:
+class Desk:
     """A home with git, whose helper for one server is brokerctl."""
 
     def __init__(
@@ -78,7 +78,7 @@ def log_in(program: Program, issuer: DemoIssuer, **keys: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def judge_the_main_job(git: Interaction, issuer: DemoIssuer, server: GitServer, user: str) -> None:
+def judge_the_main_job(git: Desk, issuer: DemoIssuer, server: GitServer, user: str) -> None:
     """First use and warm use, one request to the issuer, each hand-out in the record."""
     url = server.make("shop.git")
     main_job.service(git.program, issuer, hosts=hosts(server.url), username='"robot"')
@@ -95,7 +95,7 @@ def judge_the_main_job(git: Interaction, issuer: DemoIssuer, server: GitServer, 
     assert all('"tool":"git"' in line for line in handed_out)
 
 
-def judge_a_refusal(git: Interaction, issuer: DemoIssuer, server: GitServer) -> None:
+def judge_a_refusal(git: Desk, issuer: DemoIssuer, server: GitServer) -> None:
     """A token that the server refuses is rejected once, and the next call has another."""
     url = server.make("shop.git")
     log_in(git.program, issuer, hosts=hosts(server.url))
@@ -110,7 +110,7 @@ def judge_a_refusal(git: Interaction, issuer: DemoIssuer, server: GitServer) -> 
 
 def test_clone_push_and_fetch(brokerctl: Program, issuer: DemoIssuer, server: GitServer) -> None:
     """The server sees the profile's user."""
-    judge_the_main_job(Interaction(brokerctl, server), issuer, server, "robot")
+    judge_the_main_job(Desk(brokerctl, server), issuer, server, "robot")
 
 
 def test_a_mistake_of_ours_leaves_the_next_helper(
@@ -118,7 +118,7 @@ def test_a_mistake_of_ours_leaves_the_next_helper(
 ) -> None:
     """With a configuration that can't be read git asks whom it would ask without brokerctl."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     token = brokerctl("get", "service").stdout.strip()
     kept = os.path.join(brokerctl.home, "child-credentials")
@@ -136,7 +136,7 @@ def test_a_url_that_names_its_user(
 ) -> None:
     """The URL that a forge shows: nothing and a reason, or the profile's own user and a token."""
     url = server.make("shop.git").replace("://", "://alice@")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url), username='"robot"')
     said = git("clone", "-q", url, "one", code=128)
     assert "'service' is for the user robot, and the URL names alice" in said
@@ -151,7 +151,7 @@ def test_an_expired_token_is_refreshed_once(
 ) -> None:
     """However many of git's calls meet it."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(server.url))
     let_expire(brokerctl, issuer)
     for name in ("one", "two"):
@@ -163,7 +163,7 @@ def test_a_token_that_the_server_refused_is_not_tried_again(
     brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
     """Git says that it was refused; the grant stays, and the next call has another token."""
-    judge_a_refusal(Interaction(brokerctl, server), issuer, server)
+    judge_a_refusal(Desk(brokerctl, server), issuer, server)
 
 
 def test_a_late_refusal_drops_no_newer_token(
@@ -185,7 +185,7 @@ def test_a_revoked_grant_is_git_s_own_clean_failure(
 ) -> None:
     """No prompt for a password that nobody has: what to do is said, and git stops."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(server.url))
     assert brokerctl("revoke", "person").returncode == 0
     said = git("clone", "-q", url, "work", code=128)
@@ -200,7 +200,7 @@ def test_another_host_gets_nothing(
     folder = tempfile.mkdtemp(prefix="git-", dir=trace_dir)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     with GitServer(folder, issuer) as other:
-        git = Interaction(brokerctl, other)
+        git = Desk(brokerctl, other)
         said = git("clone", "-q", other.make("shop.git"), "work", code=128)
     assert "brokerctl" not in said
     assert not git.records("token")
@@ -216,7 +216,7 @@ def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     os.mkdir(folder)
     link = os.path.join(folder, "git-credential-brokerctl")
     os.symlink(os.path.join(os.path.dirname(brokerctl.path), "git-credential-brokerctl"), link)
-    git = Interaction(brokerctl, server, f"\"!'{link}'\"")
+    git = Desk(brokerctl, server, f"\"!'{link}'\"")
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     git("clone", "-q", url, "work")
     assert issuer.counts()["grants"] == {"client_credentials": 1}

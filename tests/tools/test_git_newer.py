@@ -14,7 +14,7 @@ from tests.idp import main_job
 from tests.tools.clients import require_newer_git
 from tests.tools.git_server import BASIC, BEARER, GitServer
 from tests.tools.room import hosts, long_but
-from tests.tools.test_git import Interaction, judge_a_refusal, judge_the_main_job
+from tests.tools.test_git import Desk, judge_a_refusal, judge_the_main_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ def request_for(server: GitServer, *lines: str) -> str:
 
 def test_it_is_newer(newer: str, brokerctl: Program, server: GitServer) -> None:
     """What the tests below say of 2.47 was tried with it."""
-    assert Interaction(brokerctl, server, git=newer)("version").startswith("git version 2.47.")
+    assert Desk(brokerctl, server, git=newer)("version").startswith("git version 2.47.")
 
 
 def test_clone_push_and_fetch(
@@ -55,7 +55,7 @@ def test_clone_push_and_fetch(
 ) -> None:
     """The server gets the form it takes, and the issuer one request."""
     user = "bearer" if server.challenge == BEARER else "robot"
-    judge_the_main_job(Interaction(brokerctl, server, git=newer), issuer, server, user)
+    judge_the_main_job(Desk(brokerctl, server, git=newer), issuer, server, user)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_refused_token_is_not_tried_again(
     newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
     """In either form, and after an odd challenge, of which git hands on whatever bytes come."""
-    judge_a_refusal(Interaction(brokerctl, server, git=newer), issuer, server)
+    judge_a_refusal(Desk(brokerctl, server, git=newer), issuer, server)
 
 
 @pytest.mark.parametrize("server", [BEARER], indirect=True)
@@ -80,7 +80,7 @@ def test_a_bearer_stays_in_no_other_helper(
 ) -> None:
     """It is ephemeral: neither git's cache nor its store keeps what is ours."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server, git=newer)
+    git = Desk(brokerctl, server, git=newer)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     for name in ("cache", "store"):
         git("config", "--global", "--add", f"credential.{server.url}.helper", name)
@@ -99,7 +99,7 @@ def test_fill_says_when_it_ends(
     newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
     """The end is the token's own, in whole seconds, so that git uses it no longer."""
-    git = Interaction(brokerctl, server, git=newer)
+    git = Desk(brokerctl, server, git=newer)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     said = git("credential", "fill", stdin=request_for(server)).splitlines()
     found = jsonlite.loads(brokerctl("get", "service", "--json").stdout.encode())
@@ -112,7 +112,7 @@ def test_what_other_helpers_remember_is_ignored(
     newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
     """`state[]` belongs to the helper that sent it, and none of ours is made."""
-    git = Interaction(brokerctl, server, git=newer)
+    git = Desk(brokerctl, server, git=newer)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     lines = ("capability[]=authtype", "capability[]=state", "state[]=other.step=2", "state[]=x")
     said = git("credential", "fill", stdin=request_for(server, *lines)).splitlines()
@@ -126,7 +126,7 @@ def test_fill_and_reject_speak_of_authtype(
     newer: str, brokerctl: Program, issuer: DemoIssuer, server: GitServer
 ) -> None:
     """What was filled is a bearer, and rejecting it drops the token."""
-    git = Interaction(brokerctl, server, git=newer)
+    git = Desk(brokerctl, server, git=newer)
     main_job.service(brokerctl, issuer, hosts=hosts(server.url))
     lines = ("capability[]=authtype", f"wwwauth[]={BEARER}")
     said = git("credential", "fill", stdin=request_for(server, *lines))
@@ -143,7 +143,7 @@ def test_nobody_is_asked_where_git_must_not(
 ) -> None:
     """With `credential.interactive=never` git fails at once, whether the host is ours or not."""
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server, git=newer)
+    git = Desk(brokerctl, server, git=newer)
     main_job.person(brokerctl, issuer, hosts=hosts(server.url if is_ours else "https://a.example"))
     asked = os.path.join(brokerctl.home, "asked")
     words = ("-c", "credential.interactive=never", "clone", "-q", url, "work")

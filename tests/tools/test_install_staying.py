@@ -81,7 +81,7 @@ CASES = {
 }
 
 
-class Interaction:
+class Desk:
     """A home in which a tool is set up, or not, and used."""
 
     def __init__(self, name: str, home: Path, *, is_set_up: bool) -> None:
@@ -146,8 +146,8 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tool_reads_what_it_wrote(tmp_path: Path, name: str) -> None:
     """As if brokerctl had never been there, and nothing of brokerctl's is left in what it reads."""
-    without = Interaction(name, tmp_path / "without", is_set_up=False).go_through()
+    without = Desk(name, tmp_path / "without", is_set_up=False).go_through()
     assert without
-    desk = Interaction(name, tmp_path / "with", is_set_up=True)
+    desk = Desk(name, tmp_path / "with", is_set_up=True)
     assert desk.go_through() == without
     assert "brokerctl" not in desk.run(desk.case.read)

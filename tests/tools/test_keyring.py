@@ -13,7 +13,7 @@ import pytest
 from tests.contracts.secret_service import SecretService
 from tests.tools.clients import require_client
 from tests.tools.index_server import WHEEL, Index
-from tests.tools.python_tools import Interaction
+from tests.tools.python_tools import Desk
 from tests.tools.room import long_but
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ package-mode = false
 
 
 @pytest.fixture
-def desk(brokerctl: Program) -> Interaction:
+def desk(brokerctl: Program) -> Desk:
     """Return a home where the library is set up."""
-    return Interaction(brokerctl, "keyring")
+    return Desk(brokerctl, "keyring")
 
 
-def upload(desk: Interaction, index: Index, *, code: int = 0) -> str:
+def upload(desk: Desk, index: Index, *, code: int = 0) -> str:
     """Upload the wheel with twine."""
     path = desk.target(WHEEL)
     with open(path, "wb") as file:
@@ -54,7 +54,7 @@ def upload(desk: Interaction, index: Index, *, code: int = 0) -> str:
     )
 
 
-def lock(desk: Interaction, index: Index, *words: str, code: int = 0) -> str:
+def lock(desk: Desk, index: Index, *words: str, code: int = 0) -> str:
     """Have poetry read the index."""
     with open(desk.target("pyproject.toml"), "w", encoding="utf-8") as file:
         file.write(PROJECT.format(url=index.simple))
@@ -62,7 +62,7 @@ def lock(desk: Interaction, index: Index, *words: str, code: int = 0) -> str:
     return desk.run(*poetry, code=code, POETRY_VIRTUALENVS_IN_PROJECT="true")
 
 
-def test_keyring_s_own_command(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_keyring_s_own_command(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """In every form that it has; what it keeps goes elsewhere, and there is nowhere here."""
     desk.serve(issuer, index)
     keyring = require_client("keyring")
@@ -78,9 +78,7 @@ def test_keyring_s_own_command(desk: Interaction, issuer: DemoIssuer, index: Ind
     assert "brokerctl keeps no passwords of others" in said
 
 
-def test_a_desktop_s_keyring_stays_in_use(
-    desk: Interaction, issuer: DemoIssuer, index: Index
-) -> None:
+def test_a_desktop_s_keyring_stays_in_use(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """What is not ours is kept there and found there, as before; ours is found first."""
     keyring = require_client("keyring")
     with SecretService() as service:
@@ -101,7 +99,7 @@ def test_a_desktop_s_keyring_stays_in_use(
         assert "hunter" not in desk.run(keyring, "get", index.simple, "carol", code=1)
 
 
-def test_twine_uploads(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_twine_uploads(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """First use and warm use: user and token from the back end, one request to the issuer."""
     desk.serve(issuer, index, username='"robot"')
     upload(desk, index)
@@ -112,7 +110,7 @@ def test_twine_uploads(desk: Interaction, issuer: DemoIssuer, index: Index) -> N
 
 
 def test_twine_s_expired_token_is_refreshed_once(
-    desk: Interaction, issuer: DemoIssuer, index: Index
+    desk: Desk, issuer: DemoIssuer, index: Index
 ) -> None:
     """Twine asks for the user first and then for the password."""
     desk.log_in(issuer, index)
@@ -121,7 +119,7 @@ def test_twine_s_expired_token_is_refreshed_once(
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
 
-def test_twine_and_a_refused_token(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_twine_and_a_refused_token(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """Twine says 401 and not the token; `get --fresh` is the way out."""
     desk.log_in(issuer, index)
     token = desk.program("get", "person").stdout.strip()
@@ -133,7 +131,7 @@ def test_twine_and_a_refused_token(desk: Interaction, issuer: DemoIssuer, index:
     upload(desk, index)
 
 
-def test_twine_and_a_revoked_grant(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_twine_and_a_revoked_grant(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """What to do is said, and twine ends with its own words."""
     desk.log_in(issuer, index)
     assert desk.program("revoke", "person").returncode == 0
@@ -143,7 +141,7 @@ def test_twine_and_a_revoked_grant(desk: Interaction, issuer: DemoIssuer, index:
     assert "Traceback" not in said
 
 
-def test_twine_and_another_index(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_twine_and_another_index(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """Nothing is handed out, and twine has nobody to ask."""
     desk.serve(issuer, index)
     with Index(issuer) as other:
@@ -153,7 +151,7 @@ def test_twine_and_another_index(desk: Interaction, issuer: DemoIssuer, index: I
 
 
 @pytest.mark.slow("poetry takes seconds for each command")
-def test_poetry_locks_and_installs(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_poetry_locks_and_installs(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """The source of a project, with one request to the issuer for all of poetry's calls."""
     desk.log_in(issuer, index)
     desk.let_expire(issuer)
@@ -166,7 +164,7 @@ def test_poetry_locks_and_installs(desk: Interaction, issuer: DemoIssuer, index:
 
 
 @pytest.mark.slow("poetry takes seconds for each command")
-def test_poetry_and_a_revoked_grant(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_poetry_and_a_revoked_grant(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """What to do is said, and poetry ends with its own words."""
     desk.log_in(issuer, index)
     assert desk.program("revoke", "person").returncode == 0
@@ -176,7 +174,7 @@ def test_poetry_and_a_revoked_grant(desk: Interaction, issuer: DemoIssuer, index
 
 
 @pytest.mark.parametrize("python", long_but(["ours", "client"], "client"))
-def test_pip_imports_it(desk: Interaction, issuer: DemoIssuer, index: Index, python: str) -> None:
+def test_pip_imports_it(desk: Desk, issuer: DemoIssuer, index: Index, python: str) -> None:
     """Pip, old and new, uses the library where it is in its environment, and needs no option."""
     desk.serve(issuer, index, username='"robot"')
     program = sys.executable if python == "ours" else require_client("python")

@@ -12,7 +12,7 @@ import pytest
 from tests import wheel
 from tests.contracts.secret_service import SecretService
 from tests.idp import main_job
-from tests.tools.python_tools import Interaction, hosts_of
+from tests.tools.python_tools import Desk, hosts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,23 +35,23 @@ print(len(list(found)))
 
 
 @pytest.fixture
-def desk(brokerctl: Program) -> Interaction:
+def desk(brokerctl: Program) -> Desk:
     """Return the program of a clean environment, which has the library's command too."""
     made = wheel.install_by_pip()
     brokerctl.path = made.program
     brokerctl.env["PATH"] = f"{os.path.dirname(made.program)}:/usr/bin:/bin"
-    return Interaction(brokerctl, "keyring")
+    return Desk(brokerctl, "keyring")
 
 
 @pytest.fixture
-def desktop(desk: Interaction) -> Iterator[SecretService]:
+def desktop(desk: Desk) -> Iterator[SecretService]:
     """Have the program in a desktop session with a Secret Service."""
     with SecretService() as service:
         desk.program.env["DBUS_SESSION_BUS_ADDRESS"] = service.environ["DBUS_SESSION_BUS_ADDRESS"]
         yield service
 
 
-def test_the_entry_point_is_found(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_the_entry_point_is_found(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """With no configuration at all: it is the only back end, or the first of the chain."""
     main_job.service(desk.program, issuer, hosts=hosts_of(index), username='"robot"')
     said = desk.run("keyring", "--list-backends")
@@ -63,7 +63,7 @@ def test_the_entry_point_is_found(desk: Interaction, issuer: DemoIssuer, index: 
     assert issuer.counts()["grants"] == {"client_credentials": 1}
 
 
-def test_from_a_folder_with_a_space(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_from_a_folder_with_a_space(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """Through the library's own property, and a link."""
     folder = desk.target("a folder")
     os.mkdir(folder)
@@ -75,7 +75,7 @@ def test_from_a_folder_with_a_space(desk: Interaction, issuer: DemoIssuer, index
     assert issuer.use(token).status == 200
 
 
-def test_no_keyring_is_here_says_the_keeper(desk: Interaction) -> None:
+def test_no_keyring_is_here_says_the_keeper(desk: Desk) -> None:
     """Security: with our back end as the only one, brokerctl's key is not kept in brokerctl."""
     desk.program.config("")
     for wanted in ({}, {"PYTHON_KEYRING_BACKEND": "brokerctl.keyring_backend.Backend"}):
@@ -84,7 +84,7 @@ def test_no_keyring_is_here_says_the_keeper(desk: Interaction) -> None:
         assert "the OS keyring is not here" in done.stderr
 
 
-def test_the_keeper_uses_the_desktop_s(desk: Interaction, desktop: SecretService) -> None:
+def test_the_keeper_uses_the_desktop_s(desk: Desk, desktop: SecretService) -> None:
     """Security: ours comes first in the chain, and the key lies in the Secret Service."""
     desk.program.config("")
     desk.program.env["BROKERCTL_KEEPER"] = "keyring"
@@ -96,7 +96,7 @@ def test_the_keeper_uses_the_desktop_s(desk: Interaction, desktop: SecretService
 
 
 def test_a_reference_into_the_keyring(
-    desk: Interaction, desktop: SecretService, issuer: DemoIssuer, index: Index
+    desk: Desk, desktop: SecretService, issuer: DemoIssuer, index: Index
 ) -> None:
     """Security: a profile's secret is never sought at itself, even under its own index's URL."""
     python = os.path.join(os.path.dirname(desk.program.path), "python")
@@ -111,9 +111,7 @@ def test_a_reference_into_the_keyring(
     assert len(desk.records("token.handed_out")) == 1
 
 
-def test_a_command_that_ends_at_brokerctl(
-    desk: Interaction, issuer: DemoIssuer, index: Index
-) -> None:
+def test_a_command_that_ends_at_brokerctl(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """Neither the library nor our command waits for the lock of its own grant."""
     command = desk.target("ours")
     with open(command, "w", encoding="utf-8") as file:

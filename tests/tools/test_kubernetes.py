@@ -64,7 +64,7 @@ def server(trace_dir: str, issuer: DemoIssuer) -> Iterator[KubeServer]:
         yield running
 
 
-class Interaction:
+class Desk:
     """A home with kubectl and a kubeconfig for one cluster."""
 
     def __init__(self, program: Program, server: KubeServer) -> None:
@@ -117,9 +117,9 @@ class Interaction:
 
 
 @pytest.fixture
-def desk(brokerctl: Program, server: KubeServer) -> Interaction:
+def desk(brokerctl: Program, server: KubeServer) -> Desk:
     """Return a desk with nothing in its kubeconfig yet."""
-    return Interaction(brokerctl, server)
+    return Desk(brokerctl, server)
 
 
 def hosts(*urls: str) -> str:
@@ -127,7 +127,7 @@ def hosts(*urls: str) -> str:
     return json.dumps(urls)
 
 
-def log_in(desk: Interaction, issuer: DemoIssuer, **keys: str) -> None:
+def log_in(desk: Desk, issuer: DemoIssuer, **keys: str) -> None:
     """Have alice logged in, for the cluster unless other hosts are given."""
     main_job.person(desk.program, issuer, **{"hosts": hosts(desk.server.url), **keys})
     done = desk.program("login", "person", env=main_job.scripted_browser(issuer))
@@ -143,7 +143,7 @@ def log_in(desk: Interaction, issuer: DemoIssuer, **keys: str) -> None:
     ),
 )
 def test_first_use_and_warm_use(
-    desk: Interaction, issuer: DemoIssuer, args: tuple[str, ...], version: str
+    desk: Desk, issuer: DemoIssuer, args: tuple[str, ...], version: str
 ) -> None:
     """Discovery and the list itself with one token; each hand-out is in the record."""
     log_in(desk, issuer)
@@ -160,7 +160,7 @@ def test_first_use_and_warm_use(
     assert all(f'"url":"{desk.server.url}"' in line for line in handed_out)
 
 
-def test_the_time_to_ask_again_is_before_the_end(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_the_time_to_ask_again_is_before_the_end(desk: Desk, issuer: DemoIssuer) -> None:
     """By what the profile wants a token to have left: a minute, if it says nothing."""
     for keys, left in ({}, 60), ({"min_ttl": '"10m"'}, 600):
         log_in(desk, issuer, **keys)
@@ -171,7 +171,7 @@ def test_the_time_to_ask_again_is_before_the_end(desk: Interaction, issuer: Demo
         assert left - 1 <= (end - said).total_seconds() <= left
 
 
-def test_a_profile_without_a_person(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_a_profile_without_a_person(desk: Desk, issuer: DemoIssuer) -> None:
     """A client's own token is got at first use, once."""
     main_job.service(desk.program, issuer, hosts=hosts(desk.server.url))
     desk.write("helper", "kubernetes")
@@ -179,7 +179,7 @@ def test_a_profile_without_a_person(desk: Interaction, issuer: DemoIssuer) -> No
     assert issuer.counts()["grants"] == {"client_credentials": 1}
 
 
-def test_an_expired_token_is_refreshed_once(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_an_expired_token_is_refreshed_once(desk: Desk, issuer: DemoIssuer) -> None:
     """However many of kubectl's calls meet it, at once and one after the other."""
     log_in(desk, issuer)
     desk.write()
@@ -190,7 +190,7 @@ def test_an_expired_token_is_refreshed_once(desk: Interaction, issuer: DemoIssue
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
 
-def test_a_token_that_the_server_refused(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_a_token_that_the_server_refused(desk: Desk, issuer: DemoIssuer) -> None:
     """Kubectl has no way to say so and shows its own failure; `--fresh` is the way on."""
     log_in(desk, issuer)
     desk.write()
@@ -204,7 +204,7 @@ def test_a_token_that_the_server_refused(desk: Interaction, issuer: DemoIssuer) 
     assert desk.names() == "namespace/shop\n"
 
 
-def test_a_revoked_grant(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_a_revoked_grant(desk: Desk, issuer: DemoIssuer) -> None:
     """Kubectl names our exit code, and shows what to do; the server is not even asked."""
     log_in(desk, issuer)
     desk.write()
@@ -224,7 +224,7 @@ def test_a_revoked_grant(desk: Interaction, issuer: DemoIssuer) -> None:
     ids=["by name", "by server"],
 )
 def test_another_server_gets_nothing(
-    desk: Interaction, issuer: DemoIssuer, args: tuple[str, ...], code: int, why: str
+    desk: Desk, issuer: DemoIssuer, args: tuple[str, ...], code: int, why: str
 ) -> None:
     """Security: a kubeconfig that points a user of ours elsewhere has no token to send there."""
     log_in(desk, issuer, hosts=hosts("https://kube.example.com"))
@@ -236,9 +236,7 @@ def test_another_server_gets_nothing(
     assert not [line for line in desk.records("token.handed_out") if '"kubernetes"' in line]
 
 
-def test_without_cluster_information_a_profile_is_named(
-    desk: Interaction, issuer: DemoIssuer
-) -> None:
+def test_without_cluster_information_a_profile_is_named(desk: Desk, issuer: DemoIssuer) -> None:
     """Kubectl then tells no server: nothing is guessed, and a name is taken at its word."""
     log_in(desk, issuer)
     desk.write("helper", "kubernetes", tells="false")
@@ -251,7 +249,7 @@ def test_without_cluster_information_a_profile_is_named(
 
 @pytest.mark.parametrize("args", [("helper", "kubernetes"), NAMED], ids=["by server", "by name"])
 def test_a_certificate_that_is_not_checked(
-    desk: Interaction, issuer: DemoIssuer, args: tuple[str, ...]
+    desk: Desk, issuer: DemoIssuer, args: tuple[str, ...]
 ) -> None:
     """Security: whoever is on the way would get the token; the profile has to say that it may."""
     log_in(desk, issuer)
@@ -265,7 +263,7 @@ def test_a_certificate_that_is_not_checked(
     assert desk.names() == "namespace/shop\n"
 
 
-def test_how_kubectl_gets_there_stands_in_the_record(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_how_kubectl_gets_there_stands_in_the_record(desk: Desk, issuer: DemoIssuer) -> None:
     """Whether by file or by option: its CA as a digest, the name that it wants, and its proxy."""
     log_in(desk, issuer)
     desk.write()
@@ -287,7 +285,7 @@ def test_how_kubectl_gets_there_stands_in_the_record(desk: Interaction, issuer: 
 
 
 @pytest.mark.parametrize("mode", ["Never", "IfAvailable"])
-def test_nobody_is_ever_asked(desk: Interaction, issuer: DemoIssuer, mode: str) -> None:
+def test_nobody_is_ever_asked(desk: Desk, issuer: DemoIssuer, mode: str) -> None:
     """Whatever the mode, who has to log in is told so at once."""
     main_job.person(desk.program, issuer, hosts=hosts(desk.server.url))
     desk.write(mode=mode)
@@ -299,7 +297,7 @@ def test_nobody_is_ever_asked(desk: Interaction, issuer: DemoIssuer, mode: str) 
 
 @pytest.mark.parametrize("folder", PLACES)
 def test_through_a_link_and_from_a_folder_with_a_space(
-    desk: Interaction, issuer: DemoIssuer, folder: str
+    desk: Desk, issuer: DemoIssuer, folder: str
 ) -> None:
     """As uv and pipx install it, and wherever somebody puts a link."""
     log_in(desk, issuer)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.tools.room import hosts, long_but, read, write
-from tests.tools.test_kubernetes import Interaction, desk, log_in, server
+from tests.tools.test_kubernetes import Desk, desk, log_in, server
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -58,14 +58,14 @@ hosts = {hosts}
 """
 
 
-def use(desk: Interaction) -> str:
+def use(desk: Desk) -> str:
     """Have kubectl list the namespaces as our user, whatever else the file holds."""
     trust = f"--certificate-authority={desk.server.ca_file}"
     flags = (f"--server={desk.server.url}", trust, "--user=brokerctl")
     return desk(*flags, "get", "namespaces", "-o", "name")
 
 
-def view(desk: Interaction) -> dict[str, Any]:
+def view(desk: Desk) -> dict[str, Any]:
     """Return what kubectl reads of its file."""
     found: dict[str, Any] = json.loads(desk("config", "view", "--raw", "-o", "json"))
     return found
@@ -80,7 +80,7 @@ def offline(brokerctl: Program) -> Program:
 
 
 @pytest.mark.parametrize("name", long_but(CONFIGS, "usual"))
-def test_installed_used_and_gone(desk: Interaction, issuer: DemoIssuer, name: str) -> None:
+def test_installed_used_and_gone(desk: Desk, issuer: DemoIssuer, name: str) -> None:
     """The real kubectl takes the user, and afterwards the file is byte for byte as before."""
     before = CONFIGS[name]
     write(desk.path, before)
@@ -102,9 +102,7 @@ def test_installed_used_and_gone(desk: Interaction, issuer: DemoIssuer, name: st
 
 
 @pytest.mark.parametrize("name", long_but(["none", "usual", "null"], "usual"))
-def test_once_kubectl_has_written_the_file(
-    desk: Interaction, issuer: DemoIssuer, name: str
-) -> None:
+def test_once_kubectl_has_written_the_file(desk: Desk, issuer: DemoIssuer, name: str) -> None:
     """It drops all comments, ours too: the user is found by name, and nothing else is harmed."""
     write(desk.path, CONFIGS[name])
     log_in(desk, issuer)
@@ -129,7 +127,7 @@ def test_once_kubectl_has_written_the_file(
     assert "uninstalled already" in desk.program("helper", "uninstall", "kubernetes").stdout
 
 
-def test_a_file_that_is_no_plain_yaml(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_a_file_that_is_no_plain_yaml(desk: Desk, issuer: DemoIssuer) -> None:
     """It is left as it is; the line that the hint has does the same, put in by hand."""
     before: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "users": []}
     write(desk.path, json.dumps(before).encode())
@@ -147,7 +145,7 @@ def test_a_file_that_is_no_plain_yaml(desk: Interaction, issuer: DemoIssuer) -> 
     assert read(desk.path) == b"apiVersion: v1\nkind: Config\nusers: []\n"
 
 
-def test_kubectl_s_other_place(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_kubectl_s_other_place(desk: Desk, issuer: DemoIssuer) -> None:
     """The first file that KUBECONFIG names is changed, and the default is not made."""
     first, second = (os.path.join(desk.program.home, name) for name in ("one.yaml", "two.yaml"))
     write(second, USUAL.encode())
@@ -161,7 +159,7 @@ def test_kubectl_s_other_place(desk: Interaction, issuer: DemoIssuer) -> None:
     assert read(desk.path) is None
 
 
-def test_a_link_stays_one(desk: Interaction, issuer: DemoIssuer) -> None:
+def test_a_link_stays_one(desk: Desk, issuer: DemoIssuer) -> None:
     """As whoever keeps such files elsewhere has it."""
     real = os.path.join(desk.program.home, "dotfiles", "kube")
     write(real, USUAL.encode())

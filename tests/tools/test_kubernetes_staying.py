@@ -14,7 +14,7 @@ import pytest
 from tests.idp import main_job
 from tests.tools.clients import require_client
 from tests.tools.room import hosts, let_expire, long_but
-from tests.tools.test_kubernetes import NAMED, Interaction, desk, log_in, server
+from tests.tools.test_kubernetes import NAMED, Desk, desk, log_in, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ for _ in sys.stdin:
 
 
 @pytest.fixture
-def script(desk: Interaction) -> str:
+def script(desk: Desk) -> str:
     """Return the path of a program with the Python client."""
     path = os.path.join(desk.program.home, "client.py")
     with open(path, "w", encoding="utf-8") as file:
@@ -47,7 +47,7 @@ def script(desk: Interaction) -> str:
     return path
 
 
-def ask(desk: Interaction, script: str, times: int = 1) -> tuple[str, str]:
+def ask(desk: Desk, script: str, times: int = 1) -> tuple[str, str]:
     """Run the Python client once with so many requests; return what it printed on each stream."""
     done = subprocess.run(
         [require_client("python"), script],
@@ -64,7 +64,7 @@ def ask(desk: Interaction, script: str, times: int = 1) -> tuple[str, str]:
 
 
 @pytest.fixture
-def proxy(desk: Interaction) -> Iterator[str]:
+def proxy(desk: Desk) -> Iterator[str]:
     """Have `kubectl proxy` run; return its socket."""
     path = os.path.join(desk.program.home, "proxy.sock")
     desk.write()
@@ -97,7 +97,7 @@ def status_by(path: str) -> int:
 
 @pytest.mark.slow("it waits until tokens have ended")
 def test_kubectl_never_sends_a_token_that_has_ended(
-    desk: Interaction, issuer: DemoIssuer, proxy: str
+    desk: Desk, issuer: DemoIssuer, proxy: str
 ) -> None:
     """It asks again at the time that it was told, which is when there is another one, and once."""
     log_in(desk, issuer)
@@ -116,7 +116,7 @@ def test_kubectl_never_sends_a_token_that_has_ended(
     assert len(handed_out) <= refreshed + 2  # not one for each request
 
 
-def test_kubectl_s_proxy_after_a_revoke(desk: Interaction, issuer: DemoIssuer, proxy: str) -> None:
+def test_kubectl_s_proxy_after_a_revoke(desk: Desk, issuer: DemoIssuer, proxy: str) -> None:
     """A refusal has it ask at once; it keeps the dead token while there is no other."""
     log_in(desk, issuer)
     assert status_by(proxy) == 200
@@ -131,7 +131,7 @@ def test_kubectl_s_proxy_after_a_revoke(desk: Interaction, issuer: DemoIssuer, p
     long_but([("v1", NAMED), ("v1beta1", ("helper", "kubernetes"))], ("v1", NAMED)),
 )
 def test_the_python_client(
-    desk: Interaction, issuer: DemoIssuer, script: str, version: str, args: tuple[str, ...]
+    desk: Desk, issuer: DemoIssuer, script: str, version: str, args: tuple[str, ...]
 ) -> None:
     """It runs the same line of the kubeconfig, and keeps the token for as long as it runs."""
     log_in(desk, issuer)
@@ -143,7 +143,7 @@ def test_the_python_client(
 
 
 def test_the_python_client_and_an_expired_token(
-    desk: Interaction, issuer: DemoIssuer, script: str
+    desk: Desk, issuer: DemoIssuer, script: str
 ) -> None:
     """It is refreshed once, by whichever run comes first."""
     log_in(desk, issuer)
@@ -154,9 +154,7 @@ def test_the_python_client_and_an_expired_token(
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
 
-def test_the_python_client_after_a_revoke(
-    desk: Interaction, issuer: DemoIssuer, script: str
-) -> None:
+def test_the_python_client_after_a_revoke(desk: Desk, issuer: DemoIssuer, script: str) -> None:
     """It goes on as nobody, and what to do is in what it logs."""
     log_in(desk, issuer)
     desk.write()
@@ -168,9 +166,7 @@ def test_the_python_client_after_a_revoke(
     assert desk.server.tokens(401) == {None}
 
 
-def test_the_python_client_and_another_server(
-    desk: Interaction, issuer: DemoIssuer, script: str
-) -> None:
+def test_the_python_client_and_another_server(desk: Desk, issuer: DemoIssuer, script: str) -> None:
     """Security: it names its cluster as kubectl does, and is told no."""
     main_job.person(desk.program, issuer, hosts=hosts("https://kube.example.com"))
     desk.write("helper", "kubernetes")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tools.clients import require_client
 from tests.tools.index_server import Index
-from tests.tools.python_tools import Interaction
+from tests.tools.python_tools import Desk
 from tests.tools.room import long_but
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ USERS = [(user, python) for user in ("oauth2", "__token__", "robot") for python 
 
 
 @pytest.fixture
-def desk(brokerctl: Program) -> Interaction:
+def desk(brokerctl: Program) -> Desk:
     """Return a home where pip is set up."""
-    return Interaction(brokerctl, "pip")
+    return Desk(brokerctl, "pip")
 
 
 def program_of(python: str) -> str:
@@ -36,7 +36,7 @@ def program_of(python: str) -> str:
     return sys.executable if python == "ours" else require_client("python")
 
 
-def install(desk: Interaction, python: str, url: str, name: str = "one", *, code: int = 0) -> str:
+def install(desk: Desk, python: str, url: str, name: str = "one", *, code: int = 0) -> str:
     """Install the index's package, with the pip of this Python (23) or the newest (26)."""
     words = (*CALL, "--no-input", "--target", desk.target(name), "--index-url", url, "shop")
     said = desk.run(program_of(python), *words, code=code)
@@ -48,7 +48,7 @@ def install(desk: Interaction, python: str, url: str, name: str = "one", *, code
     ("user", "python"), long_but(USERS, ("__token__", "ours"), ("robot", "client"))
 )
 def test_first_and_warm_use(
-    desk: Interaction, issuer: DemoIssuer, index: Index, user: str, python: str
+    desk: Desk, issuer: DemoIssuer, index: Index, user: str, python: str
 ) -> None:
     """One request to the issuer; the user of the URL is the one that the index sees."""
     desk.serve(issuer, index, username='"robot"')
@@ -61,7 +61,7 @@ def test_first_and_warm_use(
     assert all('"tool":"keyring"' in line for line in handed_out)
 
 
-def test_the_new_pip_needs_no_user(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_the_new_pip_needs_no_user(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """It asks for both, and the user is the profile's."""
     desk.serve(issuer, index, username='"robot"')
     install(desk, "client", index.simple)
@@ -70,7 +70,7 @@ def test_the_new_pip_needs_no_user(desk: Interaction, issuer: DemoIssuer, index:
 
 @newest
 def test_an_expired_token_is_refreshed_once(
-    desk: Interaction, issuer: DemoIssuer, index: Index, python: str
+    desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:
     """However many of pip's calls meet it."""
     desk.log_in(issuer, index)
@@ -82,7 +82,7 @@ def test_an_expired_token_is_refreshed_once(
 
 @newest
 def test_a_refused_token_is_pip_s_own_failure(
-    desk: Interaction, issuer: DemoIssuer, index: Index, python: str
+    desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:
     """The protocol has no way back: pip says 401, and `get --fresh` is the way out."""
     desk.log_in(issuer, index)
@@ -97,7 +97,7 @@ def test_a_refused_token_is_pip_s_own_failure(
 
 @both
 def test_a_revoked_grant_is_pip_s_own_failure(
-    desk: Interaction, issuer: DemoIssuer, index: Index, python: str
+    desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:
     """Pip before 26.1 lets the hint through; since then it keeps what its command says."""
     desk.log_in(issuer, index)
@@ -112,7 +112,7 @@ def test_a_revoked_grant_is_pip_s_own_failure(
 
 @newest
 def test_another_index_or_user_gets_nothing(
-    desk: Interaction, issuer: DemoIssuer, index: Index, python: str
+    desk: Desk, issuer: DemoIssuer, index: Index, python: str
 ) -> None:
     """No hand-out, and pip goes on without; the profile may be for whoever the URL names."""
     desk.serve(issuer, index, username='"robot"')

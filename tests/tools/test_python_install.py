@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tools.clients import require_client
-from tests.tools.python_tools import Interaction
+from tests.tools.python_tools import Desk
 from tests.tools.room import long_but, read, write
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def says(tool: str, path: str) -> dict[str, object]:
     }
 
 
-def use(desk: Interaction, index: Index) -> None:
+def use(desk: Desk, index: Index) -> None:
     """Use the tool that was set up."""
     if desk.tool == "keyring":
         desk.run(require_client("keyring"), "get", index.simple, "oauth2")
@@ -110,7 +110,7 @@ def test_installed_used_and_gone(
     before, path = FILES[tool][name], path_of(brokerctl, tool)
     write(path, before)
     said = says(tool, path)
-    desk = Interaction(brokerctl, tool)
+    desk = Desk(brokerctl, tool)
     desk.serve(issuer, index)
     assert said.items() <= says(tool, path).items()
     assert brokerctl("helper", "install", tool).stdout == f"{tool}: installed already, {path}\n"
@@ -135,7 +135,7 @@ def test_from_a_folder_with_a_space(
     write(target, b"")
     os.makedirs(os.path.dirname(path))
     os.symlink(target, path)
-    desk = Interaction(brokerctl, tool)
+    desk = Desk(brokerctl, tool)
     desk.serve(issuer, index)
     assert os.path.islink(path)
     use(desk, index)
@@ -175,7 +175,7 @@ def test_a_person_s_own_lines_stay(offline: Program, tool: str) -> None:
 @pytest.mark.parametrize("tool", ["uv", "pip"])
 def test_path_is_said(offline: Program, tool: str) -> None:
     """The command must be found: what is to be done is said until it is."""
-    desk = Interaction(offline, tool)
+    desk = Desk(offline, tool)
     assert f"looks for a 'keyring' in PATH: put {desk.folder} there" in desk.install().stderr
     assert "PATH" not in offline("helper", "install", tool).stderr
     assert f"{tool}: asks brokerctl" in offline("doctor", "--offline").stdout
@@ -189,7 +189,7 @@ def test_path_is_said(offline: Program, tool: str) -> None:
 @pytest.mark.parametrize("tool", ["uv", "pip"])
 def test_the_command_is_a_tiny_script(offline: Program, tool: str) -> None:
     """Executable, with the absolute path of brokerctl, and another file is never replaced."""
-    path = os.path.join(Interaction(offline, tool).folder, "keyring")
+    path = os.path.join(Desk(offline, tool).folder, "keyring")
     write(path, b"#!/bin/sh\necho mine\n")
     done = offline("helper", "install", tool, "--yes")
     assert done.returncode == 2
@@ -212,7 +212,7 @@ def test_the_library_s_users_mean_the_library(offline: Program, tool: str) -> No
 
 def test_without_brokerctl_the_library_goes_on(offline: Program) -> None:
     """Where brokerctl was removed and `uninstall` forgotten, nothing is raised."""
-    desk = Interaction(offline, "keyring")
+    desk = Desk(offline, "keyring")
     desk.install()
     path = os.path.join(desk.folder, OURS["keyring"])
     text = (read(path) or b"").replace(f"{offline.path}'".encode(), b"/gone/brokerctl'")
@@ -266,7 +266,7 @@ def test_what_is_no_file_is_never_replaced(offline: Program) -> None:
 )
 def test_doctor_names_what_is_believed_first(offline: Program, tool: str, name: str) -> None:
     """A variable that somebody set once, and not what it holds."""
-    Interaction(offline, tool).install()
+    Desk(offline, tool).install()
     said = offline("doctor", "--offline", env={name: "hunter2"}).stdout
     assert f"{tool}: {name} is set" in said
     assert "hunter2" not in said

@@ -16,7 +16,7 @@ from tests.idp import main_job
 from tests.program import require_tool
 from tests.tools.registry import Registry, make_image
 from tests.tools.room import PLACES, hosts, let_expire
-from tests.tools.test_git import Interaction, log_in, server
+from tests.tools.test_git import Desk, log_in, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_git_and_skopeo_meet_one_expired_token(
     """Two tools at the same moment, one refresh: the other waits for it and takes what came."""
     skopeo = Skopeo(brokerctl, registry)
     url = server.make("shop.git")
-    git = Interaction(brokerctl, server)
+    git = Desk(brokerctl, server)
     log_in(brokerctl, issuer, hosts=hosts(registry.url, server.url))
     place = f"docker://{registry.name}/team/shop:1"
     skopeo("copy", skopeo.image, place)

@@ -37,7 +37,7 @@ def registry(trace_dir: str, issuer: DemoIssuer) -> Iterator[Guarded]:
         yield running
 
 
-class Interaction:
+class Desk:
     """A home with terraform, whose credentials helper is brokerctl."""
 
     def __init__(self, program: Program, registry: Guarded, script: str | None = None) -> None:
@@ -99,7 +99,7 @@ def log_in(program: Program, issuer: DemoIssuer, registry: Guarded) -> None:
 
 def test_a_private_module(brokerctl: Program, issuer: DemoIssuer, registry: Guarded) -> None:
     """First use and warm use, one request to the issuer, and each hand-out in the record."""
-    desk = Interaction(brokerctl, registry, own_script())
+    desk = Desk(brokerctl, registry, own_script())
     main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
     desk.init("one")
     desk.init("two")
@@ -114,7 +114,7 @@ def test_an_expired_token_is_refreshed_once(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """However many of terraform's runs meet it."""
-    desk = Interaction(brokerctl, registry, own_script())
+    desk = Desk(brokerctl, registry, own_script())
     log_in(brokerctl, issuer, registry)
     let_expire(brokerctl, issuer)
     for name in ("one", "two"):
@@ -126,7 +126,7 @@ def test_a_refused_token_is_terraform_s_own_failure(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """It has no way to say so; `terraform logout` does, and the next run has another token."""
-    desk = Interaction(brokerctl, registry, own_script())
+    desk = Desk(brokerctl, registry, own_script())
     log_in(brokerctl, issuer, registry)
     token = brokerctl("get", "person").stdout.strip()
     issuer.post("/token/revocation", "cli", token=token)  # behind our back
@@ -142,7 +142,7 @@ def test_a_revoked_grant_fails_cleanly(
     brokerctl: Program, issuer: DemoIssuer, registry: Guarded
 ) -> None:
     """Terraform goes on without a token and the registry refuses it; nothing hangs or asks."""
-    desk = Interaction(brokerctl, registry, own_script())
+    desk = Desk(brokerctl, registry, own_script())
     log_in(brokerctl, issuer, registry)
     assert brokerctl("revoke", "person").returncode == 0
     desk.init("one", code=1)
@@ -156,7 +156,7 @@ def test_another_host_gets_nothing(
     folder = tempfile.mkdtemp(prefix="terraform-", dir=trace_dir)
     main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
     with Guarded(folder, issuer, tls=True) as other:
-        desk = Interaction(brokerctl, other, own_script())
+        desk = Desk(brokerctl, other, own_script())
         desk.init("one", code=1)
         assert {one.scheme for one in other.seen} == {""}
     assert not desk.records("token")
@@ -189,7 +189,7 @@ def test_the_script_through_a_link_and_from_a_folder_with_a_space(
     os.mkdir(folder)
     link = os.path.join(folder, SCRIPT)
     os.symlink(own_script(), link)
-    desk = Interaction(brokerctl, registry, link)
+    desk = Desk(brokerctl, registry, link)
     main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
     desk.init("one")
     assert issuer.counts()["grants"] == {"client_credentials": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.idp import main_job
 from tests.tools.room import hosts, long_but, read, write
-from tests.tools.test_terraform import SCRIPT, Interaction, registry
+from tests.tools.test_terraform import SCRIPT, Desk, registry
 
 if TYPE_CHECKING:
     from tests.idp.issuer import DemoIssuer
@@ -57,7 +57,7 @@ def test_installed_used_and_gone(
     """The real terraform finds it, and afterwards the file is byte for byte as before."""
     before, path = CONFIGS[name], os.path.join(brokerctl.home, ".terraformrc")
     write(path, before)
-    desk = Interaction(brokerctl, registry)
+    desk = Desk(brokerctl, registry)
     main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
     done = brokerctl("helper", "install", "terraform", "--yes")
     assert (done.returncode, done.stdout) == (0, f"terraform: installed, {path}\n")
@@ -80,7 +80,7 @@ def test_terraform_s_other_place(brokerctl: Program, issuer: DemoIssuer, registr
     other = os.path.join(brokerctl.home, "tf", "corp.tfrc")
     write(other, b"disable_checkpoint = true\n")
     brokerctl.env["TF_CLI_CONFIG_FILE"] = other
-    desk = Interaction(brokerctl, registry)
+    desk = Desk(brokerctl, registry)
     main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
     assert brokerctl("helper", "install", "terraform", "--yes").returncode == 0
     desk.init("one")
@@ -102,7 +102,7 @@ def test_what_terraform_believes_before_is_named(
     }[name]
     path = os.path.join(brokerctl.home, path)
     write(path, text.encode())
-    desk = Interaction(brokerctl, registry)
+    desk = Desk(brokerctl, registry)
     main_job.service(brokerctl, issuer, hosts=hosts(registry.url))
     done = brokerctl("helper", "install", "terraform", "--yes")
     assert f"note: {path} has a token for {registry.host}" in done.stderr

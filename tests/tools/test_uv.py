@@ -10,7 +10,7 @@ import pytest
 
 from tests.tools.clients import require_client
 from tests.tools.index_server import WHEEL, Index
-from tests.tools.python_tools import Interaction
+from tests.tools.python_tools import Desk
 from tests.tools.room import long_but
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ CALL = ("pip", "install", "--no-cache", "--python", sys.executable)
 
 
 @pytest.fixture
-def desk(brokerctl: Program) -> Interaction:
+def desk(brokerctl: Program) -> Desk:
     """Return a home where uv is set up."""
-    return Interaction(brokerctl, "uv")
+    return Desk(brokerctl, "uv")
 
 
-def install(desk: Interaction, url: str, name: str = "one", *, code: int = 0) -> str:
+def install(desk: Desk, url: str, name: str = "one", *, code: int = 0) -> str:
     """Install the index's package with uv."""
     words = (*CALL, "--target", desk.target(name), "--index-url", url, "shop")
     said = desk.run(require_client("uv"), *words, code=code)
@@ -35,7 +35,7 @@ def install(desk: Interaction, url: str, name: str = "one", *, code: int = 0) ->
 
 
 @pytest.mark.parametrize("user", long_but(["oauth2", "__token__", "robot"], "__token__"))
-def test_first_and_warm_use(desk: Interaction, issuer: DemoIssuer, index: Index, user: str) -> None:
+def test_first_and_warm_use(desk: Desk, issuer: DemoIssuer, index: Index, user: str) -> None:
     """One request to the issuer; the user of the URL is the one that the index sees."""
     desk.serve(issuer, index, username='"robot"')
     for name in ("one", "two"):
@@ -47,9 +47,7 @@ def test_first_and_warm_use(desk: Interaction, issuer: DemoIssuer, index: Index,
     assert all('"tool":"keyring"' in line for line in handed_out)
 
 
-def test_an_index_that_is_always_asked_for(
-    desk: Interaction, issuer: DemoIssuer, index: Index
-) -> None:
+def test_an_index_that_is_always_asked_for(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """Without a user in its URL the user is the answer's; the hint goes through here too."""
     desk.log_in(issuer, index)
     with open(desk.target("uv.toml"), "w", encoding="utf-8") as file:
@@ -63,9 +61,7 @@ def test_an_index_that_is_always_asked_for(
     assert "Missing credentials" in said
 
 
-def test_an_expired_token_is_refreshed_once(
-    desk: Interaction, issuer: DemoIssuer, index: Index
-) -> None:
+def test_an_expired_token_is_refreshed_once(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """However many of uv's calls meet it."""
     desk.log_in(issuer, index)
     desk.let_expire(issuer)
@@ -74,9 +70,7 @@ def test_an_expired_token_is_refreshed_once(
     assert issuer.counts()["grants"] == {"refresh_token": 1}
 
 
-def test_a_refused_token_is_uv_s_own_failure(
-    desk: Interaction, issuer: DemoIssuer, index: Index
-) -> None:
+def test_a_refused_token_is_uv_s_own_failure(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """The protocol has no way back: uv says 401, and `get --fresh` is the way out."""
     desk.log_in(issuer, index)
     install(desk, index.simple_of("oauth2"))
@@ -89,9 +83,7 @@ def test_a_refused_token_is_uv_s_own_failure(
     install(desk, index.simple_of("oauth2"), "two")
 
 
-def test_a_revoked_grant_is_uv_s_own_failure(
-    desk: Interaction, issuer: DemoIssuer, index: Index
-) -> None:
+def test_a_revoked_grant_is_uv_s_own_failure(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """The hint goes through, above uv's own words."""
     desk.log_in(issuer, index)
     assert desk.program("revoke", "person").returncode == 0
@@ -100,9 +92,7 @@ def test_a_revoked_grant_is_uv_s_own_failure(
     assert "401" in said
 
 
-def test_another_index_or_user_gets_nothing(
-    desk: Interaction, issuer: DemoIssuer, index: Index
-) -> None:
+def test_another_index_or_user_gets_nothing(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """No hand-out, and uv goes on without; the profile may be for whoever the URL names."""
     desk.serve(issuer, index, username='"robot"')
     with Index(issuer) as other:
@@ -118,7 +108,7 @@ def test_another_index_or_user_gets_nothing(
     assert index.users() <= {"bob", "robot"}
 
 
-def test_publish(desk: Interaction, issuer: DemoIssuer, index: Index) -> None:
+def test_publish(desk: Desk, issuer: DemoIssuer, index: Index) -> None:
     """To an upload endpoint, for the user that uv was given."""
     desk.serve(issuer, index, username='"robot"')
     path = desk.target(WHEEL)

@@ -25,6 +25,7 @@ ALLOWED = {
     "brokerctl.audit.repeats",
     "brokerctl.audit.recover",
     "brokerctl.errors",
+    "brokerctl.platform.flock",
     "brokerctl.platform.private_files",
     "brokerctl.jsonlite",
     "brokerctl.model",

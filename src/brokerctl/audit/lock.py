@@ -11,10 +11,10 @@ process that looks now and then gets nothing; one that stands in the kernel's li
 from __future__ import annotations
 
 import _thread
-import errno
 import fcntl
 
 from brokerctl.errors import AuditError
+from brokerctl.platform.flock import BUSY, Pauses, is_current, lock_by, try_lock
 from brokerctl.platform.private_files import checked_file, refused
 from brokerctl.platform.process import STOPPED, find_process, read_host, read_pid_ns
 from brokerctl.platform.system import os, take_no_signal
@@ -29,10 +29,7 @@ NAME = "log.lock"
 HOLDER_BYTES = 128
 COUNTERS_BYTES = 16 * 192  # of repeated refusals, behind the holder's line in `log.lock`
 _POLL_S = 0.1  # most locks are free long before; then it is a crowd, or nobody goes on
-_FIRST_POLL_S = 0.0002
-_LAST_POLL_S = 0.01
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
 _STILL_S = 5.0  # in which nobody wrote: then the holder is named
 _WORKING_S = 22.0  # the same where the holder wants to go on: as long as a grant is waited for
 _LOOK_S = 0.5
@@ -88,8 +85,9 @@ def acquire(folder: Folder) -> int:
     while True:
         fd, _ = open_private(folder, NAME)
         try:
-            _wait(folder, fd)
-            if _is_current(folder, fd):
+            if not lock_by(fd, system, Pauses(system, system.monotonic() + _POLL_S)):
+                wait_in_line(folder, fd)
+            if is_current(folder, NAME, fd):
                 me = f"{system.getpid()} {read_host()} {read_pid_ns(system)}".encode()
                 system.pwrite(fd, me.ljust(HOLDER_BYTES - 1) + b"\n", 0)
                 return fd
@@ -97,35 +95,6 @@ def acquire(folder: Folder) -> int:
             system.close(fd)
             raise
         system.close(fd)
-
-
-def _wait(folder: Folder, fd: int) -> None:
-    system = folder.system
-    pause, deadline = _FIRST_POLL_S, system.monotonic() + _POLL_S
-    while True:
-        try:
-            system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _BUSY:
-                raise
-        else:
-            return
-        if system.monotonic() > deadline:
-            wait_in_line(folder, fd)
-            return
-        system.sleep(pause)
-        pause = min(pause * 1.5, _LAST_POLL_S)
-
-
-def _is_current(folder: Folder, fd: int) -> bool:
-    """Say whether the name still means this file: a lock on a removed file guards nothing."""
-    system = folder.system
-    try:
-        named = system.stat(NAME, dir_fd=folder.fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    mine = system.fstat(fd)
-    return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
 
 
 def wait_in_line(folder: Folder, fd: int) -> None:
@@ -176,24 +145,15 @@ class _Line:
         """Say whether the lock was had within a time; raises OSError."""
         if self._own < 0:
             self._system.sleep(wait_s / 50)
-            return self._try()
+            return try_lock(self._fd, self._system)
         if not self._system.wait_for(self._done, wait_s):
             return False
         if self._trouble is None:
             return True
-        if self._trouble.errno not in _BUSY:
+        if self._trouble.errno not in BUSY:
             raise self._trouble
         self._own = -1  # a file system whose locks don't wait
-        return self._try()
-
-    def _try(self) -> bool:
-        try:
-            self._system.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _BUSY:
-                raise
-            return False
-        return True
+        return try_lock(self._fd, self._system)
 
 
 def _read_progress(folder: Folder, fd: int) -> tuple[bytes, int, int]:

@@ -7,10 +7,9 @@ from asking a slow keeper all at once; it is a courtesy, and who can't have it s
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 
 from brokerctl.errors import LockTimeoutError, StoreError
+from brokerctl.platform.flock import Pauses, lock_by
 from brokerctl.platform.private_files import checked_file, refused, write_all
 from brokerctl.platform.system import os
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 NAME, GATE = ".lock", ".gate"
 WAIT_S, GATE_S = 30.0, 4.0
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_FIRST_S, _GROWTH, _LONGEST_S = 0.0002, 1.5, 0.01
-_BUSY = {errno.EWOULDBLOCK, errno.EACCES}
 
 
 @contextlib.contextmanager
@@ -54,23 +51,16 @@ def gate(folder: Folder) -> Iterator[None]:
 
 def _acquire(fd: int, path: str, folder: Folder, wait_s: float) -> None:
     system = folder.system
-    deadline, pause_s = system.monotonic() + wait_s, _FIRST_S
-    while True:
-        try:
-            system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _BUSY:
-                raise refused(path, error) from error
-        else:
-            break
-        if system.monotonic() >= deadline:
-            holder = system.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise LockTimeoutError(
-                f"{path} is held by process {holder}",
-                hint=f"if it is stopped: kill -CONT {holder}" if holder.isdecimal() else None,
-            )
-        system.sleep(pause_s)
-        pause_s = min(pause_s * _GROWTH, _LONGEST_S)
+    try:
+        is_ours = lock_by(fd, system, Pauses(system, system.monotonic() + wait_s))
+    except OSError as error:
+        raise refused(path, error) from error
+    if not is_ours:
+        holder = system.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        raise LockTimeoutError(
+            f"{path} is held by process {holder}",
+            hint=f"if it is stopped: kill -CONT {holder}" if holder.isdecimal() else None,
+        )
     with contextlib.suppress(OSError):  # a full disk: the next waiter can't name us, that is all
         system.ftruncate(fd, 0)
         system.lseek(fd, 0, 0)

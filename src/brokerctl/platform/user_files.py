@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import LockTimeoutError, UsageError, shell_word
+from brokerctl.platform.flock import Pauses, lock_by
 from brokerctl.platform.private_files import write_all
 from brokerctl.platform.system import SYSTEM, signals
 
@@ -31,15 +31,8 @@ def locked_folder(folder: str, wait_s: float = WAIT_S, system: System = SYSTEM) 
     """Hold the folder's own lock, which leaves no file behind; LockTimeoutError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = system.monotonic() + wait_s
-        while True:
-            try:
-                system.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if system.monotonic() > deadline:
-                    raise LockTimeoutError(f"somebody else is changing {folder}") from None
-                system.sleep(_POLL_S)
+        if not lock_by(fd, system, Pauses(system, system.monotonic() + wait_s, last_s=_POLL_S)):
+            raise LockTimeoutError(f"somebody else is changing {folder}")
         yield fd
     finally:
         os.close(fd)

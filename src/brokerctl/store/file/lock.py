@@ -12,6 +12,7 @@ import fcntl
 
 from brokerctl import jsonlite
 from brokerctl.errors import StoreError
+from brokerctl.platform.flock import is_current, lock_by
 from brokerctl.platform.private_files import checked_file, refused
 from brokerctl.platform.system import os
 from brokerctl.store.entry import grant_name
@@ -23,7 +24,7 @@ from brokerctl.store.file.lock_holder import (
     held_by,
     read_held,
 )
-from brokerctl.store.file.lock_wait import LOCK_FLAGS, SUFFIX, Pauses, try_lock
+from brokerctl.store.file.lock_wait import LOCK_FLAGS, SUFFIX, pauses_for
 from brokerctl.store.locked import GrantUnderLock
 
 TYPE_CHECKING = False
@@ -68,14 +69,13 @@ class FileLock:
             raise
 
     def _acquire(self, deadline: float) -> None:
-        system, pauses = self._system, Pauses(self._system, deadline)
+        system, pauses = self._system, pauses_for(self._system, deadline)
         while True:
             fd = open_lock_file(self._folder, self._name)
             try:
-                while not try_lock(fd, system):
-                    if not pauses.sleep():
-                        raise read_held(fd, system)
-                if self._is_current(fd):
+                if not lock_by(fd, system, pauses):
+                    raise read_held(fd, system)
+                if is_current(self._folder, self._name, fd):
                     checked_file(fd, f"{self._folder.path}/{self._name}", system)
                     self._fd = fd
                     return
@@ -84,14 +84,6 @@ class FileLock:
             finally:
                 if self._fd != fd:
                     system.close(fd)
-
-    def _is_current(self, fd: int) -> bool:
-        try:
-            named = self._system.stat(self._name, dir_fd=self._folder.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        mine = self._system.fstat(fd)
-        return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
 
     def _introduce(self, now: float) -> None:
         """Read the highest generation seen, and write down who we are."""

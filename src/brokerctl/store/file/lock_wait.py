@@ -9,9 +9,9 @@ for half as much again.
 from __future__ import annotations
 
 import _thread
-import errno
 import fcntl
 
+from brokerctl.platform.flock import BUSY, Pauses, lock_by, try_lock
 from brokerctl.platform.private_files import refused
 from brokerctl.platform.system import os, take_no_signal
 from brokerctl.store.file.disk import LOCKS
@@ -23,46 +23,11 @@ if TYPE_CHECKING:
 
 SUFFIX = ".lock"
 LOCK_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_BUSY = frozenset((errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK))
-_FIRST_PAUSE_S = 0.0005
-_LAST_PAUSE_S = 0.02
-_LONG_WAIT_S = 1.0  # from then on the holder waits for a network: a crowd must not burn a core
-_LONG_PAUSE_S = 0.1
-_PAUSE_GROWTH = 1.5
 
 
-class Pauses:
-    """The pauses of one wait until a monotonic `deadline`, for who wants the lock itself."""
-
-    __slots__ = ("_deadline", "_is_long_at", "_jitter", "_pause", "_system")
-
-    def __init__(self, system: System, deadline: float) -> None:
-        self._system = system
-        self._deadline = deadline
-        self._is_long_at = system.monotonic() + _LONG_WAIT_S
-        self._pause = _FIRST_PAUSE_S
-        self._jitter = 0.75 + os.urandom(1)[0] / 512  # those that started together drift apart
-
-    def sleep(self) -> bool:
-        """Sleep a while; False, without sleep, when the deadline is here."""
-        now = self._system.monotonic()
-        if now >= self._deadline:
-            return False
-        self._system.sleep(min(self._pause * self._jitter, self._deadline - now))
-        limit = _LAST_PAUSE_S if now < self._is_long_at else _LONG_PAUSE_S
-        self._pause = min(self._pause * _PAUSE_GROWTH, limit)
-        return True
-
-
-def try_lock(fd: int, system: System, how: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock if it is free; raises OSError where locks don't work at all."""
-    try:
-        system.flock(fd, how | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _BUSY:
-            return False
-        raise
-    return True
+def pauses_for(system: System, deadline: float) -> Pauses:
+    """Return the pauses of who waits for a grant: its holder talks to an issuer, as a rule."""
+    return Pauses(system, deadline, first_s=0.0005, last_s=0.02)
 
 
 def wait_for_another(folder: Folder, grant: str, deadline: float) -> None:
@@ -121,7 +86,7 @@ class _Waiter:
         self._is_waiting = False
         if self._trouble is None:
             return True
-        if self._trouble.errno in _BUSY:  # a file system, or memory, whose locks don't wait
+        if self._trouble.errno in BUSY:  # a file system, or memory, whose locks don't wait
             return self._look_until(deadline)
         raise self._trouble
 
@@ -135,11 +100,7 @@ class _Waiter:
         self._is_over.release()
 
     def _look_until(self, deadline: float) -> bool:
-        pauses = Pauses(self._system, deadline)
-        while pauses.sleep():
-            if try_lock(self._fd, self._system, fcntl.LOCK_SH):
-                return True
-        return False
+        return lock_by(self._fd, self._system, pauses_for(self._system, deadline), fcntl.LOCK_SH)
 
     def leave(self) -> None:
         """Close the file, which gives up a lock; a thread that waits for it ends with us."""
