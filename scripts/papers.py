@@ -1,4 +1,4 @@
-"""Writes what is made from the program: completions/, man/ and docs/commands.md.
+"""Writes what is made from the program: completions/, man/, and in docs/ commands and events.
 
 `python scripts/papers.py` writes, `--check` only says what is out of date, with exit code 1.
 """
@@ -16,10 +16,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import manpage
 from typer.main import get_command
 
+from brokerctl.broker.events import EVENTS, REQUEST
 from brokerctl.cli.app import COMMANDS, COMPLETE, build
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = "docs/commands.md"
+JSON_PAGE = "docs/json.md"
+EVENT_MARKS = ("<!-- events: begin, made by scripts/papers.py -->", "<!-- events: end -->")
 INTRO = """# Commands
 
 What `--help` prints, of every command; `man brokerctl-get` and its sisters say the same.
@@ -42,7 +45,24 @@ def make() -> dict[str, str]:
         files[path] = run([], **{COMPLETE: f"source_{shell}"}).strip() + "\n"
     sections = [section(words) for words in all_commands(program, ())]
     files[PAGE] = INTRO + "".join(sections)
+    files[JSON_PAGE] = put_events(JSON_PAGE)
     return files
+
+
+def put_events(path: str) -> str:
+    """Return the page of JSON answers with the table of what each event's record can say."""
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        before, begin, rest = file.read().partition(EVENT_MARKS[0])
+    _, end, after = rest.partition(EVENT_MARKS[1])
+    shared = ", ".join(f"`{name}`" for name in REQUEST)
+    rows = [f"Most of them say of the request (*request* below): {shared}.", ""]
+    rows += ["| event | its record can say |", "|---|---|"]
+    for name, fields in EVENTS.items():
+        is_request = fields[: len(REQUEST)] == REQUEST
+        own = fields[len(REQUEST) :] if is_request else fields
+        words = (["*request*"] if is_request else []) + [f"`{field}`" for field in own]
+        rows.append(f"| `{name}` | {', '.join(words)} |")
+    return f"{before}{begin}\n" + "\n".join(rows) + f"\n{end}{after}"
 
 
 def all_commands(program: Any, words: tuple[str, ...]) -> list[tuple[str, ...]]:  # noqa: ANN401 - Typer's own

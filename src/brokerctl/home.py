@@ -8,6 +8,7 @@ from __future__ import annotations
 from brokerctl import __version__
 from brokerctl.audit.append import ROTATE_BYTES, Log
 from brokerctl.broker import Broker, read_within
+from brokerctl.broker.events import event
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
@@ -24,6 +25,7 @@ from brokerctl.store.file import FileStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.broker.request import DecidedRequest
@@ -103,7 +105,10 @@ class Home:
     def _tell(self, found: tuple[Damage, ...]) -> None:
         from brokerctl.store.check import tell
 
-        tell(found, lambda line: write_line(_STDERR, line), self.log.append)
+        def record(name: str, fields: dict[str, Any]) -> None:
+            self.log.append(*event(name, fields))
+
+        tell(found, lambda line: write_line(_STDERR, line), record)
 
     def revoker(self, tool: str) -> Revoker:
         """Return what ends tokens, with who asked for it."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from brokerctl.broker.events import EVENTS, event
 from tests.house.source import sources
 from tests.idp import main_job
 from tests.idp.issuer import DemoIssuer
@@ -88,11 +89,21 @@ def test_events(forks: Forks, trace_dir: str, demo: DemoIssuer) -> None:
     assert not told, "\n".join(told)
 
 
+def test_a_record_says_what_the_schema_of_its_event_has() -> None:
+    """And beside that only what the log adds to every line."""
+    by_the_log = {"v", "seq", "kid", "time", "event", "host", "boot", "pid_ns", "prev", "mac"}
+    with open(os.path.join(GOLDEN, "events.jsonl"), encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    assert all(line.keys() - by_the_log <= {*EVENTS[line["event"]]} for line in lines)
+    with pytest.raises(TypeError, match=r"exec\.end has no scopes"):
+        event("exec.end", {"outcome": "ended"}, scopes=[])
+
+
 def test_every_event_has_its_line() -> None:
     """Whatever event the program can write is among the lines, or has its reason not to be."""
     form = re.compile(r'"((?:credential|exec|grant|log|login|store|token)\.[a-z_]+)"')
     names = {name for source in sources("src") for name in form.findall(source.text)}
     with open(os.path.join(GOLDEN, "events.jsonl"), encoding="utf-8") as file:
         held = {json.loads(line)["event"] for line in file}
-    assert names - events.NO_EVENTS == held | events.ELSEWHERE.keys()
+    assert names - events.NO_EVENTS == held | events.ELSEWHERE.keys() == EVENTS.keys()
     assert not held & events.ELSEWHERE.keys()

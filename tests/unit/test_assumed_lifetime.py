@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker import record_fields
+from brokerctl.broker.events import record_fields
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.redeem import make_token
 from brokerctl.broker.request import DecidedRequest, grant_key

@@ -10,29 +10,20 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, policy
-from brokerctl.broker.request import DecidedRequest, decide
-from brokerctl.errors import (
-    AuditError,
-    BrokerError,
-    DeniedError,
-    StoreError,
-    UsageError,
-    shell_word,
-)
+from brokerctl.broker.events import append_refusal, event, record_fields, undecided_fields
+from brokerctl.broker.request import DecidedRequest, broader_text, decide
+from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
 from brokerctl.model import WITHIN, AccessToken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from brokerctl.audit.append import Log
     from brokerctl.broker.request import Redeem
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Requester, Token, TokenRequest
+    from brokerctl.model import Token, TokenRequest
     from brokerctl.store.interface import Store
-
-_SHOWN_SCOPES = 8
 
 
 class Broker:
@@ -126,7 +117,7 @@ class Broker:
                 token, now, decided.decision.max_ttl_s, decided.min_ttl_s(token)
             ),
         )
-        self.log.append("token.handed_out", record_fields(decided, token) | {"outcome": source})
+        self.log.append(*event("token.handed_out", record_fields(decided, token), outcome=source))
         return answer
 
     def record_refusal(self, asked: DecidedRequest | TokenRequest, error: BrokerError) -> None:
@@ -134,17 +125,21 @@ class Broker:
 
         The request was never decided: its profile is none, or could be another too.
         """
-        event = "token.denied" if isinstance(error, DeniedError) else "token.refused"
+        name = "token.denied" if isinstance(error, DeniedError) else "token.refused"
         fields = (
             record_fields(asked) if isinstance(asked, DecidedRequest) else undecided_fields(asked)
         )
-        append_refusal(self.log, event, fields, error)
+        append_refusal(self.log, name, fields, error)
 
     def not_delivered(self, answer: AccessToken) -> None:
         """Record that a token could not be written to where it was asked for."""
         self.log.append(
-            "token.not_delivered",
-            {"profile": answer.profile, "fingerprint": answer.fingerprint, "outcome": "failed"},
+            *event(
+                "token.not_delivered",
+                profile=answer.profile,
+                fingerprint=answer.fingerprint,
+                outcome="failed",
+            )
         )
 
 
@@ -162,16 +157,6 @@ def refuse_circle(within: tuple[str, ...], name: str) -> None:
             f"'{name}' is asked for by the command that fetches its own secret: {circle}",
             hint=f"run 'brokerctl profile show {shell_word(name)}': that command must not ask us",
         )
-
-
-def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
-    """Return what is said of scopes that go beyond what was asked for; "" where none does."""
-    broader = policy.find_broader(decided.decision.scopes, granted)
-    if not broader:
-        return ""
-    found = " ".join(broader[:_SHOWN_SCOPES])
-    more = "" if len(broader) <= _SHOWN_SCOPES else f" and {len(broader) - _SHOWN_SCOPES} more"
-    return f"the issuer of '{decided.profile.name}' gave {found}{more} too, which was not asked for"
 
 
 def _denied(decided: DecidedRequest) -> DeniedError:
@@ -213,75 +198,3 @@ def _too_short(decided: DecidedRequest, token: Token, now: float) -> str | None:
     if wanted is not None and end is not None and end - now < wanted:
         return f"the issuer's tokens for '{decided.profile.name}' live shorter than the --min-ttl"
     return None
-
-
-def append_refusal(log: Log, event: str, fields: dict[str, Any], error: BrokerError) -> None:
-    """Record an error. Where the same disk is full for store and log, what it cost is told.
-
-    No token leaves in either case.
-    """
-    try:
-        log.append(event, fields | {"outcome": error.name, "error": error.message})
-    except AuditError:
-        if not isinstance(error, StoreError):
-            raise
-
-
-def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[str, Any]:
-    """Return what every record of a request says: what, for whom, who asked, the decision."""
-    request, decision = decided.request, decided.decision
-    requester = request.requester
-    until = freshness.expiry(token, decision.max_ttl_s) if token else None
-    broader = broader_text(decided, token.scopes) if token else ""
-    issuer_until = token.issuer_end if token else None
-    place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
-    if request.route:
-        place["route"] = dict(request.route)
-    return place | {
-        "profile": decided.profile.name,
-        "issuer": decided.profile.issuer,
-        "subject": decided.grant_key.subject,
-        "scopes": list(token.scopes if token else decision.scopes),
-        "resource": list(decision.resource),
-        "fingerprint": token.fingerprint if token else None,
-        "expires_at": None if until is None else freshness.timestamp(until),
-        "issuer_expires_at": None if issuer_until is None else freshness.timestamp(issuer_until),
-        "requester": shown_requester(requester),
-        "decision": {
-            "effect": decision.effect,
-            "rule": decision.rule,
-            "layer": decision.layer,
-            "reason": "; ".join(filter(None, (decision.reason, broader))),
-        },
-        "purpose": request.purpose or decided.profile.purpose or requester.tool,
-        "owner": decided.profile.owner,
-    }
-
-
-def _place(url: str) -> str:
-    """Return where a token is to go, for the record.
-
-    Security: a query can hold a signature and a user a password, and neither says where.
-    """
-    scheme, mark, rest = url.partition("?")[0].partition("#")[0].partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
-
-
-def undecided_fields(request: TokenRequest) -> dict[str, Any]:
-    """Return what the record of a request says that was refused before it could be decided."""
-    fields: dict[str, Any] = {"profile": request.profile or None}
-    if request.url is not None:
-        from brokerctl.config.hosts import shown_url  # noqa: PLC0415 - no hand-out needs it
-
-        fields = {"url": shown_url(request.url)} | fields
-    requester = request.requester
-    return fields | {
-        "requester": shown_requester(requester),
-        "purpose": request.purpose or requester.tool,
-    }
-
-
-def shown_requester(requester: Requester) -> dict[str, Any]:
-    """Return who asked, as every record says it."""
-    return requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}

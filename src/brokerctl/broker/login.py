@@ -12,11 +12,11 @@ import time
 from contextlib import suppress
 
 from brokerctl import policy
-from brokerctl.broker import append_refusal, broader_text, record_fields
+from brokerctl.broker.events import append_refusal, event, record_fields
 from brokerctl.broker.locked_login import LockedLogin
 from brokerctl.broker.redeem import Redeemer, make_token
 from brokerctl.broker.replaced_grant import Replaced, drop_queued
-from brokerctl.broker.request import DecidedRequest
+from brokerctl.broker.request import DecidedRequest, broader_text
 from brokerctl.broker.revoke import Revoker
 from brokerctl.broker.unanswered_requests import queue_login
 from brokerctl.errors import (
@@ -248,8 +248,9 @@ class Login:
                 replaces=is_replaced,
             )
         )
-        fields = record_fields(decided, token) | {"generation": generation, "sub": grant.sub}
-        self.log.append("grant.obtained", fields | {"owner": grant.owner}, durable=True)
+        about = {"generation": generation, "sub": grant.sub, "owner": grant.owner}
+        obtained = event("grant.obtained", record_fields(decided, token), about)
+        self.log.append(*obtained, durable=True)
         Replaced(self.store, self.log, self.ring, self.issuer, decided).queue_old(
             locked, old, grant
         )
@@ -273,7 +274,7 @@ class Login:
         with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
             locked.settle(token.fingerprint, REVOKED)
             locked.end(token.generation, why)
-        self.log.append("grant.ended", record_fields(decided) | {"reason": why}, durable=True)
+        self.log.append(*event("grant.ended", record_fields(decided), reason=why), durable=True)
         raise LoginNeededError(
             f"the new grant for '{name}' is dead: {why}",
             hint=f"run 'brokerctl login {shell_word(name)}' again",

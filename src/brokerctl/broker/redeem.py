@@ -12,7 +12,7 @@ import os
 import time
 from contextlib import ExitStack
 
-from brokerctl.broker import record_fields
+from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import shown, with_subject
 from brokerctl.broker.issuer_habits import FROM_NOW_ON, explain_end
 from brokerctl.broker.obtain import next_failure
@@ -97,7 +97,8 @@ class Redeemer:
         if issued is None or token is None:
             return None
         fields = {"generation": token.generation, "reason": "finished after an interruption"}
-        self.log.append("grant.refreshed", record_fields(decided, token) | fields, durable=True)
+        finished = event("grant.refreshed", record_fields(decided, token), fields)
+        self.log.append(*finished, durable=True)
         is_it = issued.key == decided.token_key and decided.serves(token, time.time())
         return token if is_it else None
 
@@ -190,9 +191,9 @@ class Redeemer:
                 ends_previous=bool(decided.profile.refresh_ends_previous),
             )
         )
-        event = "grant.refreshed" if grant else "token.issued"
-        fields = record_fields(decided, token) | {"generation": generation} | lost
-        self.log.append(event, fields, durable=True)
+        name = "grant.refreshed" if grant else "token.issued"
+        fields = {"generation": generation} | lost
+        self.log.append(*event(name, record_fields(decided, token), fields), durable=True)
         if grant is None:
             asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
             queue_unanswered(locked, self.ring, decided.profile, asked_at, answer.expires_in)
@@ -218,7 +219,8 @@ class Redeemer:
         except StoreError as error:
             raise _grant_lost(decided.profile.name, error) from error
         fields = {"generation": generation, "outcome": "unusable"}
-        self.log.append("grant.refreshed", record_fields(decided) | fields, durable=True)
+        rotated = event("grant.refreshed", record_fields(decided), fields)
+        self.log.append(*rotated, durable=True)
         return True
 
     def _note_lost(self, locked: LockedGrant) -> None:
@@ -267,7 +269,8 @@ class Redeemer:
             if key.actor == "client" and profile.revoke_at_exit != "none":
                 outcome = self._revoke(profile, key, locked, token, deadline)
             fields = {"outcome": outcome, "reason": _NOT_STORED}
-            self.log.append("token.revoked", record_fields(decided, token) | fields, durable=True)
+            revoked = event("token.revoked", record_fields(decided, token), fields)
+            self.log.append(*revoked, durable=True)
         except BrokerError:
             return  # the disk's error is the one to tell
 
@@ -305,8 +308,8 @@ class Redeemer:
         )
         why += after
         locked.end(grant.generation, why)
-        fields = record_fields(decided) | {"outcome": "ended", "reason": why}
-        self.log.append("grant.ended", fields, durable=True)
+        ended = event("grant.ended", record_fields(decided), outcome="ended", reason=why)
+        self.log.append(*ended, durable=True)
         return LoginNeededError(
             f"the grant for '{name}' has ended: {why}",
             hint=f"run 'brokerctl login {shell_word(name)}'"
@@ -319,10 +322,10 @@ class Redeemer:
             locked.record_failure(failure)
         except StoreError:
             pass  # waiters will try for themselves; the issuer's error is the one to tell
-        fields = record_fields(decided) | {"outcome": error.name, "error": error.message}
+        fields = {"outcome": error.name, "error": error.message}
         if self._unanswered:
             fields["reason"] = "no answer came: a token of it may be alive until it expires"
-        self.log.append("grant.refresh_failed", fields)
+        self.log.append(*event("grant.refresh_failed", record_fields(decided), fields))
 
 
 def make_token(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.broker import record_fields
+from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import Said
 from brokerctl.broker.issuer_habits import KEEPS, find_habit
 from brokerctl.broker.revoke import SPARED
@@ -82,7 +82,7 @@ class Replaced:
 
     def _record(self, item: Queued, said: Said) -> tuple[str, dict[str, Any]]:
         """Return the event of a token's end, and its fields."""
-        event = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
+        name = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
         until = None if item.expires_at is None else timestamp(item.expires_at)
         fields = record_fields(self.decided) | {
             "fingerprint": item.fingerprint,
@@ -90,7 +90,7 @@ class Replaced:
             "outcome": said.outcome,
             "reason": said.reason or _NOT_STORED,
         }
-        return event, fields
+        return event(name, fields)
 
     def queue_old(self, locked: LockedGrant, old: Grant | None, new: Grant) -> None:
         """Queue the old grant's tokens. Some issuers give the same refresh token again.

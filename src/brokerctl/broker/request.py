@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import LockedGrant, Store
 
     Redeem = Callable[["DecidedRequest", LockedGrant], Token]
+_SHOWN_SCOPES = 8
 
 
 class DecidedRequest:
@@ -109,3 +110,13 @@ def _source_of(profile: Profile) -> str | None:
     """Return whose token is exchanged, if one is: who a token stands for is part of its name."""
     source = profile.subject_token
     return None if source is None else f"{source.kind} {source.target[0]}"
+
+
+def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
+    """Return what is said of scopes that go beyond what was asked for; "" where none does."""
+    broader = policy.find_broader(decided.decision.scopes, granted)
+    if not broader:
+        return ""
+    found = " ".join(broader[:_SHOWN_SCOPES])
+    more = "" if len(broader) <= _SHOWN_SCOPES else f" and {len(broader) - _SHOWN_SCOPES} more"
+    return f"the issuer of '{decided.profile.name}' gave {found}{more} too, which was not asked for"

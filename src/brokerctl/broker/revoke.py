@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.broker import issuer_habits, shown_requester
+from brokerctl.broker import issuer_habits
+from brokerctl.broker.events import event, shown_requester
 from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import BrokerError, shell_word
 from brokerctl.freshness import LOCK_WAIT_S, timestamp
@@ -130,7 +131,7 @@ class Revoker:
             "reason": "finished after an interruption",
             "requester": None if self.requester is None else shown_requester(self.requester),
         }
-        self.log.append("grant.refreshed", fields, durable=True)
+        self.log.append(*event("grant.refreshed", fields), durable=True)
         return True
 
     def _queue_all(self, locked: LockedGrant) -> None:
@@ -247,7 +248,7 @@ class Revoker:
             return endings
         locked.end(grant.generation, WHY_ENDED)
         fields = {"profile": profile.name, "issuer": key.issuer, "subject": key.subject}
-        self.log.append("grant.ended", fields | {"reason": WHY_ENDED}, durable=True)
+        self.log.append(*event("grant.ended", fields, reason=WHY_ENDED), durable=True)
         notice = (
             f"the grant for '{profile.name}' has ended: {WHY_ENDED};"
             f" run 'brokerctl login {shell_word(profile.name)}'. {issuer_habits.FROM_NOW_ON}"
@@ -304,7 +305,8 @@ class Revoker:
             "proven": ending.is_proven,
             "requester": None if self.requester is None else shown_requester(self.requester),
         }
-        return "token.revoked" if ending.kind == "access_token" else "grant.revoked", fields
+        name = "token.revoked" if ending.kind == "access_token" else "grant.revoked"
+        return event(name, fields)
 
 
 def _ending(profile: Profile, key: GrantKey, item: Queued) -> Ending:

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from brokerctl.broker.events import event
 from brokerctl.config.references import find_outside
 from brokerctl.effects import terminal
 from brokerctl.errors import StoreError, UsageError
@@ -47,7 +48,7 @@ def write_backup(home: Home, path: str) -> BackupReport:
     )
     # Security: recorded first. Whoever has the archive and its passphrase has every grant.
     fields = {"entries": sum(report.counts.values()), "requester": _requester()}
-    home.log.append("store.backup", fields, durable=True)
+    home.log.append(*event("store.backup", fields), durable=True)
     _write(path, data)
     return report
 
@@ -72,7 +73,7 @@ def read_backup(home: Home, path: str) -> RestoreReport:
     )
     for name in ("restored", "kept", "refused"):
         fields[name] = len(getattr(report, name))
-    home.log.append("store.restored", fields, durable=True)
+    home.log.append(*event("store.restored", fields), durable=True)
     return report
 
 

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from brokerctl.broker.events import event
 from brokerctl.config import paths
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import read_layers
@@ -62,7 +63,7 @@ def move_key(environ: Mapping[str, str], to: str | None, *, new_keys: bool) -> R
         return replace_keys(after).replace(notices=tuple(notices))
     home = open_home(after)
     fields = {"from": old, "to": keeper, "requester": read_requester(environ, "store")}
-    home.log.append("store.rekeyed", fields, durable=True)
+    home.log.append(*event("store.rekeyed", fields), durable=True)
     return Rekeyed(keeper=keeper, notices=tuple(notices))
 
 
@@ -80,7 +81,7 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
         "left": len(done.left),
         "requester": read_requester(environ, "store"),
     }
-    home.log.append("store.rekeyed", fields, durable=True)
+    home.log.append(*event("store.rekeyed", fields), durable=True)
     return Rekeyed(keeper=_pinned(folder), resealed=done.resealed, left=done.left)
 
 

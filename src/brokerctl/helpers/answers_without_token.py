@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from brokerctl import output
-from brokerctl.broker import record_fields
+from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.request import decide
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.freshness import LOCK_WAIT_S
@@ -122,8 +122,8 @@ def reject(
     with home.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
         locked.settle(fingerprint, SUPERSEDED)
     reason = "a server refused it" if secret is not None else "its tool forgets it"
-    fields = record_fields(decided, held) | {"outcome": SUPERSEDED, "reason": reason}
-    home.log.append("token.rejected", fields)
+    fields = record_fields(decided, held)
+    home.log.append(*event("token.rejected", fields, outcome=SUPERSEDED, reason=reason))
     return True
 
 

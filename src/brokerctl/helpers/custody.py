@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, output, policy
-from brokerctl.broker import shown_requester
+from brokerctl.broker.events import event, shown_requester
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
 from brokerctl.home import make_token_request
@@ -219,7 +219,7 @@ def _decide(home: Home, tool: str, one: ToolCredential) -> None:
 
 
 def _record(
-    home: Home, event: str, one: ToolCredential, *, by: str | None = None, **more: str
+    home: Home, name: str, one: ToolCredential, *, by: str | None = None, **more: str
 ) -> None:
     """Append a record. Security: no secret is in it, and what is refused leaves no credential.
 
@@ -242,7 +242,7 @@ def _record(
         },
         "purpose": request.purpose or one.tool,
     }
-    home.log.append(event, fields | more)
+    home.log.append(*event(name, fields, more))
 
 
 def url_of(one: ToolCredential) -> str:

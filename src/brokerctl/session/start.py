@@ -8,6 +8,7 @@ goes to the full program, which explains it.
 from __future__ import annotations
 
 from brokerctl import output
+from brokerctl.broker.events import event
 from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
@@ -158,7 +159,7 @@ def tools_of(home: Home, umask: int | None = None) -> Tools:
         requester=requester,
         get=home.broker.get,
         revoke_own=revoke_own,
-        record=home.log.append,
+        record=lambda name, fields: home.log.append(*event(name, fields)),
         store=home.store,
         name_of=lambda session_id: plain_name(home.ring.name_key, "session", session_id),
         say=lambda line: output.write_line(_STDERR, line),

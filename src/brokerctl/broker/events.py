@@ -1,0 +1,146 @@
+"""The fields of each record, said once: one table of events, and what most of them share."""
+
+from __future__ import annotations
+
+from brokerctl import freshness
+from brokerctl.broker.request import DecidedRequest, broader_text
+from brokerctl.errors import AuditError, BrokerError, StoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from brokerctl.audit.append import Log
+    from brokerctl.model import Requester, Token, TokenRequest
+
+REQUEST = (
+    *("url", "route", "profile", "issuer", "subject", "scopes", "resource", "fingerprint"),
+    *("expires_at", "issuer_expires_at", "requester", "decision", "purpose", "owner"),
+)
+_ENDING = ("outcome", "reason", "proven")
+_CREDENTIAL = (
+    *("url", "username", "fingerprint", "expires_at", "kept_until", "requester", "decision"),
+    *("purpose", "outcome", "reason", "file"),
+)
+# The one schema: what the record of each event can say, beside what the log itself adds. It is a
+# table of docs/json.md. Of a request that was never decided there is less: see `undecided_fields`.
+EVENTS: dict[str, tuple[str, ...]] = {
+    "token.handed_out": (*REQUEST, "outcome"),
+    "token.not_delivered": ("profile", "fingerprint", "outcome"),
+    "token.denied": (*REQUEST, "outcome", "error"),
+    "token.refused": (*REQUEST, "outcome", "error"),
+    "token.issued": (*REQUEST, "generation", "reason"),
+    "token.rejected": (*REQUEST, "outcome", "reason"),
+    "token.revoked": (*REQUEST, *_ENDING),
+    "grant.obtained": (*REQUEST, "generation", "sub"),
+    "grant.refreshed": (*REQUEST, "generation", "outcome", "reason"),
+    "grant.refresh_failed": (*REQUEST, "outcome", "error", "reason"),
+    "grant.revoked": (*REQUEST, *_ENDING),
+    "grant.ended": (*REQUEST, "outcome", "reason"),
+    "login.refused": (*REQUEST, "outcome", "error"),
+    "exec.end": ("profiles", "requester", "outcome"),
+    "credential.kept": _CREDENTIAL,
+    "credential.not_kept": _CREDENTIAL,
+    "credential.handed_out": _CREDENTIAL,
+    "credential.not_delivered": _CREDENTIAL,
+    "credential.denied": _CREDENTIAL,
+    "credential.exported": _CREDENTIAL,
+    "credential.not_exported": _CREDENTIAL,
+    "credential.dropped": _CREDENTIAL,
+    "credential.not_dropped": _CREDENTIAL,
+    "store.damaged": ("kind", "count", "names", "reason", "outcome"),
+    "store.backup": ("entries", "requester"),
+    "store.restored": ("requester", "restored", "kept", "refused"),
+    "store.rekeyed": ("from", "to", "resealed", "left", "requester"),
+    # The log's own, which `audit` writes: it knows no broker.
+    "log.continued": ("segment", "found", "skipped", "lines", "hash"),
+    "log.repaired": ("skipped", "lines", "hash"),
+    "log.tampered": ("skipped", "lines", "hash"),
+    "log.repeated": ("of", "count"),
+    "log.checked": ("requester",),
+    "log.accepted": ("digest", "problems", "reason", "requester"),
+}
+
+
+def event(name: str, *parts: Mapping[str, Any], **more: object) -> tuple[str, dict[str, Any]]:
+    """Return an event and the fields of its record; TypeError for one that the schema has not."""
+    fields: dict[str, Any] = {}
+    for part in parts:
+        fields |= part
+    fields |= more
+    if not fields.keys() <= {*EVENTS[name]}:
+        raise TypeError(f"{name} has no {min(fields.keys() - {*EVENTS[name]})}")
+    return name, fields
+
+
+def append_refusal(log: Log, name: str, fields: dict[str, Any], error: BrokerError) -> None:
+    """Record an error. Where the same disk is full for store and log, what it cost is told.
+
+    No token leaves in either case.
+    """
+    try:
+        log.append(*event(name, fields, outcome=error.name, error=error.message))
+    except AuditError:
+        if not isinstance(error, StoreError):
+            raise
+
+
+def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[str, Any]:
+    """Return what every record of a request says: what, for whom, who asked, the decision."""
+    request, decision = decided.request, decided.decision
+    requester = request.requester
+    until = freshness.expiry(token, decision.max_ttl_s) if token else None
+    broader = broader_text(decided, token.scopes) if token else ""
+    issuer_until = token.issuer_end if token else None
+    place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
+    if request.route:
+        place["route"] = dict(request.route)
+    return place | {
+        "profile": decided.profile.name,
+        "issuer": decided.profile.issuer,
+        "subject": decided.grant_key.subject,
+        "scopes": list(token.scopes if token else decision.scopes),
+        "resource": list(decision.resource),
+        "fingerprint": token.fingerprint if token else None,
+        "expires_at": None if until is None else freshness.timestamp(until),
+        "issuer_expires_at": None if issuer_until is None else freshness.timestamp(issuer_until),
+        "requester": shown_requester(requester),
+        "decision": {
+            "effect": decision.effect,
+            "rule": decision.rule,
+            "layer": decision.layer,
+            "reason": "; ".join(filter(None, (decision.reason, broader))),
+        },
+        "purpose": request.purpose or decided.profile.purpose or requester.tool,
+        "owner": decided.profile.owner,
+    }
+
+
+def _place(url: str) -> str:
+    """Return where a token is to go, for the record.
+
+    Security: a query can hold a signature and a user a password, and neither says where.
+    """
+    scheme, mark, rest = url.partition("?")[0].partition("#")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def undecided_fields(request: TokenRequest) -> dict[str, Any]:
+    """Return what the record of a request says that was refused before it could be decided."""
+    fields: dict[str, Any] = {"profile": request.profile or None}
+    if request.url is not None:
+        from brokerctl.config.hosts import shown_url  # noqa: PLC0415 - no hand-out needs it
+
+        fields = {"url": shown_url(request.url)} | fields
+    requester = request.requester
+    return fields | {
+        "requester": shown_requester(requester),
+        "purpose": request.purpose or requester.tool,
+    }
+
+
+def shown_requester(requester: Requester) -> dict[str, Any]:
+    """Return who asked, as every record says it."""
+    return requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}
