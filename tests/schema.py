@@ -126,7 +126,7 @@ def walk(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def is_same(one: object, other: object) -> bool:
-    """Say whether two values are equal as JSON: true is not 1, and 1.0 is."""
+    """Return whether two values are equal as JSON: true is not 1, and 1.0 is."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, list) and isinstance(other, list):
@@ -137,7 +137,7 @@ def is_same(one: object, other: object) -> bool:
 
 
 def is_type(value: object, name: str) -> bool:
-    """Say whether a value is of a type: true is no number, and 1.0 is an integer."""
+    """Return whether a value is of a type: true is no number, and 1.0 is an integer."""
     if isinstance(value, bool):
         return name == "boolean"
     if name == "integer" and isinstance(value, float):

@@ -56,7 +56,7 @@ def margin_of(token: Token, max_ttl_s: float | None, asked: tuple[float, float])
 
 
 def is_fresh(token: Token, now: float, max_ttl_s: float | None, min_ttl_s: float | None) -> bool:
-    """Say whether the token may be served: live, clock sane, more than the margin left."""
+    """Return whether the token may be served: live, clock sane, more than the margin left."""
     if token.status != LIVE or now < token.issued_at - CLOCK_BACK_S:
         return False
     end = expiry(token, max_ttl_s)

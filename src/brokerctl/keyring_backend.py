@@ -67,7 +67,7 @@ class Backend(KeyringBackend):
 
 
 def is_place(service: str) -> bool:
-    """Say whether a service may be a URL or a host: else brokerctl is not even asked."""
+    """Return whether a service may be a URL or a host: else brokerctl is not even asked."""
     if service.startswith(("https://", "http://")):
         return True
     return service[:1] != "-" and service.isascii() and bool({".", ":"}.intersection(service))
@@ -80,7 +80,7 @@ def find_program(given: str | None) -> str | None:
 
 
 def _has_other() -> bool:
-    """Say whether a back end that keeps passwords comes after this one."""
+    """Return whether a back end that keeps passwords comes after this one."""
     return any(
         ring.priority > 0
         for ring in get_all_keyring()

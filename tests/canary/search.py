@@ -93,7 +93,7 @@ def _files(folder: str) -> Iterator[str]:
 
 
 def is_allowed(folder: str, path: str, kind: str) -> bool:
-    """Say whether a secret of that kind may be in that file.
+    """Return whether a secret of that kind may be in that file.
 
     An access token is where it was asked for: on stdout of `get`, of a helper and of what `exec`
     runs, and in what a test's own child wrote. A client's secret is where the test put it for

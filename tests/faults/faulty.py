@@ -100,7 +100,7 @@ class FaultySystem(System):
 
     @property
     def has_struck(self) -> bool:
-        """Say whether the Nth call was made."""
+        """Return whether the Nth call was made."""
         return self.nth is not None and self.count >= self.nth
 
     def sleep(self, seconds: SupportsIndex | float) -> None:

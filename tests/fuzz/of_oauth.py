@@ -119,7 +119,7 @@ def read_answer(response: HttpResponse) -> None:
 
 
 def accepts(query: str) -> bool:
-    """Say whether a callback is this login's."""
+    """Return whether a callback is this login's."""
     return is_ours(query, STATE)
 
 

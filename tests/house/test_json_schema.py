@@ -181,7 +181,7 @@ def tried(name: str, answer: Any) -> Iterator[tuple[str, Any, Callable[[Any], bo
 
 
 def is_of(path: str, listed: str) -> bool:
-    """Say whether a path ends with one of the words of a list."""
+    """Return whether a path ends with one of the words of a list."""
     return any(path.endswith(f".{word}") for word in listed.split())
 
 

@@ -48,7 +48,7 @@ def read_status(process: subprocess.Popen[str]) -> dict[str, str]:
 
 
 def is_in(number: int, mask: str) -> bool:
-    """Say whether a mask of /proc has a signal."""
+    """Return whether a mask of /proc has a signal."""
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 

@@ -156,7 +156,7 @@ class Desk:
 
 
 def is_ours(line: str, had: list[str]) -> bool:
-    """Say whether a line is one that only a set-up writes, or Go's that it has instead of ours."""
+    """Return whether only a set-up writes such a line, or it is Go's own in place of ours."""
     is_written = "brokerctl" in line or any(one in line for one in WEAK)
     return line.startswith("GOAUTH=") or (is_written and line not in had)
 

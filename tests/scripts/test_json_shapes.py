@@ -36,7 +36,7 @@ def shape(value: Any) -> Any:  # noqa: ANN401 - JSON has any type
 
 
 def fits(example: Any, answer: Any) -> bool:  # noqa: ANN401 - JSON has any type
-    """Say whether two shapes have the same keys, and no two different types."""
+    """Return whether two shapes have the same keys, and no two different types."""
     if isinstance(example, dict) and isinstance(answer, dict):
         return example.keys() == answer.keys() and all(
             fits(example[key], answer[key]) for key in example

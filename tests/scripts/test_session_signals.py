@@ -179,7 +179,7 @@ def test_killed_while_tokens_are_obtained(room: Room) -> None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Say whether a process is stopped."""
+    """Return whether a process is stopped."""
     with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         return file.read().rsplit(")", 1)[1].split()[0] == "T"
 

@@ -167,7 +167,7 @@ class Log:
 
 
 def is_refusal(event: str, fields: dict[str, Any]) -> bool:
-    """Say whether a record is of a request that got no token."""
+    """Return whether a record is of a request that got no token."""
     decision = fields.get("decision")
     if not isinstance(decision, dict):
         return event.endswith(_REFUSED) or getattr(decision, "effect", None) == "deny"

@@ -142,7 +142,7 @@ class _Line:
             self._done.release()
 
     def is_over(self, wait_s: float) -> bool:
-        """Say whether the lock was had within a time; raises OSError."""
+        """Return whether the lock was had within a time; raises OSError."""
         if self._own < 0:
             self._system.sleep(wait_s / 50)
             return try_lock(self._fd, self._system)

@@ -97,7 +97,7 @@ def close_line(ring: LogKeys, head: Head, body: bytes) -> tuple[bytes, Head]:
 
 
 def is_shaped(line: bytes) -> bool:
-    """Say whether a line without its newline begins and ends as a whole record does."""
+    """Return whether a line without its newline begins and ends as a whole record does."""
     return (
         len(line) > len(START) + TRAILER
         and line.startswith(START)

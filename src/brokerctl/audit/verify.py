@@ -75,7 +75,7 @@ class Report(Value):
 
     @property
     def is_whole(self) -> bool:
-        """Say whether nothing is wrong but what was accepted."""
+        """Return whether nothing is wrong but what was accepted."""
         return not self.problems
 
 

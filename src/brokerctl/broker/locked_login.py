@@ -105,7 +105,7 @@ class LockedLogin:
             self._locked.withdraw()
 
     def _is_stored(self) -> bool:
-        """Say whether the disk has the grant of this login, whatever went wrong after it."""
+        """Return whether the disk has the grant of this login, whatever went wrong after it."""
         assert self._locked is not None  # noqa: S101 - the caller has looked
         intent = self._locked.state.intent
         try:

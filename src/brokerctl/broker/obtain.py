@@ -135,7 +135,7 @@ class Obtaining:
 
 
 def _holds_back(failure: Failure, now: float) -> bool:
-    """Say whether an issuer is left alone; a clock that was wrong then must not hold for years."""
+    """Return whether an issuer is left alone; a wrong clock must not hold for years."""
     return failure.at - CLOCK_BACK_S <= now < failure.retry_at
 
 

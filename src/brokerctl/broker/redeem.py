@@ -369,7 +369,7 @@ def _tell_waiters(locked: LockedGrant, error: StoreError) -> None:
 
 
 def _rotates(answer: TokenAnswer, grant: Grant | None) -> bool:
-    """Say whether an answer holds a refresh token that this grant does not have."""
+    """Return whether an answer holds a refresh token that this grant does not have."""
     found = answer.refresh_token
     return found is not None and (grant is None or grant.refresh_token != found)
 

@@ -133,7 +133,7 @@ def drop_queued(ring: KeyRing, locked: LockedGrant, answer: TokenAnswer) -> None
 
 
 def _is_of(held: Grant | None, answer: TokenAnswer) -> bool:
-    """Say whether the grant on disk is the one that this answer brought."""
+    """Return whether the grant on disk is the one that this answer brought."""
     if held is None or held.dead_why is not None:
         return False
     if answer.refresh_token is not None:

@@ -41,7 +41,7 @@ class DecidedRequest:
         )
 
     def serves(self, token: Token | None, now: float) -> bool:
-        """Say whether a held token answers this request."""
+        """Return whether a held token answers this request."""
         if token is None or (self.request.is_fresh and token.issued_at < self.started):
             return False
         max_ttl_s, min_ttl_s = self.decision.max_ttl_s, self.min_ttl_s(token)
@@ -64,7 +64,7 @@ class DecidedRequest:
         return None if self.request.is_own else store.find_token(self.token_key, time.time(), 0)
 
     def still_good(self, token: Token | None, now: float) -> bool:
-        """Say whether a token may be served while the issuer is down: not asked to be newer."""
+        """Return whether a token may be served while the issuer is down: not asked to be newer."""
         if token is None or self.request.is_fresh:
             return False
         return freshness.is_fresh(token, now, self.decision.max_ttl_s, freshness.LEAST_MARGIN_S)

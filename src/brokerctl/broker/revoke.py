@@ -58,7 +58,7 @@ class Ending(Value):
 
     @property
     def is_dead(self) -> bool:
-        """Say whether nothing can be done with the token any more."""
+        """Return whether nothing can be done with the token any more."""
         return self.outcome in DEAD and self.is_proven is not False
 
 
@@ -256,7 +256,7 @@ class Revoker:
         return [*endings[:-1], endings[-1].replace(notice=notice)]
 
     def _is_held(self, locked: LockedGrant, item: Queued) -> bool:
-        """Say whether a queued token is that of a grant which has not ended, or is served."""
+        """Return whether a queued token is that of a grant which has not ended, or is served."""
         grant = locked.state.grant
         if grant is not None and grant.dead_why is None and grant.refresh_token == item.value:
             return True
@@ -325,13 +325,13 @@ def _spare(profile: Profile, key: GrantKey, item: Queued) -> Ending:
 
 
 def _is_at_stake(locked: LockedGrant) -> bool:
-    """Say whether there is a grant that could end with a token of it."""
+    """Return whether there is a grant that could end with a token of it."""
     grant = locked.state.grant
     return grant is not None and grant.dead_why is None
 
 
 def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
-    """Say whether an access token lives on for its grant's sake.
+    """Return whether an access token lives on for its grant's sake.
 
     Where the issuer's habit is unknown only one that somebody wanted to be revoked is.
     """
@@ -341,7 +341,7 @@ def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
 
 
 def _is_access_revoked(ending: Ending) -> bool:
-    """Say whether the issuer revoked an access token, or may have: its answer was lost."""
+    """Return whether the issuer revoked an access token, or may have: its answer was lost."""
     return ending.kind == "access_token" and ending.outcome in {REVOKED, UNKNOWN}
 
 

@@ -39,7 +39,7 @@ def state_home(environ: Mapping[str, str]) -> str:
 
 
 def is_passing(environ: Mapping[str, str]) -> bool:
-    """Say whether this is a CI job with no store of its own (contract, section 2)."""
+    """Return whether this is a CI job with no store of its own (contract, section 2)."""
     if not environ.get("CI") or any(environ.get(f"BROKERCTL_{name}") for name in _KEPT):
         return False
     try:

@@ -122,7 +122,7 @@ class Refresh(_Mixin, grants.RefreshTokenGrant):
 
     @property
     def INCLUDE_NEW_REFRESH_TOKEN(self) -> bool:  # type: ignore[override]  # noqa: N802 - Authlib's name
-        """Say whether to rotate."""
+        """Return whether to rotate."""
         return not self.state.settings.no_rotate
 
     def authenticate_refresh_token(self, refresh_token: str) -> Ours:
@@ -160,7 +160,7 @@ class DeviceCode(_Mixin, DeviceCodeGrant):
         return device.subject or "", not device.is_denied
 
     def should_slow_down(self, credential: Ours) -> bool:
-        """Say whether it polls faster than it was told to (a tenth of a second is forgiven)."""
+        """Return whether it polls faster than it was told to (a tenth of a second is forgiven)."""
         now = time.time()
         early = bool(now - credential.polled_at < self.state.settings.interval - 0.1)
         credential.polled_at = now

@@ -145,7 +145,7 @@ class IssuedDeviceCode(DeviceCredentialMixin):
         return self.user_code
 
     def is_expired(self) -> bool:
-        """Say whether it is too late; a used one is over as well."""
+        """Return whether it is too late; a used one is over as well."""
         return self.is_used or time.time() >= self.expires_at
 
 
@@ -165,7 +165,7 @@ class Issued(TokenMixin):
     is_dead: bool = False
 
     def check_client(self, client: ClientMixin) -> bool:
-        """Say whether this client got it."""
+        """Return whether this client got it."""
         return bool(self.client_id == client.get_client_id())
 
     def get_scope(self) -> str:
@@ -177,11 +177,11 @@ class Issued(TokenMixin):
         return int(self.expires_at - self.issued_at)
 
     def is_expired(self) -> bool:
-        """Say whether its time is over."""
+        """Return whether its time is over."""
         return time.time() >= self.expires_at
 
     def is_revoked(self) -> bool:
-        """Say whether it was revoked, or rotated away."""
+        """Return whether it was revoked, or rotated away."""
         return self.is_dead or self.is_used
 
 

@@ -79,7 +79,7 @@ def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
 
 
 def _is_dead(home: Home, key: GrantKey) -> bool:
-    """Say whether a grant has ended: what failed before that is no longer what keeps it."""
+    """Return whether a grant has ended: what failed before that is no longer what keeps it."""
     try:
         grant = home.store.find_grant(key)
     except DamagedError:

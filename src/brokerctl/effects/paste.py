@@ -118,7 +118,7 @@ class Paste:
         return None if self._is_ended else ""
 
     def is_followed(self) -> bool:
-        """Say whether more than blanks came right behind the last line: it was a part of it."""
+        """Return whether more than blanks came right behind the last line: it was a part of it."""
         if select.select([self.fd], [], [], _SAME_PASTE_S)[0] and not self._is_ended:
             self._read()
         return bool(self._line) or any(line.strip() for line in self._lines)
@@ -209,7 +209,7 @@ def open_paste(path: str = _TTY) -> Paste | None:
 
 
 def is_foreground(fd: int) -> bool:
-    """Say whether this process may read the terminal without being stopped."""
+    """Return whether this process may read the terminal without being stopped."""
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:

@@ -29,7 +29,7 @@ def find_proxy(url: Url, environ: Mapping[str, str]) -> str | None:
 
 
 def is_excepted(host: str, port: int, no_proxy: str) -> bool:
-    """Say whether NO_PROXY names the host, as curl and Go read it.
+    """Return whether NO_PROXY names the host, as curl and Go read it.
 
     `*`, `example.com` with all below it, `host:port`, an address in any spelling, or a range of
     addresses (`10.0.0.0/8`), which a name is not looked up for.

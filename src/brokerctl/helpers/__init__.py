@@ -147,7 +147,7 @@ class Helper:
         return b""
 
     def is_for(self, wanted: CredentialRequest, profile: Profile) -> bool:  # noqa: ARG002 - of most, the URL says it all
-        """Say whether a profile that was found is one for this request after all."""
+        """Return whether a profile that was found is one for this request after all."""
         return True
 
     def malformed(self) -> HelperReply:

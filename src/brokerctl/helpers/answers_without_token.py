@@ -192,7 +192,7 @@ def _find_username(
 
 
 def is_current(home: Home, request: TokenRequest, secret: Secret | None) -> bool:
-    """Say whether a secret is the token that this request would be answered with from the store."""
+    """Return whether a secret is the token that the store would answer this request with."""
     held = home.store.find_token(decide(home.plan, request).token_key, time.time(), 0)
     if held is None or secret is None:
         return False

@@ -103,7 +103,7 @@ def export_credentials(home: Home, target: Target) -> list[KeptCredential]:
 
 
 def _is_written(target: Target) -> bool:
-    """Say whether the file holds it all the same, as where only the folder could not be synced."""
+    """Return whether the file holds it all the same, as if only the folder could not be synced."""
     try:
         return read_own(target.path) == target.after
     except UsageError:

@@ -109,7 +109,7 @@ def find_one(home: Home, tool: str, host: str, user: str | None) -> KeptCredenti
 
 
 def _is_at(one: ToolCredential, text: str, *, any_path: bool) -> bool:
-    """Say whether a credential belongs to a host, or to a URL, in any of its spellings."""
+    """Return whether a credential belongs to a host, or to a URL, in any of its spellings."""
     text = text.removeprefix("sparse+")
     url = find_place(text if "://" in text else f"{one.protocol}://{text}")
     if url is None or (url.scheme, url.host, url.port) != (one.protocol, one.host, one.port):

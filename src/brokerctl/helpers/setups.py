@@ -179,11 +179,11 @@ class BlockSetup(UsualSetup):
 
         @staticmethod
         def is_ours(rows: list[str], at: int) -> bool:
-            """Say whether a row has the form of our lines, whichever profiles they were for."""
+            """Return whether a row has the form of our lines, whichever profiles they were for."""
 
     @staticmethod
     def is_header(row: str) -> bool:  # noqa: ARG004 - most formats have none
-        """Say whether a row is the header of a section, as we write them."""
+        """Return whether a row is the header of a section, as we write them."""
         return False
 
     @property

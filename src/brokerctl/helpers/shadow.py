@@ -109,11 +109,11 @@ class Asking:
         return found
 
     def is_ours(self, url: str) -> bool:
-        """Say whether brokerctl is asked for a URL, first or not."""
+        """Return whether brokerctl is asked for a URL, first or not."""
         return any(_is_ours(value) for _, value in self.asked(url))
 
     def names_path(self, url: str) -> bool:
-        """Say whether git tells a helper the path: of the web's it does only if it was told to."""
+        """Return whether git tells a helper the path: for the web it does only if it was told to."""
         if not url.startswith(("https://", "http://")):
             return True
         words = ["--type=bool", "--get-urlmatch", "credential.useHttpPath", url]

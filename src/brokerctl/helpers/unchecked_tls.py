@@ -20,27 +20,27 @@ _GIT = ()  # GIT_SSL_NO_VERIFY, and files, in git/config
 
 
 def is_empty(value: str, _url: str) -> bool:
-    """Say whether it holds nothing, which means no file of roots to some."""
+    """Return whether it holds nothing, which means no file of roots to some."""
     return not value
 
 
 def is_true(value: str, _url: str) -> bool:
-    """Say whether it holds anything but a word for no."""
+    """Return whether it holds anything but a word for no."""
     return value.lower() not in {"", "0", "f", "false", "n", "no", "off"}
 
 
 def is_false(value: str, _url: str) -> bool:
-    """Say whether it holds a word for no."""
+    """Return whether it holds a word for no."""
     return value.lower() in {"0", "f", "false", "n", "no", "off", "null"}
 
 
 def is_no(value: str, url: str) -> bool:
-    """Say whether it holds a word for no, or nothing, as npm hands "no" down to what it runs."""
+    """Return whether it holds a word for no, or nothing, as npm hands "no" down to what it runs."""
     return not value or is_false(value, url)
 
 
 def names_host(value: str, url: str) -> bool:
-    """Say whether the URL's host is in a list of hosts, `host`, `host:port` or with a scheme."""
+    """Return whether the URL's host is in a list of hosts, `host`, `host:port` or with a scheme."""
     host, port = split_host(url)
     for text in value.replace(",", " ").split():
         name, number = split_host(text if "://" in text else f"{_HTTPS}{text}", default="")
@@ -111,7 +111,7 @@ def _names(pattern: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def is_said(data: bytes, mark: bytes) -> bool:
-    """Say whether a word is in a line that is no comment."""
+    """Return whether a word is in a line that is no comment."""
     lines = (line.strip().lower() for line in data.split(b"\n"))
     return any(mark in line and line[:1] not in {b"#", b";"} for line in lines)
 

@@ -24,7 +24,7 @@ VARIABLE = "BROKERCTL_KEY"
 
 
 def is_given(name: str, environ: Mapping[str, str]) -> bool:
-    """Say whether the environment gives this secret, in either form."""
+    """Return whether the environment gives this secret, in either form."""
     return bool(environ.get(name) or environ.get(f"{name}_FILE"))
 
 

@@ -106,7 +106,7 @@ class HttpResponse(Value):
         return text
 
     def holds_secret(self, text: str) -> bool:
-        """Say whether the issuer's text repeats a secret that is too long to be a word."""
+        """Return whether the issuer's text repeats a secret that is too long to be a word."""
         values = [secret.reveal() for secret in self.secrets]
         return any(len(value) >= _SECRET_CHARS and value in text for value in values)
 
@@ -135,7 +135,7 @@ def post_form(
 
 
 def should_retry(outcome: HttpResponse | BaseException) -> bool:
-    """Say whether one more try at once is right: a 5xx or a broken connection, never a time-out."""
+    """Return whether to try again at once: after a 5xx or a broken connection, never a time-out."""
     if isinstance(outcome, HttpResponse):
         return outcome.status >= SERVER_ERROR
     return isinstance(outcome, BrokenError)
@@ -150,7 +150,7 @@ def host_of(url: str) -> str:
 
 
 def is_endpoint(url: object) -> bool:
-    """Say whether a secret may be sent there: https, or http on loopback, without a fragment."""
+    """Return whether a secret may be sent there: https, or http on loopback, without a fragment."""
     if not isinstance(url, str) or "#" in url:
         return False
     try:
@@ -161,7 +161,7 @@ def is_endpoint(url: object) -> bool:
 
 
 def is_endpoint_of(issuer: str, url: object) -> bool:
-    """Say whether an address that an issuer named may be used.
+    """Return whether an address that an issuer named may be used.
 
     Security: an issuer elsewhere can't make us speak plain http with a port of this machine.
     """

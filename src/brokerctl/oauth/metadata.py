@@ -77,7 +77,7 @@ class Metadata(Value):
     iss_in_callback: bool = False  # authorization_response_iss_parameter_supported (RFC 9207)
 
     def is_current(self, now: float) -> bool:
-        """Say whether it may still be used without asking again."""
+        """Return whether it may still be used without asking again."""
         return self.fetched_at <= now < self.fetched_at + self.max_age_s
 
 
@@ -137,12 +137,12 @@ def _merged(first: Metadata, second: Metadata) -> Metadata:
 
 
 def is_configured(profile: Profile) -> bool:
-    """Say whether the profile names all endpoints that its flow needs."""
+    """Return whether the profile names all endpoints that its flow needs."""
     return _needed(profile) <= {name for name, _ in profile.endpoints}
 
 
 def is_enough(metadata: Metadata, profile: Profile) -> bool:
-    """Say whether the metadata, with the profile's own endpoints, has all that its flow needs."""
+    """Return whether the metadata and the profile's own endpoints have all that its flow needs."""
     usable = with_configured(metadata, profile)
     return all(getattr(usable, name) is not None for name in _needed(profile))
 

@@ -203,7 +203,7 @@ class _Run:
             pause_s = pause_s if is_open else min(pause_s * 2, _POLL_S)
 
     def _has_ended(self) -> bool:
-        """Say whether it has ended. It stays a zombie, so that its group's number stays its own."""
+        """Return whether it has ended. It stays a zombie, so that its group keeps its number."""
         if not hasattr(os, "waitid"):  # pragma: no cover - macOS before Python 3.13
             return self._child.poll() is not None
         flags = os.WEXITED | os.WNOWAIT | os.WNOHANG

@@ -290,7 +290,7 @@ def write_all(fd: int, data: bytes, system: System = SYSTEM) -> None:
 
 
 def is_read_only(place: int | str, system: System = SYSTEM) -> bool:
-    """Say whether a file or folder lies on a mount that nobody can write to, whatever its mode."""
+    """Return whether a file or folder lies on a mount that nobody can write to."""
     try:
         return bool(system.statvfs(place).f_flag & os.ST_RDONLY)
     except OSError:

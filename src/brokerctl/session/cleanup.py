@@ -148,7 +148,7 @@ def _find(lines: list[bytes]) -> tuple[list[Survivor], bool]:
 
 
 def _is_starting(entry: str) -> bool:
-    """Say whether an empty environment is that of a process in the middle of its execve(2).
+    """Return whether an empty environment is that of a process in the middle of its execve(2).
 
     A process that has ended, and a thread of the kernel, has no program.
     """

@@ -87,7 +87,7 @@ def parse_session(data: bytes) -> Session | None:
 
 
 def is_alive(session: Session, now: float) -> bool:
-    """Say whether the supervisor lives, or can't be seen from here and may live."""
+    """Return whether the supervisor lives, or can't be seen from here and may live."""
     boot, pid_space = read_boot(SYSTEM), _pid_space()
     if boot and session.boot == boot and session.pid_space == pid_space:
         return _start_time(session.pid) == session.started

@@ -69,7 +69,7 @@ class Masker:
 
     @property
     def is_holding(self) -> bool:
-        """Say whether `settle` could show something."""
+        """Return whether `settle` could show something."""
         return self._shown < min(len(self._held), SHOWN_BYTES)
 
     def feed(self, data: bytes) -> bytes:

@@ -125,7 +125,7 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
 
 
 def _is_masked(ask: ExecRequest, tools: Tools) -> bool:
-    """Say whether tokens are starred out of the child's output: in a CI job's log, or as asked."""
+    """Return whether tokens are starred out of the child's output: in a CI log, or as asked."""
     if ask.is_masked is not None:
         return ask.is_masked
     return bool(tools.environ.get("CI")) and not os.isatty(_STDOUT)
@@ -148,7 +148,7 @@ def _find_ends(
 
 
 def is_own(ask: ExecRequest, profile: Profile) -> bool:
-    """Say whether the session gets a token of its own of a profile (contract, section 1).
+    """Return whether the session gets a token of its own of a profile (contract, section 1).
 
     The option first, then the profile's `exec`, then: own where no person is needed and wherever
     the request narrows, shared for a person's grant used as it is.

@@ -34,7 +34,7 @@ def open_terminal() -> Terminal | None:
 
 
 def _is_ours(stream: int) -> bool:
-    """Say whether a person at this terminal types to us: a background job must not take it."""
+    """Return whether a person at this terminal types to us: a background job must not take it."""
     try:
         return os.isatty(stream) and os.tcgetpgrp(stream) == os.getpgrp()
     except OSError:

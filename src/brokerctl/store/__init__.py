@@ -56,7 +56,7 @@ class ToolCredential(Value):
     ends_at: float | None = None  # when we forget it, as the tool asked
 
     def is_over(self, now: float) -> bool:
-        """Say whether it is of no use: a refresh token is, when what it renews has ended."""
+        """Return whether it is of no use: a refresh token is, when what it renews has ended."""
         if self.ends_at is not None and self.ends_at <= now:
             return True
         has_ended = self.expires_at is not None and self.expires_at <= now

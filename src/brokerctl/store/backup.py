@@ -74,7 +74,7 @@ class RestoreReport(Value):
 
     @property
     def is_partial(self) -> bool:
-        """Say whether something of the archive is not here now."""
+        """Return whether something of the archive is not here now."""
         return bool(self.refused)
 
 
@@ -270,7 +270,7 @@ def _put_slot(store: FileStore, locked: GrantUnderLock, key: GrantKey, slot: Slo
 
 
 def _is_the_grant(grant: Grant | None, token: Token) -> bool:
-    """Say whether a token is all that there is of a grant: no other could be asked for."""
+    """Return whether a token is all that there is of a grant: no other could be asked for."""
     if grant is None or grant.dead_why is not None or grant.refresh_token is not None:
         return False
     return token.issuer_end is None and token.generation == grant.generation

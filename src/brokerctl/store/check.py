@@ -48,7 +48,7 @@ class CheckReport(Value):
 
     @property
     def is_whole(self) -> bool:
-        """Say whether every entry opens."""
+        """Return whether every entry opens."""
         return not self.damaged
 
 
@@ -189,7 +189,7 @@ def _remove_locks(store: FileStore) -> int:
 
 
 def _is_anything(store: FileStore, name: str) -> bool:
-    """Say whether a grant of this name holds anything, now that nobody can add to it."""
+    """Return whether a grant of this name holds anything, now that nobody can add to it."""
     kinds = [kind for kind in PLACES if kind != TOKEN]
     places = [store.disk.place(kind, name) for kind in kinds]
     is_there = any(file_name in folder.names() for folder, file_name in places)
@@ -250,7 +250,7 @@ def _remove_slots(store: FileStore, now: float) -> int:
 
 
 def _has_ended(slot: Slot, before: float) -> bool:
-    """Say whether every token of the slot has been beyond its expiry for long."""
+    """Return whether every token of the slot has been beyond its expiry for long."""
     tokens = slot.superseded if slot.current is None else (slot.current, *slot.superseded)
     return all(
         token.expires_at is not None

@@ -165,5 +165,5 @@ def _hash(name_key: bytes, kind: bytes, grant: GrantKey, key: GrantKey | TokenKe
 
 
 def is_name(text: str) -> bool:
-    """Say whether a text is the name of an entry: a keyed hash in hex."""
+    """Return whether a text is the name of an entry: a keyed hash in hex."""
     return len(text) == _NAME_CHARS and _HEX.issuperset(text)

@@ -94,7 +94,7 @@ def _each(slot: Slot, change: Callable[[Token], Token]) -> Slot:
 
 
 def has_ended(slot: Slot, now: float) -> bool:
-    """Say whether nothing in the slot is alive any more: expired, or known to be dead."""
+    """Return whether nothing in the slot is alive any more: expired, or known to be dead."""
     tokens = slot.superseded if slot.current is None else (slot.current, *slot.superseded)
     return all(
         not token.value or (token.issuer_end is not None and token.issuer_end <= now)
@@ -138,7 +138,7 @@ def find_issued(grant: Grant | None, intent: Intent | None) -> Slot | None:
 
 
 def is_listed(issued: Slot, slot: Slot | None) -> bool:
-    """Say whether the token is in its slot: only the intent was left to be cleared."""
+    """Return whether the token is in its slot: only the intent was left to be cleared."""
     if slot is None or issued.current is None:
         return False
     held = slot.superseded if slot.current is None else (slot.current, *slot.superseded)

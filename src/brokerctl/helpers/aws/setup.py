@@ -93,12 +93,12 @@ class AwsSetup(BlockSetup):
 
     @staticmethod
     def is_ours(rows: list[str], at: int) -> bool:
-        """Say whether a row is one of our commands."""
+        """Return whether a row is one of our commands."""
         return rows[at].startswith(f"{_KEY} = ") and _WE in rows[at]
 
     @staticmethod
     def is_header(row: str) -> bool:
-        """Say whether a row is the header of a profile."""
+        """Return whether a row is the header of a profile."""
         return row.startswith("[profile ")
 
     def sections(self, part: Part) -> dict[str, list[str]]:
@@ -132,7 +132,7 @@ class AwsSetup(BlockSetup):
 
 
 def _has_none(section: Mapping[str, str] | None) -> bool:
-    """Say whether a section is there and gives no credentials."""
+    """Return whether a section is there and gives no credentials."""
     return section is not None and section.keys().isdisjoint(_CREDENTIALS)
 
 

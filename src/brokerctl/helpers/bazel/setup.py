@@ -48,7 +48,7 @@ class BazelSetup(BlockSetup):
 
     @staticmethod
     def is_ours(rows: list[str], at: int) -> bool:
-        """Say whether a row is one of our lines."""
+        """Return whether a row is one of our lines."""
         return _OURS.fullmatch(rows[at]) is not None
 
     def advice(self, part: Part) -> str | None:
@@ -61,7 +61,7 @@ class BazelSetup(BlockSetup):
 
 
 def _has_pattern(host: str) -> bool:
-    """Say whether Bazel has a pattern for a host; one without a dot is an error at every start."""
+    """Return whether Bazel has a pattern for a host; one without a dot stops every start."""
     return "." in host and not host.startswith("[")
 
 

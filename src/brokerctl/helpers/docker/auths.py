@@ -174,7 +174,7 @@ def _rendered(one: ToolCredential) -> str:
 
 
 def is_also_in(other: bytes, data: bytes, found: list[PlainCredential]) -> bool:
-    """Say whether a value of any of these entries of a file stands in another file too."""
+    """Return whether a value of any of these entries of a file stands in another file too."""
     entries = {one.start: one.value for one in find_members(_decoded(data), _SECTION)}
     values = (value for one in found for value in _filled(entries[one.start]).values())
     return any(value.encode("utf-8", "surrogateescape") in other for value in values)
@@ -228,7 +228,7 @@ def _left(one: Member, text: str, times: int, *, is_other: bool) -> PlainCredent
 
 
 def _has_twice(text: str) -> bool:
-    """Say whether an object has a name twice, in whichever case: which one counts is no rule."""
+    """Return whether an object has a name twice, in whichever case: which one counts is no rule."""
     names: list[str] = []
     json.loads(text, object_pairs_hook=lambda pairs: names.extend(name for name, _ in pairs))
     return len({name.lower() for name in names}) < len(names)
@@ -246,7 +246,7 @@ def _read_entry(one: Member, left: PlainCredential) -> PlainCredential:
 
 
 def _is_plain(key: str) -> bool:
-    """Say whether the tool's request for this host, which has no scheme, means the same place."""
+    """Return whether the tool's request for this host, without a scheme, means the same place."""
     if not all("!" <= char <= "~" for char in key) or _server(key) == _HUB_ALIAS:
         return False
     whole, bare = (offer(address, "-", "-") for address in (key, _server(key)))

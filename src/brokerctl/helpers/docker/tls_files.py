@@ -71,7 +71,7 @@ def _daemons(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def is_registry_open(text: str, url: str) -> bool:
-    """Say whether a registries.conf has this server as an insecure one, or as a mirror that is."""
+    """Return whether a registries.conf has this server as insecure, or as a mirror that is."""
     found = read_toml_text(text.lower())  # its reader takes keys in any case, and so are hosts
     tables = list(found.get("registry", ()))
     tables += [mirror for table in tables for mirror in table.get("mirror", ())]
@@ -87,7 +87,7 @@ def is_registry_open(text: str, url: str) -> bool:
 
 
 def is_daemon_open(text: str, url: str) -> bool:
-    """Say whether a daemon.json has this server among its insecure registries."""
+    """Return whether a daemon.json has this server among its insecure registries."""
     import json  # noqa: PLC0415 - hardly anybody has one
     from ipaddress import ip_address, ip_network  # noqa: PLC0415 - as above
 

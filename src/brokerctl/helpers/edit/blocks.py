@@ -51,7 +51,7 @@ class _Found(NamedTuple):
 
     @property
     def ends_a_line(self) -> bool:
-        """Say whether the end of the line before is ours too, and the last of the text."""
+        """Return whether the end of the line before is ours too, and the last of the text."""
         is_noted = self.rows[self.first].rstrip("\r").endswith(_NEW_LINE)
         last = len(self.rows) - 1
         return is_noted and self.gone.issuperset(range(self.first, last)) and not self.rows[last]
@@ -124,7 +124,7 @@ def split_at_block(text: str, name: str) -> tuple[str, list[str]]:
 
 
 def has_block(text: str, name: str) -> bool:
-    """Say whether our marks, or one of them, are in the text."""
+    """Return whether our marks, or one of them, are in the text."""
     return any(_mark(row, name) for row in text.split("\n"))
 
 
@@ -147,7 +147,7 @@ def _joined(found: _Found) -> str:
 
 
 def _is_whole(found: _Found, block: list[str]) -> bool:
-    """Say whether these lines are in it already; the note of the first one may differ."""
+    """Return whether these lines are in it already; the note of the first one may differ."""
     ours = [found.rows[at].rstrip("\r") for at in sorted(found.gone | found.headers)]
     return [ours[0].removesuffix(_NEW_LINE), *ours[1:]] == block
 
@@ -196,7 +196,7 @@ def _mark(row: str, name: str) -> str:
 
 
 def _is_empty(bare: list[str], header: int, gone: set[int]) -> bool:
-    """Say whether nothing but comments is left below a header, up to the next one."""
+    """Return whether nothing but comments is left below a header, up to the next one."""
     for at in range(header + 1, len(bare)):
         if bare[at][:1] == "[":
             return True

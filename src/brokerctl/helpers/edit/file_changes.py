@@ -42,7 +42,7 @@ class FileChange(NamedTuple):
 
     @property
     def is_change(self) -> bool:
-        """Say whether anything would be written."""
+        """Return whether anything would be written."""
         return self.before != self.after
 
 
@@ -70,7 +70,7 @@ class Planned(NamedTuple):
 
     @property
     def is_change(self) -> bool:
-        """Say whether anything would be written."""
+        """Return whether anything would be written."""
         return any(change.is_change for change in self.changes)
 
 

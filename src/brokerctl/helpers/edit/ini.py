@@ -69,7 +69,7 @@ class Keys(NamedTuple):
         return None if taken is None else self._checked(place.path, text, taken)
 
     def _is_unmarked(self, place: SetupFile, text: str) -> bool:
-        """Say whether our keys are in it, without our marks."""
+        """Return whether our keys are in it, without our marks."""
         if not place.is_named or has_block(text, self.name):
             return False
         has = (_try(text, place.path) or {}).get(self.section, {})

@@ -25,7 +25,7 @@ def refuse_other(path: str, rest: str, key: str) -> None:
 
 
 def has_key(text: str, key: str) -> bool:
-    """Say whether a key is in a text, outside comments and strings; quoted it is one too."""
+    """Return whether a key is in a text, outside comments and strings; quoted it is one too."""
     return not {key, f'"{key}"'}.isdisjoint(_TOKENS.findall(text))
 
 

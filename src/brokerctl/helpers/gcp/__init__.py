@@ -124,7 +124,7 @@ def _asked(wanted: CredentialRequest) -> tuple[str, str, str]:
 
 
 def _is_jwt(text: str) -> bool:
-    """Say whether a token is three parts of base64url, the first a header in JSON."""
+    """Return whether a token is three parts of base64url, the first a header in JSON."""
     parts = text.split(".")
     if len(parts) != _PARTS or not all(part and _CHARS.issuperset(part) for part in parts):
         return False

@@ -165,7 +165,7 @@ def parse_request(
 
 
 def _is_key(name: bytes) -> bool:
-    """Say whether this can be a key, known or not; with a control character in it is no request.
+    """Return whether this can be a key, known or not; with a control character in it is no request.
 
     Security: a carriage return ends a line for some readers, and another key would begin there.
     """
@@ -185,7 +185,7 @@ def escape_path(path: str) -> str:
 
 
 def _wants_bearer(lists: dict[str, tuple[str, ...]]) -> bool:
-    """Say whether the server offers Bearer and no Basic, which forges take a token in as well."""
+    """Return whether the server offers Bearer and no Basic, in which forges take a token, too."""
     if "wwwauth[]" not in lists:
         return False
 
@@ -259,7 +259,7 @@ def place_url(scheme: str, host: str, path: str) -> str:
 
 
 def is_scheme(text: str) -> bool:
-    """Say whether a protocol is spelled as a URL's (RFC 3986, 3.1), and is not the web's."""
+    """Return whether a protocol is spelled as a URL's (RFC 3986, 3.1), and is not the web's."""
     is_plain = text[:1].isalpha() and len(text) <= _MAX_SCHEME_CHARS and _SCHEME.issuperset(text)
     return is_plain and text not in {"http", "https"}
 
@@ -318,7 +318,7 @@ def _split_list(header: str) -> list[str]:
 
 
 def _is_parameter(text: str) -> bool:
-    """Say whether this is `name=token` or `name="quoted"`, with spaces round the sign (11.2)."""
+    """Return whether this is `name=token` or `name="quoted"`, with spaces round the sign (11.2)."""
     name, equals, value = text.partition("=")
     value = value.lstrip(_SPACE)
     if not equals or not _is_token(name.rstrip(_SPACE)):

@@ -182,7 +182,7 @@ class _Reader:
         return f"{home}/{rest}" if "/" in path else home
 
     def _holds(self, condition: str, path: str | None) -> bool | None:
-        """Say whether an includeIf's condition holds; None where that is not known here."""
+        """Return whether an includeIf's condition holds; None where that is not known here."""
         kind, _, pattern = condition.partition(":")
         if kind not in {"gitdir", "gitdir/i"}:
             return None if kind in {"onbranch", "hasconfig"} else False

@@ -23,7 +23,7 @@ _FALSE = frozenset(("0", "false", "no", "off", ""))
 
 
 def may_be_unchecked(environ: Mapping[str, str], folder: str) -> bool:
-    """Say whether git's configuration speaks of it, or has what can't be told at a glance."""
+    """Return whether git's configuration speaks of it, or has what can't be told at a glance."""
     for name, value in environ.items():
         if name.startswith(_VARIABLE) and any(one in value.lower() for one in _VARIABLE_MARKS):
             return True

@@ -51,7 +51,7 @@ class GitSetup(BlockSetup):
 
     @staticmethod
     def is_ours(rows: list[str], at: int) -> bool:
-        """Say whether a row is our helper, the empty one before it, or the word on paths after it.
+        """Return whether a row is our helper, the empty one before it, or that on paths after it.
 
         `gh auth setup-git`, for one, has an empty helper before its own: that is no line of ours.
         """
@@ -67,12 +67,12 @@ class GitSetup(BlockSetup):
 
     @staticmethod
     def is_header(row: str) -> bool:
-        """Say whether a row begins a section as ours do."""
+        """Return whether a row begins a section as ours do."""
         return row.startswith('[credential "') and row.endswith('"]')
 
 
 def _has_path(above: list[str]) -> bool:
-    """Say whether a section begins as ours for a path do; at a host alone it is somebody's wish."""
+    """Return whether a section begins as ours for a path; at a host alone it is somebody's wish."""
     is_ours = False
     for row in reversed(above):
         if row[:1] == "[":

@@ -101,7 +101,7 @@ def _prefix(pattern: str, asked: str | None) -> str | None:
 
 
 def is_unchecked(url: str, globs: str | None) -> bool:
-    """Say whether Go may ask for this without checking the certificate: GOINSECURE's globs.
+    """Return whether Go may ask for this without checking the certificate: GOINSECURE's globs.
 
     They are for module paths, whose first part is the host, without a port. More is taken to be
     meant than is: what stands behind the host is not looked at, nor what stands in brackets.

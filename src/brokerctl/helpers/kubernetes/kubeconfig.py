@@ -182,7 +182,7 @@ def _shape(rows: list[str]) -> list[str]:
 
 
 def _has_more(item: list[str]) -> bool:
-    """Say whether somebody added to our user, as `kubectl config set-credentials` does."""
+    """Return whether somebody added to our user, as `kubectl config set-credentials` does."""
     return any(one not in _WHOLE for one in _shape(item))
 
 
@@ -264,7 +264,7 @@ def _is_item(row: str) -> bool:
 
 
 def _is_blank(row: str) -> bool:
-    """Say whether a row is empty or a comment."""
+    """Return whether a row is empty or a comment."""
     return row.strip()[:1] in {"", "#"}
 
 

@@ -67,7 +67,7 @@ class PnpmSetup(BlockSetup):
 
     @staticmethod
     def is_ours(rows: list[str], at: int) -> bool:
-        """Say whether a row is one of our lines."""
+        """Return whether a row is one of our lines."""
         return _OURS.fullmatch(rows[at]) is not None
 
     def lines(self, part: Part) -> list[str]:
@@ -105,7 +105,7 @@ class PnpmSetup(BlockSetup):
 
 
 def _is_unmarked(row: str) -> bool:
-    """Say whether a row is ours by its value: npm writes the file without comments."""
+    """Return whether a row is ours by its value: npm writes the file without comments."""
     return _OURS.fullmatch(row.strip()) is not None
 
 

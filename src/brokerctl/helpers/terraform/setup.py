@@ -55,7 +55,7 @@ class TerraformSetup(BlockSetup):
 
     @staticmethod
     def is_ours(rows: list[str], at: int) -> bool:
-        """Say whether a row is our block."""
+        """Return whether a row is our block."""
         return rows[at] == _BLOCK
 
     def lines(self, part: Part) -> list[str]:
@@ -99,7 +99,7 @@ def _given(environ: Mapping[str, str]) -> str | None:
 
 
 def _is_whole(host: str) -> bool:
-    """Say whether terraform could ask for it: it names a host and a port, and speaks TLS."""
+    """Return whether terraform could ask for it: it names a host and a port, and speaks TLS."""
     return "/" not in host.removeprefix("https://")
 
 

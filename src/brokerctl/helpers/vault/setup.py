@@ -40,7 +40,7 @@ class VaultSetup(BlockSetup):
 
     @staticmethod
     def is_ours(rows: list[str], at: int) -> bool:
-        """Say whether a row is our line."""
+        """Return whether a row is our line."""
         return rows[at].startswith(f'{_KEY} = "') and rows[at].endswith('/brokerctl-vault"')
 
     def lines(self, part: Part) -> list[str]:

@@ -211,7 +211,7 @@ class Disk(Reader):
                 return
 
     def _write_reserved(self, kind: int, folder: Folder, file_name: str, data: bytes) -> bool:
-        """Say whether the entry is stored in the room that was reserved for it."""
+        """Return whether the entry is stored in the room that was reserved for it."""
         taken = self._reserves.get(kind)
         if not taken:
             return False
@@ -331,7 +331,7 @@ class Disk(Reader):
 
 
 def is_about_the_entry(kind: int, error: StoreError) -> bool:
-    """Say whether the trouble is the entry itself (a link, a fifo, too large) and not its reading.
+    """Return whether the entry itself is the trouble (a link, a fifo, too large), not its reading.
 
     A hint says that the user can mend it; an error of the system's other than these passes by
     itself or stops everything anyway. What can be made anew is worth no mending: whatever its mode

@@ -53,7 +53,7 @@ class FileLock:
 
     @property
     def is_held(self) -> bool:
-        """Say whether the lock is held by this object."""
+        """Return whether the lock is held by this object."""
         return self._fd >= 0
 
     def acquire(self, deadline: float, now: float) -> None:

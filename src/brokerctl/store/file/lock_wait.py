@@ -72,7 +72,7 @@ class _Waiter:
         self._trouble: OSError | None = None
 
     def waits_until(self, deadline: float) -> bool:
-        """Say whether the lock was free before the deadline; raises OSError."""
+        """Return whether the lock was free before the deadline; raises OSError."""
         if try_lock(self._fd, self._system, fcntl.LOCK_SH):
             return True
         self._is_over.acquire()
