@@ -28,7 +28,7 @@ def commands(node: ast.JoinedStr) -> list[ast.expr]:
 
 
 def is_word(node: ast.expr) -> bool:
-    """Return whether an expression can only be one word: quoted for a shell, or our own constant."""
+    """Return whether an expression can only be one word: quoted for a shell, or our constant."""
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and node.func.id == "shell_word"
     if isinstance(node, ast.IfExp):

@@ -36,7 +36,7 @@ def leave(path: str, data: bytes, system: System = SYSTEM) -> None:
 
 
 def _is_there(path: str) -> bool:
-    """Return whether there is a file; UsageError for one that is not ours: a link leads anywhere."""
+    """Return whether there is a file; UsageError for none of ours: a link leads anywhere."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

@@ -113,7 +113,7 @@ class Asking:
         return any(_is_ours(value) for _, value in self.asked(url))
 
     def names_path(self, url: str) -> bool:
-        """Return whether git tells a helper the path: for the web it does only if it was told to."""
+        """Return whether git tells a helper the path: for the web it does only if told to."""
         if not url.startswith(("https://", "http://")):
             return True
         words = ["--type=bool", "--get-urlmatch", "credential.useHttpPath", url]
