@@ -60,14 +60,13 @@ class Home:
         self.folder = folder
         self.ring = ring
         self.layers = layers
-        self.store = FileStore(folder, ring, renew=self._renewed)
+        self.store = FileStore(folder, ring, renew=self._renewed, tell=self._tell)
         self.plan = _find_plan(self)
         place = audit() if audit else _child(folder, "audit")
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within)
-        self.store.tell = self._tell
 
     def _renewed(self) -> KeyRing:
         return open_ring(self.folder, self.environ) or self.ring
@@ -124,10 +123,10 @@ class Home:
         profiles = self.plan.profiles.values()
         found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
         hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
-        issuer = IssuerClient(self.environ, self.store, self.ring, _http, hidden)
-        issuer.get = self.broker.get
-        issuer.within = self.broker.within
-        return issuer
+        get, within = self.broker.get, self.broker.within
+        return IssuerClient(
+            self.environ, self.store, self.ring, _http, hidden, get=get, within=within
+        )
 
 
 def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> Http:

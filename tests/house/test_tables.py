@@ -244,3 +244,24 @@ def test_every_set_up_is_where_its_table_says() -> None:
     aliases = [alias for tool in SETUPS.values() for alias in tool.aliases]
     assert len({*aliases, *SETUPS}) == len(aliases) + len(SETUPS)
     assert all(find_setup(alias)[0] in SETUPS for alias in aliases)
+
+
+def test_what_is_known_of_tools() -> None:
+    """Their programs' own names, whose credentials can be kept and who asks for every host."""
+    aliases = {alias: name for name, tool in SETUPS.items() for alias in tool.aliases}
+    assert aliases == {
+        "awscli": "aws",
+        "boto3": "aws",
+        "buildah": "podman",
+        "go": "goauth",
+        "google-auth": "gcp",
+        "kubectl": "kubernetes",
+        "poetry": "keyring",
+        "skopeo": "podman",
+        "tofu": "terraform",
+        "twine": "keyring",
+    }
+    kept = {name: tool.kept_by for name, tool in SETUPS.items() if tool.kept_by}
+    assert kept == {"cargo": "cargo", "docker": "docker", "git": "git", "podman": "docker"}
+    asking = {name for name, tool in SETUPS.items() if tool.asks_for_all}
+    assert asking == {"goauth", "keyring", "pip", "terraform", "uv", "vault"}

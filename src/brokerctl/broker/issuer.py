@@ -56,8 +56,15 @@ class IssuerClient:
         ring: KeyRing,
         make_sender: MakeSender,
         hidden: frozenset[str] = frozenset(),
+        *,
+        get: Get | None = None,
+        within: tuple[str, ...] = (),
     ) -> None:
-        """`hidden`: the variables that hold any profile's secret, for no command to see."""
+        """`hidden`: the variables that hold any profile's secret, for no command to see.
+
+        `get` is the broker's, for a flow that exchanges another profile's token, and `within` the
+        profiles that are being asked for.
+        """
         self.environ = environ
         self.store = store
         self.ring = ring
@@ -65,8 +72,8 @@ class IssuerClient:
         self._hidden = hidden
         self._senders: dict[str, Sender] = {}
         self._learned: dict[str, bytes] = {}  # metadata of a login that has not succeeded yet
-        self.get: Get | None = None  # the broker's, for a flow that exchanges another's token
-        self.within: tuple[str, ...] = ()  # the profiles that are being asked for
+        self.get = get
+        self.within = within
         self._logging_in: set[str] = set()  # profiles whose endpoints a person has just asked for
 
     def sender(self, profile: Profile) -> Sender:

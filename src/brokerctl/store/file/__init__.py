@@ -40,7 +40,8 @@ _LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
 class FileStore:
     """Grants and tokens in the v1 folder. `clock` gives seconds since the epoch.
 
-    `renew` reads the key ring again where an entry is sealed by a key newer than `ring` has.
+    `renew` reads the key ring again where an entry is sealed by a key newer than `ring` has;
+    `tell` gets what was set aside under a grant's lock.
     """
 
     __slots__ = ("_reader", "clock", "damage", "passed_over", "ring", "tell")
@@ -53,12 +54,13 @@ class FileStore:
         system: System | None = None,
         clock: Callable[[], float] = time.time,
         renew: Callable[[], StoreKeys] | None = None,
+        tell: Callable[[tuple[Damage, ...]], None] | None = None,
     ) -> None:
         self.ring = ring
         self._reader = Reader(folder, ring, system or folder.system, renew)
         self.damage: list[Damage] = []  # what this process had to set aside: to be reported
         self.passed_over: str | None = None  # why a sealed blob was made anew that others could use
-        self.tell: Callable[[tuple[Damage, ...]], None] | None = None  # what was just set aside
+        self.tell = tell
         self.clock = clock
 
     @property
