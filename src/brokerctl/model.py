@@ -119,6 +119,22 @@ FLOWS = {
 _NO_FLOW = FlowTraits()
 
 
+class KeeperTraits(Value):
+    """What other files ask about who keeps the data key; `entry` is its file below `keys`."""
+
+    entry: str
+    cached_for_s: int | None = None  # by the kernel; None: it is as quick as the cache
+
+
+# The one table of keepers; it stands here for the reason of the one before.
+KEEPERS = {
+    "keyring": KeeperTraits(entry="keyring:KeyringKeeper", cached_for_s=3600),
+    "passphrase": KeeperTraits(entry="passphrase:PassphraseKeeper", cached_for_s=8 * 3600),
+    "file": KeeperTraits(entry="file:FileKeeper"),
+    "env": KeeperTraits(entry="env:EnvKeeper"),
+}
+
+
 class Profile(Value):
     """A named way to get tokens from one issuer for one resource, fully resolved."""
 

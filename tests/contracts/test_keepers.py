@@ -15,12 +15,13 @@ import pytest
 
 from brokerctl import keys
 from brokerctl.errors import KeyLockedError, StoreError, UsageError
-from brokerctl.keys import KEEPERS, Means
+from brokerctl.keys import Means
 from brokerctl.keys.create import create_ring, new_wrap
 from brokerctl.keys.keyring import KeyringKeeper
 from brokerctl.keys.making import new_key_text
 from brokerctl.keys.rekey import rekey
 from brokerctl.keys.unlock import find_key_state, lock, unlock
+from brokerctl.model import KEEPERS
 from brokerctl.platform.private_files import Folder, open_folder
 from tests.contracts.secret_service import SecretService
 

@@ -13,7 +13,7 @@ import pytest
 from brokerctl.config import fields
 from brokerctl.config.presets import PRESETS
 from brokerctl.errors import EXIT_CODES
-from brokerctl.model import FLOWS, Profile
+from brokerctl.model import FLOWS, KEEPERS, Profile
 from tests.house.source import ROOT, read
 from tests.program import PROGRAM, clean_env, require_tool
 
@@ -157,7 +157,7 @@ def test_the_defaults_on_the_page_are_the_profile_s() -> None:
 def test_every_word_that_a_key_takes_is_on_the_page() -> None:
     """Flows, ways of client authentication, keepers, presets and references are all named."""
     page = read("docs/configuration.md")
-    words = {*FLOWS, *fields.CLIENT_AUTHS, *fields.KEEPERS, *PRESETS}
+    words = {*FLOWS, *fields.CLIENT_AUTHS, *KEEPERS, *PRESETS}
     assert not {word for word in words if f"`{word}`" not in page}
     assert not {kind for kind in fields.REFERENCE_KINDS if f"{{ {kind} = " not in page}
     assert not {name for name in fields.LATER_TOP if f"`{name}`" not in page}

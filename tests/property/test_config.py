@@ -18,7 +18,7 @@ from brokerctl.config.layers import Layer, Layers
 from brokerctl.config.plan import Plan, parse_plan, render_plan
 from brokerctl.config.positions import scan
 from brokerctl.errors import UsageError
-from brokerctl.model import FLOWS, Profile, Reference
+from brokerctl.model import FLOWS, KEEPERS, Profile, Reference
 
 ENVIRON = {"HOME": "/home/someone"}
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
@@ -253,7 +253,7 @@ PLAN_PROFILES = st.builds(
 
 @given(
     st.lists(PLAN_PROFILES, max_size=4),
-    st.none() | st.sampled_from(fields.KEEPERS),
+    st.none() | st.sampled_from(list(KEEPERS)),
     st.dictionaries(NAMES, SCOPES.map(tuple)),
 )
 def test_a_plan_round_trips(

@@ -13,7 +13,7 @@ from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint, parse_issuer, parse_pattern
 from brokerctl.config.words import aws, google
 from brokerctl.errors import UsageError
-from brokerctl.model import FLOWS, Reference
+from brokerctl.model import FLOWS, KEEPERS, Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ def _words(text: str) -> frozenset[str]:
 
 SECRET_AUTHS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 CLIENT_AUTHS = ("none", *SECRET_AUTHS, "private_key_jwt")
-KEEPERS = ("keyring", "passphrase", "file", "env")
 REFERENCE_KINDS = ("env", "file", "keyring", "store", "command")
 REFERENCE_FORMS = (
     '{ env = "X" }, { file = "p" }, { keyring = "service/name" }, { store = "name" }'

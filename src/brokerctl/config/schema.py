@@ -6,7 +6,7 @@ from typing import Any
 
 from brokerctl.config import fields
 from brokerctl.config.presets import PRESETS
-from brokerctl.model import FLOWS
+from brokerctl.model import FLOWS, KEEPERS
 
 URI = "https://json-schema.org/draft/2020-12/schema"
 _TEXT = {"type": "string"}
@@ -62,7 +62,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     ),
 }
 _SETTINGS = {
-    ("keys", "keeper"): _one_of(*fields.KEEPERS),
+    ("keys", "keeper"): _one_of(*KEEPERS),
     ("keys", "unlock_for"): _DURATION,
     ("helpers", "keep"): {"type": "array", "items": _one_of("git", "docker", "cargo")},
     ("audit", "rotate"): {"type": "string", "pattern": "^[1-9][0-9]{0,3}[KMG]iB$"},

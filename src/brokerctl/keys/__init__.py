@@ -1,6 +1,6 @@
 """Who keeps the key that wraps the ring, and how a ring is opened.
 
-A keeper is one file here and one line of `KEEPERS`. It is chosen at first use and pinned in
+A keeper is one file here and one line of `model.KEEPERS`. It is chosen at first use and pinned in
 `keys/keeper.json`; only `rekey` changes it. The kernel's keyring is a cache in front of the slow
 ones, never a keeper: whatever comes out of it must open the ring, else it counts as absent.
 This file is on the warm road; making a ring, `rekey` and `lock` are in files of their own.
@@ -11,6 +11,7 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
+from brokerctl.model import KEEPERS
 from brokerctl.platform.libc import harden as harden
 
 TYPE_CHECKING = False
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
 
     UnlockFor: TypeAlias = Callable[[], int | None]  # seconds; None: the default; 0: not at all
 
-
-KEEPERS = {
-    "keyring": "brokerctl.keys.keyring:KeyringKeeper",
-    "passphrase": "brokerctl.keys.passphrase:PassphraseKeeper",
-    "file": "brokerctl.keys.file:FileKeeper",
-    "env": "brokerctl.keys.env:EnvKeeper",
-}
-CACHED_FOR_S = {"keyring": 3600, "passphrase": 8 * 3600}  # the others are as quick as the cache
 FOLDER = "keys"
 _ATTEMPTS = 8
 _UNLOCK = "run 'brokerctl unlock'"
@@ -137,7 +130,7 @@ def open_state(means: Means, unlock_for: UnlockFor | None = None) -> KeyRing | N
 
 
 def _open(means: Means, pin: Pin, sealed: bytes, unlock_for: UnlockFor | None) -> KeyRing:
-    if pin.keeper not in CACHED_FOR_S:
+    if cached_for_s(pin.keeper) is None:
         return unwrap(means, pin, sealed)[0]
     ring = _open_cached(means, pin, sealed)
     if ring is not None:
@@ -172,7 +165,7 @@ def unwrap(means: Means, pin: Pin, sealed: bytes) -> tuple[KeyRing, bytes]:
 
 def remember(means: Means, pin: Pin, key: bytes, unlock_for: UnlockFor | None) -> bool:
     """Put the key into the kernel's cache, where this keeper wants one; say whether it is there."""
-    default = CACHED_FOR_S.get(pin.keeper)
+    default = cached_for_s(pin.keeper)
     if default is None:
         return False
     wanted = unlock_for() if unlock_for is not None else None
@@ -194,12 +187,18 @@ def _wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
     return DamagedError(error.message, hint="put keys/ back from a backup")
 
 
+def cached_for_s(name: str) -> int | None:
+    """Return for how long the kernel may have a keeper's key; None where it is not cached."""
+    traits = KEEPERS.get(name)
+    return None if traits is None else traits.cached_for_s
+
+
 def keeper(name: str, means: Means) -> Keeper:
     """Look a keeper up in the table."""
-    dotted = KEEPERS.get(name)
-    if dotted is None:
+    traits = KEEPERS.get(name)
+    if traits is None:
         raise UsageError(f"no keeper is called '{name}'", hint=f"one of {', '.join(KEEPERS)}")
-    made: Keeper = _load(dotted)(means)
+    made: Keeper = _load(f"{__name__}.{traits.entry}")(means)
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerctl.config import paths
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
-from brokerctl.keys import CACHED_FOR_S, FOLDER, Means, read_state, sealing_pin, unwrap
+from brokerctl.keys import FOLDER, Means, cached_for_s, read_state, sealing_pin, unwrap
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
 from brokerctl.keys.create import create_ring
@@ -57,7 +57,7 @@ def find_key_state(home: Folder, environ: Mapping[str, str]) -> KeyState | None:
         if state is None:
             return None
         pin, sealed = _sealing(*state)
-        if pin.keeper not in CACHED_FOR_S:
+        if cached_for_s(pin.keeper) is None:
             return KeyState(keeper=pin.keeper, is_locked=False)
         is_cached = _is_cached(Means(folder, environ), pin, sealed)
         is_given_now = pin.keeper == "passphrase" and is_given(VARIABLE, environ)
@@ -115,7 +115,7 @@ def unlock(
             raise StoreError(f"{folder.path} was removed meanwhile")
         pin, sealed = _sealing(*state)
         means = Means(folder, environ, ask=ask)
-        if pin.keeper not in CACHED_FOR_S:
+        if cached_for_s(pin.keeper) is None:
             return Unlocked(keeper=pin.keeper, for_s=None, notice=notice)
         # What was typed a moment ago for a new ring is in the cache; nobody is asked again.
         key = means.cache.find(pin.wrap_id) if is_new else unwrap(means, pin, sealed)[1]
@@ -127,7 +127,7 @@ def unlock(
 
 def _load_cache(means: Means, pin: Pin, key: bytes | None, unlock_for: UnlockFor | None) -> int:
     wanted = unlock_for() if unlock_for is not None else None
-    seconds = CACHED_FOR_S[pin.keeper] if wanted is None else wanted
+    seconds = (cached_for_s(pin.keeper) or 0) if wanted is None else wanted
     if seconds <= 0:
         raise UsageError("unlocked for no time at all", hint="run 'brokerctl unlock --for 8h'")
     if key is None or not means.cache.put(pin.wrap_id, key, seconds):
