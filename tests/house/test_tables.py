@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from brokerctl.config import fields
+from brokerctl.doctor import CHECKS, EARLY
 from brokerctl.helpers import HELPERS
 from brokerctl.helpers.install import find_setup
 from brokerctl.helpers.setups import SETUPS
@@ -133,7 +134,7 @@ def test_every_entry_has_its_paper() -> None:
             assert f"(helpers/{name}.md)" in read("docs/index.md")
             page = read(f"docs/helpers/{name}.md")
             assert "\n## Certificates\n" in page, name
-            for variable, _ in VARIABLES[name]:
+            for variable, _ in VARIABLES.get(name, ()):
                 assert variable.replace("*", "NAME").lower() in page.lower(), variable
         elif room.table != "STORES":
             assert f"`{name}`" in configuration, name
@@ -265,3 +266,19 @@ def test_what_is_known_of_tools() -> None:
     assert kept == {"cargo": "cargo", "docker": "docker", "git": "git", "podman": "docker"}
     asking = {name for name, tool in SETUPS.items() if tool.asks_for_all}
     assert asking == {"goauth", "keyring", "pip", "terraform", "uv", "vault"}
+
+
+def test_every_check_of_doctor_is_in_one_of_its_two_tables() -> None:
+    """A file with a `check` that no table names would never be run."""
+    rows = {**EARLY, **CHECKS}
+    assert len(rows) == len(EARLY) + len(CHECKS)
+    files = {
+        f"{source.module}:check"
+        for source in sources("src/brokerctl/doctor")
+        for node in source.tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == "check"
+    }
+    assert files == set(rows.values())
+    for dotted in rows.values():
+        module, _, name = dotted.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))

@@ -96,7 +96,7 @@ def find_variable(tool: str, wanted: CredentialRequest, environ: Mapping[str, st
     url = wanted.url or ""
     if url and not url.startswith(_HTTPS):
         return None  # there is none to check: plain http is for loopback
-    for pattern, test in VARIABLES[tool]:
+    for pattern, test in VARIABLES.get(tool, ()):
         for name in _names(pattern, environ):
             if test(environ[name], url):
                 return name
