@@ -122,17 +122,40 @@ _NO_FLOW = FlowTraits()
 class KeeperTraits(Value):
     """What other files ask about who keeps the data key; `entry` is its file below `keys`."""
 
-    entry: str
+    entry: str = ""
+    readers: str = ""  # who else could read the key
     cached_for_s: int | None = None  # by the kernel; None: it is as quick as the cache
+    is_typed: bool = False  # a person has to unlock it
+    lies_beside: bool = False  # in a file beside what it protects
+    variable: str | None = None  # that gives it, or begins the names of those that do
 
 
 # The one table of keepers; it stands here for the reason of the one before.
 KEEPERS = {
-    "keyring": KeeperTraits(entry="keyring:KeyringKeeper", cached_for_s=3600),
-    "passphrase": KeeperTraits(entry="passphrase:PassphraseKeeper", cached_for_s=8 * 3600),
-    "file": KeeperTraits(entry="file:FileKeeper"),
-    "env": KeeperTraits(entry="env:EnvKeeper"),
+    "keyring": KeeperTraits(
+        entry="keyring:KeyringKeeper",
+        readers="programs of this desktop session can ask the keyring for it",
+        cached_for_s=3600,
+    ),
+    "passphrase": KeeperTraits(
+        entry="passphrase:PassphraseKeeper",
+        readers="nobody without the passphrase, but for the kernel's copy while it is unlocked",
+        cached_for_s=8 * 3600,
+        is_typed=True,
+        variable="BROKERCTL_PASSPHRASE",
+    ),
+    "file": KeeperTraits(
+        entry="file:FileKeeper",
+        readers="whoever can read this user's files has the key too",
+        lies_beside=True,
+    ),
+    "env": KeeperTraits(
+        entry="env:EnvKeeper",
+        readers="whoever can read this process's environment has the key too",
+        variable="BROKERCTL_KEY",
+    ),
 }
+NO_KEEPER = KeeperTraits()  # of a later version's
 
 
 class Profile(Value):

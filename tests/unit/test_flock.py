@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,7 +72,7 @@ def test_what_is_busy_is_waited_for_until_the_deadline(fd: int, code: int) -> No
     assert not lock_by(fd, system, Pauses(system, 5.0))
     assert sum(system.pauses) == pytest.approx(5.0)
     assert system.pauses[0] == 0.0002
-    assert all(before <= after for before, after in zip(system.pauses, system.pauses[1:-1]))  # noqa: B905 - pairs
+    assert all(before <= after for before, after in pairwise(system.pauses[:-1]))
     assert max(system.pauses) <= 0.1
     assert lock_by(fd, Refusing(code, times=3), Pauses(Refusing(code), 5.0))
 

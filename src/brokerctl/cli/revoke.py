@@ -18,8 +18,7 @@ from brokerctl.cli.unfinished import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.home import Home, open_home
 from brokerctl.model import EXPIRED, LOCAL_ONLY, REVOKED, UNKNOWN, Intent
-from brokerctl.store.entry import GRANT, INTENT, KIND_NAMES, QUEUE, TOKEN, grant_name
-from brokerctl.store.file.disk import ASIDE
+from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN, grant_name
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from brokerctl.model import GrantKey, Profile
 
 PARTIAL = 9
-_ALIVE = tuple(f"{KIND_NAMES[kind]}-" for kind in (GRANT, TOKEN, QUEUE))
+_ALIVE = (GRANT, TOKEN, QUEUE)
 
 
 def register(app: typer.Typer) -> None:
@@ -155,12 +154,12 @@ def _find_damaged(home: Home, profile: Profile | None) -> list[BrokerError]:
     own = grant_name(home.ring.name_key, grant_key(profile)) if profile else ""
     damaged = [
         entry
-        for kind in (GRANT, TOKEN, QUEUE)
+        for kind in _ALIVE
         for entry in home.store.entries(kind)
         if entry.damage is not None and entry.name.startswith(own)
     ]
     # What was set aside before is evidence, and as alive as it was: `gc` removes it in time.
-    aside = [name for name in home.store.disk.child(ASIDE).names() if name.startswith(_ALIVE)]
+    aside = [name for kind in _ALIVE for name in home.store.names_aside(kind)]
     aside = [name for name in aside if own in name]
     if not damaged and not aside:
         return []

@@ -17,7 +17,7 @@ from brokerctl.keys import FOLDER, harden, read_state
 from brokerctl.keys.keyring import AWAY
 from brokerctl.keys.making import new_keys as with_new_keys
 from brokerctl.keys.rekey import rekey, update_ring
-from brokerctl.model import Value
+from brokerctl.model import KEEPERS, NO_KEEPER, Value
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.store import Damage
@@ -34,7 +34,6 @@ _NEW = {
     for name in ("PASSPHRASE", "KEY")
     for end in ("", "_FILE")
 }
-_OWN = {"passphrase": "BROKERCTL_PASSPHRASE", "env": "BROKERCTL_KEY"}
 
 
 class Rekeyed(Value):
@@ -99,7 +98,7 @@ def _where_the_keyring_is() -> Iterator[None]:
 def _environment(environ: Mapping[str, str], keeper: str, *, is_same: bool) -> dict[str, str]:
     """Return what the new keeper reads; the same key again would be no new key."""
     changed = dict(environ)
-    own = _OWN.get(keeper)
+    own = KEEPERS.get(keeper, NO_KEEPER).variable
     given = {old: environ[new] for old, new in _NEW.items() if new in environ}
     if own and (is_same or own in given or f"{own}_FILE" in given):
         for name in (own, f"{own}_FILE"):

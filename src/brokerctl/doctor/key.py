@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING
 
 from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.keys.unlock import find_state_here
+from brokerctl.model import KEEPERS, NO_KEEPER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_READERS = {
-    "file": "whoever can read this user's files has the key too",
-    "env": "whoever can read this process's environment has the key too",
-    "keyring": "programs of this desktop session can ask the keyring for it",
-    "passphrase": "nobody without the passphrase, but for the kernel's copy while it is unlocked",
-}
 
 
 def check(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -24,21 +18,21 @@ def check(environ: Mapping[str, str]) -> Iterator[Finding]:
     if state is None:
         yield Finding(what="keys: none yet; the first use makes one")
         return
-    who = _READERS.get(state.keeper, "")
-    if state.is_locked and state.keeper == "passphrase":
+    traits = KEEPERS.get(state.keeper, NO_KEEPER)
+    if state.is_locked and traits.is_typed:
         yield Finding(
             what=f"keys: {state}; helpers and scripts fail until it is unlocked",
             state=PROBLEM,
             hint="run 'brokerctl unlock'",
         )
-    elif state.keeper == "file":
+    elif traits.lies_beside:
         yield Finding(
-            what=f"keys: {state}; {who}",
+            what=f"keys: {state}; {traits.readers}",
             state=WARNING,
             hint="run 'brokerctl store rekey --to passphrase', or --to keyring where one is",
         )
     else:
-        yield Finding(what=f"keys: {state}; {who}")
-    if state.keeper in {"keyring", "passphrase"}:
+        yield Finding(what=f"keys: {state}; {traits.readers}")
+    if traits.cached_for_s is not None:
         copy = "has a copy, for a limited time" if state.is_cached else "has no copy now"
         yield Finding(what=f"keys: the kernel {copy}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
-from brokerctl.model import KEEPERS
+from brokerctl.model import KEEPERS, NO_KEEPER
 from brokerctl.platform.libc import harden as harden
 
 TYPE_CHECKING = False
@@ -189,8 +189,7 @@ def _wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
 
 def cached_for_s(name: str) -> int | None:
     """Return for how long the kernel may have a keeper's key; None where it is not cached."""
-    traits = KEEPERS.get(name)
-    return None if traits is None else traits.cached_for_s
+    return KEEPERS.get(name, NO_KEEPER).cached_for_s
 
 
 def keeper(name: str, means: Means) -> Keeper:

@@ -16,8 +16,7 @@ from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_n
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import token_files
 from brokerctl.store.check import set_damaged_aside
-from brokerctl.store.entry import KIND_NAMES, SESSION, TOKEN, plain_name
-from brokerctl.store.file.disk import ASIDE
+from brokerctl.store.entry import SESSION, TOKEN, plain_name
 from brokerctl.store.slots import find_cut_off
 
 TYPE_CHECKING = False
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 # as ended when its tokens have, or after this.
 UNSEEN_S = 86_400.0
 _VERSION = 1
-_ASIDE = f"{KIND_NAMES[SESSION]}-"
 _ALIVE = (LIVE, SUPERSEDED)  # at the issuer, as far as is known
 
 
@@ -189,8 +187,7 @@ def _find_lost(home: Home) -> list[str]:
     still finds them. What has been tried is queued or spared, and not tried again.
     """
     store, name_key = home.store, home.ring.name_key
-    aside = [name for name in store.disk.child(ASIDE).names() if name.startswith(_ASIDE)]
-    lost = {name.removeprefix(_ASIDE).partition("-")[0] for name in aside}
+    lost = {name.partition("-")[0] for name in store.names_aside(SESSION)}
     lost -= {entry.name for entry in store.entries(SESSION)}  # written anew by its supervisor
     if not lost:
         return []

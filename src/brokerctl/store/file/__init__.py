@@ -12,6 +12,7 @@ from brokerctl.store.codec import parse_current
 from brokerctl.store.entry import (
     GRANT,
     INTENT,
+    KIND_NAMES,
     OUTCOME,
     QUEUE,
     TOKEN,
@@ -142,6 +143,14 @@ class FileStore:
             return self._find_grant(name)
         payload = self._reader.read(kind, name)
         return None if payload is None else _parse(kind, payload)
+
+    def names_aside(self, kind: int) -> list[str]:
+        """Return the names of entries that were set aside, each with `-` and a mark behind it."""
+        from brokerctl.store.file.disk import ASIDE  # noqa: PLC0415 - no hand-out looks at them
+
+        before = f"{KIND_NAMES[kind]}-"
+        names = self.disk.child(ASIDE).names()
+        return [name.removeprefix(before) for name in names if name.startswith(before)]
 
     def find_sealed(self, kind: int, name: str) -> bytes | None:
         """Return a sealed blob; None if there is none, or it is damaged and must be made anew."""
