@@ -59,11 +59,8 @@ class Log:
         that repeats one of the last minute is counted, and the first one's number returned.
         """
         now = self.clock()
-        if self.place is None:
-            self.place = read_place(self.system)
-        body = render_body(event, fields, now, self.place)
         refusal = (event, fields) if is_refusal(event, fields) else None
-        return self._try([body], refusal, now, durable=durable)
+        return self._try(self._render([(event, fields)], now), refusal, now, durable=durable)
 
     def append_all(self, records: list[tuple[str, dict[str, Any]]]) -> None:
         """Write several records of events that change a grant: one lock, one write, one sync.
@@ -72,11 +69,14 @@ class Log:
         More than a reader looks back for the end of the chain are written in several parts.
         """
         now = self.clock()
-        if self.place is None:
-            self.place = read_place(self.system)
-        bodies = [render_body(event, fields, now, self.place) for event, fields in records]
+        bodies = self._render(records, now)
         for start in range(0, len(bodies), _BATCH):
             self._try(bodies[start : start + _BATCH], None, now, durable=True)
+
+    def _render(self, records: list[tuple[str, dict[str, Any]]], now: float) -> list[bytes]:
+        if self.place is None:
+            self.place = read_place(self.system)
+        return [render_body(event, fields, now, self.place) for event, fields in records]
 
     def _try(
         self,

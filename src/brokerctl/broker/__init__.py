@@ -1,7 +1,7 @@
 """The way of a request, to be read from top to bottom: decide, find or obtain, record.
 
 What a warm hand-out needs is in this file; what a request needs whose token is not in the store
-(waiting for another's refresh, a dead grant, an issuer that is down) is in `obtaining`, as light.
+(waiting for another's refresh, a dead grant, an issuer that is down) is in `obtain`, as light.
 `redeem` is an argument: only the one process that must talk to the issuer imports what that needs.
 """
 

@@ -68,10 +68,10 @@ VARIABLES: dict[str, tuple[tuple[str, Test], ...]] = {
     "aws": (),  # SDKs sign with the secret key and do not send it
     "bazel": (),  # Bazel has no such option
     "cargo": (),  # nor has cargo
-    "docker": (),  # files, in unchecked_files.py
+    "docker": (),  # files, in docker/tls_files
     "gcp": (_NODE, *_REQUESTS, ("CLOUDSDK_AUTH_DISABLE_SSL_VALIDATION", is_true)),
     "git": _GIT,
-    "goauth": (),  # GOINSECURE, in goauth.py: its globs are of modules
+    "goauth": (),  # GOINSECURE, in goauth: its globs are of modules
     "keyring": (
         *_REQUESTS,
         ("PIP_TRUSTED_HOST", names_host),

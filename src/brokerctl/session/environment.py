@@ -26,7 +26,7 @@ _KEPT = frozenset(
     ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 )
 _KEPT_START = "LC_"
-# What AWS's tools read, in the order of triple.WORDS, and what some of them prefer to it.
+# What AWS's tools read, in the order of aws_credentials.WORDS, and what some of them prefer to it.
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AWS_OTHERS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN")
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
