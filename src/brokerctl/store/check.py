@@ -6,17 +6,14 @@ goes on. What could not be done is returned as data; the command decides about e
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, LockTimeoutError, StoreError
-from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.model import Slot, Value
 from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.store import Damage, codec
 from brokerctl.store.entry import GRANT, KIND_NAMES, METADATA, PLAN, TOKEN, entry_key_id, is_name
 from brokerctl.store.file.disk import ASIDE, LOCKS, PLACES
-from brokerctl.store.file.lock import FileLock, find_mark
+from brokerctl.store.file.lock import EntryLock, FileLock, find_mark
 from brokerctl.store.file.lock_wait import SUFFIX
 from brokerctl.store.tool_credentials import remove_over
 from brokerctl.text import safe
@@ -71,19 +68,6 @@ class GcReport(Value):
     locks: int
 
 
-@contextmanager
-def locked_name(store: FileStore, name: str) -> Iterator[None]:
-    """Take the lock of the grant that an entry's name belongs to; a damaged one has no key."""
-    disk = store.disk
-    group = name.partition("/")[0]
-    lock = FileLock(disk.child(LOCKS), group, disk.system)
-    lock.acquire(disk.system.monotonic() + LOCK_WAIT_S, store.clock())
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def check(store: FileStore, *, mend: bool = False) -> CheckReport:
     """Open every entry; with `mend` the damaged ones are set aside under their grant's lock."""
     counts, damaged = {}, []
@@ -116,7 +100,7 @@ def _mend(store: FileStore, kind: int, name: str, why: str) -> Damage:
     """Set one entry aside if it still does not open now that nobody else can write it."""
     kept = Damage(kind=kind, name=name, why=why)
     try:
-        with locked_name(store, name):
+        with EntryLock(store.disk, name, store.clock):
             try:
                 store.read_value(kind, name)
             except DamagedError:
@@ -132,7 +116,7 @@ def reseal(store: FileStore) -> ResealReport:
     for kind in PLACES:
         for name in store.disk.names(kind):
             try:
-                with locked_name(store, name):
+                with EntryLock(store.disk, name, store.clock):
                     done += _reseal_one(store, kind, name)
             except (StoreError, LockTimeoutError) as error:
                 left.append(Damage(kind=kind, name=name, why=error.message))
@@ -242,7 +226,7 @@ def _remove_slots(store: FileStore, now: float) -> int:
     count = 0
     for entry in store.entries(TOKEN):
         if entry.value is not None and _has_ended(entry.value, now - ENDED_S):
-            with locked_name(store, entry.name):
+            with EntryLock(store.disk, entry.name, store.clock):
                 payload = store.disk.read(TOKEN, entry.name)
                 if payload and _has_ended(codec.parse(TOKEN, payload), now - ENDED_S):
                     count += store.disk.remove(TOKEN, entry.name)

@@ -6,18 +6,14 @@ asks names protocol, host, port and path, all of them, and the user if it has on
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from brokerctl.errors import DamagedError
-from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.store import codec
 from brokerctl.store.entry import KEPT, plain_name
-from brokerctl.store.file.disk import LOCKS
-from brokerctl.store.file.lock import FileLock
+from brokerctl.store.file.lock import EntryLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from brokerctl.store import ToolCredential
     from brokerctl.store.file import FileStore
@@ -45,7 +41,7 @@ def put(
 ) -> bool:
     """Keep one durably, over what its place had; `before` sees that first, and may say no."""
     name = kept_name(store, one)
-    with _locked(store, name):
+    with EntryLock(store.disk, name, store.clock):
         if not before(_find(store, name)):
             return False
         store.put_sealed(KEPT, name, codec.render(one))
@@ -56,7 +52,7 @@ def drop(
     store: FileStore, name: str, is_meant: Callable[[ToolCredential], bool]
 ) -> ToolCredential | None:
     """Remove one durably if it still is what is meant, and return it."""
-    with _locked(store, name):
+    with EntryLock(store.disk, name, store.clock):
         found = _find(store, name)
         if found is None or not is_meant(found):
             return None
@@ -80,15 +76,3 @@ def _find(store: FileStore, name: str) -> ToolCredential | None:
     except DamagedError:
         return None  # it is replaced; until then `store check` tells of it
     return found
-
-
-@contextmanager
-def _locked(store: FileStore, name: str) -> Iterator[None]:
-    """Take the entry's lock, which `rekey` takes too while it seals the entry anew."""
-    disk = store.disk
-    lock = FileLock(disk.child(LOCKS), name, disk.system)
-    lock.acquire(disk.system.monotonic() + LOCK_WAIT_S, store.clock())
-    try:
-        yield
-    finally:
-        lock.release()

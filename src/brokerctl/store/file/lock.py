@@ -12,6 +12,7 @@ import fcntl
 
 from brokerctl import jsonlite
 from brokerctl.errors import StoreError
+from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.platform.flock import is_current, lock_by
 from brokerctl.platform.private_files import checked_file, refused
 from brokerctl.platform.system import os
@@ -162,6 +163,27 @@ def _parse_mark(data: bytes) -> int:
 def _render(mark: int, holder: dict[str, Any]) -> bytes:
     text = b"%0*d\n%b" % (MARK_DIGITS, mark, jsonlite.dumps(holder).encode())
     return text.ljust(FILE_BYTES - 1)[: FILE_BYTES - 1] + b"\n"
+
+
+class EntryLock:
+    """The lock of an entry that is found by its name: its grant's, or its own where it has none.
+
+    A damaged entry has no key by which `lock_grant` could take the lock.
+    """
+
+    __slots__ = ("_clock", "_lock", "_monotonic")
+
+    def __init__(self, disk: Disk, name: str, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._monotonic = disk.system.monotonic
+        self._lock = FileLock(disk.child(LOCKS), name.partition("/")[0], disk.system)
+
+    def __enter__(self) -> None:
+        """Take the lock; LockTimeoutError names who has it."""
+        self._lock.acquire(self._monotonic() + LOCK_WAIT_S, self._clock())
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Locking:
