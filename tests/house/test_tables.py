@@ -282,3 +282,9 @@ def test_every_check_of_doctor_is_in_one_of_its_two_tables() -> None:
     for dotted in rows.values():
         module, _, name = dotted.partition(":")
         assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_what_is_queued_for_revocation_is_made_in_one_place() -> None:
+    """Each item has its fingerprint, its hint and its times from there, so that all are alike."""
+    makers = {source.module for source in sources("src") if "Queued" in called(source)}
+    assert makers == {"brokerctl.store.slots"}

@@ -16,7 +16,7 @@ from brokerctl.model import SUPERSEDED
 from brokerctl.secret import Secret
 from brokerctl.store.check import METADATA_S, gc
 from brokerctl.store.entry import QUEUE
-from brokerctl.store.slots import queue_item, queued
+from brokerctl.store.slots import queue_item, queue_token
 from tests.faults.faulty import FaultySystem
 from tests.issuer_room import KEY, PERSON, SERVICE, URL, House, Issuer
 from tests.store_room import RING, soon
@@ -221,7 +221,7 @@ def fallen_off(house: House) -> None:
     token = house.tokens()[0]
     with house.store.lock_grant(KEY, soon()) as locked:
         locked.settle(token.fingerprint, SUPERSEDED)
-        locked.enqueue(queued(token, time.time(), SUPERSEDED))
+        locked.enqueue(queue_token(token, time.time(), SUPERSEDED))
     house.revoker.retry(house.profiles["p"], KEY)
 
 
@@ -276,7 +276,7 @@ def test_a_failed_attempt_is_counted_and_forgets_nothing(house: House) -> None:
     house.issuer.is_down = True
     tidy, wanted = house.tokens()[0], house.own_token("s1")
     with house.store.lock_grant(KEY, soon()) as locked:
-        locked.enqueue(queued(tidy, time.time(), SUPERSEDED), queued(wanted, time.time(), ""))
+        locked.enqueue(queue_token(tidy, time.time(), SUPERSEDED), queue_token(wanted, time.time()))
         locked.settle_all({tidy.fingerprint: "unknown", wanted.fingerprint: "unknown"})
     for _ in range(2):
         house.revoker.retry(PERSON, KEY)
@@ -292,7 +292,7 @@ def test_what_is_served_is_not_revoked_by_the_queue(house: House) -> None:
     """A login that asked whether to keep its grant queues it first, and may be killed after it."""
     (token,) = house.tokens()
     with house.store.lock_grant(KEY, soon()) as locked:
-        locked.enqueue(queued(token, time.time(), ""))
+        locked.enqueue(queue_token(token, time.time()))
     assert house.revoker.retry(PERSON, KEY) == []
     assert (told(house), list(house.store.entries(QUEUE))) == ([], [])
     assert house.get().value == token.value
@@ -313,7 +313,7 @@ def test_a_revoke_goes_from_the_oldest_on_and_records_its_proof(house: House) ->
 
 def test_what_was_queued_before_it_goes_after_the_refresh_token(house: House) -> None:
     """One that fell off its slot, say: else a new token could be minted while it is revoked."""
-    fallen = queue_item(RING, Secret("a0-fallen"), "access_token", None)
+    fallen = queue_item(RING, Secret("a0-fallen"), "access_token", time.time())
     with house.store.lock_grant(KEY, soon()) as locked:
         locked.enqueue(fallen)
     told(house)

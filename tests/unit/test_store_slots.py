@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from brokerctl.model import Slot
+from brokerctl.model import Queued, Slot
+from brokerctl.secret import Secret
 from brokerctl.store import slots
-from tests.store_room import NOW, TOKEN_KEY, make_token
+from tests.store_room import NOW, RING, TOKEN_KEY, make_token
 
 EMPTY = Slot(key=TOKEN_KEY, profile="p")
 
@@ -60,3 +61,22 @@ def test_a_slot_without_a_current_token_keeps_the_rest() -> None:
     assert [(token.status, bool(token.value)) for token in slot.superseded] == [
         ("superseded", False)
     ]
+
+
+def test_what_is_queued_says_what_it_is() -> None:
+    """A token by its value, one of a slot by its own fingerprint, and what nobody holds by time."""
+    item = slots.queue_item(RING, Secret("r"), "refresh_token", NOW)
+    assert item == Queued(
+        value=Secret("r"),
+        fingerprint=RING.fingerprint("r"),
+        token_type_hint="refresh_token",
+        since=NOW,
+        expires_at=None,
+    )
+    token = make_token("a").replace(fingerprint="f" * 32)
+    held = slots.queue_token(token, NOW, "why")
+    assert (held.fingerprint, held.since, held.reason) == ("f" * 32, NOW, "why")
+    assert (held.token_type_hint, held.expires_at) == ("access_token", token.issuer_end)
+    unknown = slots.queue_item(RING, Secret(""), "access_token", 12.5, expires_at=99.0)
+    assert unknown.fingerprint == RING.fingerprint("issue 12.5")
+    assert (unknown.since, unknown.expires_at) == (12.5, 99.0)

@@ -238,7 +238,8 @@ class Login:
         # Until the commit it is the grant on disk, which the queue never revokes.
         is_replaced = old is not None and old.refresh_token != grant.refresh_token
         if old is not None and old.refresh_token is not None and is_replaced:
-            locked.enqueue(queue_item(self.ring, old.refresh_token, "refresh_token", None))
+            item = queue_item(self.ring, old.refresh_token, "refresh_token", time.time())
+            locked.enqueue(item)
         locked.commit(
             Change(
                 grant=grant,
@@ -286,7 +287,7 @@ class Login:
         """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
         if error.refresh_token is None:
             return error
-        item = queue_item(self.ring, error.refresh_token, "refresh_token", None)
+        item = queue_item(self.ring, error.refresh_token, "refresh_token", time.time())
         guard.hold().enqueue(item, profile=profile.name)
         what = "the refresh token that came with it is queued to be revoked"
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
@@ -307,9 +308,10 @@ class Login:
     ) -> None:
         """Queue all that an answer holds; what the disk does not take is in the record at least."""
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
-        items = [queue_item(self.ring, answer.access_token, "access_token", until)]
+        now, access = time.time(), answer.access_token
+        items = [queue_item(self.ring, access, "access_token", now, expires_at=until)]
         if answer.refresh_token is not None:
-            items.append(queue_item(self.ring, answer.refresh_token, "refresh_token", None))
+            items.append(queue_item(self.ring, answer.refresh_token, "refresh_token", now))
         try:
             locked.enqueue(*items, profile=decided.profile.name)
         except BrokerError:

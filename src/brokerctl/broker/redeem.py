@@ -280,7 +280,7 @@ class Redeemer:
         try:
             return self.issuer.revoke(profile, token.value, "access_token", deadline, key).outcome
         except BrokerError:
-            locked.enqueue(slots.queued(token, time.time(), _NOT_STORED))  # it may lie there
+            locked.enqueue(slots.queue_token(token, time.time(), _NOT_STORED))  # it may lie there
             return UNKNOWN
 
     def _refused(

@@ -11,7 +11,7 @@ from brokerctl.broker.revoke import SPARED
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import HELD, LOCAL_ONLY, UNKNOWN
-from brokerctl.store.slots import queue_item, queued
+from brokerctl.store.slots import queue_item, queue_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Replaced:
         is_refresh = answer.refresh_token is not None
         hint = "refresh_token" if is_refresh else "access_token"
         ends = None if is_refresh or not answer.expires_in else answer.sent_at + answer.expires_in
-        item = queue_item(self.ring, answer.refresh_token or answer.access_token, hint, ends)
+        value = answer.refresh_token or answer.access_token
+        item = queue_item(self.ring, value, hint, time.time(), expires_at=ends)
         try:
             said = Said(outcome=LOCAL_ONLY, reason=f"{_NOT_STORED}, and {SPARED}")
             if held is None or held.dead_why is not None:
@@ -109,9 +110,12 @@ class Replaced:
         ]
         habit = find_habit(self.store, self.ring, self.decided.profile)
         may_revoke = habit == KEEPS or (habit is None and old.dead_why is None)
-        ending = [token for token in olds if may_revoke and token.value]
+        ending, now = [token for token in olds if may_revoke and token.value], time.time()
         locked.enqueue(
-            *(queue_item(self.ring, one.value, "access_token", one.issuer_end) for one in ending)
+            *(
+                queue_item(self.ring, one.value, "access_token", now, expires_at=one.issuer_end)
+                for one in ending
+            )
         )
         outcomes = {one.fingerprint: LOCAL_ONLY for one in olds}
         locked.settle_all(outcomes | {one.fingerprint: UNKNOWN for one in ending})
@@ -119,7 +123,7 @@ class Replaced:
         spared = [one for one in olds if one not in ending and one.value]
         self.log.append_all(
             [
-                self._record(queued(one, time.time(), ""), said)
+                self._record(queue_token(one, time.time()), said)
                 for one in spared
                 if one.status != LOCAL_ONLY
             ]

@@ -27,7 +27,7 @@ from brokerctl.model import (
     Value,
 )
 from brokerctl.platform.held_signals import signals_wait
-from brokerctl.store.slots import TIDY, queue_item, queued
+from brokerctl.store.slots import TIDY, queue_item, queue_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,11 +99,11 @@ class Revoker:
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             owned = [one for one in _tokens(locked) if one.session == session and _may_live(one)]
             if self._find_habit(profile, locked) != issuer_habits.ENDS:
-                locked.enqueue(*(queued(one, time.time(), "") for one in owned))
+                locked.enqueue(*(queue_token(one, time.time()) for one in owned))
                 locked.settle_all({one.fingerprint: UNKNOWN for one in owned})
                 return self._flush(profile, key, locked, verify=False)
             locked.settle_all({one.fingerprint: LOCAL_ONLY for one in owned})
-            spared = [_spare(profile, key, queued(one, time.time(), "")) for one in owned]
+            spared = [_spare(profile, key, queue_token(one, time.time())) for one in owned]
             self.log.append_all([self._record(ending, profile) for ending in spared])
             return [*spared, *self._flush(profile, key, locked, verify=False)]
 
@@ -137,9 +137,9 @@ class Revoker:
     def _queue_all(self, locked: LockedGrant) -> None:
         grant, now = locked.state.grant, time.time()
         value = grant.refresh_token if grant is not None else None
-        items = [queue_item(self.ring, value, "refresh_token", None)] if value else []
+        items = [queue_item(self.ring, value, "refresh_token", now)] if value else []
         alive = [one for one in _tokens(locked) if _may_live(one)]
-        locked.enqueue(*items, *(queued(one, now, "") for one in alive))
+        locked.enqueue(*items, *(queue_token(one, now) for one in alive))
         locked.settle_all({one.fingerprint: UNKNOWN for one in alive})
 
     def _find_habit(self, profile: Profile, locked: LockedGrant) -> str | None:

@@ -8,18 +8,19 @@ may live, and until when, as far as that is known.
 from __future__ import annotations
 
 from brokerctl.errors import StoreError
-from brokerctl.model import Queued
 from brokerctl.secret import Secret
+from brokerctl.store.slots import queue_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from brokerctl.model import Profile
+    from brokerctl.model import Profile, Queued
     from brokerctl.store.interface import LockedGrant, StoreKeys
 
 WHY = "a request that got no answer may have brought it, and nobody knows it"
 WHY_LOGIN = "a login that got no answer may have brought it, and nobody holds it"
+_UNKNOWN = Secret("")
 
 
 def queue_unanswered(
@@ -77,16 +78,8 @@ def queue_cut_off(locked: LockedGrant, ring: StoreKeys) -> None:
 
 
 def _item(ring: StoreKeys, at: float) -> Queued:
-    return Queued(
-        value=Secret(""),
-        fingerprint=ring.fingerprint(f"issue {at}"),
-        token_type_hint="access_token",
-        since=at,
-        expires_at=None,
-        reason=WHY,
-    )
+    return queue_item(ring, _UNKNOWN, "access_token", at, reason=WHY)
 
 
 def _login_item(ring: StoreKeys, at: float) -> Queued:
-    item = _item(ring, at)
-    return item.replace(token_type_hint="refresh_token", reason=WHY_LOGIN)
+    return queue_item(ring, _UNKNOWN, "refresh_token", at, reason=WHY_LOGIN)

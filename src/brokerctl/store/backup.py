@@ -264,7 +264,7 @@ def _put_slot(store: FileStore, locked: GrantUnderLock, key: GrantKey, slot: Slo
         # Security: it may have been revoked since. For `revoke` to reach, not to serve.
         slot, fallen = slots.put(slot, None, store.clock())
         for one in fallen:
-            locked.enqueue(slots.queued(one, store.clock(), SUPERSEDED), profile=slot.profile)
+            locked.enqueue(slots.queue_token(one, store.clock(), SUPERSEDED), profile=slot.profile)
     store.disk.write(TOKEN, name, codec.render(slot))
     return True
 

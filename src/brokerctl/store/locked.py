@@ -135,7 +135,7 @@ class GrantUnderLock:
         slot, fallen = slots.put(
             slot.replace(profile=profile), token, self._clock(), is_dead=change.ends_previous
         )
-        fell = [slots.queued(one, self._clock(), SUPERSEDED) for one in fallen]
+        fell = [slots.queue_token(one, self._clock(), SUPERSEDED) for one in fallen]
         self.enqueue(*fell, profile=profile)
         self._write_slot(name, slot)
         if change.ends_previous:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from brokerctl.errors import StoreError
 from brokerctl.model import DEAD, EXPIRED, LIVE, SUPERSEDED, Queued
 from brokerctl.secret import Secret
@@ -102,25 +100,38 @@ def has_ended(slot: Slot, now: float) -> bool:
     )
 
 
-def queue_item(ring: StoreKeys, value: Secret, hint: str, expires_at: float | None) -> Queued:
-    """Make the queue's item for a token; `hint` is its type (RFC 7009, section 2.1)."""
+def queue_item(
+    ring: StoreKeys,
+    value: Secret,
+    hint: str,
+    since: float,
+    *,
+    expires_at: float | None = None,
+    reason: str = "",
+) -> Queued:
+    """Make the queue's item for a token; `hint` is its type (RFC 7009, section 2.1).
+
+    A value that is empty stands for what a request of the time `since` may have brought: nobody
+    holds that token, so that the item is named by the time.
+    """
+    name = value.reveal() or f"issue {since}"
+    return _queued(ring.fingerprint(name), value, hint, since, expires_at, reason)
+
+
+def queue_token(token: Token, since: float, reason: str = "") -> Queued:
+    """Make the queue's item for an access token that is in a slot, by its fingerprint there."""
+    return _queued(token.fingerprint, token.value, "access_token", since, token.issuer_end, reason)
+
+
+def _queued(
+    fingerprint: str, value: Secret, hint: str, since: float, end: float | None, reason: str
+) -> Queued:
     return Queued(
         value=value,
-        fingerprint=ring.fingerprint(value.reveal()),
+        fingerprint=fingerprint,
         token_type_hint=hint,
-        since=time.time(),
-        expires_at=expires_at,
-    )
-
-
-def queued(token: Token, now: float, reason: str) -> Queued:
-    """Make the queue's item for an access token."""
-    return Queued(
-        value=token.value,
-        fingerprint=token.fingerprint,
-        token_type_hint="access_token",
-        since=now,
-        expires_at=token.issuer_end,
+        since=since,
+        expires_at=end,
         reason=reason,
     )
 
