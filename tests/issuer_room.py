@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.broker import Broker
-from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.issuer import IssuerClient, Senders
+from brokerctl.broker.known_issuers import KnownIssuers
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import grant_key
@@ -125,6 +126,11 @@ class Issuer:
         return self._answer(200, {"active": is_active})
 
 
+def make_client(store: Any, make: Any, environ: Any = None) -> IssuerClient:  # noqa: ANN401 - a store and a sender, or what stands for them
+    """Make what talks to an issuer, with what this store knows of it."""
+    return IssuerClient(KnownIssuers(store, RING), Senders(make, environ or {}))
+
+
 class Log:
     """The record: what was appended, with each event's fields."""
 
@@ -160,9 +166,10 @@ class House:
         """Open the store as a new process does."""
         self.store = open_store(self.folder, system)
         self.store.clock = time.time
-        self.link = IssuerClient({}, self.store, RING, lambda *_: self.issuer)
+        self.known = KnownIssuers(self.store, RING)
+        self.link = make_client(self.store, lambda *_: self.issuer)
         log: Any = self.log
-        self.redeemer = Redeemer(self.link, log, RING)
+        self.redeemer = Redeemer(self.store, log, RING, self.link)
         self.revoker = Revoker(self.store, log, RING, self.link)
         plan = Plan(profiles=self.profiles)
         self.broker = Broker(plan, self.store, log, self.redeemer)

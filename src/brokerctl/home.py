@@ -74,7 +74,7 @@ class Home:
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         from brokerctl.broker.redeem import Redeemer
 
-        return Redeemer(self.issuer(), self.log, self.ring)(decided, locked)
+        return Redeemer(self.store, self.log, self.ring, self.issuer())(decided, locked)
 
     def notices(self, answer: AccessToken) -> list[str]:
         """Return what is to be said with a token on stderr; what holds for all of them, once."""
@@ -118,15 +118,22 @@ class Home:
 
     def issuer(self) -> IssuerClient:
         """Return the way to the issuers: HTTP, metadata and client credentials."""
-        from brokerctl.broker.issuer import IssuerClient
+        from brokerctl.broker.issuer import IssuerClient, Senders
+        from brokerctl.broker.known_issuers import KnownIssuers
 
         profiles = self.plan.profiles.values()
         found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
         hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
+        known, senders = KnownIssuers(self.store, self.ring), Senders(_http, self.environ)
         get, within = self.broker.get, self.broker.within
-        return IssuerClient(
-            self.environ, self.store, self.ring, _http, hidden, get=get, within=within
-        )
+        return IssuerClient(known, senders, self.find_secret, hidden, get=get, within=within)
+
+    def find_secret(self, name: str) -> str | None:
+        """Return a client's secret that `profile secret` stored, by its name in the profile."""
+        from brokerctl.store.entry import SECRET
+
+        sealed = self.store.find_sealed(SECRET, plain_name(self.ring.name_key, "secret", name))
+        return None if sealed is None else sealed.decode()
 
 
 def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> Http:

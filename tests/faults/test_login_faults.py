@@ -60,10 +60,16 @@ class World(OneByOne):
 
     # The link to the issuer.
 
-    def metadata(self, *_: object, **__: object) -> None:
+    def for_login(self, *_: object) -> World:
         """Fetch nothing."""
+        return self
 
-    def keep_metadata(self, *_: object) -> None:
+    @property
+    def known(self) -> World:
+        """What is known of the issuer: this stands for it too."""
+        return self
+
+    def pin(self, *_: object) -> None:
         """Pin nothing."""
 
     def context(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - a stand-in

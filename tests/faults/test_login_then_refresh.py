@@ -48,9 +48,6 @@ class Link:
             sent_at=NOW,
         )
 
-    def bind(self, *_: object) -> None:
-        """Note nothing."""
-
     def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
         """End the token and its heir."""
         self.world.alive -= {value.reveal(), f"heir of {value.reveal()}"}
@@ -62,8 +59,9 @@ def refresh(folder: str, world: World, link: Any) -> None:  # noqa: ANN401 - a s
     log: Any = world
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
     order = DecidedRequest(PROFILE, request, policy.decide(PROFILE, request))
-    with open_store(folder).lock_grant(KEY, soon()) as locked:
-        Redeemer(link, log, RING)(order, locked)
+    store = open_store(folder)
+    with store.lock_grant(KEY, soon()) as locked:
+        Redeemer(store, log, RING, link)(order, locked)
 
 
 @pytest.mark.slow("every system call of a login, and a refresh after it")

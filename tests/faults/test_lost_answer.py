@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError, UsageError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.store import Change
 from tests.audit_log import OneByOne
+from tests.issuer_room import make_client
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 
 if TYPE_CHECKING:
@@ -92,12 +92,12 @@ def _redeem(folder: str, wire: Wire, profile: Profile) -> tuple[BrokerError, Log
     log: Any = Log()
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
     order = DecidedRequest(profile, request, policy.decide(profile, request))
-    link = IssuerClient({}, store, RING, lambda *_: wire)
+    link = make_client(store, lambda *_: wire)
     with (
         pytest.raises(BrokerError) as raised,
         store.lock_grant(key, soon()) as locked,
     ):
-        Redeemer(link, log, RING)(order, locked)
+        Redeemer(store, log, RING, link)(order, locked)
     with store.lock_grant(key, soon()) as locked:
         return raised.value, log, locked.state.earlier_intent
 

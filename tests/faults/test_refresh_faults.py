@@ -89,9 +89,6 @@ class World(OneByOne):
             sent_at=time.time(),
         )
 
-    def bind(self, *_: object) -> None:
-        """Note nothing."""
-
     def revoke(self, profile: Profile, value: Secret, *_: object) -> Said:
         """Revoke a token, unless down."""
         if self.is_down:
@@ -137,7 +134,7 @@ def refresh(
     order = make_order(profile)
     try:
         with store.lock_grant(order.grant_key, soon()) as locked:
-            Redeemer(world, world, RING)(order, locked)
+            Redeemer(world.store, world, RING, world)(order, locked)
     except (BrokerError, Killed) as error:
         assert isinstance(system, FaultySystem)
         assert system.has_struck
@@ -225,7 +222,8 @@ def _cut_off(folder: str) -> World:
     system = FaultySystem(names=("rename",))
     shutil.copytree(folder, f"{folder}-counted")
     refresh(f"{folder}-counted", system)
-    last = FaultySystem(system.count - 1, KILL, names=("rename",))
+    # The last three are the grant's, its slot's, and that of the endpoints which it is bound to.
+    last = FaultySystem(system.count - 2, KILL, names=("rename",))
     return refresh(folder, last)
 
 
@@ -268,7 +266,7 @@ def test_a_finished_token_answers_its_own_request_alone(
             contextlib.suppress(Killed),
             store.lock_grant(order.grant_key, soon()) as locked,
         ):
-            answered.append(Redeemer(world, world, RING)(order, locked).value.reveal())
+            answered.append(Redeemer(world.store, world, RING, world)(order, locked).value.reveal())
     is_same = other.token_key == first.token_key
     assert answered == ["t2" if is_same else "t11"]
     held = open_store(folder).find_token(first.token_key, time.time(), 0)
@@ -369,7 +367,7 @@ def test_what_no_disk_takes_and_no_issuer_ends(tmp_path: Path, profile: Profile)
         pytest.raises(StoreError),
         store.lock_grant(order.grant_key, soon()) as locked,
     ):
-        Redeemer(world, world, RING)(order, locked)
+        Redeemer(world.store, world, RING, world)(order, locked)
     with open_store(folder).lock_grant(order.grant_key, soon()) as locked:
         queued = [item.value.reveal() for item in locked.state.queue]
     assert queued == ([] if profile is PERSON else ["t2"])

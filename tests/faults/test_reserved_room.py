@@ -88,7 +88,7 @@ def test_a_grant_that_the_disk_lost_is_not_blamed_on_a_crash(tmp_path: Path) -> 
     store = open_store(folder, system)
     world: Any = World(store)
     with pytest.raises(StoreError, match="is lost"), store.lock_grant(KEY, soon()) as locked:
-        Redeemer(world, world, RING)(make_order(), locked)
+        Redeemer(store, world, RING, world)(make_order(), locked)
     with open_store(folder).lock_grant(KEY, soon()) as locked:
         intent = locked.state.earlier_intent
     assert intent is not None
@@ -117,7 +117,7 @@ def test_what_is_given_its_name_is_on_the_disk(tmp_path: Path) -> None:
     refresh(folder, system)
     names = [call.split()[1] for call in system.calls]
     renames = [index for index, name in enumerate(names) if name == "rename"]
-    assert len(renames) == 3  # the intent's, the grant's, the slot's
+    assert len(renames) == 4  # of intent, grant, slot, and bound endpoints
     assert "ftruncate" in names
     assert {(names[index - 1], names[index + 1]) for index in renames} == {("fsync", "fsync")}
 

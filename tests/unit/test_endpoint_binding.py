@@ -10,7 +10,7 @@ import pytest
 
 from brokerctl import jsonlite, policy
 from brokerctl.broker.held_grants import profile_for
-from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.known_issuers import KnownIssuers
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest, grant_key
@@ -21,11 +21,13 @@ from brokerctl.oauth.message import HttpResponse
 from brokerctl.store import Change
 from tests.audit_log import OneByOne
 from tests.flows import ISSUER, profile
+from tests.issuer_room import make_client
 from tests.store_room import RING, make_grant, open_store, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from brokerctl.broker.issuer import IssuerClient
     from brokerctl.oauth.message import HttpRequest
 
 OWN, OTHER = "https://own.example", "https://other.example"
@@ -65,7 +67,7 @@ class World(OneByOne):
     @property
     def link(self) -> IssuerClient:
         """The way to the issuer, as each process makes it anew."""
-        return IssuerClient({}, self.store, RING, lambda *_: self)
+        return make_client(self.store, lambda *_: self)
 
     def obtained(self, by: Profile, *, is_noted: bool = True) -> None:
         """Store what a person's login leaves."""
@@ -73,15 +75,14 @@ class World(OneByOne):
         with self.store.lock_grant(key, soon()) as locked:
             locked.commit(Change(grant=make_grant("r1", key)))
         if is_noted:
-            link.metadata(by, soon(), is_login=True)
-            link.keep_metadata(by, key)
+            link.for_login(by, soon()).known.pin(by, key, time.time())
 
     def redeem(self, by: Profile) -> str:
         """Get a new token; return where it was asked for."""
         request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
         order, log = DecidedRequest(by, request, policy.decide(by, request)), self
         with self.store.lock_grant(order.grant_key, soon()) as locked:
-            Redeemer(self.link, log, RING)(order, locked)  # type: ignore[arg-type]  # a stand-in
+            Redeemer(self.store, log, RING, self.link)(order, locked)  # type: ignore[arg-type]  # a stand-in
         return self.posted[-1]
 
     def revoke(self, by: Profile) -> list[tuple[str, str]]:
@@ -153,7 +154,7 @@ def test_no_client_secret_goes_to_an_edited_endpoint(world: World) -> None:
 def test_a_login_accepts_another_origin(world: World) -> None:
     """What a person asks for counts; a login that brought nothing does not."""
     world.obtained(own(OWN))
-    world.link.metadata(own(OTHER), soon(), is_login=True)
+    world.link.for_login(own(OTHER), soon())
     with pytest.raises(IssuerError, match="moved"):
         world.redeem(own(OTHER))
     world.obtained(own(OTHER))
@@ -206,9 +207,9 @@ def test_a_full_disk_costs_the_note_and_no_token(world: World) -> None:
             """Fail."""
             raise StoreError("the disk is full")
 
-    link: Any = IssuerClient({}, Full(), RING, lambda *_: world)  # type: ignore[arg-type]  # a stand-in
-    link.bind(own(OWN), grant_key(own(OWN)))
+    known = KnownIssuers(Full(), RING)  # type: ignore[arg-type]  # a stand-in
+    known.bind(own(OWN), grant_key(own(OWN)), time.time())
     world.obtained(own(OWN), is_noted=False)
-    world.link.bind(own(OWN), grant_key(own(OWN)))
+    world.link.known.bind(own(OWN), grant_key(own(OWN)), time.time())
     with pytest.raises(IssuerError, match="moved"):
         world.redeem(own(OTHER))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.broker import issuer_habits
 from brokerctl.broker.issuer import IssuerClient
+from brokerctl.broker.known_issuers import ENDS, KEEPS
 from brokerctl.broker.request import grant_key
 from brokerctl.errors import LoginNeededError
 from brokerctl.model import SUPERSEDED
@@ -39,7 +39,7 @@ def house(tmp_path: Path) -> House:
 
 def learnt(house: House) -> str | None:
     """Return what is kept of the issuer."""
-    found = issuer_habits.find_learnt(house.store, RING, URL)
+    found = house.known.find_learnt(URL)
     return None if found is None else found.word
 
 
@@ -163,7 +163,7 @@ def test_a_silent_introspection_costs_no_revocation(house: House) -> None:
 
 def test_a_client_s_own_tokens_are_revoked_whatever_is_known(house: House) -> None:
     """No person's grant hangs on them: flows without a person are not hindered."""
-    issuer_habits.learn(house.store, RING, PERSON, URL, issuer_habits.ENDS)
+    house.known.learn(PERSON, URL, ENDS, time.time())
     house.own("s1", "s")
     (ending,) = house.revoker.revoke_session(SERVICE, grant_key(SERVICE), "s1")
     assert ending.outcome == "revoked"
@@ -195,7 +195,7 @@ def test_the_profile_has_the_last_word_once_it_was_told(
 
 def test_it_is_known_for_as_long_as_anything_is_held(house: House) -> None:
     """`gc` removes old metadata; what was learnt stays while a grant or slot of the issuer does."""
-    issuer_habits.learn(house.store, RING, PERSON, URL, issuer_habits.ENDS)
+    house.known.learn(PERSON, URL, ENDS, time.time())
     gc(house.store, time.time() + METADATA_S + 10)
     assert learnt(house) == "ends"
 
@@ -255,16 +255,16 @@ PLACES: dict[
 }
 
 
-@pytest.mark.parametrize("habit", [None, issuer_habits.ENDS, issuer_habits.KEEPS])
+@pytest.mark.parametrize("habit", [None, ENDS, KEEPS])
 @pytest.mark.parametrize("place", PLACES)
 def test_every_place_that_revokes_access_tokens(
     house: House, place: Callable[[House], None], habit: str | None
 ) -> None:
     """Asked for: unless it is known to end the grant. For tidiness: only if it is known not to."""
     if habit is not None:
-        issuer_habits.learn(house.store, RING, PERSON, URL, habit)
+        house.known.learn(PERSON, URL, habit, time.time())
     place(house)
-    expected = PLACES[place][[None, issuer_habits.ENDS, issuer_habits.KEEPS].index(habit)]
+    expected = PLACES[place][[None, ENDS, KEEPS].index(habit)]
     assert told(house) == expected
     kept = {one["outcome"] for one in house.log.of("token.revoked")}
     assert ("local_only" in kept) == ("a" not in expected)
@@ -272,7 +272,7 @@ def test_every_place_that_revokes_access_tokens(
 
 def test_a_failed_attempt_is_counted_and_forgets_nothing(house: House) -> None:
     """Why a token is queued stays with it: what nobody asked for is still that after a failure."""
-    issuer_habits.learn(house.store, RING, PERSON, URL, issuer_habits.KEEPS)
+    house.known.learn(PERSON, URL, KEEPS, time.time())
     house.issuer.is_down = True
     tidy, wanted = house.tokens()[0], house.own_token("s1")
     with house.store.lock_grant(KEY, soon()) as locked:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite
-from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.login import Login
 from brokerctl.broker.request import grant_key
 from brokerctl.errors import IssuerError
@@ -17,11 +16,13 @@ from brokerctl.model import Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
 from tests.audit_log import OneByOne
 from tests.flows import ISSUER, profile
+from tests.issuer_room import make_client
 from tests.store_room import RING, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from brokerctl.broker.issuer import IssuerClient
     from brokerctl.oauth.message import HttpRequest
 
 MOVED = "https://elsewhere.example/token"
@@ -80,7 +81,7 @@ def issuer() -> Issuer:
 @pytest.fixture
 def link(tmp_path: Path, issuer: Issuer) -> IssuerClient:
     """Return the way to it."""
-    return IssuerClient({}, open_store(str(tmp_path / "store")), RING, lambda *_: issuer)
+    return make_client(open_store(str(tmp_path / "store")), lambda *_: issuer)
 
 
 def soon() -> float:
@@ -99,7 +100,7 @@ def soon() -> float:
 )
 def test_a_login_pins_for_all(link: IssuerClient, issuer: Issuer, later: Any) -> None:  # noqa: ANN401 - a Profile
     """A refresh after a login by device goes where that login went, whatever is said since."""
-    link.metadata(profile(flow="device"), soon(), is_login=True)
+    link = link.for_login(profile(flow="device"), soon())
     issuer.changes = {"token_endpoint": MOVED}
     assert link.metadata(later, soon(), is_refresh=True).token_endpoint == f"{ISSUER}/token"
     assert issuer.asked == 1
@@ -109,15 +110,16 @@ def test_a_moved_endpoint_is_refused_until_a_login(
     link: IssuerClient, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is too old is asked for again, and held against what was known."""
-    link.metadata(profile(flow="device"), soon(), is_login=True)
-    link.keep_metadata(profile(flow="device"), KEY)
+    login = link.for_login(profile(flow="device"), soon())
+    login.known.pin(profile(flow="device"), KEY, time.time())
     issuer.changes = {"token_endpoint": MOVED}
     assert link.metadata(profile(), soon()).token_endpoint == f"{ISSUER}/token"
     later = time.time() + 2 * 86400
     monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(IssuerError, match="moved"):
         link.metadata(profile(), soon())
-    assert link.metadata(profile(), soon(), is_login=True).token_endpoint == MOVED
+    link = link.for_login(profile(), soon())
+    assert link.metadata(profile(), soon()).token_endpoint == MOVED
     assert link.metadata(profile(flow="device"), soon(), is_refresh=True).token_endpoint == MOVED
 
 
@@ -130,7 +132,8 @@ def test_a_profiles_own_endpoint_is_its_own(link: IssuerClient, issuer: Issuer) 
     assert link.metadata(own, soon()).token_endpoint == OWN
     assert issuer.asked == 0
     mixed = profile(endpoints=(("token_endpoint", OWN),))
-    assert link.metadata(mixed, soon(), is_login=True).token_endpoint == OWN
+    link = link.for_login(mixed, soon())
+    assert link.metadata(mixed, soon()).token_endpoint == OWN
     assert link.metadata(profile(), soon(), is_refresh=True).token_endpoint == f"{ISSUER}/token"
     assert issuer.asked == 1
 
@@ -140,17 +143,15 @@ def test_a_login_that_failed_moves_no_pin(tmp_path: Path, issuer: Issuer) -> Non
     store = open_store(str(tmp_path / "store"))
 
     def link() -> IssuerClient:
-        return IssuerClient({}, store, RING, lambda *_: issuer)
+        return make_client(store, lambda *_: issuer)
 
-    first = link()
-    first.metadata(profile(), soon(), is_login=True)
-    first.keep_metadata(profile(), KEY)
+    first = link().for_login(profile(), soon())
+    first.known.pin(profile(), KEY, time.time())
     issuer.changes = {"token_endpoint": MOVED}
-    given_up = link()
-    given_up.metadata(profile(), soon(), is_login=True)
+    given_up = link().for_login(profile(), soon())
     assert given_up.metadata(profile(), soon()).token_endpoint == MOVED
     assert link().metadata(profile(), soon(), is_refresh=True).token_endpoint == f"{ISSUER}/token"
-    given_up.keep_metadata(profile(), KEY)
+    given_up.known.pin(profile(), KEY, time.time())
     assert link().metadata(profile(), soon(), is_refresh=True).token_endpoint == MOVED
 
 
@@ -163,7 +164,7 @@ def test_a_login_without_a_person_pins_too(
     request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
 
     def log_in() -> None:
-        link = IssuerClient({}, store, RING, lambda *_: issuer)
+        link = make_client(store, lambda *_: issuer)
         Login(store, log, RING, link).log_in(client, request, _no_person, log)  # type: ignore[arg-type]  # a stand-in
 
     log_in()

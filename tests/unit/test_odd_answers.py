@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker.issuer import IssuerClient
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest, grant_key
@@ -28,6 +27,7 @@ from brokerctl.store import Change
 from brokerctl.store.file import FileStore
 from brokerctl.store.file.memory import MemorySystem
 from tests.audit_log import OneByOne
+from tests.issuer_room import make_client
 from tests.store_room import RING, make_grant, make_token, soon
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Came:
         self.key = grant_key(self.profile)
         self.token_key = TokenKey(grant=self.key, scopes=("read",))
         self.request = TokenRequest(profile="p", requester=Requester(uid=os.geteuid(), pid=1))
-        self.link = IssuerClient({}, self.store, RING, lambda *_: self.wire)
+        self.link = make_client(self.store, lambda *_: self.wire)
         if grant is not None:
             with self.store.lock_grant(self.key, soon()) as locked:
                 old = make_token("access-token-1", lifetime_s=1)
@@ -247,7 +247,7 @@ class Came:
             self.profile, self.request, policy.decide(self.profile, self.request)
         )
         with self.store.lock_grant(self.key, soon()) as locked:
-            return Redeemer(self.link, self.wire, RING)(order, locked)
+            return Redeemer(self.store, self.wire, RING, self.link)(order, locked)
 
     def log_in(self) -> None:
         """Log in as a person."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.broker.held_grants import keys_of, profile_for
-from brokerctl.broker.issuer import IssuerClient
 from brokerctl.model import GrantKey, Profile, Reference
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.secret import Secret
 from brokerctl.store import Change
-from tests.store_room import RING, make_grant, open_store, soon
+from tests.issuer_room import make_client
+from tests.store_room import make_grant, open_store, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,8 @@ class Issuer:
 )
 def test_the_client_is_looked_for(tmp_path: Path, profiles: list[Profile], outcome: str) -> None:
     """Any profile of the same client can revoke; without one it is queued and never given up."""
-    link = IssuerClient(
-        {"APP_SECRET": "s3cret"}, open_store(str(tmp_path / "store")), RING, lambda *_: Issuer()
+    link = make_client(
+        open_store(str(tmp_path / "store")), lambda *_: Issuer(), {"APP_SECRET": "s3cret"}
     )
     profile = profile_for({one.name: one for one in profiles}, "old", KEY)
     assert (profile.name, profile.client_id) == ("old", "app")

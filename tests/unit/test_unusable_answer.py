@@ -54,14 +54,17 @@ class World(OneByOne):
         """Return what the steps need to know: they are not run here."""
         return SimpleNamespace(metadata=SimpleNamespace(token_endpoint="https://issuer.example/t"))
 
-    def metadata(self, *_: object, **__: object) -> None:
-        """Say nothing."""
+    def for_login(self, *_: object) -> World:
+        """Fetch nothing."""
+        return self
 
-    def keep_metadata(self, *_: object) -> None:
+    @property
+    def known(self) -> World:
+        """What is known of the issuer: this stands for it too."""
+        return self
+
+    def pin(self, *_: object) -> None:
         """Pin nothing."""
-
-    def bind(self, *_: object) -> None:
-        """Note nothing."""
 
     def introspect(self, *_: object) -> None:
         """Say nothing."""
@@ -105,7 +108,7 @@ def test_a_rotated_token_is_kept(tmp_path: Path, changes: dict[str, Any]) -> Non
     link: Any = world
     order = DecidedRequest(PROFILE, ask(), policy.decide(PROFILE, ask()))
     with pytest.raises(IssuerError), store.lock_grant(KEY, soon()) as locked:
-        Redeemer(link, link, RING)(order, locked)
+        Redeemer(store, link, RING, link)(order, locked)
     grant = store.find_grant(KEY)
     assert grant is not None
     assert (grant.refresh_token, grant.generation) == (Secret("r2"), 2)
@@ -119,7 +122,7 @@ def test_without_a_new_one_the_old_one_stays(tmp_path: Path, refresh_token: obje
     world: Any = link
     order = DecidedRequest(PROFILE, ask(), policy.decide(PROFILE, ask()))
     with pytest.raises(UnusableAnswerError), store.lock_grant(KEY, soon()) as locked:
-        Redeemer(world, world, RING)(order, locked)
+        Redeemer(store, world, RING, world)(order, locked)
     grant = store.find_grant(KEY)
     assert grant is not None
     assert (grant.refresh_token, grant.generation) == (Secret("r1"), 1)

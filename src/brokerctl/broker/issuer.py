@@ -1,4 +1,7 @@
-"""The way to one issuer: its metadata, the client's credentials, and steps that only send."""
+"""Talks to the issuers: asks for metadata, sends a flow's steps, revokes, introspects.
+
+What is known of them already is `known_issuers`; nothing is remembered here but senders.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,25 @@ import os
 import time
 
 from brokerctl.broker import read_within, refuse_circle
-from brokerctl.errors import IssuerError, OAuthError, StoreError, UsageError, shell_word
+from brokerctl.broker.known_issuers import ENDS, KEEPS, LoginMetadata
+from brokerctl.errors import BrokerError, IssuerError, OAuthError, UsageError, shell_word
 from brokerctl.model import LOCAL_ONLY, UNKNOWN, TokenRequest, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import safe_code
-from brokerctl.store.entry import METADATA, SECRET, grant_name, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from typing import Any, Protocol
 
+    from brokerctl.broker.known_issuers import KnownIssuers
     from brokerctl.broker.request import DecidedRequest
-    from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import AccessToken, GrantKey, Profile
+    from brokerctl.model import AccessToken, Grant, GrantKey, Profile, Queued
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.secret import Secret
-    from brokerctl.store.interface import Store
 
     class Sender(Protocol):
         """Sends one request before a deadline of the monotonic clock."""
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 
     Get = Callable[[TokenRequest], AccessToken]
 
+    FindSecret = Callable[[str], str | None]
+
+_LOOK_S = 3.0  # for a look at a grant before a revocation, which must not be late for it
+
 
 class Said(Value):
     """What an issuer said to a revocation."""
@@ -46,43 +52,76 @@ class Said(Value):
     reason: str = ""
 
 
+class Senders:
+    """One sender for each profile, made when the profile is first asked about."""
+
+    __slots__ = ("_made", "_make", "environ")
+
+    def __init__(self, make: MakeSender, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self._make = make
+        self._made: dict[str, Sender] = {}
+
+    def find(self, profile: Profile) -> Sender:
+        """Return the sender that trusts what the profile trusts."""
+        if profile.name not in self._made:
+            made = self._make(profile.ca_file, self.environ, profile.timeout_s)
+            self._made[profile.name] = made
+        return self._made[profile.name]
+
+
 class IssuerClient:
-    """Talks to the issuers of these profiles; makes one sender a profile."""
+    """Talks to the issuers of these profiles."""
+
+    __slots__ = ("_find_secret", "_hidden", "_senders", "environ", "get", "known", "within")
 
     def __init__(
         self,
-        environ: Mapping[str, str],
-        store: Store,
-        ring: KeyRing,
-        make_sender: MakeSender,
+        known: KnownIssuers,
+        senders: Senders,
+        find_secret: FindSecret = lambda _: None,
         hidden: frozenset[str] = frozenset(),
         *,
         get: Get | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
-        """`hidden`: the variables that hold any profile's secret, for no command to see.
+        """`find_secret` returns a client's secret that the store holds, by its name there.
 
-        `get` is the broker's, for a flow that exchanges another profile's token, and `within` the
-        profiles that are being asked for.
+        `hidden`: the variables that hold any profile's secret, for no command to see. `get` is the
+        broker's, for a flow that exchanges another profile's token, and `within` the profiles that
+        are being asked for.
         """
-        self.environ = environ
-        self.store = store
-        self.ring = ring
-        self._make_sender = make_sender
+        self.known = known
+        self.environ = senders.environ
+        self._senders = senders
+        self._find_secret = find_secret
         self._hidden = hidden
-        self._senders: dict[str, Sender] = {}
-        self._learned: dict[str, bytes] = {}  # metadata of a login that has not succeeded yet
         self.get = get
         self.within = within
-        self._logging_in: set[str] = set()  # profiles whose endpoints a person has just asked for
 
     def sender(self, profile: Profile) -> Sender:
         """Return the sender that trusts what the profile trusts."""
-        if profile.name not in self._senders:
-            self._senders[profile.name] = self._make_sender(
-                profile.ca_file, self.environ, profile.timeout_s
-            )
-        return self._senders[profile.name]
+        return self._senders.find(profile)
+
+    def for_login(self, profile: Profile, deadline: float) -> IssuerClient:
+        """Ask the issuer for its metadata anew; return the client that believes this answer.
+
+        Security: an endpoint that moved to another origin is refused until a login succeeds there,
+        for which `known.pin` is called.
+        """
+        found = None
+        if not about.is_configured(profile):
+            asked = profile.replace(endpoints=())
+            found = self.run(profile, about.discover(asked), deadline)
+        login = LoginMetadata(profile=profile.name, issuer=profile.issuer, found=found)
+        return IssuerClient(
+            self.known.at_login(login),
+            self._senders,
+            self._find_secret,
+            self._hidden,
+            get=self.get,
+            within=self.within,
+        )
 
     def run(self, profile: Profile, steps: Generator[Any, Any, Any], deadline: float) -> Any:  # noqa: ANN401 - what the steps return
         """Run steps that need no person; IssuerError is thrown into them, as they expect."""
@@ -118,7 +157,7 @@ class IssuerClient:
         """
         metadata = self.metadata(profile, deadline, is_refresh=is_refresh)
         if key is not None:
-            self._refuse_moved(profile, key, metadata, "token_endpoint")
+            self.known.refuse_moved(profile, key, metadata, "token_endpoint")
         return FlowContext(
             profile=profile,
             metadata=metadata,
@@ -158,106 +197,28 @@ class IssuerClient:
             secret=find(profile.client_secret), key_pem=find(profile.client_key)
         )
 
-    def _find_secret(self, name: str) -> str | None:
-        data = self.store.find_sealed(SECRET, plain_name(self.ring.name_key, "secret", name))
-        return None if data is None else data.decode()
-
-    def metadata(
-        self, profile: Profile, deadline: float, *, is_refresh: bool = False, is_login: bool = False
-    ) -> Metadata:
-        """Return the issuer's metadata: kept for a day, never fetched on the way of a refresh.
-
-        Security: an endpoint that moved to another origin is refused until a login succeeds there,
-        for which `keep_metadata` is called: one that was given up must not lead a grant astray.
-        """
-        if is_login:
-            self._logging_in.add(profile.name)
+    def metadata(self, profile: Profile, deadline: float, *, is_refresh: bool = False) -> Metadata:
+        """Return the issuer's metadata: kept for a day, never fetched on the way of a refresh."""
+        now = time.time()
         if about.is_configured(profile):
-            return about.configured(profile, time.time())  # nothing is discovered
+            return about.configured(profile, now)  # nothing is discovered
         # One pin an issuer, whatever flow or profile asked: a login by device pins for all.
-        name = plain_name(self.ring.name_key, "metadata", profile.issuer)
-        kept = self._find_kept(name)
-        if kept is not None and not is_login:
+        kept = self.known.find_metadata(profile.issuer)
+        if kept is not None:
             # What lacks an endpoint that is needed is asked for again: it may have been a slip.
-            is_good = kept.is_current(time.time()) and about.is_enough(kept, profile)
-            if is_good or is_refresh or name in self._learned:
+            is_good = kept.is_current(now) and about.is_enough(kept, profile)
+            if is_good or is_refresh or self.known.is_asked_at_login(profile.issuer):
                 return about.with_configured(kept, profile)
         asked = profile.replace(endpoints=())
         try:
             found: Metadata = self.run(profile, about.discover(asked), deadline)
         except IssuerError:
-            if kept is None or is_login:
+            if kept is None:
                 raise
             # Only its freshness is gone: no reason to hand out nothing.
             return about.with_configured(kept, profile)
-        if is_login:
-            self._learned[name] = about.render(found)
-        else:
-            self._keep(profile, name, kept, found)
+        self.known.put_metadata(profile, kept, found)
         return about.with_configured(found, profile)
-
-    def _keep(self, profile: Profile, name: str, before: Metadata | None, found: Metadata) -> None:
-        if before is not None:
-            usable = about.with_configured(found, profile)
-            about.refuse_moved(about.with_configured(before, profile), usable, profile.name)
-        # Security: a profile's own endpoint may hide a move, which other profiles did not accept.
-        if before is None or about.endpoints_moved(before, found) is None:
-            self.store.put_sealed(METADATA, name, about.render(found))
-
-    def keep_metadata(self, profile: Profile, key: GrantKey) -> None:
-        """Pin what a login learned, now that it has brought a grant or a token."""
-        name = plain_name(self.ring.name_key, "metadata", profile.issuer)
-        learned = self._learned.get(name)
-        if learned is not None:
-            self.store.put_sealed(METADATA, name, learned)
-            del self._learned[name]
-        self._note(profile, key)
-
-    def bind(self, profile: Profile, key: GrantKey) -> None:
-        """Note the profile's own endpoints with the grant that they served, the first time.
-
-        A full disk costs the note, which the next refresh makes, and no token.
-        """
-        try:
-            if self._find_noted(key) is None:
-                self._note(profile, key)
-        except StoreError:
-            return
-
-    def _note(self, profile: Profile, key: GrantKey) -> None:
-        data = about.render(about.configured(profile, time.time()))
-        self.store.put_sealed(METADATA, self._note_name(key), data)
-
-    def _note_name(self, key: GrantKey) -> str:
-        name_key = self.ring.name_key
-        return plain_name(name_key, "endpoints", grant_name(name_key, key))
-
-    def _find_noted(self, key: GrantKey) -> Metadata | None:
-        return self._find_kept(self._note_name(key))
-
-    def _find_kept(self, name: str) -> Metadata | None:
-        sealed = self._learned.get(name) or self.store.find_sealed(METADATA, name)
-        return about.parse(sealed) if sealed is not None else None
-
-    def _refuse_moved(
-        self, profile: Profile, key: GrantKey, usable: Metadata, endpoint: str
-    ) -> None:
-        """Raise IssuerError where this endpoint left its origin since the grant was obtained.
-
-        Security: what the issuer says of itself is pinned for all its grants; what a profile says
-        is held against what it said when a login, or a first request, brought this one.
-        """
-        noted = self._find_noted(key)
-        if noted is None or profile.name in self._logging_in:
-            return
-        said = self._find_kept(plain_name(self.ring.name_key, "metadata", profile.issuer))
-        before = about.with_endpoints(said or about.Metadata(issuer=profile.issuer), noted)
-        about.refuse_moved(before, usable, profile.name, (endpoint,))
-
-    def _as_noted(self, profile: Profile, key: GrantKey) -> Profile:
-        """Return a profile that was made of a grant's key with the endpoints noted for it."""
-        noted = None if profile.flow else self._find_noted(key)
-        return profile if noted is None else profile.replace(endpoints=about.endpoints_of(noted))
 
     def revoke(
         self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey
@@ -265,11 +226,11 @@ class IssuerClient:
         """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""
         from brokerctl.oauth.revocation import revoke  # noqa: PLC0415 - only a revoke needs it
 
-        profile = self._as_noted(profile, key)
+        profile = self.known.with_bound_endpoints(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
         if ctx.metadata.revocation_endpoint is None:
             return Said(outcome=LOCAL_ONLY, reason="the issuer has no revocation endpoint")
-        self._refuse_moved(profile, key, ctx.metadata, "revocation_endpoint")
+        self.known.refuse_moved(profile, key, ctx.metadata, "revocation_endpoint")
         answer = self.run(profile, revoke(ctx, value, hint), deadline)
         if answer.outcome == LOCAL_ONLY and not profile.flow:
             # It was asked without the client's secret, which only a profile can name.
@@ -282,13 +243,65 @@ class IssuerClient:
         """Ask whether a token is active (RFC 7662); None where that can't be known."""
         from brokerctl.oauth.revocation import introspect  # noqa: PLC0415 - only --verify needs it
 
-        profile = self._as_noted(profile, key)
+        profile = self.known.with_bound_endpoints(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
         if ctx.metadata.introspection_endpoint is None:
             return None
-        self._refuse_moved(profile, key, ctx.metadata, "introspection_endpoint")
+        self.known.refuse_moved(profile, key, ctx.metadata, "introspection_endpoint")
         answer: bool | None = self.run(profile, introspect(ctx, value, hint), deadline)
         return answer
+
+
+class GrantWatch:
+    """Asks about a grant before and after an access token of it is revoked.
+
+    Only a refresh token that was called active and no longer is proves anything: many issuers call
+    every refresh token inactive, or answer nothing.
+    """
+
+    __slots__ = ("_ask", "_grant", "_item", "_was_active", "_was_alive", "is_noted")
+
+    def __init__(
+        self, issuer: IssuerClient, profile: Profile, key: GrantKey, grant: Grant, *, is_noted: bool
+    ) -> None:
+        """`is_noted`: this attempt has noted the grant's generation, and none before it."""
+        self.is_noted = is_noted
+        self._grant = grant
+        self._item: Queued | None = None
+        self._was_alive = self._was_active = False
+
+        def ask(value: Secret, hint: str, deadline: float) -> bool | None:
+            try:
+                return issuer.introspect(profile, value, hint, deadline, key)
+            except BrokerError:
+                return None  # not known, as where there is no introspection
+
+        self._ask = ask
+
+    def begin(self, item: Queued, deadline: float) -> None:
+        """Look before the first revocation; a silent issuer gets a moment, and no more."""
+        if self._item is not None:
+            return
+        self._item = item
+        soon = min(deadline, time.monotonic() + _LOOK_S)
+        self._was_alive = self._is_alive(soon) is True
+        if self._was_alive:
+            self._was_active = self._ask(item.value, "access_token", soon) is True
+
+    def find(self, deadline: float) -> str | None:
+        """Return what the issuer was seen to do, ENDS or KEEPS; None where nothing proves it."""
+        if not self._was_alive or self._item is None:
+            return None
+        is_alive = self._is_alive(deadline)
+        if is_alive is False:
+            return ENDS
+        is_active = self._ask(self._item.value, "access_token", deadline) if is_alive else None
+        # A token that lives on, as signed ones do, proves nothing of one that is really revoked.
+        return KEEPS if self._was_active and is_active is False else None
+
+    def _is_alive(self, deadline: float) -> bool | None:
+        value = self._grant.refresh_token
+        return None if value is None else self._ask(value, "refresh_token", deadline)
 
 
 def shown(name: str, error: OAuthError) -> IssuerError:

@@ -109,66 +109,89 @@ class Login:
         try:
             if decision.effect == "deny":
                 raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)
+            issuer = self.issuer.for_login(profile, time.monotonic() + profile.timeout_s)
+            attempt = _Attempt(self.store, self.log, self.ring, issuer, decided)
             if not profile.traits.needs_person:
-                return self._without_person(decided)
-            return self._with_person(decided, run, interaction, owner=owner, is_forced=is_forced)
+                return attempt.without_person()
+            return attempt.with_person(
+                run, interaction, self.doubt, owner=owner, is_forced=is_forced
+            )
         except BrokerError as error:
             append_refusal(self.log, "login.refused", record_fields(decided), error)
             raise
 
-    def _without_person(self, decided: DecidedRequest) -> LoggedIn:
-        """Show that the client's own credentials work; the token is kept for the next request."""
-        deadline = time.monotonic() + decided.profile.timeout_s
-        self.issuer.metadata(decided.profile, deadline, is_login=True)
-        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
-            token = Redeemer(self.issuer, self.log, self.ring)(decided, locked)
-        self.issuer.keep_metadata(decided.profile, decided.grant_key)
-        return _logged_in(decided, token, sub=None, can_refresh=True)
 
-    def _with_person(
+class _Attempt:
+    """One login: its issuer has just been asked for its metadata."""
+
+    def __init__(
+        self, store: Store, log: Log, ring: KeyRing, issuer: IssuerClient, decided: DecidedRequest
+    ) -> None:
+        self.store = store
+        self.log = log
+        self.ring = ring
+        self.issuer = issuer
+        self.decided = decided
+
+    def _pin(self) -> None:
+        self.issuer.known.pin(self.decided.profile, self.decided.grant_key, time.time())
+
+    def _replaced(self) -> Replaced:
+        return Replaced(self.store, self.log, self.ring, self.issuer, self.decided)
+
+    def without_person(self) -> LoggedIn:
+        """Show that the client's own credentials work; the token is kept for the next request."""
+        key = self.decided.grant_key
+        redeem = Redeemer(self.store, self.log, self.ring, self.issuer)
+        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked:
+            token = redeem(self.decided, locked)
+        self._pin()
+        return _logged_in(self.decided, token, sub=None, can_refresh=True)
+
+    def with_person(
         self,
-        decided: DecidedRequest,
         run: Run,
         interaction: Interaction,
+        doubt: Doubt,
         *,
         owner: str | None,
         is_forced: bool,
     ) -> LoggedIn:
-        profile = decided.profile
+        """Obtain a person's consent and store the grant that comes of it."""
+        profile, decision, key = self.decided.profile, self.decided.decision, self.decided.grant_key
         deadline = time.monotonic() + profile.timeout_s
-        self.issuer.metadata(profile, deadline, is_login=True)
-        context = self.issuer.context(
-            profile, deadline, decided.decision.scopes, decided.decision.resource
-        )
+        context = self.issuer.context(profile, deadline, decision.scopes, decision.resource)
         steps = find_flow(profile.flow).obtain(context)
         with LockedLogin(
-            interaction, self.store, self.ring, decided.grant_key, context.metadata.token_endpoint
+            interaction, self.store, self.ring, key, context.metadata.token_endpoint
         ) as guard:
             try:
                 answer = run(steps, guard)
             except UnusableAnswerError as error:
-                raise self._queue_unusable(profile, guard, error) from error
+                raise self._queue_unusable(guard, error) from error
             except (BrokerError, KeyboardInterrupt) as error:
-                self._queue_unanswered(profile, guard, error)
+                self._queue_unanswered(guard, error)
                 raise
             locked = guard.hold()
             token = None
             is_other = self._is_other(locked, answer) and not is_forced
-            if is_other or not self._is_wanted(decided, locked, answer):
-                self._queue_answer(decided, locked, answer)
+            if is_other or not self._is_wanted(locked, answer, doubt):
+                self._queue_answer(locked, answer)
                 guard.withdraw()  # not before: a kill in between must leave one of them
             else:
-                token = self._store_or_give_back(decided, locked, answer, owner)
+                token = self._store_or_give_back(locked, answer, owner)
                 drop_queued(self.ring, locked, answer)
         revoker = Revoker(self.store, self.log, self.ring, self.issuer)
         if token is None:
-            is_dead = all(one.is_dead for one in revoker.retry(profile, decided.grant_key))
+            is_dead = all(one.is_dead for one in revoker.retry(profile, key))
             raise _not_kept(profile.name, is_other=is_other, is_dead=is_dead)
-        endings = tuple(revoker.retry(profile, decided.grant_key))
+        endings = tuple(revoker.retry(profile, key))
         if endings and token.generation:
-            self._refuse_ended(decided, token)
+            self._refuse_ended(token)
         can_refresh = answer.refresh_token is not None
-        return _logged_in(decided, token, answer.id_sub, can_refresh=can_refresh, endings=endings)
+        return _logged_in(
+            self.decided, token, answer.id_sub, can_refresh=can_refresh, endings=endings
+        )
 
     @staticmethod
     def _is_other(locked: LockedGrant, answer: TokenAnswer) -> bool:
@@ -177,7 +200,7 @@ class Login:
             return False
         return old.sub != answer.id_sub
 
-    def _is_wanted(self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> bool:
+    def _is_wanted(self, locked: LockedGrant, answer: TokenAnswer, doubt: Doubt) -> bool:
         """Ask whether to keep the new grant, where nothing says that it is the right person's.
 
         What the issuer gave is queued for revocation first: whatever ends the question, nobody's
@@ -186,10 +209,10 @@ class Login:
         old = locked.state.grant
         if old is not None and old.sub is not None and old.sub == answer.id_sub:
             return True  # the same person as before; with --force it may be another one
-        ask = self.doubt(answer.id_sub)
+        ask = doubt(answer.id_sub)
         if ask is None:
             return True
-        self._queue_answer(decided, locked, answer)
+        self._queue_answer(locked, answer)
         before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         try:
             return ask()
@@ -199,31 +222,27 @@ class Login:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _store_or_give_back(
-        self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
+        self, locked: LockedGrant, answer: TokenAnswer, owner: str | None
     ) -> Token:
         """Store the answer; where that fails half-way, leave no authority that nobody holds."""
         old = locked.state.grant
-        locked.persist(time.monotonic() + decided.profile.timeout_s)
+        locked.persist(time.monotonic() + self.decided.profile.timeout_s)
         try:
-            self.issuer.keep_metadata(decided.profile, decided.grant_key)
-            return self._store(decided, locked, answer, owner)
+            self._pin()
+            return self._store(locked, answer, owner)
         except BrokerError:
-            Replaced(self.store, self.log, self.ring, self.issuer, decided).give_back(
-                locked, old, answer
-            )
+            self._replaced().give_back(locked, old, answer)
             raise
 
-    def _store(
-        self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer, owner: str | None
-    ) -> Token:
-        old, profile = locked.state.grant, decided.profile
+    def _store(self, locked: LockedGrant, answer: TokenAnswer, owner: str | None) -> Token:
+        old, profile = locked.state.grant, self.decided.profile
         generation = locked.next_generation
-        token = make_token(self.ring, decided, answer, generation)
+        token = make_token(self.ring, self.decided, answer, generation)
         is_grant = answer.refresh_token is None and answer.expires_in is None
         if is_grant and profile.lifetime_s is None:
             token = token.replace(expires_at=None)  # GitHub OAuth Apps: the token is the grant
         grant = Grant(
-            key=decided.grant_key,
+            key=self.decided.grant_key,
             profile=profile.name,
             flow=profile.flow,
             generation=generation,
@@ -243,69 +262,63 @@ class Login:
         locked.commit(
             Change(
                 grant=grant,
-                token_key=None if is_over else decided.token_key,
+                token_key=None if is_over else self.decided.token_key,
                 token=None if is_over else token,
                 profile=profile.name,
                 replaces=is_replaced,
             )
         )
         about = {"generation": generation, "sub": grant.sub, "owner": grant.owner}
-        obtained = event("grant.obtained", record_fields(decided, token), about)
+        obtained = event("grant.obtained", record_fields(self.decided, token), about)
         self.log.append(*obtained, durable=True)
-        Replaced(self.store, self.log, self.ring, self.issuer, decided).queue_old(
-            locked, old, grant
-        )
+        self._replaced().queue_old(locked, old, grant)
         return token
 
-    def _refuse_ended(self, decided: DecidedRequest, token: Token) -> None:
+    def _refuse_ended(self, token: Token) -> None:
         """Say so at once where the issuer ended the new grant together with the one before.
 
         One that remembers a consent (oidc-provider does) may hang both on it.
         """
-        profile, name = decided.profile, decided.profile.name
+        profile, key, name = self.decided.profile, self.decided.grant_key, self.decided.profile.name
         deadline = time.monotonic() + profile.timeout_s
         try:
-            key = decided.grant_key
             is_active = self.issuer.introspect(profile, token.value, "access_token", deadline, key)
         except BrokerError:
             return  # not known, as where there is no introspection
         if is_active is not False:
             return
         why = "the issuer ended it together with the grant before it"
-        with self.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
+        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked:
             locked.settle(token.fingerprint, REVOKED)
             locked.end(token.generation, why)
-        self.log.append(*event("grant.ended", record_fields(decided), reason=why), durable=True)
+        ended = event("grant.ended", record_fields(self.decided), reason=why)
+        self.log.append(*ended, durable=True)
         raise LoginNeededError(
             f"the new grant for '{name}' is dead: {why}",
             hint=f"run 'brokerctl login {shell_word(name)}' again",
         )
 
     def _queue_unusable(
-        self, profile: Profile, guard: LockedLogin, error: UnusableAnswerError
+        self, guard: LockedLogin, error: UnusableAnswerError
     ) -> UnusableAnswerError:
         """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
         if error.refresh_token is None:
             return error
         item = queue_item(self.ring, error.refresh_token, "refresh_token", time.time())
-        guard.hold().enqueue(item, profile=profile.name)
+        guard.hold().enqueue(item, profile=self.decided.profile.name)
         what = "the refresh token that came with it is queued to be revoked"
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
 
-    def _queue_unanswered(
-        self, profile: Profile, guard: LockedLogin, error: BrokerError | KeyboardInterrupt
-    ) -> None:
+    def _queue_unanswered(self, guard: LockedLogin, error: BrokerError | KeyboardInterrupt) -> None:
         """Queue the grant that may have come of a request without an answer: nobody holds it."""
         if guard.unanswered_at is None:
             return
         if isinstance(error, BrokerError):
             error.message += "; the issuer may have made a grant, and nobody holds it"
         with suppress(StoreError, LockTimeoutError):  # the error at hand says it
-            queue_login(guard.hold(), self.ring, profile, guard.unanswered_at)
+            queue_login(guard.hold(), self.ring, self.decided.profile, guard.unanswered_at)
 
-    def _queue_answer(
-        self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer
-    ) -> None:
+    def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer) -> None:
         """Queue all that an answer holds; what the disk does not take is in the record at least."""
         until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
         now, access = time.time(), answer.access_token
@@ -313,12 +326,10 @@ class Login:
         if answer.refresh_token is not None:
             items.append(queue_item(self.ring, answer.refresh_token, "refresh_token", now))
         try:
-            locked.enqueue(*items, profile=decided.profile.name)
+            locked.enqueue(*items, profile=self.decided.profile.name)
         except BrokerError:
             old = locked.state.grant
-            Replaced(self.store, self.log, self.ring, self.issuer, decided).give_back(
-                locked, old, answer
-            )
+            self._replaced().give_back(locked, old, answer)
             raise
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import shown, with_subject
-from brokerctl.broker.issuer_habits import FROM_NOW_ON, explain_end
+from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
 from brokerctl.broker.unanswered_requests import queue_cut_off, queue_unanswered
 from brokerctl.errors import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
-    from brokerctl.store.interface import LockedGrant
+    from brokerctl.store.interface import LockedGrant, Store
 
 _NOT_STORED = "it could not be stored"
 _INVALID_GRANT = "invalid_grant"  # RFC 6749, 5.2; a profile may know its issuer's own words
@@ -59,10 +59,12 @@ _ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
 class Redeemer:
     """Redeems a grant, or runs a flow without a person, and stores what came of it."""
 
-    def __init__(self, issuer: IssuerClient, log: Log, ring: KeyRing) -> None:
-        self.issuer = issuer
+    def __init__(self, store: Store, log: Log, ring: KeyRing, issuer: IssuerClient) -> None:
+        self.store = store
         self.log = log
         self.ring = ring
+        self.issuer = issuer
+        self.known = KnownIssuers(store, ring)
         self._was_cut = False  # a request went out whose answer may have been lost
         self._sent: Intent | None = None  # ours, as it stands on disk
         self._unanswered: list[float] = []  # when requests got no answer
@@ -141,7 +143,7 @@ class Redeemer:
             told = self._not_stored(decided, locked, answer, error, deadline)
             _tell_waiters(locked, told)
             raise told from error
-        self.issuer.bind(profile, decided.grant_key)
+        self.known.bind(profile, decided.grant_key, time.time())
         return token
 
     def _watched(self, steps: Steps) -> Steps:
@@ -244,8 +246,8 @@ class Redeemer:
         grant, held = None, None
         token = make_token(self.ring, decided, answer, generation=0)
         try:
-            grant = self.issuer.store.find_grant(decided.grant_key)
-            held = self.issuer.store.find_token(decided.token_key, time.time(), 0)
+            grant = self.store.find_grant(decided.grant_key)
+            held = self.store.find_token(decided.token_key, time.time(), 0)
         except StoreError:
             pass  # what can't be read either is told as not stored
         issued = grant.issued.current if grant and grant.issued else None
@@ -303,8 +305,8 @@ class Redeemer:
         if intent is not None and is_refresh and intent.generation == grant.generation:
             is_crash = intent.pid != LIVED_ON and not self._was_cut
             why = (_CUT_OFF if is_crash else _NO_ANSWER).format(_at(intent))
-        after = explain_end(
-            self.issuer.store, self.ring, decided.profile, decided.grant_key, grant.generation
+        after = self.known.explain_end(
+            decided.profile, decided.grant_key, grant.generation, time.time()
         )
         why += after
         locked.end(grant.generation, why)

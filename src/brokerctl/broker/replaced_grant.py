@@ -6,7 +6,7 @@ import time
 
 from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import Said
-from brokerctl.broker.issuer_habits import KEEPS, find_habit
+from brokerctl.broker.known_issuers import KEEPS, KnownIssuers
 from brokerctl.broker.revoke import SPARED
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
@@ -108,7 +108,7 @@ class Replaced:
             for token in held
             if token is not None and token.generation < new.generation and token.status in HELD
         ]
-        habit = find_habit(self.store, self.ring, self.decided.profile)
+        habit = KnownIssuers(self.store, self.ring).find_habit(self.decided.profile)
         may_revoke = habit == KEEPS or (habit is None and old.dead_why is None)
         ending, now = [token for token in olds if may_revoke and token.value], time.time()
         locked.enqueue(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 
-from brokerctl.broker import issuer_habits
 from brokerctl.broker.events import event, shown_requester
+from brokerctl.broker.issuer import GrantWatch
+from brokerctl.broker.known_issuers import ENDS, FROM_NOW_ON, KEEPS, KnownIssuers
 from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import BrokerError, shell_word
 from brokerctl.freshness import LOCK_WAIT_S, timestamp
@@ -78,6 +79,7 @@ class Revoker:
         self.log = log
         self.ring = ring
         self.issuer = issuer
+        self.known = KnownIssuers(store, ring)
 
     def revoke(
         self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = "revoked here"
@@ -98,7 +100,7 @@ class Revoker:
         with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked, signals_wait():
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             owned = [one for one in _tokens(locked) if one.session == session and _may_live(one)]
-            if self._find_habit(profile, locked) != issuer_habits.ENDS:
+            if self._find_habit(profile, locked) != ENDS:
                 locked.enqueue(*(queue_token(one, time.time()) for one in owned))
                 locked.settle_all({one.fingerprint: UNKNOWN for one in owned})
                 return self._flush(profile, key, locked, verify=False)
@@ -145,8 +147,8 @@ class Revoker:
     def _find_habit(self, profile: Profile, locked: LockedGrant) -> str | None:
         """Return what the issuer does to a grant with its tokens; KEEPS where none is at stake."""
         if profile.revoke_at_exit != "none" and not _is_at_stake(locked):
-            return issuer_habits.KEEPS
-        return issuer_habits.find_habit(self.store, self.ring, profile)
+            return KEEPS
+        return self.known.find_habit(profile)
 
     def _flush(
         self,
@@ -187,7 +189,7 @@ class Revoker:
         if watch is not None:
             endings = self._learn(profile, key, locked, watch.find(deadline), endings)
             if watch.is_noted and not any(map(_is_access_revoked, endings)):
-                issuer_habits.forget(self.store, self.ring, key)
+                self.known.forget_revocation(key)
         self._settle(profile, locked, held, queue, endings)
         return endings
 
@@ -217,7 +219,7 @@ class Revoker:
 
     def _watch(
         self, profile: Profile, key: GrantKey, locked: LockedGrant, queue: list[Queued]
-    ) -> issuer_habits.Watch | None:
+    ) -> GrantWatch | None:
         """Return what looks at the grant that these revocations may end, having noted them.
 
         None where no grant is at stake, and where this issuer was seen to keep one.
@@ -226,11 +228,11 @@ class Revoker:
         is_any = any(item.token_type_hint == "access_token" and item.value for item in queue)
         if grant is None or not is_any or not _is_at_stake(locked):
             return None
-        learnt = issuer_habits.find_learnt(self.store, self.ring, key.issuer)
-        if learnt is not None and learnt.word == issuer_habits.KEEPS:
+        learnt = self.known.find_learnt(key.issuer)
+        if learnt is not None and learnt.word == KEEPS:
             return None
-        is_noted = issuer_habits.note(self.store, self.ring, key, grant.generation)
-        return issuer_habits.Watch(self.issuer, profile, key, grant, is_noted=is_noted)
+        is_noted = self.known.note_revocation(key, grant.generation, time.time())
+        return GrantWatch(self.issuer, profile, key, grant, is_noted=is_noted)
 
     def _learn(
         self,
@@ -242,16 +244,16 @@ class Revoker:
     ) -> list[Ending]:
         """Keep what the issuer was seen to do; a grant that ended is ended here, and said."""
         if found is not None:
-            issuer_habits.learn(self.store, self.ring, profile, key.issuer, found)
+            self.known.learn(profile, key.issuer, found, time.time())
         grant = locked.state.grant
-        if found != issuer_habits.ENDS or grant is None:
+        if found != ENDS or grant is None:
             return endings
         locked.end(grant.generation, WHY_ENDED)
         fields = {"profile": profile.name, "issuer": key.issuer, "subject": key.subject}
         self.log.append(*event("grant.ended", fields, reason=WHY_ENDED), durable=True)
         notice = (
             f"the grant for '{profile.name}' has ended: {WHY_ENDED};"
-            f" run 'brokerctl login {shell_word(profile.name)}'. {issuer_habits.FROM_NOW_ON}"
+            f" run 'brokerctl login {shell_word(profile.name)}'. {FROM_NOW_ON}"
         )
         return [*endings[:-1], endings[-1].replace(notice=notice)]
 
@@ -337,7 +339,7 @@ def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
     """
     if item.token_type_hint != "access_token" or not _is_at_stake(locked):
         return False
-    return habit == issuer_habits.ENDS or (habit is None and item.reason in TIDY)
+    return habit == ENDS or (habit is None and item.reason in TIDY)
 
 
 def _is_access_revoked(ending: Ending) -> bool:

@@ -23,7 +23,6 @@ from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
 from brokerctl.store import backup
-from brokerctl.store.entry import SECRET, plain_name
 
 if TYPE_CHECKING:
     from brokerctl.config.references import Outside
@@ -55,12 +54,9 @@ def write_backup(home: Home, path: str) -> BackupReport:
 
 def find_missing(home: Home) -> tuple[Outside, ...]:
     """Return the secrets that profiles name and that no archive of this store has."""
-
-    def is_stored(name: str) -> bool:
-        entry = plain_name(home.ring.name_key, "secret", name)
-        return home.store.find_sealed(SECRET, entry) is not None
-
-    return find_outside(home.plan.profiles.values(), is_stored)
+    return find_outside(
+        home.plan.profiles.values(), lambda name: home.find_secret(name) is not None
+    )
 
 
 def read_backup(home: Home, path: str) -> RestoreReport:

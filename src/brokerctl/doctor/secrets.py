@@ -12,7 +12,6 @@ from brokerctl.config.references import resolve
 from brokerctl.doctor import PROBLEM, Finding
 from brokerctl.errors import BrokerError, shell_word
 from brokerctl.model import Reference
-from brokerctl.store.entry import SECRET, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +23,6 @@ _LOOKED_AT = ("env", "file", "store")
 
 def check(home: Home) -> Iterator[Finding]:
     """Resolve what costs nothing to resolve."""
-
-    def stored(name: str) -> str | None:
-        sealed = home.store.find_sealed(SECRET, plain_name(home.ring.name_key, "secret", name))
-        return None if sealed is None else sealed.decode()
-
     for _, profile in sorted(home.plan.profiles.items()):
         for reference in (profile.client_secret, profile.client_key):
             if not isinstance(reference, Reference):
@@ -38,7 +32,7 @@ def check(home: Home) -> Iterator[Finding]:
                 yield Finding(what=what)
                 continue
             try:
-                resolve(reference, home.environ, stored)
+                resolve(reference, home.environ, home.find_secret)
             except BrokerError as error:
                 hint = error.hint or f"run 'brokerctl profile show {shell_word(profile.name)}'"
                 yield Finding(what=f"'{profile.name}': {error.message}", state=PROBLEM, hint=hint)
