@@ -8,9 +8,7 @@ import sys
 import sysconfig
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
 import pytest
-from platformdirs.macos import MacOS
 
 import brokerctl
 from brokerctl.config import layers, paths, trust
@@ -73,40 +71,6 @@ class RootIsUs(System):
 def world(tmp_path: Path) -> World:
     """Return a world of its own."""
     return World(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"HOME": "/home/a"},
-        {"HOME": "/home/a", "XDG_CONFIG_HOME": "/x/c", "XDG_STATE_HOME": "/x/s"},
-        {"HOME": "/home/a", "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""},
-        {"HOME": "/home/a", "XDG_CONFIG_HOME": "relative", "XDG_STATE_HOME": "./s"},
-        {"HOME": "/"},
-    ],
-)
-def test_paths_are_those_of_platformdirs(
-    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the warm road computes is what platformdirs says."""
-    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    folder = platformdirs.user_config_dir("brokerctl", appauthor=False)
-    assert paths.config_file(environ) == f"{folder}/config.toml"
-    assert paths.state_home(environ) == platformdirs.user_state_dir("brokerctl", appauthor=False)
-
-
-def test_a_mac_has_what_platformdirs_says_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has tried it there; the words are platformdirs' own, below the HOME that is given."""
-    monkeypatch.setattr(paths, "_IS_MAC", True)
-    monkeypatch.setenv("HOME", "/Users/me")
-    mac = MacOS("brokerctl", appauthor=False)
-    assert paths.config_file({"HOME": "/Users/me"}) == f"{mac.user_config_dir}/config.toml"
-    assert paths.state_home({"HOME": "/Users/me"}) == mac.user_state_dir
-    other = paths.state_home({"HOME": "/Users/other"})
-    assert other == mac.user_state_dir.replace("/Users/me", "/Users/other")
 
 
 def test_our_variables_replace_the_folders() -> None:

@@ -1,6 +1,8 @@
-"""Where configuration and state lie: what platformdirs says, on Linux without its imports.
+"""Where configuration and state lie: what platformdirs says.
 
-A test holds the answers for Linux to be the same.
+It is asked where the environment is `os.environ`, which is all that it reads: by every command of
+the Typer program. The warm doors read the environment as a plain dict (`read_environ`) and get the
+same answers without its imports; a property test holds both to be the same.
 """
 
 from __future__ import annotations
@@ -14,11 +16,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from platformdirs.api import PlatformDirsABC
+
 SYSTEM_FILE = "/etc/brokerctl/config.toml"
 PROJECT_FILE = ".brokerctl.toml"
 STATE_VERSION = "v1"
 # Each of them means a store that is kept, also in CI.
 _KEPT = ("HOME", "KEY", "KEY_FILE", "KEEPER", "PASSPHRASE", "PASSPHRASE_FILE")
+_CONFIG, _STATE = "XDG_CONFIG_HOME", "XDG_STATE_HOME"
+_BELOW_HOME = {_CONFIG: ".config", _STATE: ".local/state"}
+_BELOW_HOME_ON_MAC = dict.fromkeys((_CONFIG, _STATE), "Library/Application Support")
 _IS_MAC = sys.platform == "darwin"
 
 
@@ -27,7 +34,7 @@ def config_file(environ: Mapping[str, str]) -> str:
     own = _absolute(environ, "BROKERCTL_CONFIG")
     if own is not None:
         return own
-    return f"{_folder(environ, 'XDG_CONFIG_HOME', '.config')}/brokerctl/config.toml"
+    return f"{_folder(environ, _CONFIG)}/brokerctl/config.toml"
 
 
 def state_home(environ: Mapping[str, str]) -> str:
@@ -35,7 +42,7 @@ def state_home(environ: Mapping[str, str]) -> str:
     own = _absolute(environ, "BROKERCTL_HOME")
     if own is not None:
         return own
-    return f"{_folder(environ, 'XDG_STATE_HOME', '.local/state')}/brokerctl"
+    return f"{_folder(environ, _STATE)}/brokerctl"
 
 
 def is_passing(environ: Mapping[str, str]) -> bool:
@@ -81,18 +88,33 @@ def _absolute(environ: Mapping[str, str], name: str) -> str | None:
     return value.rstrip("/") or "/"
 
 
-def _folder(environ: Mapping[str, str], variable: str, default: str) -> str:
+def _folder(environ: Mapping[str, str], variable: str) -> str:
     value = environ.get(variable, "")
-    if value.startswith("/"):  # the XDG specification: a relative one is ignored
+    is_given = value.startswith("/")  # the XDG specification: a relative one is ignored
+    home = None if is_given else _home(environ)  # platformdirs would look HOME up in /etc/passwd
+    if _is_of_process(environ):
+        named = _platformdirs()
+        asked = named.user_config_dir if variable == _CONFIG else named.user_state_dir
+        return asked.rstrip("/")
+    if home is None:
         return value.rstrip("/")
+    return f"{home.rstrip('/')}/{(_BELOW_HOME_ON_MAC if _IS_MAC else _BELOW_HOME)[variable]}"
+
+
+def _is_of_process(environ: Mapping[str, str]) -> bool:
+    loaded = sys.modules.get("os")  # the warm doors do without it
+    return loaded is not None and environ is loaded.environ
+
+
+def _platformdirs() -> PlatformDirsABC:
+    # Its own choice between its classes may fall on Android, for two variables alone.
     if _IS_MAC:
-        from posixpath import expanduser  # noqa: PLC0415 - no Linux needs it
+        from platformdirs.macos import MacOS  # noqa: PLC0415 - no Linux needs it
 
-        from platformdirs.macos import MacOS  # noqa: PLC0415 - as above
+        return MacOS()
+    from platformdirs.unix import Unix  # noqa: PLC0415 - no warm hand-out needs it
 
-        below = MacOS().user_state_dir.removeprefix(expanduser("~").rstrip("/"))
-        return f"{_home(environ).rstrip('/')}{below}"
-    return f"{_home(environ).rstrip('/')}/{default}"
+    return Unix()
 
 
 def _home(environ: Mapping[str, str]) -> str:
