@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 
 from brokerctl.errors import IssuerError, UnsentError, UsageError
 from brokerctl.oauth import metadata as md
@@ -288,3 +289,57 @@ def test_metadata_comes_back_from_the_store() -> None:
 def test_metadata_of_another_version_is_none(data: bytes) -> None:
     """What this version did not write is fetched anew."""
     assert md.parse(data) is None
+
+
+COMPLETE = DOCUMENT | {
+    "authorization_endpoint": f"{ISSUER}/auth",
+    "response_types_supported": ["code"],
+}
+METHODS = {"token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"]}
+REFUSED, ACCEPTED = "refused", "accepted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "ours", "theirs"),
+    [
+        ({}, ACCEPTED, ACCEPTED),
+        # Issuers that work: some write their own metadata so, and one member decides nothing here.
+        ({"response_types_supported": None}, ACCEPTED, REFUSED),
+        ({"authorization_endpoint": None}, ACCEPTED, REFUSED),
+        (METHODS, ACCEPTED, REFUSED),
+        ({"ui_locales_supported": ["en_US"]}, ACCEPTED, REFUSED),
+        # Where a grant must not go.
+        ({"token_endpoint": "https://u:p@issuer.example.com/token"}, REFUSED, ACCEPTED),
+        ({"token_endpoint": "https://issuer.example.com\\@evil.com/"}, REFUSED, ACCEPTED),
+        ({"token_endpoint": "https://169.254.169.254/token"}, REFUSED, ACCEPTED),
+        ({"token_endpoint": "http://127.0.0.1/token"}, REFUSED, ACCEPTED),
+        ({"device_authorization_endpoint": "http://evil.example/"}, REFUSED, ACCEPTED),
+        # What is no metadata at all.
+        ({"token_endpoint": 5}, REFUSED, "AttributeError"),
+        ({"grant_types_supported": 7}, ACCEPTED, "TypeError"),
+    ],
+    ids=str,
+)
+def test_why_authlib_does_not_check_it(changes: dict[str, object], ours: str, theirs: str) -> None:
+    """docs/dependencies.md gives the reason: whoever changes it has it here to be tried again."""
+    document = {name: value for name, value in (COMPLETE | changes).items() if value is not None}
+    try:
+        md.parse_metadata(answer(document), ISSUER)
+        found = ACCEPTED
+    except IssuerError:
+        found = REFUSED
+    try:
+        AuthorizationServerMetadata(document).validate()
+        by_authlib = ACCEPTED
+    except (ValueError, AttributeError, TypeError) as error:
+        by_authlib = REFUSED if type(error) is ValueError else type(error).__name__
+    assert (found, by_authlib) == (ours, theirs)
+
+
+def test_a_variable_would_switch_authlibs_check_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Security: whoever can set it would choose where a refresh token goes; here it is nothing."""
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    document = COMPLETE | {"token_endpoint": "http://evil.example/token"}
+    AuthorizationServerMetadata(document).validate()
+    with pytest.raises(IssuerError, match="not an https URL"):
+        md.parse_metadata(answer(document), ISSUER)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from binascii import b2a_base64
 from warnings import catch_warnings
 
+from authlib.oauth2.rfc7523 import private_key_jwt_sign
 from cryptography.exceptions import UnsupportedAlgorithm
-from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
 
@@ -49,20 +49,22 @@ def private_key_jwt(ctx: FlowContext) -> Proof:
 def _proof(ctx: FlowContext, key: Key, algorithm: str) -> Proof:
     issued_at = int(ctx.now())
     by_endpoint = ctx.profile.assertion_audience == "token_endpoint"
-    claims = {
-        "iss": ctx.profile.client_id,
-        "sub": ctx.profile.client_id,
-        "aud": get_endpoint(ctx, "token_endpoint") if by_endpoint else ctx.profile.issuer,
-        "jti": b2a_base64(ctx.random(JTI_BYTES), newline=False).decode(),
-        "iat": issued_at,
-        "exp": issued_at + LIFETIME_S,
-    }
-    header = {"alg": algorithm, "typ": "JWT"}
+    audience = get_endpoint(ctx, "token_endpoint") if by_endpoint else ctx.profile.issuer
+    header = {"typ": "JWT"}
     if key.kid is not None:
         header["kid"] = key.kid
     try:
         with catch_warnings(action="ignore", category=SecurityWarning):  # EdDSA's name has a heir
-            assertion = jwt.encode(header, claims, key, algorithms=[algorithm])
+            assertion = private_key_jwt_sign(
+                key,
+                ctx.profile.client_id,
+                audience,
+                algorithm,
+                {"jti": b2a_base64(ctx.random(JTI_BYTES), newline=False).decode()},
+                header=header,
+                issued_at=issued_at,
+                expires_at=issued_at + LIFETIME_S,
+            )
     except (JoseError, ValueError, TypeError) as error:
         raise _unusable(ctx) from error
     return (), [
