@@ -1,7 +1,10 @@
-"""Edits a profile in the user's TOML as text: comments, order and line ends stay as they are.
+"""Edits a profile in the user's TOML: comments, order and line ends stay as they are.
 
-Each edit is checked twice before it counts: the new text must parse to exactly what was meant,
-and all layers must compile with it. Else nothing is changed.
+A profile below a header of its own is edited as text. tomlkit edits every other form (inline
+tables, dotted keys, a profile that has sub-tables alone): it would give the comments above a table
+to the table before it, and lose them where that one is removed. Each edit is checked before it
+counts: the new text must parse to exactly what was meant, no comment may be lost by tomlkit, and
+all layers must compile with the text. Else nothing is changed.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import Layer, read_layers
-from brokerctl.config.positions import Item, scan
+from brokerctl.config.positions import Item, find_comments, scan
 from brokerctl.config.source import parse_layer
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.platform.user_files import WAIT_S, locked_folder, replace_file
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
 
     from brokerctl.config.layers import Layers
 
+    Edit = Callable[[Any], None]  # of tomlkit's table of all profiles
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+_LINE_FEED = re.compile(r"(?<!\r)\n")
 _BY_HAND = "is written in a form that can't be changed here"
 
 
@@ -42,7 +48,12 @@ def add_profile(text: str, name: str, values: Mapping[str, Any]) -> str:
     lines = [f"[profile.{render_key(name)}]"]
     lines += [f"{render_key(key)} = {render_value(value)}" for key, value in values.items()]
     gap = "" if not text else end if text.endswith("\n") else end * 2
-    return _sure(text + gap + "".join(line + end for line in lines), wanted, name)
+    added = text + gap + "".join(line + end for line in lines)
+
+    def edit(table: Any) -> None:  # noqa: ANN401 - one of tomlkit's tables
+        table[name] = _item(dict(values))
+
+    return _checked_edit(name, text, added, wanted, edit)
 
 
 def change_profile(
@@ -50,16 +61,23 @@ def change_profile(
 ) -> str:
     """Return the text with some keys of a profile set and others removed."""
     wanted = tomllib.loads(text)
-    profile = _get_profile(wanted, name)
+    profile, changed = _get_profile(wanted, name), text
     for key in removals:
         if key not in profile:
             raise UsageError(f"profile '{name}' has no {key} of its own")
         del profile[key]
-        text = _remove_key(text, ("profile", name, key))
+        changed = _remove_key(changed, ("profile", name, key))
     for key, value in changes.items():
-        text = _set_key(text, name, key, value)
+        changed = _set_key(changed, name, key, value)
         profile[key] = value
-    return _sure(text, wanted, name)
+
+    def edit(table: Any) -> None:  # noqa: ANN401 - one of tomlkit's tables
+        for key in removals:
+            del table[name][key]
+        for key, value in changes.items():
+            table[name][key] = _item(value)
+
+    return _checked_edit(name, text, changed, wanted, edit)
 
 
 def remove_profile(text: str, name: str) -> str:
@@ -67,17 +85,19 @@ def remove_profile(text: str, name: str) -> str:
     wanted = tomllib.loads(text)
     _get_profile(wanted, name)
     del wanted["profile"][name]
-    where = ("profile", name)
+    where, removed = ("profile", name), text
     for item in reversed(scan(text)):
         if item.path[:2] != where:
             continue
         if item.is_header:
-            text = _cut(text, item.key_at, _section_end(text, item))
+            removed = _cut(removed, item.key_at, _section_end(removed, item))
         elif not item.is_nested and item.table[:2] != where:
-            text = _cut_line(text, item)  # a dotted key, or an inline table
-    if not wanted["profile"] and "profile" not in tomllib.loads(text):
-        del wanted["profile"]
-    return _sure(text, wanted, name)
+            removed = _cut_line(removed, item)  # a dotted key, or an inline table
+
+    def edit(table: Any) -> None:  # noqa: ANN401 - one of tomlkit's tables
+        del table[name]
+
+    return _checked_edit(name, text, removed, wanted, edit)
 
 
 def render_key(key: str) -> str:
@@ -129,15 +149,45 @@ def _get_profile(table: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _sure(text: str, wanted: dict[str, Any], name: str) -> str:
-    """Return the text if it says what was meant; the scan may have met a form it can't edit."""
+def _checked_edit(name: str, before: str, after: str, wanted: dict[str, Any], edit: Edit) -> str:
+    """Return the text that says what was meant: edited as text, or else by tomlkit; UsageError."""
+    if _says(after, wanted):
+        return after
+    by_tomlkit = _edit_by_tomlkit(before, edit)
+    if by_tomlkit is None or not _says(by_tomlkit, wanted):
+        raise UsageError(f"profile '{name}' {_BY_HAND}", hint="edit the file by hand")
+    return by_tomlkit
+
+
+def _says(text: str, wanted: dict[str, Any]) -> bool:
+    """Return whether a text means this; a table without a profile may be there or not."""
     try:
         found = tomllib.loads(text)
     except ValueError:
-        found = None
-    if found != wanted:
-        raise UsageError(f"profile '{name}' {_BY_HAND}", hint="edit the file by hand")
-    return text
+        return False
+    return found | {"profile": found.get("profile", {})} == wanted
+
+
+def _edit_by_tomlkit(text: str, edit: Edit) -> str | None:
+    """Return the text as tomlkit edits it; None where it can't, or loses a comment."""
+    import tomlkit  # noqa: PLC0415 - only a form that can't be edited as text needs it
+
+    try:
+        document = tomlkit.parse(text)
+        edit(document["profile"])
+        after = tomlkit.dumps(document)
+        if "\r\n" in text and not _LINE_FEED.search(text):
+            after = _LINE_FEED.sub("\r\n", after)  # tomlkit ends its own lines without the "\r"
+        is_whole = sorted(find_comments(text)) == sorted(find_comments(after))
+    except (tomlkit.exceptions.TOMLKitError, LookupError, ValueError, TypeError, AttributeError):
+        return None
+    return after if is_whole else None
+
+
+def _item(value: Any) -> Any:  # noqa: ANN401 - what TOML holds, as tomlkit's item
+    import tomlkit  # noqa: PLC0415 - as above
+
+    return tomlkit.value(render_value(value))
 
 
 def _set_key(text: str, name: str, key: str, value: Any) -> str:  # noqa: ANN401 - what TOML holds
@@ -148,7 +198,7 @@ def _set_key(text: str, name: str, key: str, value: Any) -> str:  # noqa: ANN401
             return text[: item.value_at] + render_value(value) + text[item.end :]
     at = _end_of_table(text, items, where)
     if at is None:
-        raise UsageError(f"profile '{name}' {_BY_HAND}", hint="edit the file by hand")
+        return text  # it has no header: this is for tomlkit
     end = _line_end(text)
     before = "" if at == 0 or text[at - 1] == "\n" else end
     return f"{text[:at]}{before}{render_key(key)} = {render_value(value)}{end}{text[at:]}"

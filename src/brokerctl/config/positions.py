@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_COMMENT = re.compile(r"#[^\r\n]*")
 _SPACE = re.compile(r"[ \t]*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _STRING = re.compile(
@@ -47,6 +48,14 @@ def scan(text: str) -> list[Item]:
     return list(_Scanner(text).items())
 
 
+def find_comments(text: str) -> list[str]:
+    """Return every comment in order, from its `#` on; the text must be valid TOML."""
+    scanner = _Scanner(text)
+    for _ in scanner.items():
+        pass
+    return scanner.comments
+
+
 def locate(text: str, path: Path) -> tuple[int, int]:
     """Return (line, column), from 1, of the key at a path or of its nearest parent."""
     items = scan(text)
@@ -72,6 +81,7 @@ class _Scanner:
         self.at = 0
         self.table: Path = ()
         self.counts: dict[Path, int] = {}
+        self.comments: list[str] = []
 
     def items(self) -> Iterator[Item]:
         self._skip(_BLANK)
@@ -87,6 +97,8 @@ class _Scanner:
         if found is None:
             raise ValueError("not TOML")
         self.at = found.end()
+        if pattern is _BLANK:
+            self.comments += _COMMENT.findall(found.group())
         return found.group()
 
     def _header(self) -> Item:
