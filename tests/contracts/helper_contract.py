@@ -1,20 +1,53 @@
-"""What every helper promises, whatever its tool: one class, a few lines for each."""
+"""What every helper promises, whatever its tool: one class, a few lines for each.
+
+A protocol has two methods: `read` makes a request of what a tool sends, and `answer` renders each
+outcome of the closed set. What each tool is told in each case lies in `golden/`, a file a tool:
+`BROKERCTL_GOLDEN=write pytest tests/contracts` writes them anew.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl.errors import DeniedError, IssuerError, LoginNeededError
-from brokerctl.helpers import HELPERS, CredentialRequest, HelperReply, MalformedError
+from brokerctl.errors import (
+    AuditError,
+    BrokerError,
+    DeniedError,
+    IssuerError,
+    LoginNeededError,
+    StoreError,
+    UsageError,
+)
+from brokerctl.helpers import (
+    HELPERS,
+    Credential,
+    CredentialRequest,
+    HelperReply,
+    MalformedError,
+    load,
+)
+from brokerctl.helpers.outcomes import (
+    Forgotten,
+    Malformed,
+    NotOurs,
+    OwnCredential,
+    Stored,
+    Users,
+    refused_by,
+)
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
+from brokerctl.store import ToolCredential
 
 if TYPE_CHECKING:
-    from brokerctl.helpers import Helper
+    from brokerctl.helpers import Helper, Outcome
 
 TOKEN = "s3cret-token-of-alice"
 PROFILE = Profile(name="forge", issuer="https://issuer.example", flow="code", client_id="app")
@@ -31,6 +64,94 @@ ANSWER = AccessToken(
     source="cache",
     warning=None,
 )
+KEPT = ToolCredential(
+    tool="git",
+    protocol="https",
+    host="h.example",
+    port=443,
+    path="",
+    username="bob",
+    secret=Secret("b0b-password"),
+    kept_at=1.0,
+)
+ERRORS = {
+    "login needed": LoginNeededError("no grant for 'forge'", hint="run 'brokerctl login forge'"),
+    "denied": DeniedError("not \x1b[2J by\nus"),
+    "usage": UsageError("it can't be meant"),
+    "issuer": IssuerError("the issuer is down"),
+    "store": StoreError("the store is locked", hint="unlock it"),
+    "audit": AuditError("no record"),
+    "unexpected": BrokerError("a bug"),
+}
+# Each outcome without a token of ours, by the name that the golden files have for it.
+OUTCOMES: dict[str, Outcome] = {
+    "own credential": OwnCredential(credential=KEPT),
+    "own credential that ends": OwnCredential(
+        credential=KEPT.replace(expires_at=1795476591.7, refresh_token=Secret("r3fresh"))
+    ),
+    "users of no place": Users(users={}),
+    "users": Users(
+        users={
+            "https://h.example": "bob",
+            "https://index.docker.io": "eve",
+            "https://h.example/path": "x",
+        }
+    ),
+    "name": Users(users={"https://git.example.com": "bob"}),
+    "stored": Stored(is_kept=True, is_ours=False),
+    "not stored, ours": Stored(is_kept=False, is_ours=True),
+    "not stored, not ours": Stored(is_kept=False, is_ours=False),
+    "forgotten": Forgotten(is_ours=True),
+    "nothing to forget": Forgotten(is_ours=False),
+    "not ours": NotOurs(),
+    "malformed": Malformed(),
+    **{f"refused: {name}": refused_by(error) for name, error in ERRORS.items()},
+}
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
+# What a method that is values in, values out never does (Python's audit events).
+_EFFECTS = ("open", "os.", "socket.", "subprocess.", "shutil.", "time.sleep", "fcntl.")
+_seen: list[str] = []
+_watching: list[bool] = []
+
+
+def _watch(event: str, _: object) -> None:
+    if _watching and event.startswith(_EFFECTS):
+        _seen.append(event)
+
+
+sys.addaudithook(_watch)
+
+
+def credential(
+    helper: Helper, request: CredentialRequest, token: AccessToken, profile: Profile
+) -> HelperReply:
+    """Return what a helper answers with a token."""
+    return helper.answer(Credential(request=request, token=token, profile=profile))
+
+
+def refusal(helper: Helper, error: BrokerError) -> HelperReply:
+    """Return what a helper answers where an error stands in the way."""
+    return helper.answer(refused_by(error))
+
+
+def check(helper: Helper, request: CredentialRequest, profile: Profile) -> None:
+    """Raise the UsageError by which a tool refuses a profile, if it does."""
+    fit = helper.traits.fit
+    assert fit is not None
+    verdict = fit(request, profile)
+    if isinstance(verdict, UsageError):
+        raise verdict
+
+
+def shown(reply: HelperReply) -> dict[str, object]:
+    """Return what a tool is told, without what is as usual."""
+    fields: dict[str, object] = {
+        "stdout": reply.stdout.decode(),
+        "exit_code": reply.exit_code,
+        "note": reply.note,
+        "file": reply.file,
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 class HelperContract:
@@ -48,22 +169,28 @@ class HelperContract:
     @pytest.fixture
     def helper(self) -> Helper:
         """Return it, as the table names it."""
-        module, _, name = HELPERS[self.name].partition(":")
-        found: Helper = getattr(__import__(module, fromlist=(name,)), name)()
-        return found
+        return load(self.name)
+
+    def asked(self, helper: Helper) -> CredentialRequest:
+        """Return the request for a credential."""
+        return helper.read(self.words, self.request, self.environ)
+
+    def test_a_protocol_has_two_methods(self, helper: Helper) -> None:
+        """What else tells tools apart is data: no file asks a protocol anything more."""
+        public = {name for name in vars(type(helper)) if not name.startswith("_")}
+        assert public == {"read", "answer", "traits"}
+        assert type(helper).__mro__ == (type(helper), object)
+        assert f"{type(helper).__module__}:{type(helper).__name__}" == HELPERS[self.name]
 
     def test_a_request_names_its_url(self, helper: Helper) -> None:
         """What is asked for is read as it was written."""
-        wanted = helper.read(self.words, self.request, self.environ)
-        assert isinstance(wanted, CredentialRequest)
-        assert (wanted.action, wanted.url) == ("get", self.url)
+        wanted = self.asked(helper)
+        assert (wanted.action, wanted.url, wanted.reply) == ("get", self.url, None)
 
     def test_a_token_is_in_its_answer_once(self, helper: Helper) -> None:
         """And nowhere else, and the exit code is 0."""
-        wanted = helper.read(self.words, self.request, self.environ)
-        assert isinstance(wanted, CredentialRequest)
         token = ANSWER.replace(value=Secret(self.token))
-        answer = helper.credential(wanted, token, self.profile)
+        answer = credential(helper, self.asked(helper), token, self.profile)
         assert answer.exit_code == 0
         assert answer.stdout.count(self.token.encode()) == 1
         assert answer.note is None
@@ -74,25 +201,77 @@ class HelperContract:
     ) -> None:
         """What others said is escaped, or left to stderr, and the code is the tool's."""
         error = kind("said \x1b[2J by\nsomebody else")
-        answer = helper.refusal(error)
+        answer = refusal(helper, error)
         code = error.exit_code if self.refusal_code is None else self.refusal_code
         assert answer.exit_code == code
         assert b"\x1b" not in answer.stdout
         assert b"by\n" not in answer.stdout
 
-    def test_not_ours_is_no_error(self, helper: Helper) -> None:
-        """The tool may ask somebody else."""
-        assert isinstance(helper.not_ours(), HelperReply)
+    def test_every_outcome_is_answered_as_ever(self, helper: Helper) -> None:
+        """Each of the closed set, letter by letter, whether the tool ever asks for it or not."""
+        token = ANSWER.replace(value=Secret(self.token))
+        found = {name: shown(helper.answer(outcome)) for name, outcome in OUTCOMES.items()}
+        found["credential"] = shown(credential(helper, self.asked(helper), token, self.profile))
+        path = os.path.join(GOLDEN, f"{self.name}.json")
+        if os.environ.get("BROKERCTL_GOLDEN") == "write":
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        with open(path, encoding="utf-8") as file:
+            assert found == json.load(file)
+
+    def test_whatever_has_no_token_shows_none(self, helper: Helper) -> None:
+        """Security: of all outcomes one hands out a token of ours, and one what is the tool's."""
+        for name, outcome in OUTCOMES.items():
+            reply = helper.answer(outcome)
+            assert self.token.encode() not in reply.stdout
+            if not isinstance(outcome, OwnCredential):
+                assert b"b0b-password" not in reply.stdout, name
 
     def test_any_bytes_are_a_request_or_none(self, helper: Helper) -> None:
         """Whatever a tool, or who pretends to be one, sends."""
 
         @given(data=st.binary() | st.text(alphabet="protcl=hos\n\r\0:/[]. \x1b").map(str.encode))
         def read(data: bytes) -> None:
-            try:
-                wanted = helper.read(self.words, data, self.environ)
-            except MalformedError:
-                return
-            assert isinstance(wanted, CredentialRequest | HelperReply)
+            self.read_odd(helper, self.words, data, self.environ)
 
         read()  # made anew for each helper: one that is inherited can't be run by several classes
+
+    def test_any_words_are_a_request_or_none(self, helper: Helper) -> None:
+        """Whatever stands on a command line, in variables and on stdin, and nothing is done."""
+        known = [
+            "get",
+            "store",
+            "erase",
+            "forget",
+            "list",
+            "--profile",
+            "-p",
+            "-",
+            "--",
+            *self.words,
+        ]
+        odd = st.text(st.characters(exclude_categories=()), max_size=20)
+        word = st.sampled_from(known) | odd
+        values = st.fixed_dictionaries({}, optional=dict.fromkeys(self.environ, odd))
+
+        @given(words=st.lists(word, max_size=5), data=st.binary(max_size=40), more=values)
+        def read(words: list[str], data: bytes, more: dict[str, str]) -> None:
+            self.read_odd(helper, words, data, {**self.environ, **more})
+
+        read()
+
+    @staticmethod
+    def read_odd(helper: Helper, words: list[str], data: bytes, environ: dict[str, str]) -> None:
+        """Read a request twice: the same comes of it, an error of ours or a request."""
+        results: list[CredentialRequest | tuple[type, str]] = []
+        for is_second in (False, True):  # what is imported at the first time is no effect
+            _watching[:] = [True] * is_second
+            try:
+                results.append(helper.read(words, data, environ))
+            except (MalformedError, BrokerError) as error:
+                results.append((type(error), str(error)))
+            finally:
+                _watching.clear()
+        assert results[0] == results[1]
+        assert isinstance(results[0], CredentialRequest | tuple)
+        assert not _seen

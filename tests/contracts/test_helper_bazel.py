@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from brokerctl.helpers import HelperReply
 from brokerctl.helpers.bazel import Bazel
+from brokerctl.helpers.outcomes import NotOurs
 from tests.contracts.helper_contract import HelperContract
 
 
@@ -20,4 +21,4 @@ class TestBazel(HelperContract):
 
     def test_not_ours_is_an_empty_object(self) -> None:
         """An error would end a build that fetches something public from beside our hosts."""
-        assert Bazel().not_ours() == HelperReply(stdout=b"{}\n")
+        assert Bazel().answer(NotOurs()) == HelperReply(stdout=b"{}\n")

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from brokerctl.errors import DeniedError, LoginNeededError
 from brokerctl.helpers.docker import Docker
-from tests.contracts.helper_contract import HelperContract
+from brokerctl.helpers.outcomes import NotOurs
+from tests.contracts.helper_contract import HelperContract, refusal
 
 NOT_FOUND = b"credentials not found in native keychain\n"
 
@@ -22,9 +23,9 @@ class TestDocker(HelperContract):
 
     def test_who_has_to_log_in_has_nothing_here(self) -> None:
         """Any other text would be fatal in skopeo, even where the image is public."""
-        assert Docker().refusal(LoginNeededError("x")).stdout == NOT_FOUND
-        assert Docker().not_ours().stdout == NOT_FOUND
+        assert refusal(Docker(), LoginNeededError("x")).stdout == NOT_FOUND
+        assert Docker().answer(NotOurs()).stdout == NOT_FOUND
 
     def test_denied_is_not_not_found(self) -> None:
         """A tool must not go on as if nobody had been asked."""
-        assert Docker().refusal(DeniedError("no")).stdout == b"brokerctl: no\n"
+        assert refusal(Docker(), DeniedError("no")).stdout == b"brokerctl: no\n"

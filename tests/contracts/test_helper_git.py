@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from brokerctl.errors import LoginNeededError
 from brokerctl.helpers.git import Git
-from tests.contracts.helper_contract import HelperContract
+from tests.contracts.helper_contract import HelperContract, refusal
 
 
 class TestGit(HelperContract):
@@ -20,4 +20,4 @@ class TestGit(HelperContract):
 
     def test_refused_is_no_prompt(self) -> None:
         """Git would ask for a password else, and nobody has one."""
-        assert Git().refusal(LoginNeededError("x")).stdout == b"quit=1\n"
+        assert refusal(Git(), LoginNeededError("x")).stdout == b"quit=1\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from brokerctl.helpers.kubernetes import Kubernetes
+from brokerctl.helpers.outcomes import NotOurs
 from tests.contracts.helper_contract import HelperContract
 
 INFO = (
@@ -25,6 +26,6 @@ class TestKubernetes(HelperContract):
 
     def test_not_ours_is_a_failure_without_output(self) -> None:
         """There is nobody else to ask, and kubectl takes empty output for a broken answer."""
-        answer = Kubernetes().not_ours()
+        answer = Kubernetes().answer(NotOurs())
         assert (answer.exit_code, answer.stdout) == (2, b"")
         assert answer.note

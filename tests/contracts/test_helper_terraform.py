@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from brokerctl.helpers.outcomes import NotOurs
 from brokerctl.helpers.terraform import Terraform
 from tests.contracts.helper_contract import HelperContract
 
@@ -19,4 +20,4 @@ class TestTerraform(HelperContract):
 
     def test_not_ours_is_an_empty_object(self) -> None:
         """No text at all would be an error."""
-        assert Terraform().not_ours().stdout == b"{}\n"
+        assert Terraform().answer(NotOurs()).stdout == b"{}\n"

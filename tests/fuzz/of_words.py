@@ -13,7 +13,7 @@ from brokerctl import jsonlite
 from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.get import FORMATS, parse_get, render
-from brokerctl.helpers import HelperReply, MalformedError
+from brokerctl.helpers import Credential, MalformedError
 from brokerctl.helpers.git import Git
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
@@ -115,13 +115,14 @@ def print_token(data: tuple[str, dict[str, Any], float]) -> None:
 def ask_as_git(data: bytes) -> None:
     """Ask as git does, in any bytes; what is answered has only lines that were meant."""
     wanted = Git().read(["get"], data, {})
-    if isinstance(wanted, HelperReply):
-        assert wanted.stdout == b""
+    if wanted.reply is not None:
+        assert wanted.reply.stdout == b""
         return
     of = PROFILE.replace(hosts=("https://git.example.com/team",))
     with contextlib.suppress(UsageError):
         find_profiles(wanted.url or "", [of], wanted.username)
-    lines = Git().credential(wanted, make_token("secret-token"), of).stdout.decode().split("\n")
+    outcome = Credential(request=wanted, token=make_token("secret-token"), profile=of)
+    lines = Git().answer(outcome).stdout.decode().split("\n")
     assert {line.partition("=")[0] for line in lines[:-1]} in LINES
     assert sum(line.endswith("=secret-token") for line in lines) == 1
 

@@ -39,7 +39,7 @@ ROOMS = (
     Room("brokerctl.oauth.flows", "FLOWS", frozenset({"obtain"}), "brokerctl.model"),
     Room("brokerctl.keys", "KEEPERS", frozenset({"make", "fetch", "drop"}), "brokerctl.model"),
     Room("brokerctl.store", "STORES", frozenset({"find_token", "lock_grant"}), "brokerctl.store"),
-    Room("brokerctl.helpers", "HELPERS", frozenset({"read", "credential"}), "brokerctl.helpers"),
+    Room("brokerctl.helpers", "HELPERS", frozenset({"read", "answer"}), "brokerctl.helpers"),
     Room("brokerctl.cli", "COMMANDS", frozenset({"register"}), "brokerctl.cli.app"),
 )
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.helpers import CredentialRequest
 from brokerctl.helpers.docker import HUB, Docker
 from brokerctl.helpers.docker.auths import (
     cut_auths,
@@ -60,7 +59,7 @@ def test_its_place_is_the_one_that_the_tool_asks_for(key: str, server: str) -> N
     (found,) = read({key: {"auth": basic()}})
     assert credential(found) == ("alice", SECRET)
     asked = Docker().read(["get"], server.encode(), {})
-    assert isinstance(asked, CredentialRequest)
+    assert asked.reply is None
     assert found.wanted
     assert (found.wanted.url, found.wanted.otherwise) == (asked.url, asked.otherwise)
 

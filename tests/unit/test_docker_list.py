@@ -16,13 +16,14 @@ from brokerctl.broker.request import grant_key
 from brokerctl.config.hosts import parse_pattern
 from brokerctl.config.plan import Plan
 from brokerctl.errors import BrokerError
-from brokerctl.helpers import HelperReply, find_owners
-from brokerctl.helpers.answers_without_token import find_usernames
+from brokerctl.helpers import find_owners
+from brokerctl.helpers.answers_without_token import answer_list
 from brokerctl.helpers.docker import Docker
 from brokerctl.model import Failure, Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.store import Change
 from brokerctl.store.file import FileStore
 from brokerctl.store.file.memory import MemorySystem
+from tests.contracts.helper_contract import check, credential
 from tests.store_room import RING, make_grant, make_token, soon
 
 if TYPE_CHECKING:
@@ -82,23 +83,23 @@ class Room:
     def listed(self) -> dict[str, str]:
         """Return what `list` says; nothing is recorded and nobody asked for it."""
         house: Any = self
-        found = json.loads(Docker().listing(find_usernames(house, Docker(), "docker")).stdout)
+        found = json.loads(answer_list(house, Docker(), "docker").stdout)
         assert self.events == []
         return dict(found)
 
     def got(self, address: str) -> str | None:
         """Return the user that `get` answers with; None if it has no answer."""
         wanted = Docker().read(["get"], address.encode(), {})
-        assert not isinstance(wanted, HelperReply)
+        assert wanted.reply is None
         wanted, owners = find_owners(Docker(), wanted, self.plan.profiles)
         if len(owners) != 1:
             return None
         requester = Requester(uid=os.geteuid(), pid=1, tool="docker")
         request = TokenRequest(profile=owners[0].name, requester=requester, url=wanted.url)
         try:
-            Docker().check(wanted, owners[0])
+            check(Docker(), wanted, owners[0])
             token = self.broker.get(request)
-            answer = Docker().credential(wanted, token, owners[0])
+            answer = credential(Docker(), wanted, token, owners[0])
         except BrokerError:
             return None
         return str(json.loads(answer.stdout)["Username"])

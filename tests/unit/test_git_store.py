@@ -6,6 +6,7 @@ import pytest
 
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError, Terms
 from brokerctl.helpers.git import Git
+from brokerctl.helpers.outcomes import OwnCredential
 from brokerctl.secret import Secret
 from brokerctl.store import ToolCredential
 
@@ -26,7 +27,7 @@ KEPT = ToolCredential(
 def offer(data: bytes, *words: str) -> CredentialRequest:
     """Return what is offered."""
     found = Git().read([*words, "store"], data, {})
-    assert isinstance(found, CredentialRequest)
+    assert found.reply is None
     assert found.action == "store"
     return found
 
@@ -60,7 +61,7 @@ def test_an_empty_user_and_password_are_some() -> None:
 )
 def test_what_is_not_to_be_saved(lines: bytes) -> None:
     """No password, or an ephemeral one."""
-    assert Git().read(["store"], PLACE + lines, {}) == HelperReply()
+    assert Git().read(["store"], PLACE + lines, {}).reply == HelperReply()
 
 
 @pytest.mark.parametrize(
@@ -111,12 +112,17 @@ def test_a_timeout_that_is_none_keeps_nothing(words: list[str]) -> None:
         Git().read([*words, "store"], FULL, {})
 
 
+def given_back(one: ToolCredential) -> bytes:
+    """Return what git is told of a kept one."""
+    return Git().answer(OwnCredential(credential=one)).stdout
+
+
 def test_a_kept_one_is_given_back_as_it_was() -> None:
     """With its end and its refresh token, where it has them."""
-    assert Git().kept(KEPT).stdout == b"username=alice\npassword=hunter2\n"
+    assert given_back(KEPT) == b"username=alice\npassword=hunter2\n"
     more = KEPT.replace(expires_at=99.0, refresh_token=Secret("xyzzy"))
     lines = b"password_expiry_utc=99\noauth_refresh_token=xyzzy\n"
-    assert Git().kept(more).stdout == Git().kept(KEPT).stdout + lines
+    assert given_back(more) == given_back(KEPT) + lines
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import CredentialRequest
 from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.goauth import Goauth, is_unchecked
 from brokerctl.helpers.goauth.setup import GoauthSetup
 from brokerctl.helpers.setups import Part
-from tests.contracts.helper_contract import ANSWER, PROFILE
+from tests.contracts.helper_contract import ANSWER, PROFILE, credential
 
 PLACE = SetupFile("/home/alice/.config/go/env")
 COMMAND = "/opt/b/brokerctl helper goauth"
@@ -113,22 +112,22 @@ def test_policy_is_told_of_what_goes_unchecked() -> None:
     """And so decides; what is asked for elsewhere is not touched by it."""
     environ = {"GOINSECURE": "mod.corp.example"}
     asked = Goauth().read(["https://mod.corp.example/x"], b"", environ)
-    assert isinstance(asked, CredentialRequest)
+    assert asked.reply is None
     assert asked.is_insecure
     other = Goauth().read(["https://go.corp.example/x"], b"", environ)
-    assert isinstance(other, CredentialRequest)
+    assert other.reply is None
     assert not other.is_insecure
-    said = Goauth().credential(other, ANSWER, CORP).stdout.decode()
+    said = credential(Goauth(), other, ANSWER, CORP).stdout.decode()
     assert "https://go.corp.example\n" in said
     assert "mod.corp.example" not in said  # go would keep the token for that too
     fine = CORP.replace(insecure_ok=True)
-    assert "mod.corp.example" in Goauth().credential(other, ANSWER, fine).stdout.decode()
+    assert "mod.corp.example" in credential(Goauth(), other, ANSWER, fine).stdout.decode()
 
 
 def test_all_hosts_unchecked_is_an_error() -> None:
     """With a profile named, go asks before it says for what."""
     asked = Goauth().read(["--profile", "forge"], b"", {"GOINSECURE": "*"})
-    assert isinstance(asked, CredentialRequest)
+    assert asked.reply is None
     one = CORP.replace(hosts=("https://go.corp.example",))
     with pytest.raises(UsageError, match="would check"):
-        Goauth().credential(asked, ANSWER, one)
+        credential(Goauth(), asked, ANSWER, one)

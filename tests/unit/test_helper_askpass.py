@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers.answers_without_token import answer_name
 from brokerctl.helpers.askpass import Askpass
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from brokerctl.helpers.outcomes import Malformed
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 PASSWORD = "Password for 'https://{}': "
 STRANGERS = {
@@ -45,16 +47,16 @@ MORE_THAN_A_HOST = (
 def wanted(prompt: str) -> CredentialRequest:
     """Return what a prompt asks for."""
     found = Askpass().read([prompt], b"", {})
-    assert isinstance(found, CredentialRequest)
+    assert found.reply is None
     return found
 
 
 @pytest.mark.parametrize("name", STRANGERS)
 def test_another_prompt_is_no_request(name: str) -> None:
     """Or no URL that anybody's host is; never answered."""
-    said: CredentialRequest | HelperReply = Askpass().malformed()
+    said: HelperReply | None = Askpass().answer(Malformed())
     with contextlib.suppress(MalformedError):
-        said = Askpass().read([STRANGERS[name]], b"", {})
+        said = Askpass().read([STRANGERS[name]], b"", {}).reply
     assert said == HelperReply(exit_code=1)
 
 
@@ -106,7 +108,8 @@ def test_the_user_is_the_profile_s(username: str | None, said: bytes) -> None:
     """And no token is needed to say it."""
     asked = wanted("Username for 'https://git.example.com': ")
     assert (asked.action, asked.url) == ("name", "https://git.example.com")
-    assert Askpass().naming(asked, PROFILE.replace(username=username)) == HelperReply(stdout=said)
+    answer = answer_name(Askpass(), asked, PROFILE.replace(username=username))
+    assert answer == HelperReply(stdout=said)
 
 
 def test_a_user_is_asked_for_where_there_is_none() -> None:
@@ -118,16 +121,18 @@ def test_a_user_is_asked_for_where_there_is_none() -> None:
 def test_the_password_is_the_token() -> None:
     """On the first line, and there is no other."""
     asked = wanted(PASSWORD.format("oauth2@git.example.com"))
-    assert Askpass().credential(asked, ANSWER, PROFILE) == HelperReply(stdout=f"{TOKEN}\n".encode())
+    assert credential(Askpass(), asked, ANSWER, PROFILE) == HelperReply(
+        stdout=f"{TOKEN}\n".encode()
+    )
 
 
 def test_nobody_is_answered_for_another() -> None:
     """Security: a URL that names the usual user does not get a robot's token."""
     asked = wanted(PASSWORD.format("oauth2@git.example.com"))
     with pytest.raises(UsageError, match="not the user that the URL names"):
-        Askpass().credential(asked, ANSWER, PROFILE.replace(username="robot"))
+        credential(Askpass(), asked, ANSWER, PROFILE.replace(username="robot"))
     anyone = PROFILE.replace(username="robot", username_match="any")
-    assert Askpass().credential(asked, ANSWER, anyone) == HelperReply(stdout=f"{TOKEN}\n".encode())
+    assert credential(Askpass(), asked, ANSWER, anyone) == HelperReply(stdout=f"{TOKEN}\n".encode())
 
 
 @given(user=st.text(), host=st.sampled_from(["ours.example", "evil.example:8443", "[::1]"]))
@@ -143,4 +148,4 @@ def test_any_prompt_is_a_request_or_none(prompt: str) -> None:
     for text in (prompt, PASSWORD.format(prompt)):
         with contextlib.suppress(MalformedError):
             said = Askpass().read([text], b"", {})
-            assert said == HelperReply(exit_code=1) or isinstance(said, CredentialRequest)
+            assert said.reply in {None, HelperReply(exit_code=1)}

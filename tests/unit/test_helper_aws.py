@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from brokerctl.broker.request import DecidedRequest
-from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.freshness import SDK_MARGIN
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError, complete
 from brokerctl.helpers.aws import Aws
+from brokerctl.helpers.outcomes import Malformed
 from brokerctl.model import Decision, Reference, Requester, Token, TokenRequest
 from brokerctl.oauth import aws_credentials
 from brokerctl.secret import Secret
-from tests.contracts.helper_contract import ANSWER, PROFILE
+from tests.contracts.helper_contract import ANSWER, PROFILE, credential
 from tests.flows import STS_VALUE, STS_WORDS
 
-WANTED = CredentialRequest(action="get", profile="forge")
+WANTED = CredentialRequest(action="get", profile="forge", margin=SDK_MARGIN)
 
 
 @pytest.mark.parametrize("option", ["--profile", "-p"])
@@ -33,13 +35,13 @@ def test_without_a_profile_there_is_no_request(words: list[str]) -> None:
     """No profile is the default: it would be anybody's role."""
     with pytest.raises(MalformedError):
         Aws().read(words, b"", {})
-    assert Aws().malformed() == HelperReply(exit_code=2)
+    assert Aws().answer(Malformed()) == HelperReply(exit_code=2)
 
 
 def test_the_answer_is_what_every_sdk_reads() -> None:
     """The version is a number, and the end is the one that was decided on, not the longer one."""
     answer = ANSWER.replace(value=Secret(STS_VALUE), expires_at=1_795_476_591.7)
-    said = json.loads(Aws().credential(WANTED, answer, PROFILE).stdout)
+    said = json.loads(credential(Aws(), WANTED, answer, PROFILE).stdout)
     assert said == {**STS_WORDS, "Version": 1, "Expiration": "2026-11-23T23:29:51Z"}
     assert type(said["Version"]) is int
 
@@ -79,7 +81,7 @@ def order(tool: str, **changes: object) -> DecidedRequest:
     profile = PROFILE.replace(**fields)
     asked = TokenRequest(profile="forge", requester=Requester(uid=0, pid=1, tool=tool))
     if tool == "aws":
-        asked = Aws().complete(asked, WANTED, profile, {})
+        asked = complete(Aws(), asked, WANTED, profile, {})
     said = Decision(effect="allow", rule="x", layer="x", reason="x")
     return DecidedRequest(profile, asked, said)
 

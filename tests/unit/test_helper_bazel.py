@@ -11,7 +11,7 @@ from brokerctl.helpers.bazel import Bazel
 from brokerctl.helpers.bazel.setup import BazelSetup
 from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.setups import Part
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 WANTED = CredentialRequest(action="get", url="https://cache.example.com/x")
 PLACE = SetupFile("/home/alice/.bazelrc")
@@ -48,7 +48,7 @@ def test_what_is_no_request(data: bytes) -> None:
 @pytest.mark.parametrize("words", [[], ["list"], ["get", "x"], ["GET"], ["--help"]])
 def test_other_words_are_no_request_and_wait_for_nothing(words: list[str]) -> None:
     """The specification has one command."""
-    assert Bazel().stdin_for(words) == "nothing"
+    assert Bazel.traits.stdin_for(words) == "nothing"
     with pytest.raises(MalformedError):
         Bazel().read(words, b"", {})
 
@@ -69,7 +69,7 @@ def test_what_is_asked_for(uri: str, url: str) -> None:
 
 def test_the_answer_is_the_specification_s() -> None:
     """Each value is a list, and the time has no fraction, on which Bazel fails."""
-    said = Bazel().credential(WANTED, ANSWER, PROFILE)
+    said = credential(Bazel(), WANTED, ANSWER, PROFILE)
     assert jsonlite.loads(said.stdout) == {
         "headers": {"Authorization": [f"Bearer {TOKEN}"]},
         "expires": "2026-11-23T23:29:51Z",
@@ -79,14 +79,14 @@ def test_the_answer_is_the_specification_s() -> None:
 
 def test_a_token_without_an_end_has_no_expiry() -> None:
     """The tool then keeps it for as long as it is told to."""
-    said = Bazel().credential(WANTED, ANSWER.replace(expires_at=None), PROFILE)
+    said = credential(Bazel(), WANTED, ANSWER.replace(expires_at=None), PROFILE)
     assert "expires" not in jsonlite.loads(said.stdout)
 
 
 def test_it_is_asked_again_when_there_would_be_another() -> None:
     """Not before, and never after the end."""
     early = ANSWER.replace(renew_at=1795476000.2)
-    said = jsonlite.loads(Bazel().credential(WANTED, early, PROFILE).stdout)
+    said = jsonlite.loads(credential(Bazel(), WANTED, early, PROFILE).stdout)
     assert said["expires"] == "2026-11-23T23:20:01Z"
 
 

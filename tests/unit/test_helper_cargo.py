@@ -9,9 +9,10 @@ import pytest
 
 from brokerctl.errors import DeniedError, LoginNeededError, UsageError
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
-from brokerctl.helpers.cargo import Cargo
+from brokerctl.helpers.cargo import Cargo, fit
+from brokerctl.helpers.outcomes import NotOurs
 from brokerctl.secret import Secret
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, check, credential, refusal
 
 INDEX = "https://crates.example.com/index/"
 ASKED: dict[str, Any] = {
@@ -23,15 +24,15 @@ ASKED: dict[str, Any] = {
 }
 
 
-def read(**changes: object) -> CredentialRequest | HelperReply:
+def read(**changes: object) -> CredentialRequest:
     """Return what a request with these changes is."""
     data = {key: value for key, value in {**ASKED, **changes}.items() if value is not ...}
     return Cargo().read(["--cargo-plugin"], json.dumps(data).encode(), {})
 
 
-def said(answer: object) -> Any:  # noqa: ANN401 - JSON has any type
+def said(answer: HelperReply | None) -> Any:  # noqa: ANN401 - JSON has any type
     """Return an answer's one line."""
-    assert isinstance(answer, HelperReply)
+    assert answer is not None
     assert answer.stdout.endswith(b"\n")
     assert answer.stdout.count(b"\n") == 1
     return json.loads(answer.stdout)
@@ -39,7 +40,7 @@ def said(answer: object) -> Any:  # noqa: ANN401 - JSON has any type
 
 def test_the_greeting() -> None:
     """The provider speaks first."""
-    assert Cargo().greeting() == b'{"v":[1]}\n'
+    assert Cargo.traits.greeting == b'{"v":[1]}\n'
 
 
 @pytest.mark.parametrize("operation", ["read", "publish", "yank", "unyank", "owners"])
@@ -64,15 +65,15 @@ def test_every_operation_gets_the_same_token(operation: str) -> None:
 )
 def test_what_is_not_supported(changes: dict[str, Any], kind: str) -> None:
     """It has cargo's own words, and what was sent is not in them."""
-    answer = read(**changes)
+    answer = read(**changes).reply
     assert said(answer)["Err"]["kind"] == kind
-    assert b"s3cret" not in (answer.stdout if isinstance(answer, HelperReply) else b"")
+    assert answer is None or b"s3cret" not in answer.stdout
 
 
 def test_what_is_to_be_kept_and_forgotten() -> None:
     """A token is a secret, in no repr of the request; without one there is nothing to keep."""
     asked = read(kind="login", token="s3cret")
-    assert isinstance(asked, CredentialRequest)
+    assert asked.reply is None
     assert (asked.action, asked.url) == ("store", INDEX)
     assert asked.offered == Secret("s3cret")
     assert "s3cret" not in repr(asked)
@@ -106,7 +107,7 @@ def test_what_cargo_never_sends_is_no_request(data: bytes) -> None:
         found = Cargo().read(["--cargo-plugin"], data, {})
     except MalformedError:
         return
-    assert said(found)["Err"]["kind"] == "operation-not-supported"
+    assert said(found.reply)["Err"]["kind"] == "operation-not-supported"
 
 
 def test_args_decide_nothing() -> None:
@@ -129,14 +130,14 @@ def test_args_decide_nothing() -> None:
 def test_an_index_is_one_of_the_hosts_itself(hosts: tuple[str, ...], *, is_index: bool) -> None:
     """Security: it names the servers that cargo sends the token to."""
     asked = read()
-    assert isinstance(asked, CredentialRequest)
+    assert asked.reply is None
     profile = PROFILE.replace(hosts=hosts)
     if is_index:
-        Cargo().check(asked, profile)
+        check(Cargo(), asked, profile)
         return
     with pytest.raises(UsageError, match="is not among the hosts of 'forge'") as raised:
-        Cargo().check(asked, profile)
-    passed_on = Cargo().refusal(raised.value)
+        check(Cargo(), asked, profile)
+    passed_on = refusal(Cargo(), raised.value)
     assert said(passed_on) == {"Err": {"kind": "not-found"}}
     assert "write it into them" in (passed_on.note or "")
 
@@ -148,14 +149,15 @@ def test_an_index_is_one_of_the_hosts_itself(hosts: tuple[str, ...], *, is_index
 def test_a_logout_is_for_an_index_that_is_a_host_itself(url: str, *, is_its: bool) -> None:
     """Security: what a project's configuration names below it ends no token of ours."""
     asked = read(kind="logout", registry={"index-url": f"sparse+{url}"})
-    assert isinstance(asked, CredentialRequest)
-    assert Cargo().is_for(asked, PROFILE.replace(hosts=(INDEX.rstrip("/"),))) is is_its
+    assert asked.reply is None
+    assert fit(asked, PROFILE.replace(hosts=(INDEX.rstrip("/"),))) is is_its
 
 
 def test_an_index_with_a_query_is_none() -> None:
     """Security: it could be another one at the same path."""
     with pytest.raises(UsageError):
-        Cargo().check(
+        check(
+            Cargo(),
             CredentialRequest(action="get", url="https://crates.example.com/index?x"),
             PROFILE.replace(hosts=("https://crates.example.com/index",)),
         )
@@ -164,8 +166,8 @@ def test_an_index_with_a_query_is_none() -> None:
 def test_a_token_with_and_without_an_end() -> None:
     """Seconds since 1970; without an end it is for this run of cargo."""
     asked = read()
-    assert isinstance(asked, CredentialRequest)
-    found = said(Cargo().credential(asked, ANSWER, PROFILE))["Ok"]
+    assert asked.reply is None
+    found = said(credential(Cargo(), asked, ANSWER, PROFILE))["Ok"]
     assert found == {
         "kind": "get",
         "token": f"Bearer {TOKEN}",
@@ -173,16 +175,16 @@ def test_a_token_with_and_without_an_end() -> None:
         "expiration": 1795476591,
         "operation_independent": True,
     }
-    found = said(Cargo().credential(asked, ANSWER.replace(expires_at=None), PROFILE))["Ok"]
+    found = said(credential(Cargo(), asked, ANSWER.replace(expires_at=None), PROFILE))["Ok"]
     assert found["cache"] == "session"
     assert "expiration" not in found
 
 
 def test_refusals_say_why_and_what_to_do() -> None:
     """Both are shown by cargo, so they are escaped."""
-    error = said(Cargo().refusal(LoginNeededError("no grant\x1b", hint="run 'x'")))["Err"]
+    error = said(refusal(Cargo(), LoginNeededError("no grant\x1b", hint="run 'x'")))["Err"]
     assert error["kind"] == "other"
     assert "no grant\\x1b" in error["message"]
     assert error["caused-by"] == ["run 'x'"]
-    assert said(Cargo().refusal(DeniedError("no")))["Err"]["caused-by"] == []
-    assert said(Cargo().not_ours()) == {"Err": {"kind": "not-found"}}
+    assert said(refusal(Cargo(), DeniedError("no")))["Err"]["caused-by"] == []
+    assert said(Cargo().answer(NotOurs())) == {"Err": {"kind": "not-found"}}

@@ -10,7 +10,8 @@ from brokerctl import __version__
 from brokerctl.errors import DeniedError, UsageError
 from brokerctl.helpers import ALL, NOTHING, CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.docker import HUB, Docker, server_name
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from brokerctl.helpers.outcomes import Users
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, check, credential, refusal
 
 NO_SERVER = HelperReply(stdout=b"no credentials server URL\n", exit_code=1)
 FIXED = (
@@ -23,7 +24,7 @@ FIXED = (
 def ask(address: str, operation: str = "get") -> CredentialRequest:
     """Return what a request asks for."""
     found = Docker().read([operation], address.encode(), {})
-    assert isinstance(found, CredentialRequest)
+    assert found.reply is None
     return found
 
 
@@ -73,7 +74,7 @@ def test_where_docker_keeps_its_own_login_is_nobody_s(key: str) -> None:
 @pytest.mark.parametrize("address", ["", "\n", " \n"])
 def test_no_address(operation: str, address: str) -> None:
     """One of the three texts that docker compares."""
-    assert Docker().read([operation], address.encode(), {}) == NO_SERVER
+    assert Docker().read([operation], address.encode(), {}).reply == NO_SERVER
 
 
 @pytest.mark.parametrize(
@@ -89,15 +90,15 @@ def test_what_docker_never_sends_is_refused(operation: str, data: bytes) -> None
 @pytest.mark.parametrize("words", [[], ["GET"], ["get", "x"], ["--help"], ["unlock"], [""]])
 def test_other_words_are_told_the_usage(words: list[str]) -> None:
     """On stdout, as every error of this protocol."""
-    answer = Docker().read(words, b"reg.example.com", {})
-    assert isinstance(answer, HelperReply)
+    answer = Docker().read(words, b"reg.example.com", {}).reply
+    assert answer is not None
     assert answer.exit_code == 1
     assert answer.stdout.startswith(b"usage: docker-credential-brokerctl get|")
 
 
 def test_version() -> None:
     """In the form of docker's own helpers."""
-    answer = Docker().read(["version"], b"", {})
+    answer = Docker().read(["version"], b"", {}).reply
     expected = f"docker-credential-brokerctl (brokerctl) v{__version__}\n".encode()
     assert answer == HelperReply(stdout=expected)
 
@@ -108,13 +109,13 @@ def test_version() -> None:
 )
 def test_nothing_is_waited_for_where_nothing_is_sent(words: list[str], how: str) -> None:
     """People type `list` and `version`, at a terminal that never ends."""
-    assert Docker().stdin_for(words) == how
+    assert Docker.traits.stdin_for(words) == how
 
 
 @pytest.mark.parametrize(("of_profile", "user"), [(None, "oauth2"), ("robot", "robot")])
 def test_a_token_is_a_password(of_profile: str | None, user: str) -> None:
     """Of the profile's user, or of any; the address is the one that was asked for."""
-    said = Docker().credential(ask("docker.io"), ANSWER, PROFILE.replace(username=of_profile))
+    said = credential(Docker(), ask("docker.io"), ANSWER, PROFILE.replace(username=of_profile))
     expected = {"ServerURL": "docker.io", "Username": user, "Secret": TOKEN}
     assert json.loads(said.stdout) == expected
     assert said.stdout.endswith(b"}\n")
@@ -124,7 +125,7 @@ def test_a_token_is_a_password(of_profile: str | None, user: str) -> None:
 def test_a_token_is_never_an_identity_token(username: str) -> None:
     """Security: docker would spend it as a refresh token, or cut the password at the colon."""
     with pytest.raises(UsageError, match="username of 'forge'") as found:
-        Docker().check(ask("reg.example.com"), PROFILE.replace(username=username))
+        check(Docker(), ask("reg.example.com"), PROFILE.replace(username=username))
     assert TOKEN not in str(found.value)
 
 
@@ -132,7 +133,7 @@ def test_what_is_offered_is_a_secret() -> None:
     """Security: it is in no repr of the request; docker writes `<` as an escape."""
     data = offer(Username="<token>").replace(b"<", b"\\u003c")
     asked = Docker().read(["store"], data, {})
-    assert isinstance(asked, CredentialRequest)
+    assert asked.reply is None
     assert (asked.action, asked.url) == ("store", "https://reg.example.com")
     assert asked.offered is not None
     assert asked.offered.reveal() == TOKEN
@@ -165,15 +166,15 @@ def test_what_is_no_credential_is_refused(data: bytes) -> None:
 
 def test_half_a_credential_has_its_own_text() -> None:
     """The other two texts that docker compares."""
-    assert Docker().read(["store"], offer(ServerURL=""), {}) == NO_SERVER
-    nobody = Docker().read(["store"], offer(Username=""), {})
+    assert Docker().read(["store"], offer(ServerURL=""), {}).reply == NO_SERVER
+    nobody = Docker().read(["store"], offer(Username=""), {}).reply
     assert nobody == HelperReply(stdout=b"no credentials username\n", exit_code=1)
 
 
 @pytest.mark.parametrize("text", FIXED)
 def test_a_denial_is_none_of_the_fixed_texts(text: str) -> None:
     """Whatever a rule gives as its reason, a denial is not taken for an absence."""
-    said = Docker().refusal(DeniedError(text)).stdout.decode().strip()
+    said = refusal(Docker(), DeniedError(text)).stdout.decode().strip()
     assert said not in FIXED
 
 
@@ -188,14 +189,14 @@ def test_a_list_has_servers_as_docker_calls_them() -> None:
         "https://index.docker.io": "f",
         "https://docker.io": "g",
     }
-    said = Docker().listing(hosts).stdout
+    said = Docker().answer(Users(users=hosts)).stdout
     assert json.loads(said) == {
         "reg.example.com": "a",
         "reg.example.com:5000": "b",
         "localhost:5000": "c",
         HUB: "f",
     }
-    assert Docker().listing({}).stdout == b"{}\n"
+    assert Docker().answer(Users(users={})).stdout == b"{}\n"
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.gcp import Gcp
 from brokerctl.helpers.gcp.setup import GcpSetup
+from brokerctl.helpers.outcomes import Malformed
 from brokerctl.helpers.output_file import leave
 from brokerctl.helpers.setups import Part
 from brokerctl.platform.system import System
 from brokerctl.secret import Secret
-from tests.contracts.helper_contract import ANSWER, PROFILE
+from tests.contracts.helper_contract import ANSWER, PROFILE, check, credential, refusal
 from tests.contracts.test_helper_gcp import ENVIRON, JWT, POOL
 from tests.faults.faulty import LATE, FaultySystem
 
@@ -36,13 +37,13 @@ def wanted(**environ: str) -> CredentialRequest:
     """Return what is asked for, with some variables changed."""
     changed = {f"{PREFIX}{name}": value for name, value in environ.items()}
     found = Gcp().read(WORDS, b"", ENVIRON | changed)
-    assert isinstance(found, CredentialRequest)
+    assert found.reply is None
     return found
 
 
-def said(answer: CredentialRequest | HelperReply) -> dict[str, object]:
+def said(answer: HelperReply | None) -> dict[str, object]:
     """Return an answer's JSON; the exit code is 0 in any case."""
-    assert isinstance(answer, HelperReply)
+    assert answer is not None
     assert (answer.exit_code, answer.note) == (0, None)
     found: dict[str, object] = json.loads(answer.stdout)
     assert found["version"] == 1
@@ -53,7 +54,7 @@ def said(answer: CredentialRequest | HelperReply) -> dict[str, object]:
 def test_the_answer_is_google_s(kind: str) -> None:
     """With the type that was asked for, and the end in whole seconds."""
     asked = wanted(TOKEN_TYPE=f"urn:ietf:params:oauth:token-type:{kind}")
-    answer = Gcp().credential(asked, ANSWER.replace(value=Secret(JWT)), OURS)
+    answer = credential(Gcp(), asked, ANSWER.replace(value=Secret(JWT)), OURS)
     assert said(answer) == {
         "version": 1,
         "success": True,
@@ -78,10 +79,9 @@ def test_the_answer_is_google_s(kind: str) -> None:
 def test_what_is_refused_at_once(name: str, value: str, message: str) -> None:
     """As an answer, whatever the configuration says."""
     try:
-        found = Gcp().read(WORDS, b"", ENVIRON | {f"{PREFIX}{name}": value})
+        found = Gcp().read(WORDS, b"", ENVIRON | {f"{PREFIX}{name}": value}).reply
     except BrokerError as error:
-        found = Gcp().refusal(error)
-    assert isinstance(found, HelperReply)
+        found = refusal(Gcp(), error)
     answer = said(found)
     assert answer["success"] is False
     assert message in str(answer["message"])
@@ -93,17 +93,17 @@ def test_without_a_profile_there_is_no_request(words: list[str]) -> None:
     """And that is said in JSON too."""
     with pytest.raises(MalformedError):
         Gcp().read(words, b"", ENVIRON)
-    assert said(Gcp().malformed())["success"] is False
+    assert said(Gcp().answer(Malformed()))["success"] is False
 
 
 @pytest.mark.parametrize("audience", ["", POOL + "x", POOL[:-1], POOL.upper(), f"{POOL} "])
 def test_another_pool_gets_nothing(audience: str) -> None:
     """Whoever wrote the credential file chose where the token is sent."""
-    Gcp().check(wanted(), OURS)
+    check(Gcp(), wanted(), OURS)
     with pytest.raises(UsageError, match="is not the pool"):
-        Gcp().check(wanted(AUDIENCE=audience), OURS)
+        check(Gcp(), wanted(AUDIENCE=audience), OURS)
     with pytest.raises(UsageError, match="names no pool"):
-        Gcp().check(wanted(), PROFILE)
+        check(Gcp(), wanted(), PROFILE)
     with pytest.raises(MalformedError):
         wanted(AUDIENCE=f"{POOL}\n/etc/passwd")
 
@@ -127,21 +127,21 @@ def test_another_pool_gets_nothing(audience: str) -> None:
 def test_what_is_no_jwt(token: str) -> None:
     """Google takes nothing else, so nothing else leaves."""
     with pytest.raises(UsageError, match="is no JWT"):
-        Gcp().credential(wanted(), ANSWER.replace(value=Secret(token)), OURS)
+        credential(Gcp(), wanted(), ANSWER.replace(value=Secret(token)), OURS)
 
 
 def test_an_output_file_needs_an_end() -> None:
     """The libraries take no kept answer without one."""
     answer = ANSWER.replace(value=Secret(JWT))
-    assert Gcp().credential(wanted(OUTPUT_FILE="/x/y"), answer, OURS).file == "/x/y"
+    assert credential(Gcp(), wanted(OUTPUT_FILE="/x/y"), answer, OURS).file == "/x/y"
     with pytest.raises(UsageError, match="names no end"):
-        Gcp().credential(wanted(OUTPUT_FILE="/x/y"), answer.replace(expires_at=None), OURS)
+        credential(Gcp(), wanted(OUTPUT_FILE="/x/y"), answer.replace(expires_at=None), OURS)
 
 
 def test_a_refusal_says_why_and_what_to_do() -> None:
     """In our own words, escaped, since stderr must stay empty."""
     error = LoginNeededError("no grant\x1b[2J", hint="run 'brokerctl login x'")
-    answer = said(Gcp().refusal(error))
+    answer = said(refusal(Gcp(), error))
     assert (answer["success"], answer["code"]) == (False, "login_needed")
     assert "\x1b" not in str(answer["message"])
     assert "run 'brokerctl login x'" in str(answer["message"])

@@ -7,7 +7,7 @@ import pytest
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.custody import place_of
 from brokerctl.helpers.git import Git, find_schemes, parse_request
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 HTTPS = b"protocol=https\nhost=git.example.com\n"
 MALFORMED = {
@@ -43,7 +43,7 @@ NOTHING = {
 def wanted(data: bytes, *words: str) -> CredentialRequest:
     """Return what a request asks for."""
     found = Git().read(list(words or ("get",)), data, {})
-    assert isinstance(found, CredentialRequest)
+    assert found.reply is None
     return found
 
 
@@ -57,7 +57,7 @@ def test_what_git_never_sends_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", NOTHING)
 def test_what_is_no_web_request_is_answered_with_nothing(name: str) -> None:
     """A missing host is never any host (CVE-2020-11008)."""
-    assert Git().read(["get"], NOTHING[name], {}) == HelperReply()
+    assert Git().read(["get"], NOTHING[name], {}).reply == HelperReply()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_another_protocol_is_nobody_s_but_git_s_own(data: bytes, url: str) -> No
 @pytest.mark.parametrize("operation", ["fill", "approve", "", "GET"])
 def test_other_operations_do_nothing(operation: str) -> None:
     """New operations are to be ignored."""
-    assert Git().read([operation], HTTPS + b"username=a\npassword=b\n", {}) == HelperReply()
+    assert Git().read([operation], HTTPS + b"username=a\npassword=b\n", {}).reply == HelperReply()
 
 
 def test_options_may_stand_before_the_operation() -> None:
@@ -115,7 +115,7 @@ def test_a_path_is_escaped_again(path: str, escaped: str) -> None:
 @pytest.mark.parametrize("host", ["ours/@evil.example", "ours.example?x", "ours.example#"])
 def test_a_host_that_is_more_than_a_host(host: str) -> None:
     """Security: an unescaped slash would end the host that is compared, and not the one asked."""
-    assert Git().read(["get"], f"protocol=https\nhost={host}\n".encode(), {}) == HelperReply()
+    assert Git().read(["get"], f"protocol=https\nhost={host}\n".encode(), {}).reply == HelperReply()
 
 
 def test_lists_are_kept_in_order_and_cleared() -> None:
@@ -141,7 +141,7 @@ def test_the_user_is_the_asked_the_profile_s_or_any(
     """Git gets back the user that it asked for, but where the profile's goes with every token."""
     asked = wanted(HTTPS + (f"username={username}\n".encode() if username else b""))
     profile = PROFILE.replace(username=of_profile, username_match=match)
-    said = Git().credential(asked, ANSWER, profile).stdout
+    said = credential(Git(), asked, ANSWER, profile).stdout
     assert said.decode() == (
         f"username={expected}\npassword={TOKEN}\npassword_expiry_utc=1795476591\n"
     )
@@ -149,7 +149,7 @@ def test_the_user_is_the_asked_the_profile_s_or_any(
 
 def test_a_token_without_an_end_has_no_expiry() -> None:
     """Git would read an empty one as over."""
-    said = Git().credential(wanted(HTTPS), ANSWER.replace(expires_at=None), PROFILE).stdout
+    said = credential(Git(), wanted(HTTPS), ANSWER.replace(expires_at=None), PROFILE).stdout
     assert b"expiry" not in said
 
 
@@ -170,17 +170,17 @@ def test_bearer_only_where_git_can_and_the_server_wants_nothing_else(
     lines: bytes, expected: str
 ) -> None:
     """Forges that offer Basic take a token as its password, and some of them nothing else."""
-    said = Git().credential(wanted(BEARER + lines), ANSWER, PROFILE).stdout
+    said = credential(Git(), wanted(BEARER + lines), ANSWER, PROFILE).stdout
     is_bearer = expected == "bearer"
     assert said.startswith(b"capability[]=authtype\nauthtype=Bearer\n") == is_bearer
     assert (b"ephemeral=1\n" in said) == is_bearer
-    old = Git().credential(wanted(HTTPS + lines), ANSWER, PROFILE).stdout
+    old = credential(Git(), wanted(HTTPS + lines), ANSWER, PROFILE).stdout
     assert old.startswith(b"username=")
 
 
 def test_capabilities() -> None:
     """Git 2.46 and later ask for them."""
-    said = Git().read(["capability"], b"", {})
+    said = Git().read(["capability"], b"", {}).reply
     assert said == HelperReply(stdout=b"version 0\ncapability authtype\n")
 
 

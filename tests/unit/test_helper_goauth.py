@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerctl.errors import UsageError
-from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError, answered
 from brokerctl.helpers.edit import SetupFile
-from brokerctl.helpers.goauth import Goauth
+from brokerctl.helpers.goauth import Goauth, fit
 from brokerctl.helpers.goauth.setup import GoauthSetup
+from brokerctl.helpers.outcomes import Malformed
 from brokerctl.helpers.setups import Part
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 URL = "https://go.example.com/team/demo?go-get=1"
 PLACE = SetupFile("/home/alice/.config/go/env")
@@ -29,17 +30,17 @@ def part(script: str = "/opt/b/brokerctl", **environ: str) -> Part:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], HelperReply()),
+        ([], answered(HelperReply())),
         ([URL], CredentialRequest(action="get", url=URL)),
         (["--profile", "p"], CredentialRequest(action="get", profile="p")),
         (["--profile=p"], CredentialRequest(action="get", profile="p")),
         (["-p", "p", URL], CredentialRequest(action="get", url=URL, profile="p")),
-        (["http://127.0.0.1/x"], HelperReply()),
-        (["ftp://go.example.com/"], HelperReply()),
-        ([""], HelperReply()),
+        (["http://127.0.0.1/x"], answered(HelperReply())),
+        (["ftp://go.example.com/"], answered(HelperReply())),
+        ([""], answered(HelperReply())),
     ],
 )
-def test_what_go_asks(words: list[str], expected: CredentialRequest | HelperReply) -> None:
+def test_what_go_asks(words: list[str], expected: CredentialRequest) -> None:
     """Without a URL nothing, unless a profile is named; and https alone."""
     assert Goauth().read(words, b"HTTP/1.1 401 Unauthorized\n\n", {}) == expected
 
@@ -51,7 +52,7 @@ def test_other_words_are_no_request(words: list[str]) -> None:
     """Go appends the URL to what its user has configured, and nothing else."""
     with pytest.raises(MalformedError):
         Goauth().read(words, b"", {})
-    assert Goauth().malformed().exit_code == 2
+    assert Goauth().answer(Malformed()).exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_prefixes_are_the_profile_s(
 ) -> None:
     """Security: never what was asked, but for the host that stands for `*`."""
     wanted = CredentialRequest(action="get", url=asked)
-    said = Goauth().credential(wanted, ANSWER, PROFILE.replace(hosts=tuple(hosts)))
+    said = credential(Goauth(), wanted, ANSWER, PROFILE.replace(hosts=tuple(hosts)))
     lines = "".join(f"{prefix}\n" for prefix in prefixes)
     assert said == HelperReply(stdout=f"{lines}\nAuthorization: Bearer {TOKEN}\n\n".encode())
 
@@ -90,7 +91,7 @@ def test_prefixes_are_the_profile_s(
 def test_a_profile_without_a_host_for_go(hosts: tuple[str, ...]) -> None:
     """No prefix would mean every server."""
     with pytest.raises(UsageError, match="no https host"):
-        Goauth().credential(CredentialRequest(action="get"), ANSWER, PROFILE.replace(hosts=hosts))
+        credential(Goauth(), CredentialRequest(action="get"), ANSWER, PROFILE.replace(hosts=hosts))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_profile_without_a_host_for_go(hosts: tuple[str, ...]) -> None:
 def test_a_named_profile_is_for_its_own_hosts(url: str | None, is_its: bool) -> None:  # noqa: FBT001 - a column of the table
     """Go asks with one command for every server."""
     profile = PROFILE.replace(hosts=("https://go.example.com",))
-    assert Goauth().is_for(CredentialRequest(action="get", url=url, profile="p"), profile) is is_its
+    assert fit(CredentialRequest(action="get", url=url, profile="p"), profile) is is_its
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_named_profile_is_for_its_own_hosts(url: str | None, is_its: bool) -> 
 def test_hosts_that_are_not_known_yet_cost_no_token(hosts: list[str], *, is_now: bool) -> None:
     """Each start of go asks without a URL, and there would be no prefix to answer with."""
     profile = PROFILE.replace(hosts=tuple(hosts))
-    assert Goauth().is_for(CredentialRequest(action="get", profile="p"), profile) is is_now
+    assert fit(CredentialRequest(action="get", profile="p"), profile) is is_now
 
 
 @pytest.mark.parametrize(

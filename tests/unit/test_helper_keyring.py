@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers import HelperReply, MalformedError
 from brokerctl.helpers.keyring import Keyring, find_url
+from brokerctl.helpers.outcomes import Malformed
 from brokerctl.keyring_backend import SILENCE
 from brokerctl.platform.commands import NO_KEYRING
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 URL = "https://pypi.example.com/simple/"
 NOTHING = HelperReply(exit_code=1)
@@ -36,8 +37,8 @@ MALFORMED = (
 def said(*words: str, **of_profile: str | None) -> str:
     """Return what is answered to a command line, by a profile with this user, or how it matches."""
     asked = Keyring().read(list(words), b"", {})
-    assert isinstance(asked, CredentialRequest), asked
-    answer = Keyring().credential(asked, ANSWER, PROFILE.replace(**of_profile))
+    assert asked.reply is None, asked
+    answer = credential(Keyring(), asked, ANSWER, PROFILE.replace(**of_profile))
     assert answer.exit_code == 0
     return answer.stdout.decode()
 
@@ -45,7 +46,7 @@ def said(*words: str, **of_profile: str | None) -> str:
 def wanted(*words: str) -> tuple[str | None, str | None]:
     """Return the URL and the user that are asked for."""
     asked = Keyring().read(list(words), b"", {})
-    assert isinstance(asked, CredentialRequest), asked
+    assert asked.reply is None, asked
     return asked.url, asked.username
 
 
@@ -54,7 +55,7 @@ def test_what_no_tool_says_is_refused(words: tuple[str, ...]) -> None:
     """As argparse refuses it, with exit code 2."""
     with pytest.raises(MalformedError):
         Keyring().read(list(words), b"", {})
-    assert Keyring().malformed() == HelperReply(exit_code=2)
+    assert Keyring().answer(Malformed()) == HelperReply(exit_code=2)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_service_is_a_url_or_a_host(
 @pytest.mark.parametrize("service", ["pypi.example.com", "alice@pypi.example.com:8443", "[::2]:1"])
 def test_a_host_alone_is_nobody_s(service: str) -> None:
     """Security: pip and uv ask for it after a URL in plain http, and send there what they get."""
-    assert Keyring().read(["get", service, "alice"], b"", {}) == NOTHING
+    assert Keyring().read(["get", service, "alice"], b"", {}).reply == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_what_is_no_plain_host_is_nobody_s(service: str) -> None:
     """Names of other programs' entries, and spellings that two parsers could read differently."""
     assert find_url(service) is None or "a:b@" in service
     asked = Keyring().read(["get", service, "alice"], b"", {})
-    assert asked == NOTHING or (isinstance(asked, CredentialRequest) and "@" in (asked.url or ""))
+    assert asked.reply == NOTHING or "@" in (asked.url or "")
 
 
 @pytest.mark.parametrize(
@@ -167,14 +168,14 @@ def test_a_password_or_an_escape_in_a_url_stays_where_it_is(service: str) -> Non
 def test_two_users_are_nobody() -> None:
     """The URL says one, the tool another."""
     words = ["get", "https://alice@pypi.example.com/", "bob"]
-    assert Keyring().read(words, b"", {}) == NOTHING
+    assert Keyring().read(words, b"", {}).reply == NOTHING
 
 
 @pytest.mark.parametrize("operation", ["set", "del"])
 def test_nothing_is_kept(operation: str) -> None:
     """Refused with a line for whoever tried."""
-    answer = Keyring().read([operation, URL, "alice"], b"hunter2\n", {})
-    assert isinstance(answer, HelperReply)
+    answer = Keyring().read([operation, URL, "alice"], b"hunter2\n", {}).reply
+    assert answer is not None
     assert (answer.stdout, answer.exit_code) == (b"", 1)
     assert answer.note == f"keyring {operation}: brokerctl keeps no passwords of others"
 
@@ -182,13 +183,13 @@ def test_nothing_is_kept(operation: str) -> None:
 @pytest.mark.parametrize("word", ["--version", "--help", "--list-backends"])
 def test_probes(word: str) -> None:
     """Who looks what this is finds a line."""
-    answer = Keyring().read([word], b"", {})
-    assert isinstance(answer, HelperReply)
+    answer = Keyring().read([word], b"", {}).reply
+    assert answer is not None
     assert answer.exit_code == 0
     assert answer.stdout.count(b"\n") == 1
 
 
 def test_brokerctl_never_asks_itself() -> None:
     """What is run for a secret of its own gets no answer, in either way."""
-    assert Keyring().read(["get", URL, "alice"], b"", {NO_KEYRING: "1"}) == NOTHING
+    assert Keyring().read(["get", URL, "alice"], b"", {NO_KEYRING: "1"}).reply == NOTHING
     assert SILENCE == NO_KEYRING

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest, MalformedError
 from brokerctl.helpers.kubernetes import V1, VARIABLE, Kubernetes
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 SERVER = "https://kube.example.com:6443"
 BETA = "client.authentication.k8s.io/v1beta1"
@@ -34,14 +34,14 @@ def read(text: str | None, *words: str) -> CredentialRequest:
     """Read a request that is one."""
     environ = {} if text is None else {VARIABLE: text}
     wanted = Kubernetes().read(list(words), b"", environ)
-    assert isinstance(wanted, CredentialRequest)
+    assert wanted.reply is None
     return wanted
 
 
 def answered(version: str | None = V1, **fields: object) -> dict[str, Any]:
     """Return the answer for a token with some fields changed."""
     wanted = CredentialRequest(action="get", profile="forge", form=version)
-    answer = Kubernetes().credential(wanted, ANSWER.replace(**fields), PROFILE)
+    answer = credential(Kubernetes(), wanted, ANSWER.replace(**fields), PROFILE)
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
 
@@ -191,4 +191,4 @@ def test_stdin_is_never_read(text: str | None) -> None:
     assert read(text, "-p", "forge") == Kubernetes().read(
         ["-p", "forge"], b"\xff", {} if text is None else {VARIABLE: text}
     )
-    assert Kubernetes().stdin_for(["-p", "forge"]) == "nothing"
+    assert Kubernetes.traits.stdin_for(["-p", "forge"]) == "nothing"

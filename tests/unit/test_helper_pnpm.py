@@ -10,7 +10,7 @@ from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.pnpm import Pnpm
 from brokerctl.helpers.pnpm.setup import PnpmSetup
 from brokerctl.helpers.setups import Part
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 HOME = {"HOME": "/home/alice"}
 SCRIPT = "/home/alice/.local/share/brokerctl/helpers/pnpm-token"
@@ -40,7 +40,7 @@ def test_without_a_profile_there_is_no_request(words: list[str]) -> None:
 
 def test_the_answer_is_the_header_s_value() -> None:
     """Every version of pnpm sends what has a scheme as it is."""
-    said = Pnpm().credential(CredentialRequest(action="get", profile="forge"), ANSWER, PROFILE)
+    said = credential(Pnpm(), CredentialRequest(action="get", profile="forge"), ANSWER, PROFILE)
     assert said == HelperReply(stdout=f"Bearer {TOKEN}\n".encode())
 
 

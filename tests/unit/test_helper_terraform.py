@@ -12,9 +12,10 @@ from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_url
 from brokerctl.errors import UsageError
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
+from brokerctl.helpers.outcomes import Malformed
 from brokerctl.helpers.terraform import Terraform
 from brokerctl.secret import Secret
-from tests.contracts.helper_contract import ANSWER, PROFILE
+from tests.contracts.helper_contract import ANSWER, PROFILE, credential
 
 NOT_OURS = HelperReply(stdout=b"{}\n")
 
@@ -52,8 +53,8 @@ def test_what_terraform_never_says_is_refused(words: list[str]) -> None:
 )
 def test_a_host_that_is_more_than_a_host_is_not_ours(host: str) -> None:
     """Security: what would end the host that is compared is never put into a URL."""
-    assert Terraform().read(["get", host], b"", {}) == NOT_OURS
-    assert Terraform().read(["forget", host], b"", {}) == HelperReply()
+    assert Terraform().read(["get", host], b"", {}).reply == NOT_OURS
+    assert Terraform().read(["forget", host], b"", {}).reply == HelperReply()
 
 
 def test_forget_is_for_whichever_token_it_is() -> None:
@@ -64,8 +65,8 @@ def test_forget_is_for_whichever_token_it_is() -> None:
 
 def test_what_is_stored_is_not_kept() -> None:
     """Terraform shows the reason; what it sends is not even looked at."""
-    said = Terraform().read(["store", "ours.example"], b'{"token":"foreign"}', {})
-    assert isinstance(said, HelperReply)
+    said = Terraform().read(["store", "ours.example"], b'{"token":"foreign"}', {}).reply
+    assert said is not None
     assert (said.exit_code, said.stdout) == (1, b"")
     assert said.note
     assert "foreign" not in said.note
@@ -75,20 +76,20 @@ def test_the_answer_is_json_whatever_the_token_is() -> None:
     """A quote in it ends nothing."""
     asked = CredentialRequest(action="get", url="https://ours.example")
     token = 'a"},{"\\b'
-    said = Terraform().credential(asked, ANSWER.replace(value=Secret(token)), PROFILE)
+    said = credential(Terraform(), asked, ANSWER.replace(value=Secret(token)), PROFILE)
     assert jsonlite.loads(said.stdout) == {"token": token}
 
 
 def test_what_is_wrong_is_exit_code_1() -> None:
     """Terraform takes the reason from stderr."""
-    assert Terraform().malformed() == HelperReply(exit_code=1)
+    assert Terraform().answer(Malformed()) == HelperReply(exit_code=1)
 
 
 @given(host=st.text() | st.text(alphabet="ours.exampl:8/?#@%\\ "))
 def test_a_host_is_all_that_was_said(host: str) -> None:
     """Security: what is compared is the whole word, or it is nobody's."""
     asked = Terraform().read(["get", host], b"", {})
-    if isinstance(asked, CredentialRequest):
+    if asked.reply is None:
         with contextlib.suppress(UsageError):
             url = parse_url(asked.url or "")
             assert (url.path, url.query) == ("", None)

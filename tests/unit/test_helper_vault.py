@@ -9,9 +9,9 @@ from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError
 from brokerctl.helpers.edit import SetupFile
 from brokerctl.helpers.edit.toml_hcl import find_labels, has_key
 from brokerctl.helpers.setups import Part
-from brokerctl.helpers.vault import Vault
+from brokerctl.helpers.vault import Vault, find_unchecked
 from brokerctl.helpers.vault.setup import VaultSetup
-from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN
+from tests.contracts.helper_contract import ANSWER, PROFILE, TOKEN, credential
 
 ADDRESS = {"VAULT_ADDR": "https://vault.example.com:8200"}
 PLACE = SetupFile("/home/alice/.vault")
@@ -33,7 +33,7 @@ def test_other_words_are_no_request(words: list[str]) -> None:
 @pytest.mark.parametrize("environ", [{}, {"VAULT_ADDR": ""}, {"VAULT_TOKEN": "x"}])
 def test_without_an_address_nothing_is_answered(environ: dict[str, str]) -> None:
     """Security: the program's own default is not ours to guess; `-address` may say otherwise."""
-    assert Vault().read(["get"], b"", environ) == HelperReply()
+    assert Vault().read(["get"], b"", environ).reply == HelperReply()
 
 
 def test_two_addresses_are_none() -> None:
@@ -60,8 +60,8 @@ def test_an_unchecked_certificate_is_told_to_policy(name: str) -> None:
     """Security: only a profile that says `insecure_ok` gets a token then."""
     for value, is_insecure in (("true", True), ("1", True), ("yes?", True), ("0", False)):
         asked = Vault().read(["get"], b"", {**ADDRESS, name: value})
-        assert isinstance(asked, CredentialRequest)
-        found = Vault().unchecked(asked, {**ADDRESS, name: value})
+        assert asked.reply is None
+        found = find_unchecked(asked, {**ADDRESS, name: value})
         assert found == (name if is_insecure else None), value
 
 
@@ -73,7 +73,7 @@ def test_openbao_s_address_does() -> None:
 
 def test_the_token_has_no_newline() -> None:
     """It would be taken as part of it."""
-    said = Vault().credential(CredentialRequest(action="get"), ANSWER, PROFILE)
+    said = credential(Vault(), CredentialRequest(action="get"), ANSWER, PROFILE)
     assert said == HelperReply(stdout=TOKEN.encode())
 
 
@@ -85,8 +85,8 @@ def test_erase_is_for_whichever_token_it_is() -> None:
 
 def test_what_login_stores_is_not_kept() -> None:
     """And said, with an exit code that has `login` show its token."""
-    said = Vault().read(["store"], b"hvs.foreign", ADDRESS)
-    assert isinstance(said, HelperReply)
+    said = Vault().read(["store"], b"hvs.foreign", ADDRESS).reply
+    assert said is not None
     assert (said.exit_code, said.stdout) == (1, b"")
     assert said.note
     assert "foreign" not in said.note

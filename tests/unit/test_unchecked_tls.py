@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.helpers import GET, HELPERS, CredentialRequest, Helper, load
+from brokerctl.helpers import GET, HELPERS, CredentialRequest, load
 from brokerctl.helpers.git import find_unchecked
 from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.model import Profile, Requester, TokenRequest
@@ -16,17 +16,27 @@ from brokerctl.platform.private_files import find_regular
 from brokerctl.policy import decide
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 HOST = "https://git.example.com"
 PYPI = "https://pypi.example.com:8443/simple/"
 
 
+def find_unchecked_of(
+    tool: str, wanted: CredentialRequest, environ: Mapping[str, str]
+) -> str | None:
+    """Name what has a tool check no certificate."""
+    unchecked = load(tool).traits.unchecked
+    assert unchecked is not None
+    return unchecked(wanted, environ)
+
+
 def test_every_helper_is_in_the_table() -> None:
     """A helper whose tool has such a variable looks at the table, and none is left out of it."""
     assert VARIABLES.keys() <= HELPERS.keys()
     for tool, variables in VARIABLES.items():
-        looks = type(load(tool)).unchecked is not Helper.unchecked
+        looks = load(tool).traits.unchecked is not None
         assert looks or not variables, tool
 
 
@@ -66,7 +76,7 @@ def test_variables(tool: str, variable: str, value: str, *, is_off: bool) -> Non
     url = None if tool in {"gcp", "pnpm"} else PYPI
     wanted = CredentialRequest(action=GET, url=url)
     environ = {variable: value, "GIT_CONFIG_NOSYSTEM": "1"}
-    assert load(tool).unchecked(wanted, environ) == (variable if is_off else None)
+    assert find_unchecked_of(tool, wanted, environ) == (variable if is_off else None)
 
 
 def test_the_refusal_names_what_was_found() -> None:
@@ -211,8 +221,8 @@ def test_the_user_that_askpass_answered_with(tmp_path: Path) -> None:
     environ = {"GIT_CONFIG_GLOBAL": str(tmp_path / "own"), "GIT_CONFIG_NOSYSTEM": "1"}
     helper = load("askpass")
     wanted = helper.read(["Password for 'https://oauth2@git.example.com': "], b"", environ)
-    assert isinstance(wanted, CredentialRequest)
-    assert helper.unchecked(wanted, environ | {"GIT_DIR": "/no/where"})
+    assert wanted.reply is None
+    assert find_unchecked_of("askpass", wanted, environ | {"GIT_DIR": "/no/where"})
 
 
 def test_a_linked_worktree_s_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +319,7 @@ def test_files(
     (tmp_path / "work").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "work")
     wanted = CredentialRequest(action=GET, url=None if tool == "pnpm" else PYPI)
-    found = load(tool).unchecked(wanted, {"HOME": str(tmp_path)})
+    found = find_unchecked_of(tool, wanted, {"HOME": str(tmp_path)})
     assert found == (str(path) if is_off else None)
 
 
@@ -329,5 +339,5 @@ def test_docker_s_daemon(tmp_path: Path, names: list[str], url: str, *, is_off: 
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"insecure-registries": names}))
     wanted = CredentialRequest(action=GET, url=url)
-    found = load("docker").unchecked(wanted, {"HOME": str(tmp_path)})
+    found = find_unchecked_of("docker", wanted, {"HOME": str(tmp_path)})
     assert found == (str(path) if is_off else None)

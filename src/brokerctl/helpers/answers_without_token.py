@@ -20,9 +20,10 @@ from brokerctl.helpers import (
     STORE,
     UNKNOWN,
     USERNAME,
-    CredentialRequest,
+    complete,
     find_owners,
 )
+from brokerctl.helpers.outcomes import Forgotten, NotOurs, Stored, Users
 from brokerctl.home import make_token_request, read_plan
 from brokerctl.model import SUPERSEDED
 
@@ -30,29 +31,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.helpers import Helper, HelperReply
+    from brokerctl.helpers import CredentialRequest, Helper, HelperReply
     from brokerctl.home import Home
     from brokerctl.model import Profile, TokenRequest
     from brokerctl.secret import Secret
 
 
 def answer_none(
-    home: Home, helper: Helper, wanted: CredentialRequest, asked: Callable[[], TokenRequest]
+    home: Home,
+    helper: Helper,
+    wanted: CredentialRequest,
+    asked: Callable[[], TokenRequest],
 ) -> HelperReply:
     """Answer what is nobody's: refused where nobody else can be asked, or a profile was named."""
-    if helper.is_last or wanted.profile is not None:
+    if helper.traits.is_last or wanted.profile is not None:
         whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
         home.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
     else:
         _note_other_user(helper, wanted, home.plan.profiles)
-    return helper.not_ours()
+    return helper.answer(NotOurs())
 
 
 def _note_other_user(
     helper: Helper, wanted: CredentialRequest, profiles: Mapping[str, Profile]
 ) -> None:
     """Say where nothing but the user of a URL stands between it and a profile's token."""
-    if wanted.username is None or not helper.names_user or wanted.is_foreign:
+    if wanted.username is None or not helper.traits.names_user or wanted.is_foreign:
         return
     _, others = find_owners(helper, wanted.replace(username=None), profiles)
     if others:
@@ -73,7 +77,7 @@ def answer_unopened(
     An error would keep git from its next helper, and docker from what is public. Without keys or
     store the configuration alone still says whose a host is: for ours the error is the answer.
     """
-    if helper.is_last:
+    if helper.traits.is_last:
         raise error
     try:
         plan = read_plan(environ)
@@ -92,12 +96,12 @@ def answer_unopened(
 def _nothing(helper: Helper, wanted: CredentialRequest) -> HelperReply:
     """Answer what is not ours, whatever is asked."""
     if wanted.action == LIST:
-        return helper.listing({})
+        return helper.answer(Users(users={}))
     if wanted.action == STORE:
-        return helper.not_kept(is_ours=False)
+        return helper.answer(Stored(is_kept=False, is_ours=False))
     if wanted.action in {ERASE, FORGET}:
-        return helper.forgotten(is_ours=False)
-    return helper.not_ours()
+        return helper.answer(Forgotten(is_ours=False))
+    return helper.answer(NotOurs())
 
 
 def reject(
@@ -138,14 +142,24 @@ def answer_change(
         if wanted.action != STORE:
             dropped = drop(home, tool, wanted)
         elif not requests and keep(home, tool, wanted):  # a profile's host is the profile's
-            return helper.stored()
+            return helper.answer(Stored(is_kept=True, is_ours=False))
     is_ours = bool(requests)
     if wanted.action == STORE:
         is_known = any(is_current(home, request, wanted.offered) for request in requests)
-        return helper.stored() if is_known else helper.not_kept(is_ours=is_ours)
+        return helper.answer(Stored(is_kept=is_known, is_ours=is_ours))
     for request in requests:
         reject(home, request, wanted.rejected, is_any=wanted.action == FORGET)
-    return helper.forgotten(is_ours=is_ours or dropped > 0)
+    return helper.answer(Forgotten(is_ours=is_ours or dropped > 0))
+
+
+def answer_name(helper: Helper, wanted: CredentialRequest, profile: Profile) -> HelperReply:
+    """Say who the user of a profile is, where a tool asks for that alone."""
+    return helper.answer(Users(users={wanted.url or "": profile.username or USERNAME}))
+
+
+def answer_list(home: Home, helper: Helper, tool: str) -> HelperReply:
+    """List the hosts with a live grant, each with its user."""
+    return helper.answer(Users(users=find_usernames(home, helper, tool)))
 
 
 def find_usernames(home: Home, helper: Helper, tool: str) -> dict[str, str]:
@@ -161,13 +175,15 @@ def find_usernames(home: Home, helper: Helper, tool: str) -> dict[str, str]:
 
         hosts += [place for place, _ in find_places(home, tool)]
     found: dict[str, str] = {}
+    spelling = helper.traits.spelling
     for host in dict.fromkeys(hosts):
-        address = helper.address(host)
-        wanted = None if address is None else helper.read([GET], address.encode(), home.environ)
-        if isinstance(wanted, CredentialRequest):
-            username = _find_username(home, helper, wanted, asking)
-            if username is not None:
-                found[host] = username
+        address = spelling(host) if spelling else None
+        if address is None:
+            continue
+        wanted = helper.read([GET], address.encode(), home.environ)
+        username = None if wanted.reply else _find_username(home, helper, wanted, asking)
+        if username is not None:
+            found[host] = username
     return found
 
 
@@ -175,17 +191,18 @@ def _find_username(
     home: Home, helper: Helper, wanted: CredentialRequest, asking: TokenRequest
 ) -> str | None:
     """Return the user of the answer to this request; None where it would be refused."""
+    tool = asking.requester.tool
     wanted, owners = find_owners(helper, wanted, home.plan.profiles)
-    if not owners and asking.requester.tool in home.plan.keep:
+    if not owners and tool in home.plan.keep:
         from brokerctl.helpers.custody import find_here  # noqa: PLC0415 - as above
 
-        one = find_here(home, asking.requester.tool, wanted)
+        one = find_here(home, tool, wanted)
         return None if one is None or one.is_over(time.time()) else one.username
     if len(owners) != 1:
         return None
     try:
         request = asking.replace(profile=owners[0].name, url=wanted.url)
-        home.broker.check(helper.complete(request, wanted, owners[0], home.environ))
+        home.broker.check(complete(helper, request, wanted, owners[0], home.environ))
     except BrokerError:
         return None
     return owners[0].username or USERNAME

@@ -12,20 +12,30 @@ from brokerctl.helpers import (
     GET,
     NAME,
     USERNAME,
+    Credential,
     CredentialRequest,
-    Helper,
     HelperReply,
+    HelperTraits,
     MalformedError,
+    answered,
 )
-from brokerctl.helpers.git import find_unchecked
+from brokerctl.helpers.git import find_unchecked as find_git_s
+from brokerctl.helpers.outcomes import (
+    Acknowledged,
+    Malformed,
+    NotOurs,
+    OwnCredential,
+    Refused,
+    Users,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.errors import BrokerError
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
 
+_NO_ANSWER = HelperReply(exit_code=1)  # an empty one would be taken as a password
 _FORMS = (("Username for '", NAME), ("Password for '", GET))
 _END = "': "
 _SCHEMES = ("https://", "http://")
@@ -33,22 +43,30 @@ _NO_AUTHORITY = frozenset("/?#\\")
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
-class Askpass(Helper):
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
+    """Name the variable or the file of git's that has it check no certificate."""
+    user = wanted.username or wanted.form  # of the URL, which may name the one that is ours
+    return find_git_s(wanted.replace(username=user), environ)
+
+
+class Askpass:
     """`brokerctl-askpass PROMPT`; exit code 1 is no answer, and git asks on the terminal."""
+
+    traits = HelperTraits(unchecked=find_unchecked)
 
     def read(
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - the terminal's, not ours
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in the prompt
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read git's prompt; ssh's and anybody else's are no request."""
         if len(words) != 1:
             raise MalformedError("it is not one prompt")
         action, text = _split(words[0])
         scheme = next((one for one in _SCHEMES if text.startswith(one)), None)
         if scheme is None:
-            return self.not_ours()
+            return answered(_NO_ANSWER)
         authority = text[len(scheme) :]
         if not _NO_AUTHORITY.isdisjoint(authority):
             raise MalformedError("the URL in the prompt is more than a host")
@@ -64,31 +82,27 @@ class Askpass(Helper):
             form=USERNAME if is_any else None,
         )
 
-    def naming(self, wanted: CredentialRequest, profile: Profile) -> HelperReply:  # noqa: ARG002 - all is known
-        """Say which user the profile is; for the password git puts it into its prompt."""
-        return _line(profile.username or USERNAME)
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the user, which git puts into its prompt for the password, or the password."""
+        match outcome:
+            case Credential():
+                return _render(outcome)
+            case Users():
+                users = [*outcome.users.values()]
+                return _line(users[0]) if len(users) == 1 else _NO_ANSWER
+            case NotOurs() | Malformed() | Refused():
+                return _NO_ANSWER
+            case OwnCredential() | Acknowledged():
+                return HelperReply()
 
-    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-        """Name the variable or the file of git's that says so."""
-        user = wanted.username or wanted.form  # of the URL, which may name the one that is ours
-        return find_unchecked(wanted.replace(username=user), environ)
 
-    def credential(
-        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
-    ) -> HelperReply:
-        """Render the token as the password."""
-        is_any = profile.username_match == "any"  # the user stays the URL's: none is looked at
-        if wanted.form and profile.username not in {None, wanted.form} and not is_any:
-            raise UsageError(f"'{profile.name}' is not the user that the URL names")
-        return _line(answer.value.reveal())
-
-    def not_ours(self) -> HelperReply:
-        """Give no answer."""
-        return HelperReply(exit_code=1)
-
-    def refusal(self, error: BrokerError) -> HelperReply:  # noqa: ARG002 - stderr has it
-        """Give no answer: an empty one would be taken as a password."""
-        return HelperReply(exit_code=1)
+def _render(found: Credential) -> HelperReply:
+    """Render the token as the password."""
+    profile, form = found.profile, found.request.form
+    is_any = profile.username_match == "any"  # the user stays the URL's: none is looked at
+    if form and profile.username not in {None, form} and not is_any:
+        raise UsageError(f"'{profile.name}' is not the user that the URL names")
+    return _line(found.token.value.reveal())
 
 
 def _split(prompt: str) -> tuple[str, str]:

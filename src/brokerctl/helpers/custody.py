@@ -12,6 +12,7 @@ from brokerctl import freshness, output, policy
 from brokerctl.broker.events import event, shown_requester
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
+from brokerctl.helpers.outcomes import OwnCredential
 from brokerctl.home import make_token_request
 from brokerctl.store import ToolCredential
 from brokerctl.store import tool_credentials as store_kept
@@ -91,7 +92,7 @@ def hand_out(
         _decide(home, tool, one)
         _record(home, "credential.handed_out", one)
         try:
-            answer = helper.kept(one)
+            answer = helper.answer(OwnCredential(credential=one))
             output.write_fully(_STDOUT, answer.stdout)
         except OSError as error:
             _record(home, "credential.not_delivered", one, outcome="failed")

@@ -139,7 +139,9 @@ def _why_not(
     wanted = one.wanted
     if wanted is None:
         return "it is nothing to keep"
-    user = wanted.username if helper.names_user else None  # else the newest of a place is answered
+    user = (
+        wanted.username if helper.traits.names_user else None
+    )  # else the newest of a place is answered
     try:
         here = find_here(home, kind.kept_for, wanted.replace(username=user))
     except UsageError as error:

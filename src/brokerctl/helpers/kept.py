@@ -129,7 +129,7 @@ class _Reach:
         if one.tool not in self._home.plan.keep:
             return f"'[helpers] keep' in config.toml does not have {one.tool}"
         helper, url = load(one.tool), url_of(one)
-        is_own = bool(helper.own_keys) and url.endswith(helper.own_keys)
+        is_own = url.endswith(helper.traits.own_keys)
         wanted = CredentialRequest(action=GET, url=url, username=one.username, is_foreign=is_own)
         _, owners = find_owners(helper, wanted, self._home.plan.profiles)
         if owners:

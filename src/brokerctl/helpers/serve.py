@@ -23,8 +23,10 @@ from brokerctl.helpers import (
     NOTHING,
     STORE,
     UNKNOWN,
+    Credential,
     HelperReply,
     MalformedError,
+    complete,
     find_owners,
     load,
 )
@@ -54,9 +56,10 @@ def run_words(
     if not words or words[0] not in HELPERS:
         return None
     helper = load(words[0])
-    if helper.is_silent:
+    traits = helper.traits
+    if traits.is_silent:
         _close_stderr()
-    if helper.stdin == LINES:
+    if traits.stdin == LINES:
         return talk(helper, lambda line: answer_to(helper, words, line, environ))
     return _write(answer_to(helper, words, None, environ))
 
@@ -73,18 +76,18 @@ def answer_to(
 ) -> HelperReply:
     """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
     try:
-        request = _read_request(helper.stdin_for(words[1:])) if data is None else data
+        request = _read_request(helper.traits.stdin_for(words[1:])) if data is None else data
         wanted = _read(helper, words, request, environ)
-        if isinstance(wanted, HelperReply):
-            return wanted
+        if wanted.reply is not None:
+            return wanted.reply
         home = _open(helper, words[0], wanted, environ)
         if isinstance(home, HelperReply):
             return home
         return _answer(home, helper, words[0], wanted)
     except MalformedError as error:
-        if not helper.tells_errors:
+        if not helper.traits.tells_errors:
             output.note(f"not a request of {words[0]}: {error}")
-        return helper.malformed()
+        return _answer_malformed(helper)
     except BrokerError as error:
         return _refuse(helper, error)
     except Exception as error:  # noqa: BLE001 - the last handler: one line, no traceback, no values
@@ -93,7 +96,7 @@ def answer_to(
 
 def _read(
     helper: Helper, words: list[str], request: bytes, environ: Mapping[str, str]
-) -> CredentialRequest | HelperReply:
+) -> CredentialRequest:
     """Read a request; one that is refused for what it lacks is recorded, where that can be."""
     try:
         return helper.read(words[1:], request, environ)
@@ -106,17 +109,25 @@ def _read(
         raise
 
 
+def _answer_malformed(helper: Helper) -> HelperReply:
+    from brokerctl.helpers.outcomes import Malformed  # noqa: PLC0415 - no warm hand-out needs it
+
+    return helper.answer(Malformed())
+
+
 def _refuse(helper: Helper, error: BrokerError) -> HelperReply:
-    if not helper.tells_errors:
+    from brokerctl.helpers.outcomes import refused_by  # noqa: PLC0415 - as above
+
+    if not helper.traits.tells_errors:
         output.print_error(error)
-    return helper.refusal(error)
+    return helper.answer(refused_by(error))
 
 
 def _answer(home: Home, helper: Helper, tool: str, wanted: CredentialRequest) -> HelperReply:
     if wanted.action == LIST:
-        from brokerctl.helpers.answers_without_token import find_usernames  # noqa: PLC0415 - no hand-out lists
+        from brokerctl.helpers.answers_without_token import answer_list  # noqa: PLC0415 - no hand-out lists
 
-        return helper.listing(find_usernames(home, helper, tool))
+        return answer_list(home, helper, tool)
 
     def asked(name: str = wanted.profile or "") -> TokenRequest:
         return make_token_request(name, home.environ, tool, wanted.url)
@@ -136,12 +147,14 @@ def _answer(home: Home, helper: Helper, tool: str, wanted: CredentialRequest) ->
     with _Recorded(home, asked):
         profile = _only(found, wanted)
     if wanted.action == NAME:
-        return helper.naming(wanted, profile)
+        from brokerctl.helpers.answers_without_token import answer_name  # noqa: PLC0415 - as above
+
+        return answer_name(helper, wanted, profile)
     request = asked(profile.name)
     with _Recorded(home, lambda: request):
-        request = helper.complete(request, wanted, profile, home.environ)
+        request = complete(helper, request, wanted, profile, home.environ)
     token = home.broker.get(request)
-    return _deliver(home, token, helper, wanted, profile)
+    return _deliver(home, helper, Credential(request=wanted, token=token, profile=profile))
 
 
 def _open(
@@ -200,14 +213,13 @@ def _find_kept(
         return None
 
 
-def _deliver(
-    home: Home, token: AccessToken, helper: Helper, wanted: CredentialRequest, profile: Profile
-) -> HelperReply:
+def _deliver(home: Home, helper: Helper, found: Credential) -> HelperReply:
     """Write a credential in full, or record that it was not delivered."""
+    token = found.token
     is_left = False  # in a file, where its tool finds it whatever becomes of stdout
     try:
         _refuse_kind(helper, token)
-        answer = helper.credential(wanted, token, profile)
+        answer = helper.answer(found)
         if answer.file:
             from brokerctl.helpers.output_file import leave  # noqa: PLC0415 - one tool wants a file
 
@@ -227,8 +239,9 @@ def _deliver(
 
 def _refuse_kind(helper: Helper, token: AccessToken) -> None:
     """Raise UsageError for a token that is not of the kind that the tool takes."""
-    if helper.takes_bearer == (token.token_type == NOT_BEARER):
-        what = "a bearer token" if helper.takes_bearer else "a role's credentials"
+    takes_bearer = helper.traits.takes_bearer
+    if takes_bearer == (token.token_type == NOT_BEARER):
+        what = "a bearer token" if takes_bearer else "a role's credentials"
         raise UsageError(
             f"the tool takes {what}, and '{token.profile}' gets something else",
             hint=f"name another profile: 'brokerctl profile show {shell_word(token.profile)}'",
@@ -296,9 +309,9 @@ def talk(helper: Helper, respond: Callable[[bytes], HelperReply]) -> int:
     """Greet, and answer line by line until the tool ends it; return the exit code."""
     code = 0
     try:
-        output.write_fully(_STDOUT, helper.greeting())
+        output.write_fully(_STDOUT, helper.traits.greeting)
         for line in _lines():
-            answer = helper.malformed() if line is None else respond(line)
+            answer = _answer_malformed(helper) if line is None else respond(line)
             if answer.note:
                 output.note(answer.note)
             output.write_fully(_STDOUT, answer.stdout)

@@ -15,35 +15,35 @@ from brokerctl.freshness import reuse_until, timestamp
 from brokerctl.helpers import (
     ALL,
     GET,
-    NOTHING,
+    Credential,
     CredentialRequest,
-    Helper,
     HelperReply,
+    HelperTraits,
     MalformedError,
 )
+from brokerctl.helpers.outcomes import Acknowledged, Malformed, NotOurs, OwnCredential, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
+    from brokerctl.model import AccessToken
 
 _GRPC = "grpcs://"  # gRPC over TLS: the same host and port, and the service as its path
 
 
-class Bazel(Helper):
+class Bazel:
     """`brokerctl-bazel get`; exit codes are brokerctl's own."""
 
-    def stdin_for(self, words: list[str]) -> str:
-        """Return that people who type something else are not waited for."""
-        return ALL if words == [GET] else NOTHING
+    traits = HelperTraits(stdin=ALL, words_with_stdin=(GET,))
 
     def read(
         self,
         words: list[str],
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is on stdin
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read the URI; other members are to be tolerated."""
         if words != [GET]:
             raise MalformedError("the one command is 'get'")
@@ -58,25 +58,25 @@ class Bazel(Helper):
             uri = f"https://{uri[len(_GRPC) :]}"
         return CredentialRequest(action=GET, url=uri)
 
-    def credential(
-        self,
-        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
-        answer: AccessToken,
-        profile: Profile,  # noqa: ARG002 - as above
-    ) -> HelperReply:
-        """Render the header, and how long it may be kept: whole seconds, or Bazel fails."""
-        found: dict[str, object] = {
-            "headers": {"Authorization": [f"Bearer {answer.value.reveal()}"]}
-        }
-        until = reuse_until(answer)
-        if until is not None:
-            found["expires"] = timestamp(until)
-        return HelperReply(stdout=jsonlite.dumps(found).encode() + b"\n")
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the header; say that nothing is needed, since an error would end the build."""
+        match outcome:
+            case Credential():
+                return _render(outcome.token)
+            case NotOurs():
+                return HelperReply(stdout=b"{}\n")
+            case Malformed():
+                return HelperReply(exit_code=UsageError.exit_code)
+            case Refused():
+                return HelperReply(exit_code=outcome.error.exit_code)
+            case OwnCredential() | Acknowledged():
+                return HelperReply()
 
-    def not_ours(self) -> HelperReply:
-        """Say that nothing is needed; an error would end the build."""
-        return HelperReply(stdout=b"{}\n")
 
-    def malformed(self) -> HelperReply:
-        """Fail."""
-        return HelperReply(exit_code=UsageError.exit_code)
+def _render(token: AccessToken) -> HelperReply:
+    """Render the header, and how long it may be kept: whole seconds, or Bazel fails."""
+    found: dict[str, object] = {"headers": {"Authorization": [f"Bearer {token.value.reveal()}"]}}
+    until = reuse_until(token)
+    if until is not None:
+        found["expires"] = timestamp(until)
+    return HelperReply(stdout=jsonlite.dumps(found).encode() + b"\n")

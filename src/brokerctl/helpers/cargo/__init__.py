@@ -19,10 +19,21 @@ from brokerctl.helpers import (
     GET,
     LINES,
     STORE,
+    Credential,
     CredentialRequest,
-    Helper,
     HelperReply,
+    HelperTraits,
     MalformedError,
+    answered,
+)
+from brokerctl.helpers.outcomes import (
+    Acknowledged,
+    Forgotten,
+    Malformed,
+    NotOurs,
+    OwnCredential,
+    Refused,
+    Stored,
 )
 from brokerctl.secret import Secret
 from brokerctl.text import safe
@@ -33,12 +44,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.errors import BrokerError
+    from brokerctl.helpers import Outcome
     from brokerctl.model import AccessToken, Profile
     from brokerctl.store import ToolCredential
 
 _VERSION = 1
 _OPERATIONS = ("read", "publish", "yank", "unyank", "owners")
 _KINDS = {GET: GET, "login": STORE, "logout": FORGET}
+_GREETING = b'{"v":[1]}\n'  # which versions are spoken
+_NOT_OURS = HelperReply(stdout=b'{"Err":{"kind":"not-found"}}\n')
 _SPARSE = "sparse+"
 _LOGIN = "cargo keeps no token here: log in with 'brokerctl login'"
 
@@ -47,107 +61,110 @@ class _NotTheIndexError(UsageError):
     """An index that lies below one of a profile's hosts and is none of them."""
 
 
-class Cargo(Helper):
+def fit(wanted: CredentialRequest, profile: Profile) -> UsageError | bool:
+    """Refuse an index that is below one of the profile's hosts and none of them.
+
+    A logout of such an index is another provider's.
+    """
+    if wanted.action == STORE:
+        return True
+    index = _index_of(wanted)
+    if index in profile.hosts:
+        return True
+    if wanted.action == FORGET:
+        return False
+    return _NotTheIndexError(
+        f"the index {shown_url(index)} is not among the hosts of '{profile.name}' as it stands",
+        hint="if it is yours, write it into them, path and all",
+    )
+
+
+class Cargo:
     """`cargo-credential-brokerctl --cargo-plugin`; the exit code says nothing."""
 
-    stdin = LINES
-    tells_errors = True
-    names_user = False
-
-    def greeting(self) -> bytes:
-        """Say which versions are spoken."""
-        return _line({"v": [_VERSION]})
+    traits = HelperTraits(
+        stdin=LINES, greeting=_GREETING, names_user=False, tells_errors=True, fit=fit
+    )
 
     def read(
         self,
         words: list[str],  # noqa: ARG002 - there are none but cargo's own
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that cargo says is in the line
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read one line; what is not known yet is tolerated, as the protocol wants it."""
         request = _read_object(stdin)
         if request.get("v") != _VERSION:
-            return _error("operation-not-supported")
+            return answered(_error("operation-not-supported"))
         kind = str(request.get("kind"))
         if kind not in _KINDS or (kind == GET and request.get("operation") not in _OPERATIONS):
-            return _error("operation-not-supported")
+            return answered(_error("operation-not-supported"))
         registry = request.get("registry")
         index = registry.get("index-url") if isinstance(registry, dict) else None
         if not isinstance(index, str):
             raise MalformedError("it has no index-url")
         url = index.removeprefix(_SPARSE)
         if not url.startswith(("https://", "http://")):
-            return _error("url-not-supported")
+            return answered(_error("url-not-supported"))
         token = request.get("token") if kind == "login" else None
         if token is not None and not isinstance(token, str):
             raise MalformedError("its token is none")
         offered = Secret(token) if token else None
         return CredentialRequest(action=_KINDS[kind], url=url, username="", offered=offered)
 
-    def check(self, wanted: CredentialRequest, profile: Profile) -> None:
-        """Refuse an index that is below one of the profile's hosts and none of them."""
-        index = _index_of(wanted)
-        if index not in profile.hosts:
-            shown = shown_url(index)
-            raise _NotTheIndexError(
-                f"the index {shown} is not among the hosts of '{profile.name}' as it stands",
-                hint="if it is yours, write it into them, path and all",
-            )
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the answer; what is not ours is the next provider's, all else cargo shows."""
+        match outcome:
+            case Credential():
+                return _render(outcome.token)
+            case OwnCredential():
+                return _render_own(outcome.credential)
+            case Stored() | Forgotten():
+                return _acknowledge(outcome)
+            case Malformed():  # cargo sends nothing of the kind
+                return _error("other", "not a request of cargo")
+            case Refused():
+                return _refuse(outcome.error)
+            case NotOurs() | Acknowledged():
+                return _NOT_OURS
 
-    def is_for(self, wanted: CredentialRequest, profile: Profile) -> bool:
-        """Have a logout of an index that is no host itself be another provider's."""
-        return wanted.action != FORGET or _index_of(wanted) in profile.hosts
 
-    def credential(
-        self,
-        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
-        answer: AccessToken,
-        profile: Profile,  # noqa: ARG002 - as above
-    ) -> HelperReply:
-        """Render the whole value of the Authorization header, which cargo sends as it is."""
-        said: dict[str, object] = {
-            "kind": "get",
-            "token": f"{answer.token_type} {answer.value.reveal()}",
-            "cache": "session",
-            "operation_independent": True,
-        }
-        if answer.expires_at is not None:
-            said |= {"cache": "expires", "expiration": int(answer.expires_at)}
-        return HelperReply(stdout=_line({"Ok": said}))
+def _render(token: AccessToken) -> HelperReply:
+    """Render the whole value of the Authorization header, which cargo sends as it is."""
+    said: dict[str, object] = {
+        "kind": "get",
+        "token": f"{token.token_type} {token.value.reveal()}",
+        "cache": "session",
+        "operation_independent": True,
+    }
+    if token.expires_at is not None:
+        said |= {"cache": "expires", "expiration": int(token.expires_at)}
+    return _ok(said)
 
-    def not_ours(self) -> HelperReply:
-        """Let cargo ask its next provider."""
-        return _error("not-found")
 
-    def kept(self, one: ToolCredential) -> HelperReply:
-        """Render what `cargo login` gave us, as it gave it."""
-        said = {"token": one.secret.reveal(), "cache": "session", "operation_independent": True}
-        return HelperReply(stdout=_line({"Ok": {"kind": "get", **said}}))
+def _render_own(one: ToolCredential) -> HelperReply:
+    """Render what `cargo login` gave us, as it gave it."""
+    said = {"token": one.secret.reveal(), "cache": "session", "operation_independent": True}
+    return _ok({"kind": "get", **said})
 
-    def stored(self) -> HelperReply:
-        """Say that it is kept."""
-        return HelperReply(stdout=_line({"Ok": {"kind": "login"}}))
 
-    def not_kept(self, *, is_ours: bool) -> HelperReply:
-        """Say what to do instead; what is not ours is the next provider's."""
-        return _error("other", _LOGIN) if is_ours else self.not_ours()
+def _acknowledge(outcome: Stored | Forgotten) -> HelperReply:
+    """Say that a token is kept, or gone; what was never ours is the next provider's."""
+    if isinstance(outcome, Stored):
+        if outcome.is_kept:
+            return _ok({"kind": "login"})
+        return _error("other", _LOGIN) if outcome.is_ours else _NOT_OURS
+    return _ok({"kind": "logout"}) if outcome.is_ours else _NOT_OURS
 
-    def forgotten(self, *, is_ours: bool) -> HelperReply:
-        """Say that it is gone; what was never ours is the next provider's."""
-        return HelperReply(stdout=_line({"Ok": {"kind": "logout"}})) if is_ours else self.not_ours()
 
-    def malformed(self) -> HelperReply:
-        """Fail: cargo sends nothing of the kind."""
-        return _error("other", "not a request of cargo")
+def _refuse(error: BrokerError) -> HelperReply:
+    """Say why, and what to do about it; cargo shows both, and asks nobody else.
 
-    def refusal(self, error: BrokerError) -> HelperReply:
-        """Say why, and what to do about it; cargo shows both, and asks nobody else.
-
-        An index that is no host of ours itself may be another provider's.
-        """
-        if isinstance(error, _NotTheIndexError):
-            return self.not_ours().replace(note=f"{error.message}; {error.hint}")
-        return _error("other", error.message, error.hint or error.usual_hint)
+    An index that is no host of ours itself may be another provider's.
+    """
+    if isinstance(error, _NotTheIndexError):
+        return _NOT_OURS.replace(note=f"{error.message}; {error.hint}")
+    return _error("other", error.message, error.hint or error.usual_hint)
 
 
 def _index_of(wanted: CredentialRequest) -> str:
@@ -177,3 +194,7 @@ def _error(kind: str, message: str | None = None, hint: str | None = None) -> He
 
 def _line(value: dict[str, object]) -> bytes:
     return jsonlite.dumps(value).encode() + b"\n"
+
+
+def _ok(said: dict[str, object]) -> HelperReply:
+    return HelperReply(stdout=_line({"Ok": said}))

@@ -12,20 +12,21 @@ from __future__ import annotations
 
 from brokerctl import __version__, jsonlite
 from brokerctl.config.hosts import is_loopback, parse_url
-from brokerctl.errors import LoginNeededError, UsageError
+from brokerctl.errors import UsageError
 from brokerctl.helpers import (
     ALL,
     ERASE,
     FORGET,
     GET,
     LIST,
-    NOTHING,
     STORE,
     USERNAME,
+    Credential,
     CredentialRequest,
-    Helper,
     HelperReply,
+    HelperTraits,
     MalformedError,
+    answered,
 )
 from brokerctl.helpers.docker.tls_files import find_unchecked
 from brokerctl.secret import Secret
@@ -34,9 +35,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.errors import BrokerError
-    from brokerctl.model import AccessToken, Profile
-    from brokerctl.store import ToolCredential
+    from brokerctl.helpers import Outcome
+    from brokerctl.helpers.outcomes import OutcomeWithoutToken
+    from brokerctl.model import Profile
 
 HUB = "https://index.docker.io/v1/"  # docker's name for its own registry, wherever it is a key
 HUB_NAMES = ("docker.io", "index.docker.io")  # as podman and skopeo call it, and as it is found
@@ -54,94 +55,15 @@ _FIELDS = ("ServerURL", "Username", "Secret")
 OWN_KEYS = ("/v1/access-token", "/v1/refresh-token")  # where docker keeps its own login to Hub
 
 
-class Docker(Helper):
-    """`docker-credential-brokerctl get|store|erase|list|version`; exit code 0 or 1."""
-
-    names_user = False
-    own_keys = OWN_KEYS
-
-    def stdin_for(self, words: list[str]) -> str:
-        """Return that `list` and `version`, which people type too, wait for nothing."""
-        return ALL if words in ([GET], [STORE], [ERASE]) else NOTHING
-
-    def read(
-        self,
-        words: list[str],
-        stdin: bytes,
-        environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in words and on stdin
-    ) -> CredentialRequest | HelperReply:
-        """Read an operation and the server's address, or for `store` the JSON that has it."""
-        if words == ["version"]:
-            return HelperReply(stdout=_VERSION)
-        if words == [LIST]:
-            return CredentialRequest(action=LIST)
-        if words == [STORE]:
-            return _read_offer(stdin)
-        if words not in ([GET], [ERASE]):
-            return _failure(_USAGE)
-        return _wanted(GET if words == [GET] else FORGET, _read_address(stdin))
-
-    def check(self, wanted: CredentialRequest, profile: Profile) -> None:  # noqa: ARG002 - for any server
-        """Refuse a user that would make another thing of the token at the registry."""
-        username = profile.username or USERNAME
-        if username == IDENTITY or ":" in username:
-            raise UsageError(
-                f"the username of '{profile.name}' can't be one at a registry",
-                hint="a registry wants any name without a colon, such as oauth2",
-            )
-
-    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-        """Name the file of one of these tools that says so."""
-        return find_unchecked(wanted, environ)
-
-    def credential(
-        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
-    ) -> HelperReply:
-        """Render the token as the password of the profile's user."""
-        credential = {
-            "ServerURL": wanted.form,
-            "Username": profile.username or USERNAME,
-            "Secret": answer.value.reveal(),
-        }
-        return HelperReply(stdout=jsonlite.dumps(credential).encode() + b"\n")
-
-    def malformed(self) -> HelperReply:
-        """Fail."""
-        return _failure("brokerctl: not a request")
-
-    def not_ours(self) -> HelperReply:
-        """Let the tool go on without a credential."""
-        return _failure(_NOT_FOUND)
-
-    def kept(self, one: ToolCredential) -> HelperReply:
-        """Render what docker gave us, an identity token too."""
-        credential = {"Username": one.username, "Secret": one.secret.reveal()}
-        return HelperReply(stdout=jsonlite.dumps(credential).encode() + b"\n")
-
-    def not_kept(self, *, is_ours: bool) -> HelperReply:  # noqa: ARG002 - both would mislead
-        """Fail: who was told that a password is stored would rely on it."""
-        return _failure(_NOT_KEPT, note=_NOT_NEEDED)
-
-    def refusal(self, error: BrokerError) -> HelperReply:
-        """Fail, but for a login that is needed: without one, what is public is still there."""
-        if isinstance(error, LoginNeededError):
-            return self.not_ours()
-        from brokerctl.text import safe  # noqa: PLC0415 - no hand-out refuses
-
-        return _failure(f"brokerctl: {safe(error.message)}")
-
-    def address(self, host: str) -> str | None:
-        """Return a server's name."""
-        return server_name(host)
-
-    def listing(self, usernames: Mapping[str, str]) -> HelperReply:
-        """Render the servers that can be named, each with its user; the first of a name counts."""
-        found: dict[str, str] = {}
-        for host, user in usernames.items():
-            name = server_name(host)
-            if name is not None:
-                found.setdefault(name, user)
-        return HelperReply(stdout=jsonlite.dumps(found, sort=True).encode() + b"\n")
+def fit(_: CredentialRequest, profile: Profile) -> UsageError | bool:
+    """Refuse a user that would make another thing of the token at any registry."""
+    username = profile.username or USERNAME
+    if username == IDENTITY or ":" in username:
+        return UsageError(
+            f"the username of '{profile.name}' can't be one at a registry",
+            hint="a registry wants any name without a colon, such as oauth2",
+        )
+    return True
 
 
 def server_name(pattern: str) -> str | None:
@@ -152,6 +74,86 @@ def server_name(pattern: str) -> str | None:
     if path or host.startswith("*.") or host in HUB_NAMES:
         return None  # only servers are named, one at a time, and Hub by the name above
     return host
+
+
+class Docker:
+    """`docker-credential-brokerctl get|store|erase|list|version`; exit code 0 or 1."""
+
+    traits = HelperTraits(
+        stdin=ALL,
+        words_with_stdin=(GET, STORE, ERASE),
+        names_user=False,
+        own_keys=OWN_KEYS,
+        spelling=server_name,
+        fit=fit,
+        unchecked=find_unchecked,
+    )
+
+    def read(
+        self,
+        words: list[str],
+        stdin: bytes,
+        environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in words and on stdin
+    ) -> CredentialRequest:
+        """Read an operation and the server's address, or for `store` the JSON that has it."""
+        if words == ["version"]:
+            return answered(HelperReply(stdout=_VERSION))
+        if words == [LIST]:
+            return CredentialRequest(action=LIST)
+        if words == [STORE]:
+            return _read_offer(stdin)
+        if words not in ([GET], [ERASE]):
+            return answered(_failure(_USAGE))
+        return _wanted(GET if words == [GET] else FORGET, _read_address(stdin))
+
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the token as the password of the profile's user."""
+        if not isinstance(outcome, Credential):
+            return _answer_without_token(outcome)
+        credential = {
+            "ServerURL": outcome.request.form,
+            "Username": outcome.profile.username or USERNAME,
+            "Secret": outcome.token.value.reveal(),
+        }
+        return _json(credential)
+
+
+def _answer_without_token(outcome: OutcomeWithoutToken) -> HelperReply:  # noqa: PLR0911 - one for each
+    """Answer with what docker had us keep, or let it go on without, or fail."""
+    from brokerctl.helpers import outcomes  # noqa: PLC0415 - no warm hand-out needs them
+    from brokerctl.text import safe  # noqa: PLC0415 - as above
+
+    match outcome:
+        case outcomes.OwnCredential():  # an identity token too
+            one = outcome.credential
+            return _json({"Username": one.username, "Secret": one.secret.reveal()})
+        case outcomes.Users():
+            return _json(_by_server(outcome.users), sort=True)
+        case outcomes.Stored(is_kept=False):
+            # Whoever was told that a password is stored would rely on it.
+            return _failure(_NOT_KEPT, note=_NOT_NEEDED)
+        case outcomes.Stored() | outcomes.Forgotten():
+            return HelperReply()
+        case outcomes.NotOurs() | outcomes.LoginNeeded():  # what is public is still there
+            return _failure(_NOT_FOUND)
+        case outcomes.Malformed():
+            return _failure("brokerctl: not a request")
+        case outcomes.Denied() | outcomes.Failed():
+            return _failure(f"brokerctl: {safe(outcome.error.message)}")
+
+
+def _by_server(users: Mapping[str, str]) -> dict[str, str]:
+    """Return the servers that can be named, each with its user; the first of a name counts."""
+    found: dict[str, str] = {}
+    for host, user in users.items():
+        name = server_name(host)
+        if name is not None:
+            found.setdefault(name, user)
+    return found
+
+
+def _json(said: Mapping[str, str | None], *, sort: bool = False) -> HelperReply:
+    return HelperReply(stdout=jsonlite.dumps(said, sort=sort).encode() + b"\n")
 
 
 def _failure(text: str, note: str | None = None) -> HelperReply:
@@ -168,7 +170,7 @@ def _read_address(data: bytes) -> str:
         raise MalformedError("an address is not UTF-8") from error
 
 
-def _read_offer(data: bytes) -> CredentialRequest | HelperReply:
+def _read_offer(data: bytes) -> CredentialRequest:
     """Read what is to be stored: it may be our own token, which docker's `login` has got here."""
     try:
         found = jsonlite.loads_needed(data)
@@ -181,20 +183,18 @@ def _read_offer(data: bytes) -> CredentialRequest | HelperReply:
     return offer(*texts)
 
 
-def offer(address: str, username: str, secret: str) -> CredentialRequest | HelperReply:
+def offer(address: str, username: str, secret: str) -> CredentialRequest:
     """Return the request to keep a credential for a server, as `store` makes it."""
     if not username:
-        return _failure(_NO_USERNAME)
+        return answered(_failure(_NO_USERNAME))
     found = _wanted(STORE, _read_address(address.encode()))
-    if isinstance(found, HelperReply):
-        return found
-    return found.replace(username=username, offered=Secret(secret))
+    return found if found.reply else found.replace(username=username, offered=Secret(secret))
 
 
-def _wanted(action: str, address: str) -> CredentialRequest | HelperReply:
+def _wanted(action: str, address: str) -> CredentialRequest:
     """Return the request: an address without a scheme means https, on loopback http as well."""
     if not address:
-        return _failure(_NO_SERVER)
+        return answered(_failure(_NO_SERVER))
     url, other = address if "://" in address else f"https://{address}", None
     is_own = address.endswith(OWN_KEYS)  # of docker's login to Hub, which no profile has
     if address in HUB_NAMES:

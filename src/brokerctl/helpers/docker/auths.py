@@ -12,7 +12,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.config.hosts import is_loopback
-from brokerctl.helpers import CredentialRequest
 from brokerctl.helpers.custody import place_of, url_of
 from brokerctl.helpers.docker import HUB, HUB_NAMES, IDENTITY, OWN_KEYS, offer
 from brokerctl.helpers.docker.setup import asked_names
@@ -240,7 +239,7 @@ def _read_entry(one: Member, left: PlainCredential) -> PlainCredential:
     except ValueError as error:
         return left._replace(why=str(error))
     wanted = offer(one.key, username, secret)
-    if not isinstance(wanted, CredentialRequest):
+    if wanted.reply is not None:
         return left._replace(why="it is nothing to keep")
     return left._replace(shown=f"{username} at {left.shown}", wanted=wanted)
 
@@ -250,7 +249,7 @@ def _is_plain(key: str) -> bool:
     if not all("!" <= char <= "~" for char in key) or _server(key) == _HUB_ALIAS:
         return False
     whole, bare = (offer(address, "-", "-") for address in (key, _server(key)))
-    if not isinstance(whole, CredentialRequest) or not isinstance(bare, CredentialRequest):
+    if whole.reply is not None or bare.reply is not None:
         return False
     is_same = (whole.url, whole.otherwise) == (bare.url, bare.otherwise)
     return is_same and place_of(whole) is not None

@@ -10,8 +10,17 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 
 from brokerctl import jsonlite
-from brokerctl.errors import BrokerError, DeniedError, UsageError
-from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply, MalformedError
+from brokerctl.errors import DeniedError, UsageError
+from brokerctl.helpers import (
+    GET,
+    Credential,
+    CredentialRequest,
+    HelperReply,
+    HelperTraits,
+    MalformedError,
+    answered,
+)
+from brokerctl.helpers.outcomes import Acknowledged, Malformed, NotOurs, OwnCredential, Refused
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.helpers.unchecked_tls import find_variable
 from brokerctl.text import safe
@@ -20,7 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.errors import BrokerError
+    from brokerctl.helpers import Outcome
+    from brokerctl.model import Profile
 
 _PREFIX = "GOOGLE_EXTERNAL_ACCOUNT_"
 _TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token")
@@ -30,25 +41,46 @@ _TEXT_CHARS = 600
 _SEPARATOR = "\n"  # in no variable's line
 
 
-class Gcp(Helper):
+def fit(wanted: CredentialRequest, profile: Profile) -> UsageError | bool:
+    """Refuse a provider that is not the profile's own.
+
+    Security: whoever wrote the credential file also chose where the token is sent.
+    """
+    _, audience, _ = _asked(wanted)
+    if not profile.google:
+        return UsageError(
+            f"'{profile.name}' names no pool of Google's",
+            hint="add google = { pool = … } to the profile",
+        )
+    if audience != profile.google[0]:
+        return UsageError(f"the audience is not the pool of '{profile.name}'")
+    return True
+
+
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
+    """Name the variable of the table that has Google's libraries check no certificate."""
+    return find_variable("gcp", wanted, environ)
+
+
+class Gcp:
     """`brokerctl helper gcp --profile P`; whatever happens, exit code 0 and one line of JSON."""
 
-    is_silent = True
-    tells_errors = True
-    is_last = True
+    traits = HelperTraits(
+        tells_errors=True, is_silent=True, is_last=True, fit=fit, unchecked=find_unchecked
+    )
 
     def read(
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - it is whatever the tool's own is
         environ: Mapping[str, str],
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read the profile's name, and from the environment for whom the token is to be."""
         name = read_profile(words)
         if environ.get(f"{_PREFIX}ALLOW_EXECUTABLES") != "1":
             raise DeniedError(f"{_PREFIX}ALLOW_EXECUTABLES is not 1")
         if environ.get(f"{_PREFIX}REVOKE") == "1":
-            return _failed("usage", "run 'brokerctl revoke' for that")
+            return answered(_failed("usage", "run 'brokerctl revoke' for that"))
         kind = environ.get(f"{_PREFIX}TOKEN_TYPE", "")
         if kind not in _TYPES:
             raise UsageError("the subject_token_type is neither a jwt nor an id_token")
@@ -61,56 +93,44 @@ class Gcp(Helper):
             action=GET, profile=name, form=_SEPARATOR.join((kind, audience, path))
         )
 
-    def check(self, wanted: CredentialRequest, profile: Profile) -> None:
-        """Raise UsageError for a provider that is not the profile's own.
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the token, or say why there is none, since stderr must be empty."""
+        match outcome:
+            case Credential():
+                return _render(outcome)
+            case Malformed():
+                usage = "the command is not 'brokerctl helper gcp --profile NAME'"
+                return _failed("usage", usage)
+            case NotOurs():  # nobody else can be asked
+                return _failed("usage", "no such profile")
+            case Refused():
+                return _failed(outcome.error.name, _reason(outcome.error))
+            case OwnCredential() | Acknowledged():
+                return HelperReply()
 
-        Security: whoever wrote the credential file also chose where the token is sent.
-        """
-        _, audience, _ = _asked(wanted)
-        if not profile.google:
-            raise UsageError(
-                f"'{profile.name}' names no pool of Google's",
-                hint="add google = { pool = … } to the profile",
-            )
-        if audience != profile.google[0]:
-            raise UsageError(f"the audience is not the pool of '{profile.name}'")
 
-    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-        """Name the variable of the table that says so."""
-        return find_variable("gcp", wanted, environ)
+def _render(found: Credential) -> HelperReply:
+    """Render a token that is a JWT; Google reads it, and the libraries when it ends."""
+    token, name = found.token, found.profile.name
+    value = token.value.reveal()
+    if not _is_jwt(value):
+        raise UsageError(
+            f"the token of '{name}' is no JWT, and Google takes nothing else",
+            hint="ask the issuer for signed tokens, often by 'resource' or 'extra'",
+        )
+    kind, _, path = _asked(found.request)
+    said: dict[str, object] = {"version": 1, "success": True, "token_type": kind}
+    said["id_token"] = value
+    if token.expires_at is not None:
+        said["expiration_time"] = int(token.expires_at)
+    elif path:
+        raise UsageError(f"the token of '{name}' names no end, so no file can keep it")
+    return HelperReply(stdout=jsonlite.dumps(said).encode() + b"\n", file=path or None)
 
-    def credential(
-        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
-    ) -> HelperReply:
-        """Render a token that is a JWT; Google reads it, and the libraries when it ends."""
-        value = answer.value.reveal()
-        if not _is_jwt(value):
-            raise UsageError(
-                f"the token of '{profile.name}' is no JWT, and Google takes nothing else",
-                hint="ask the issuer for signed tokens, often by 'resource' or 'extra'",
-            )
-        kind, _, path = _asked(wanted)
-        said: dict[str, object] = {"version": 1, "success": True, "token_type": kind}
-        said["id_token"] = value
-        if answer.expires_at is not None:
-            said["expiration_time"] = int(answer.expires_at)
-        elif path:
-            raise UsageError(f"the token of '{profile.name}' names no end, so no file can keep it")
-        return HelperReply(stdout=jsonlite.dumps(said).encode() + b"\n", file=path or None)
 
-    def malformed(self) -> HelperReply:
-        """Fail."""
-        return _failed("usage", "the command is not 'brokerctl helper gcp --profile NAME'")
-
-    def not_ours(self) -> HelperReply:
-        """Fail: nobody else can be asked."""
-        return _failed("usage", "no such profile")
-
-    def refusal(self, error: BrokerError) -> HelperReply:
-        """Say why, since stderr must be empty."""
-        hint = error.hint or error.usual_hint
-        text = f"brokerctl: {error.message}" + (f"; {hint}" if hint else "")
-        return _failed(error.name, text)
+def _reason(error: BrokerError) -> str:
+    hint = error.hint or error.usual_hint
+    return f"brokerctl: {error.message}" + (f"; {hint}" if hint else "")
 
 
 def _failed(code: str, message: str) -> HelperReply:

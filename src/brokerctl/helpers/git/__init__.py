@@ -13,11 +13,13 @@ from brokerctl.helpers import (
     ERASE,
     GET,
     STORE,
+    Credential,
     CredentialRequest,
-    Helper,
     HelperReply,
+    HelperTraits,
     MalformedError,
     Terms,
+    answered,
     username_for,
 )
 from brokerctl.helpers.git.files import _NO_VERIFY, may_be_unchecked
@@ -28,8 +30,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.errors import BrokerError
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
+    from brokerctl.helpers.outcomes import OutcomeWithoutToken
     from brokerctl.store import ToolCredential
 
 _LINE_BYTES = 65535  # git's own limit, the newline included
@@ -62,29 +64,46 @@ _TOKEN = _LETTERS.union("!#$%&'*+-.^_`|~")  # RFC 9110, section 5.6.2
 _TOKEN68 = _LETTERS.union("-._~+/")  # and `=` behind it (11.2)
 
 
-class Git(Helper):
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
+    """Name the setting by which git checks no certificate of a server; hardly anybody has one."""
+    if not (wanted.url or "").startswith("https:"):
+        return None  # there is none to check: plain http is for loopback
+    if _NO_VERIFY in environ:  # set at all is set (git(1), Git Network)
+        return _NO_VERIFY
+    try:
+        folder = os.getcwd()
+    except OSError:
+        folder = "/"  # it was removed under us: git is in no repository either
+    if not may_be_unchecked(environ, folder):
+        return None
+    from brokerctl.helpers.git import config  # noqa: PLC0415 - only where it might
+
+    return config.find_unchecked(wanted.url or "", wanted.username, environ, folder)
+
+
+class Git:
     """`git-credential-brokerctl get|store|erase|capability`; always exit code 0."""
 
-    stdin = BLOCK
+    traits = HelperTraits(stdin=BLOCK, unchecked=find_unchecked)
 
     def read(
         self,
         words: list[str],
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that git asks is on stdin
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read what git asks; unknown operations are nothing."""
         operation = words[-1] if words else ""
         if operation == "capability":
-            return HelperReply(stdout=_CAPABILITIES)
+            return answered(HelperReply(stdout=_CAPABILITIES))
         if operation not in {GET, ERASE, STORE}:
-            return HelperReply()
+            return answered(HelperReply())
         fields, lists = parse_request(stdin, operation)
         scheme, host = fields.get("protocol", ""), fields.get("host", "")
         if scheme not in _SCHEMES:
             return read_other(words, scheme, fields)
         if not host or not _NO_HOST.isdisjoint(host):
-            return HelperReply()
+            return answered(HelperReply())
         path = escape_path(fields.get("path", ""))
         url = f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}"
         if operation == STORE:
@@ -99,44 +118,54 @@ class Git(Helper):
             can_bearer="authtype" in lists.get("capability[]", ()) and _wants_bearer(lists),
         )
 
-    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-        """Name the variable or the file of git's that says so."""
-        return find_unchecked(wanted, environ)
-
-    def credential(
-        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
-    ) -> HelperReply:
+    def answer(self, outcome: Outcome) -> HelperReply:
         """Render the token as a password, or as a bearer where the server asked for one."""
-        token = answer.value.reveal()
-        if wanted.can_bearer:
-            lines = [
-                "capability[]=authtype",
-                f"authtype={answer.token_type}",
-                f"credential={token}",
-                "ephemeral=1",
-            ]
-        else:
-            lines = [f"username={username_for(wanted.username, profile)}", f"password={token}"]
-        if answer.expires_at is not None:
-            lines.append(f"password_expiry_utc={int(answer.expires_at)}")
-        return HelperReply(stdout="".join(f"{line}\n" for line in lines).encode())
+        if isinstance(outcome, Credential):
+            return _render(outcome)
+        return _answer_without_token(outcome)
 
-    def kept(self, one: ToolCredential) -> HelperReply:
-        """Render what git gave us, as it gave it."""
-        lines = [f"username={one.username}", f"password={one.secret.reveal()}"]
-        if one.expires_at is not None:
-            lines.append(f"password_expiry_utc={int(one.expires_at)}")
-        if one.refresh_token is not None:
-            lines.append(f"oauth_refresh_token={one.refresh_token.reveal()}")
-        return HelperReply(stdout="".join(f"{line}\n" for line in lines).encode())
 
-    def not_kept(self, *, is_ours: bool) -> HelperReply:  # noqa: ARG002 - git hears neither
-        """Let another helper keep it."""
-        return HelperReply()
+def _render(found: Credential) -> HelperReply:
+    token, wanted = found.token, found.request
+    value = token.value.reveal()
+    if wanted.can_bearer:
+        lines = [
+            "capability[]=authtype",
+            f"authtype={token.token_type}",
+            f"credential={value}",
+            "ephemeral=1",
+        ]
+    else:
+        lines = [f"username={username_for(wanted.username, found.profile)}", f"password={value}"]
+    if token.expires_at is not None:
+        lines.append(f"password_expiry_utc={int(token.expires_at)}")
+    return HelperReply(stdout="".join(f"{line}\n" for line in lines).encode())
 
-    def refusal(self, error: BrokerError) -> HelperReply:  # noqa: ARG002 - git reads no reasons
-        """Stop git from asking for a password, which would be the wrong thing to type."""
-        return HelperReply(stdout=_NO_PROMPT)
+
+def _answer_without_token(outcome: OutcomeWithoutToken) -> HelperReply:
+    """Answer with what git had us keep, or with nothing: another helper may have or keep it.
+
+    What is refused has git ask for no password, which would be the wrong thing to type.
+    """
+    from brokerctl.helpers import outcomes  # noqa: PLC0415 - no warm hand-out needs them
+
+    match outcome:
+        case outcomes.OwnCredential():
+            return _render_own(outcome.credential)
+        case outcomes.LoginNeeded() | outcomes.Denied() | outcomes.Failed():
+            return HelperReply(stdout=_NO_PROMPT)
+        case outcomes.NotOurs() | outcomes.Malformed() | outcomes.Acknowledged():
+            return HelperReply()
+
+
+def _render_own(one: ToolCredential) -> HelperReply:
+    """Render what git gave us, as it gave it."""
+    lines = [f"username={one.username}", f"password={one.secret.reveal()}"]
+    if one.expires_at is not None:
+        lines.append(f"password_expiry_utc={int(one.expires_at)}")
+    if one.refresh_token is not None:
+        lines.append(f"oauth_refresh_token={one.refresh_token.reveal()}")
+    return HelperReply(stdout="".join(f"{line}\n" for line in lines).encode())
 
 
 def parse_request(
@@ -193,30 +222,11 @@ def _wants_bearer(lists: dict[str, tuple[str, ...]]) -> bool:
     return "bearer" in schemes and "basic" not in schemes
 
 
-def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-    """Name the setting by which git checks no certificate of a server; hardly anybody has one."""
-    if not (wanted.url or "").startswith("https:"):
-        return None  # there is none to check: plain http is for loopback
-    if _NO_VERIFY in environ:  # set at all is set (git(1), Git Network)
-        return _NO_VERIFY
-    try:
-        folder = os.getcwd()
-    except OSError:
-        folder = "/"  # it was removed under us: git is in no repository either
-    if not may_be_unchecked(environ, folder):
-        return None
-    from brokerctl.helpers.git import config  # noqa: PLC0415 - only where it might
-
-    return config.find_unchecked(wanted.url or "", wanted.username, environ, folder)
-
-
-def read_offer(
-    words: list[str], url: str, fields: Mapping[str, str]
-) -> CredentialRequest | HelperReply:
+def read_offer(words: list[str], url: str, fields: Mapping[str, str]) -> CredentialRequest:
     """Read a credential; nothing to do for one without a password or that is not to be saved."""
     username, password = fields.get("username"), fields.get("password")
     if username is None or password is None or fields.get("ephemeral") in _TRUE:
-        return HelperReply()
+        return answered(HelperReply())
     expiry, refresh = fields.get("password_expiry_utc", ""), fields.get("oauth_refresh_token")
     terms = Terms(
         expires_at=float(expiry) if _is_count(expiry) and int(expiry) else None,
@@ -228,9 +238,7 @@ def read_offer(
     )
 
 
-def read_other(
-    words: list[str], scheme: str, fields: Mapping[str, str]
-) -> CredentialRequest | HelperReply:
+def read_other(words: list[str], scheme: str, fields: Mapping[str, str]) -> CredentialRequest:
     """Read a request of another protocol than the web's: of mail, a proxy or a certificate.
 
     Security: no profile has a host of such, so that nothing but what was kept for the very place
@@ -238,11 +246,10 @@ def read_other(
     """
     host, path = fields.get("host", ""), fields.get("path", "")
     if not is_scheme(scheme) or not (host or path) or not _NO_STORED_HOST.isdisjoint(host):
-        return HelperReply()
+        return answered(HelperReply())
     url = place_url(scheme, host, path)
     if words[-1] == STORE:
-        found = read_offer(words, url, fields)
-        return found.replace(is_foreign=True) if isinstance(found, CredentialRequest) else found
+        return read_offer(words, url, fields).replace(is_foreign=True)
     password = fields.get("password") or fields.get("credential")
     return CredentialRequest(
         action=words[-1],

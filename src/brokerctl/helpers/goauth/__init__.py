@@ -12,78 +12,99 @@ from __future__ import annotations
 
 from brokerctl.config.hosts import covering, covers, parse_url, split_pattern
 from brokerctl.errors import UsageError
-from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply, MalformedError
+from brokerctl.helpers import (
+    GET,
+    Credential,
+    CredentialRequest,
+    HelperReply,
+    HelperTraits,
+    MalformedError,
+    answered,
+)
+from brokerctl.helpers.outcomes import Acknowledged, Malformed, NotOurs, OwnCredential, Refused
 from brokerctl.helpers.profile_option import split_profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
+    from brokerctl.model import Profile
 
 _INSECURE = "GOINSECURE"
 _PORT = 443
 _HTTPS = "https://"  # all that Go asks for, on loopback as well
 
 
-class Goauth(Helper):
+def fit(wanted: CredentialRequest, profile: Profile) -> bool:
+    """Leave out a profile that was named for other hosts than this one."""
+    if wanted.url is None:  # what stands for a `*` comes with the next call
+        hosts = [host for host in profile.hosts if host.startswith(_HTTPS)]
+        return not hosts or any(_prefix(host, None) for host in hosts)
+    try:
+        return covers(profile, wanted.url)
+    except UsageError:
+        return False  # a spelling that no host has
+
+
+class Goauth:
     """`brokerctl helper goauth [--profile NAME] [URL]`; exit codes are brokerctl's own.
 
     On stdin is the answer that the server gave: it decides nothing, and is not read.
     """
+
+    traits = HelperTraits(fit=fit)
 
     def read(
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - see above
         environ: Mapping[str, str],
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read the URL; without one nothing is asked for, unless a profile is named."""
         profile, rest = split_profile(words)
         globs = environ.get(_INSECURE) or None
         if not rest:
             return (
-                HelperReply()
+                answered(HelperReply())
                 if profile is None
                 else CredentialRequest(action=GET, profile=profile, form=globs)
             )
         if len(rest) > 1:
             raise MalformedError("it is not [--profile NAME] [URL]")
         if not rest[0].startswith(_HTTPS):
-            return HelperReply()
+            return answered(HelperReply())
         is_insecure = is_unchecked(rest[0], globs)
         return CredentialRequest(
             action=GET, url=rest[0], profile=profile, is_insecure=is_insecure, form=globs
         )
 
-    def is_for(self, wanted: CredentialRequest, profile: Profile) -> bool:
-        """Leave out a profile that was named for other hosts than this one."""
-        if wanted.url is None:  # what stands for a `*` comes with the next call
-            hosts = [host for host in profile.hosts if host.startswith(_HTTPS)]
-            return not hosts or any(_prefix(host, None) for host in hosts)
-        try:
-            return covers(profile, wanted.url)
-        except UsageError:
-            return False  # a spelling that no host has
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the prefixes and the header; a failure Go tells with -x."""
+        match outcome:
+            case Credential():
+                return _render(outcome)
+            case Malformed():
+                return HelperReply(exit_code=UsageError.exit_code)
+            case Refused():
+                return HelperReply(exit_code=outcome.error.exit_code)
+            case NotOurs() | OwnCredential() | Acknowledged():
+                return HelperReply()
 
-    def credential(
-        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
-    ) -> HelperReply:
-        """Render the prefixes and the header; both empty lines have to be there."""
-        found = [prefix for host in profile.hosts if (prefix := _prefix(host, wanted.url))]
-        if not profile.insecure_ok:
-            found = [prefix for prefix in found if not is_unchecked(prefix, wanted.form)]
-        if not found:
-            raise UsageError(
-                f"'{profile.name}' has no https host that go could ask for and would check",
-                hint="write one into its hosts, or take it out of GOINSECURE",
-            )
-        lines = [*sorted(set(found)), "", f"Authorization: Bearer {answer.value.reveal()}", "", ""]
-        return HelperReply(stdout="\n".join(lines).encode())
 
-    def malformed(self) -> HelperReply:
-        """Fail; Go says so with -x."""
-        return HelperReply(exit_code=UsageError.exit_code)
+def _render(found: Credential) -> HelperReply:
+    """Render the prefixes and the header; both empty lines have to be there."""
+    profile, wanted = found.profile, found.request
+    prefixes = [prefix for host in profile.hosts if (prefix := _prefix(host, wanted.url))]
+    if not profile.insecure_ok:
+        prefixes = [prefix for prefix in prefixes if not is_unchecked(prefix, wanted.form)]
+    if not prefixes:
+        raise UsageError(
+            f"'{profile.name}' has no https host that go could ask for and would check",
+            hint="write one into its hosts, or take it out of GOINSECURE",
+        )
+    header = f"Authorization: Bearer {found.token.value.reveal()}"
+    return HelperReply(stdout="\n".join([*sorted(set(prefixes)), "", header, "", ""]).encode())
 
 
 def _prefix(pattern: str, asked: str | None) -> str | None:

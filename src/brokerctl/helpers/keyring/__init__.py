@@ -15,12 +15,15 @@ from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.errors import UsageError
 from brokerctl.helpers import (
     GET,
+    Credential,
     CredentialRequest,
-    Helper,
     HelperReply,
+    HelperTraits,
     MalformedError,
+    answered,
     username_for,
 )
+from brokerctl.helpers.outcomes import Acknowledged, Malformed, NotOurs, OwnCredential, Refused
 from brokerctl.helpers.unchecked_tls_files import find_either
 from brokerctl.model import Value
 from brokerctl.platform.commands import NO_KEYRING
@@ -29,8 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.errors import BrokerError
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
 
 # Users that say "the password is a token" and name nobody: GitLab's, and PyPI's.
 _NOBODY = ("oauth2", "__token__", "")
@@ -52,29 +54,36 @@ class _Call(Value):
     output: str = "plain"
 
 
-class Keyring(Helper):
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
+    """Name the variable or the file of the tables that has pip and uv check no certificate."""
+    return find_either("keyring", wanted, environ)
+
+
+class Keyring:
     """`keyring get …`; nothing found is exit code 1 and no output."""
+
+    traits = HelperTraits(unchecked=find_unchecked)
 
     def read(
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - `set` alone would send something
         environ: Mapping[str, str],
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read what is asked; the exit codes are those of the command that we stand for."""
         probe = next((word for word in words if word in _PROBES), None)
         if probe is not None:
-            return HelperReply(stdout=_PROBES[probe].encode())
+            return answered(HelperReply(stdout=_PROBES[probe].encode()))
         call = _parse(words)
         if call.words[0] in {"set", "del"}:
             note = f"keyring {call.words[0]}: brokerctl keeps no passwords of others"
-            return HelperReply(exit_code=1, note=note)
+            return answered(HelperReply(exit_code=1, note=note))
         if environ.get(NO_KEYRING):
-            return _NOTHING
+            return answered(_NOTHING)
         service, username = (*call.words[1:], None)[:2]
         url, its_user = _split_user(find_url(service or ""))
         if url is None or (username and its_user and username != its_user):
-            return _NOTHING
+            return answered(_NOTHING)
         username = username or its_user
         return CredentialRequest(
             action=GET,
@@ -83,33 +92,28 @@ class Keyring(Helper):
             form=f"{call.mode} {call.output} {username or ''}",
         )
 
-    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-        """Name the variable or the file of the tables that says so."""
-        return find_either("keyring", wanted, environ)
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the password, or end as for one that is not kept, and as argparse does."""
+        match outcome:
+            case Credential():
+                return _render(outcome)
+            case Malformed():
+                return HelperReply(exit_code=2)
+            case NotOurs() | Refused():
+                return _NOTHING
+            case OwnCredential() | Acknowledged():
+                return HelperReply()
 
-    def credential(
-        self, wanted: CredentialRequest, answer: AccessToken, profile: Profile
-    ) -> HelperReply:
-        """Render the token as the password of the user that was asked for."""
-        mode, output, asked = (wanted.form or "").split(" ", 2)
-        fields = {"password": answer.value.reveal()}
-        if mode == "creds":
-            fields = {"username": username_for(asked, profile), **fields}
-        if output == "json":
-            return HelperReply(stdout=jsonlite.dumps(fields).encode() + b"\n")
-        return HelperReply(stdout="".join(f"{value}\n" for value in fields.values()).encode())
 
-    def malformed(self) -> HelperReply:
-        """End as argparse does."""
-        return HelperReply(exit_code=2)
-
-    def not_ours(self) -> HelperReply:
-        """End as for a password that is not kept."""
-        return _NOTHING
-
-    def refusal(self, error: BrokerError) -> HelperReply:  # noqa: ARG002 - it was said on stderr
-        """End as for a password that is not kept; the tool shows stderr, or does not."""
-        return _NOTHING
+def _render(found: Credential) -> HelperReply:
+    """Render the token as the password of the user that was asked for."""
+    mode, output, asked = (found.request.form or "").split(" ", 2)
+    fields = {"password": found.token.value.reveal()}
+    if mode == "creds":
+        fields = {"username": username_for(asked, found.profile), **fields}
+    if output == "json":
+        return HelperReply(stdout=jsonlite.dumps(fields).encode() + b"\n")
+    return HelperReply(stdout="".join(f"{value}\n" for value in fields.values()).encode())
 
 
 def find_url(service: str) -> str | None:

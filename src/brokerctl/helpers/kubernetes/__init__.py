@@ -16,7 +16,15 @@ from binascii import a2b_base64
 from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.freshness import timestamp
-from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply, MalformedError
+from brokerctl.helpers import (
+    GET,
+    Credential,
+    CredentialRequest,
+    HelperReply,
+    HelperTraits,
+    MalformedError,
+)
+from brokerctl.helpers.outcomes import Acknowledged, Malformed, NotOurs, OwnCredential, Refused
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.sodium import sha256
 
@@ -25,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
+    from brokerctl.model import AccessToken
 
 VARIABLE = "KUBERNETES_EXEC_INFO"
 V1 = "client.authentication.k8s.io/v1"
@@ -39,17 +48,17 @@ _NO_CLUSTER = "the kubeconfig says neither which cluster it is for nor which pro
 _NO_CLUSTER_HINT = "set 'provideClusterInfo: true' in it, or give '--profile NAME' in its args"
 
 
-class Kubernetes(Helper):
+class Kubernetes:
     """`brokerctl helper kubernetes [--profile NAME]`; exit codes are brokerctl's own."""
 
-    is_last = True
+    traits = HelperTraits(is_last=True)
 
     def read(
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - nothing is sent there
         environ: Mapping[str, str],
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read the variable; without it, as older and other clients start us, v1 is spoken.
 
         An empty one says as much as none.
@@ -70,28 +79,33 @@ class Kubernetes(Helper):
             form=version,
         )
 
-    def credential(
-        self,
-        wanted: CredentialRequest,
-        answer: AccessToken,
-        profile: Profile,  # noqa: ARG002 - the answer is the same for all
-    ) -> HelperReply:
-        """Render the token, in the version that was asked for."""
-        status = {"token": answer.value.reveal()}
-        if answer.expires_at is not None:
-            at = answer.expires_at if answer.renew_at is None else answer.renew_at
-            # Not a moment before the broker would give another: the client would ask in vain.
-            status["expirationTimestamp"] = timestamp(min(-int(-at // 1), int(answer.expires_at)))
-        body = {"apiVersion": wanted.form, "kind": _KIND, "status": status}
-        return HelperReply(stdout=jsonlite.dumps(body).encode() + b"\n")
+    def answer(self, outcome: Outcome) -> HelperReply:
+        """Render the token, or fail: there is nobody else to ask.
 
-    def not_ours(self) -> HelperReply:
-        """Fail: there is nobody else to ask, and an empty answer would be an obscure error."""
-        return HelperReply(exit_code=UsageError.exit_code, note=_NOBODY)
+        An empty answer would be an obscure error.
+        """
+        match outcome:
+            case Credential():
+                return _render(outcome.token, outcome.request.form)
+            case NotOurs():
+                return HelperReply(exit_code=UsageError.exit_code, note=_NOBODY)
+            case Malformed():
+                return HelperReply(exit_code=UsageError.exit_code)
+            case Refused():
+                return HelperReply(exit_code=outcome.error.exit_code)
+            case OwnCredential() | Acknowledged():
+                return HelperReply()
 
-    def malformed(self) -> HelperReply:
-        """Fail."""
-        return HelperReply(exit_code=UsageError.exit_code)
+
+def _render(token: AccessToken, version: str | None) -> HelperReply:
+    """Render the token, in the version that was asked for."""
+    status = {"token": token.value.reveal()}
+    if token.expires_at is not None:
+        at = token.expires_at if token.renew_at is None else token.renew_at
+        # Not a moment before the broker would give another: the client would ask in vain.
+        status["expirationTimestamp"] = timestamp(min(-int(-at // 1), int(token.expires_at)))
+    body = {"apiVersion": version, "kind": _KIND, "status": status}
+    return HelperReply(stdout=jsonlite.dumps(body).encode() + b"\n")
 
 
 def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:

@@ -6,7 +6,8 @@ token goes is what the user's own `.npmrc` says.
 
 from __future__ import annotations
 
-from brokerctl.helpers import GET, CredentialRequest, Helper, HelperReply
+from brokerctl.helpers import GET, Credential, CredentialRequest, HelperReply, HelperTraits
+from brokerctl.helpers.outcomes import Acknowledged, Malformed, NotOurs, OwnCredential, Refused
 from brokerctl.helpers.profile_option import read_profile
 from brokerctl.helpers.unchecked_tls_files import find_either
 
@@ -14,36 +15,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
 
 
-class Pnpm(Helper):
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
+    """Name the variable or the file of the tables that has pnpm check no certificate."""
+    return find_either("pnpm", wanted, environ)
+
+
+class Pnpm:
     """`brokerctl helper pnpm --profile P`; any exit code but 0 stops pnpm."""
 
-    is_last = True
+    traits = HelperTraits(is_last=True, unchecked=find_unchecked)
 
     def read(
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - pnpm sends nothing
         environ: Mapping[str, str],  # noqa: ARG002 - nor does it say anything here
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read the profile's name."""
         return CredentialRequest(action=GET, profile=read_profile(words))
 
-    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-        """Name the variable or the file of the tables that says so."""
-        return find_either("pnpm", wanted, environ)
-
-    def credential(
-        self,
-        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
-        answer: AccessToken,
-        profile: Profile,  # noqa: ARG002 - as above
-    ) -> HelperReply:
+    def answer(self, outcome: Outcome) -> HelperReply:
         """Render the whole value of the header: every version of pnpm sends that as it is."""
-        return HelperReply(stdout=f"{answer.token_type} {answer.value.reveal()}\n".encode())
-
-    def malformed(self) -> HelperReply:
-        """Stop pnpm."""
-        return HelperReply(exit_code=2)
+        match outcome:
+            case Credential():
+                token = outcome.token
+                return HelperReply(stdout=f"{token.token_type} {token.value.reveal()}\n".encode())
+            case Malformed():
+                return HelperReply(exit_code=2)
+            case Refused():
+                return HelperReply(exit_code=outcome.error.exit_code)
+            case NotOurs() | OwnCredential() | Acknowledged():
+                return HelperReply()

@@ -10,59 +10,64 @@ from brokerctl.helpers import (
     ERASE,
     FORGET,
     GET,
+    Credential,
     CredentialRequest,
-    Helper,
     HelperReply,
+    HelperTraits,
     MalformedError,
+    answered,
 )
+from brokerctl.helpers.outcomes import Acknowledged, Malformed, NotOurs, OwnCredential, Refused
 from brokerctl.helpers.unchecked_tls import find_variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.helpers import Outcome
 
 # The last two go before the others: the server that is asked, and sent the token, is an agent.
 _ADDRESSES = ("VAULT_ADDR", "BAO_ADDR", "VAULT_AGENT_ADDR", "BAO_AGENT_ADDR")
 _STORE = "'login' is not needed: brokerctl keeps no token that another program made"
 
 
-class Vault(Helper):
+def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
+    """Name the variable of the table that has Vault check no certificate."""
+    return find_variable("vault", wanted, environ)
+
+
+class Vault:
     """`brokerctl-vault get|store|erase`; nothing but a token is written to stdout."""
+
+    traits = HelperTraits(unchecked=find_unchecked)
 
     def read(
         self,
         words: list[str],
         stdin: bytes,  # noqa: ARG002 - what is to be stored is not even read
         environ: Mapping[str, str],
-    ) -> CredentialRequest | HelperReply:
+    ) -> CredentialRequest:
         """Read what is asked; to store is refused, so that `login` shows its token and says so."""
         if words == ["store"]:
-            return HelperReply(exit_code=1, note=_STORE)
+            return answered(HelperReply(exit_code=1, note=_STORE))
         if words not in ([GET], [ERASE]):
             raise MalformedError("it is not get, store or erase")
         addresses = {environ[name] for name in _ADDRESSES if environ.get(name)}
         if len(addresses) > 1:  # Vault reads one of them, OpenBao both: either may be asking
             raise MalformedError("its variables name two servers")
         if not addresses:
-            return HelperReply()
+            return answered(HelperReply())
         action = GET if words == [GET] else FORGET
         return CredentialRequest(action=action, url=addresses.pop())
 
-    def unchecked(self, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-        """Name the variable of the table that says so."""
-        return find_variable("vault", wanted, environ)
-
-    def credential(
-        self,
-        wanted: CredentialRequest,  # noqa: ARG002 - the answer is the same for all
-        answer: AccessToken,
-        profile: Profile,  # noqa: ARG002 - as above
-    ) -> HelperReply:
+    def answer(self, outcome: Outcome) -> HelperReply:
         """Render the token alone, without a newline, which would be taken as part of it."""
-        return HelperReply(stdout=answer.value.reveal().encode())
-
-    def malformed(self) -> HelperReply:
-        """Fail."""
-        return HelperReply(exit_code=2)
+        match outcome:
+            case Credential():
+                return HelperReply(stdout=outcome.token.value.reveal().encode())
+            case Malformed():
+                return HelperReply(exit_code=2)
+            case Refused():
+                return HelperReply(exit_code=outcome.error.exit_code)
+            case NotOurs() | OwnCredential() | Acknowledged():
+                return HelperReply()
