@@ -19,8 +19,8 @@ from brokerctl.output import _STDERR, note, write_line
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import os
+from brokerctl.store import find_store
 from brokerctl.store.entry import PLAN, plain_name
-from brokerctl.store.file import FileStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Token
     from brokerctl.platform.private_files import Folder
     from brokerctl.store import Damage
+    from brokerctl.store.file import FileStore
     from brokerctl.store.interface import LockedGrant
 
 _PURPOSE_CHARS = 200
@@ -60,7 +61,8 @@ class Home:
         self.folder = folder
         self.ring = ring
         self.layers = layers
-        self.store = FileStore(folder, ring, renew=self._renewed, tell=self._tell)
+        store: FileStore = find_store("file")(folder, ring, renew=self._renewed, tell=self._tell)
+        self.store = store
         self.plan = _find_plan(self)
         place = audit() if audit else _child(folder, "audit")
         rotate = self.plan.rotate_bytes or ROTATE_BYTES

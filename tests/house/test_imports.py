@@ -25,6 +25,7 @@ TABLES = (
     "src/brokerctl/helpers/__init__.py",
     "src/brokerctl/helpers/install.py",
     "src/brokerctl/keys/__init__.py",
+    "src/brokerctl/store/__init__.py",
     "src/brokerctl/oauth/__init__.py",
 )
 LIGHT = {

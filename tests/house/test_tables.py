@@ -20,7 +20,7 @@ from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.model import FLOWS, KEEPERS, FlowTraits, KeeperTraits
 from brokerctl.platform.commands import PROGRAMS
 from brokerctl.store import STORES
-from tests.house.source import Source, read, sources
+from tests.house.source import Source, imported_at_start, read, sources
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -288,3 +288,15 @@ def test_what_is_queued_for_revocation_is_made_in_one_place() -> None:
     """Each item has its fingerprint, its hint and its times from there, so that all are alike."""
     makers = {source.module for source in sources("src") if "Queued" in called(source)}
     assert makers == {"brokerctl.store.slots"}
+
+
+def test_a_store_is_opened_by_its_name() -> None:
+    """The table of stores is what opens one: nobody outside of the room imports a store's class."""
+    classes = {dotted.partition(":")[0] for dotted in STORES.values()}
+    for source in sources("src"):
+        if not source.path.startswith("src/brokerctl/store/"):
+            assert not imported_at_start(source) & classes, source.path
+    assert [source.path for source in sources("src") if "find_store(" in source.text] == [
+        "src/brokerctl/home.py",
+        "src/brokerctl/store/__init__.py",
+    ]

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 STORES = {"file": "brokerctl.store.file:FileStore"}
 
 
+def find_store(name: str) -> Any:  # noqa: ANN401 - the class of a store, whose constructor is its own
+    """Return the class of a store by its name in the table: the table costs no import."""
+    module, _, attribute = STORES[name].partition(":")
+    return getattr(__import__(module, fromlist=(attribute,)), attribute)
+
+
 class Change(Value):
     """What a commit stores: a grant whose generation the store counts on, and one slot's token.
 
