@@ -1,8 +1,8 @@
 """The way of a request, to be read from top to bottom: decide, find or obtain, record.
 
-What a warm hand-out needs is in this file; what a request needs whose token is not in the store
-(waiting for another's refresh, a dead grant, an issuer that is down) is in `obtain`, as light.
-`redeem` is an argument: only the one process that must talk to the issuer imports what that needs.
+This file has what a warm hand-out needs. A request whose token is not in the store (it waits for
+another process, its grant is dead, its issuer is down) goes on in `obtain`, which is as light.
+`redeem` is an argument: only the process that must talk to the issuer imports it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Broker:
         self.store = store
         self.log = log
         self._redeem = redeem
-        self.within = within  # the profiles that are being asked for: by who runs us, and by us
+        self.within = within  # the profiles that are being asked for, by our parents and by us
 
     def get(self, request: TokenRequest) -> AccessToken:
         """Return one short-lived access token, decided and recorded.
@@ -121,9 +121,9 @@ class Broker:
         return answer
 
     def record_refusal(self, asked: DecidedRequest | TokenRequest, error: BrokerError) -> None:
-        """Record that a token was refused: the one place that says so, whoever refuses.
+        """Record that a token was refused: the one place that does, also for helpers.
 
-        The request was never decided: its profile is none, or could be another too.
+        `asked` is a plain request where it was never decided: no profile was found, or several.
         """
         name = "token.denied" if isinstance(error, DeniedError) else "token.refused"
         fields = (
@@ -144,13 +144,13 @@ class Broker:
 
 
 def read_within(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the profiles for whose token we are run, outermost first; none, as a rule."""
+    """Return the profiles whose secret we were started for, outermost first; mostly none."""
     within = environ.get(WITHIN)
     return tuple(within.split(",")) if within else ()
 
 
 def refuse_circle(within: tuple[str, ...], name: str) -> None:
-    """Raise UsageError for a profile that is asked for by what is run to answer for it."""
+    """Raise UsageError where the command that fetches a profile's secret asks for its token."""
     if name in within:
         circle = " → ".join(f"'{one}'" for one in (*within[within.index(name) :], name))
         raise UsageError(
@@ -169,7 +169,7 @@ def _denied(decided: DecidedRequest) -> DeniedError:
 
 
 def _refuse_own(decided: DecidedRequest) -> None:
-    """Raise UsageError where one more token would end the one that everybody else has."""
+    """Raise UsageError where a token of one's own would end the token that all others use."""
     if decided.request.is_own and decided.profile.refresh_ends_previous:
         name = decided.profile.name
         raise UsageError(
@@ -181,7 +181,8 @@ def _refuse_own(decided: DecidedRequest) -> None:
 def _refuse_broader(decided: DecidedRequest, token: Token) -> None:
     """Raise DeniedError for a token that the decision did not allow: issuers may ignore `scope`.
 
-    It stays in its slot, where `revoke` reaches it and the next request is refused without another.
+    The token stays in its slot: `revoke` reaches it there, and the next request is refused without
+    asking the issuer again.
     """
     text = broader_text(decided, token.scopes)
     if text and not policy.may_be_broader(decided.profile, decided.decision):
@@ -192,7 +193,7 @@ def _refuse_broader(decided: DecidedRequest, token: Token) -> None:
 
 
 def _too_short(decided: DecidedRequest, token: Token, now: float) -> str | None:
-    """Say that a token is younger than asked for, which can't be had."""
+    """Return the warning for a token that lives shorter than asked for; None where it does not."""
     wanted = decided.request.min_ttl_s
     end = freshness.expiry(token, decided.decision.max_ttl_s)
     if wanted is not None and end is not None and end - now < wanted:

@@ -1,4 +1,4 @@
-"""The fields of each record, said once: one table of events, and what most of them share."""
+"""The fields of each record: one table of events, and the fields that most of them share."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _CREDENTIAL = (
     *("url", "username", "fingerprint", "expires_at", "kept_until", "requester", "decision"),
     *("purpose", "outcome", "reason", "file"),
 )
-# The one schema: what the record of each event can say, beside what the log itself adds. It is a
-# table of docs/json.md. Of a request that was never decided there is less: see `undecided_fields`.
+# The one schema: the fields that each event's record can have, beside those that the log adds. The
+# table in docs/json.md is made of it. A request that was never decided has fewer fields: see
+# `undecided_fields`.
 EVENTS: dict[str, tuple[str, ...]] = {
     "token.handed_out": (*REQUEST, "outcome"),
     "token.not_delivered": ("profile", "fingerprint", "outcome"),
@@ -64,7 +65,7 @@ EVENTS: dict[str, tuple[str, ...]] = {
 
 
 def event(name: str, *parts: Mapping[str, Any], **more: object) -> tuple[str, dict[str, Any]]:
-    """Return an event and the fields of its record; TypeError for one that the schema has not."""
+    """Return an event and the fields of its record; TypeError for a field not in the schema."""
     fields: dict[str, Any] = {}
     for part in parts:
         fields |= part
@@ -75,9 +76,10 @@ def event(name: str, *parts: Mapping[str, Any], **more: object) -> tuple[str, di
 
 
 def append_refusal(log: Log, name: str, fields: dict[str, Any], error: BrokerError) -> None:
-    """Record an error. Where the same disk is full for store and log, what it cost is told.
+    """Record a refusal; AuditError where that fails, unless the refusal is itself a StoreError.
 
-    No token leaves in either case.
+    On a full disk neither can be written, and the StoreError says more. No token is handed out in
+    either case.
     """
     try:
         log.append(*event(name, fields, outcome=error.name, error=error.message))
@@ -87,7 +89,7 @@ def append_refusal(log: Log, name: str, fields: dict[str, Any], error: BrokerErr
 
 
 def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[str, Any]:
-    """Return what every record of a request says: what, for whom, who asked, the decision."""
+    """Return the fields of every record of a request: token, requester, decision, purpose."""
     request, decision = decided.request, decided.decision
     requester = request.requester
     until = freshness.expiry(token, decision.max_ttl_s) if token else None
@@ -120,7 +122,7 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
 def _place(url: str) -> str:
     """Return where a token is to go, for the record.
 
-    Security: a query can hold a signature and a user a password, and neither says where.
+    Security: the query may hold a signature and the user part a password: both are left out.
     """
     scheme, mark, rest = url.partition("?")[0].partition("#")[0].partition("://")
     host, slash, path = rest.partition("/")
@@ -128,7 +130,7 @@ def _place(url: str) -> str:
 
 
 def undecided_fields(request: TokenRequest) -> dict[str, Any]:
-    """Return what the record of a request says that was refused before it could be decided."""
+    """Return the fields of a request that was refused before it could be decided."""
     fields: dict[str, Any] = {"profile": request.profile or None}
     if request.url is not None:
         from brokerctl.config.hosts import shown_url  # noqa: PLC0415 - no hand-out needs it
@@ -142,5 +144,5 @@ def undecided_fields(request: TokenRequest) -> dict[str, Any]:
 
 
 def shown_requester(requester: Requester) -> dict[str, Any]:
-    """Return who asked, as every record says it."""
+    """Return the requester as every record has it."""
     return requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}

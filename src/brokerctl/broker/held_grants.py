@@ -1,7 +1,7 @@
-"""Which grants are held, which profile each belongs to, and those that no profile leads to.
+"""Which grants are held, which profile each belongs to, and which belong to none (orphans).
 
-A grant is named by what it was asked with, so that another scope is another grant; the earlier one
-is served to nobody, and would be forgotten if nobody named it.
+A grant's key holds what it was asked for with. Another scope in the profile is therefore another
+grant: the earlier one serves no request any more, and would be forgotten if it were not listed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def keys_of(
 
     A grant whose profile was edited or removed since is still found: its own key says where it
     came from, and a profile of the same name, or one made of the key, says how to reach its issuer.
-    One that profiles share is found by any of their names.
+    A grant that several profiles share is found by any of their names.
     """
     found = _find_keys(store)
-    if any(True for _ in store.entries(INTENT)):  # of one that was killed: it has no key in it
+    if any(True for _ in store.entries(INTENT)):  # a killed process left it, without a grant's key
         for profile in profiles.values():
             found.setdefault(grant_key(profile, subject), profile.name)
     chosen = []
@@ -62,8 +62,8 @@ def _is_shared(profile: Profile | None, key: GrantKey) -> bool:
 def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
     """Return the profile that a grant was made with, else one of the same client.
 
-    Where there is none it is made of the grant's own key, without a flow: how its client says who
-    it is has gone with the profile.
+    Where there is no such profile, one is made of the grant's own key. It has no flow: how the
+    client authenticates is not known without its profile.
     """
     client = (key.issuer, key.client_id)
     own = [profiles[name]] if name in profiles else []

@@ -1,4 +1,4 @@
-"""Wraps whoever carries out a login's steps, so that nothing is sent that could not be stored."""
+"""Carries out a login's steps so that no grant is asked for that could not be stored."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _SPENT = ("invalid_grant", "expired_token")
 
 
 class LockedLogin:
-    """Wraps an interaction: what may bring a grant is sent under the lock, after a durable intent.
+    """Wraps an interaction: a token request is sent under the lock, after a durable intent.
 
-    A device that polls lets go of the lock while it waits, so that a refresh is never kept out.
+    Between two polls of the device flow the lock is given up, so that no refresh has to wait.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class LockedLogin:
         self.unanswered_at: float | None = None
 
     def __enter__(self) -> Self:
-        """Hold nothing yet."""
+        """Take no lock yet."""
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Let go; a login that failed leaves no intent."""
+        """Give the lock up; a login that failed leaves no intent."""
         self._release(is_pending=failure[0] is not None)
 
     def do(self, step: Any) -> Any:  # noqa: ANN401 - each step has an answer of its own
@@ -87,7 +87,7 @@ class LockedLogin:
         return response
 
     def hold(self) -> LockedGrant:
-        """Take the grant's lock, say what is about to happen, and keep signals waiting."""
+        """Take the grant's lock, write the intent, and hold signals back."""
         if self._locked is None:
             deadline = time.monotonic() + LOCK_WAIT_S
             self._locked = self._stack.enter_context(self._store.lock_grant(self._key, deadline))
@@ -100,7 +100,7 @@ class LockedLogin:
         return self._locked
 
     def withdraw(self) -> None:
-        """Clear our own intent, unless the grant is on disk: by it the next holder finishes."""
+        """Clear our own intent, unless the grant is on disk: the next holder needs it to finish."""
         if self._locked is not None and _cut_off(self._locked) is None and not self._is_stored():
             self._locked.withdraw()
 
@@ -111,7 +111,7 @@ class LockedLogin:
         try:
             grant = self._store.find_grant(self._key)
         except StoreError:
-            return True  # who can't be asked may have it; an intent too many harms nobody
+            return True  # it may be there, and an intent too many does no harm
         return intent is not None and grant is not None and grant.generation >= intent.generation
 
     def _release(self, *, is_pending: bool) -> None:
@@ -134,10 +134,10 @@ class LockedLogin:
 
 
 def _leaves_open(response: HttpResponse) -> bool:
-    """Return whether this answer leaves open if an earlier request brought a grant.
+    """Return whether an earlier request may have brought a grant in spite of this answer.
 
-    A code that is spent may have been spent by that request; a person who has not entered the code
-    yet (RFC 8628, 3.5) can't have been waited for in vain.
+    A code that was used may have been used by that request. While the person has not entered the
+    code yet (RFC 8628, 3.5), no earlier request can have brought anything.
     """
     if response.status == TOO_MANY or response.status >= SERVER_ERROR:
         return True

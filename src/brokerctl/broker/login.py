@@ -275,9 +275,9 @@ class _Attempt:
         return token
 
     def _refuse_ended(self, token: Token) -> None:
-        """Say so at once where the issuer ended the new grant together with the one before.
+        """Raise LoginNeededError where the issuer ended the new grant with the one before it.
 
-        One that remembers a consent (oidc-provider does) may hang both on it.
+        An issuer that remembers a person's consent (oidc-provider does) may end both with it.
         """
         profile, key, name = self.decided.profile, self.decided.grant_key, self.decided.profile.name
         deadline = time.monotonic() + profile.timeout_s

@@ -1,7 +1,7 @@
-"""A token that the store does not have: wait for whoever is at it, look again, redeem.
+"""A token that the store does not have: wait for the process that gets it, look again, redeem.
 
-Everything here that ends without talking to the issuer is light: a crowd of waiters, a dead grant,
-an issuer that is down. Only the one process that finds all of it undone redeems.
+Light, because most processes end here without talking to the issuer: one of many that wait, one
+that finds a dead grant, one whose issuer is down. Only the one that finds nothing done redeems.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Obtaining:
         self._redeem = redeem
         self._order = decided
         self._deadline = time.monotonic() + LOCK_WAIT_S
-        self._seen = 0  # the last failure that is not ours: it was there when we came
+        self._seen = 0  # the serial of the failure that was there before this request
 
     def run(self) -> tuple[Token, str]:
         """Return the token and where it came from; while an issuer is down, one still good."""
@@ -63,23 +63,23 @@ class Obtaining:
             self._refuse_dead(self._store.find_grant(decided.grant_key))
             return self._under_lock()
         except (IssuerError, LockTimeoutError):
-            # Looked for anew: whoever was waited for may have ended it.
+            # Read again: the process that was waited for may have ended the token.
             held = decided.find_in(self._store)
             if held is not None and decided.still_good(held, time.time()):
                 return held, "cache"
             raise
 
     def check(self) -> None:
-        """Raise what `run` would without asking anybody: a grant that is over, a recent failure."""
+        """Raise what `run` would raise without a request: the grant ended, or failed recently."""
         failure = self._store.find_failure(self._order.grant_key)
         self._refuse_dead(self._store.find_grant(self._order.grant_key))
         if failure is not None and _holds_back(failure, time.time()):
             raise failed(failure)
 
     def _wait(self) -> Token | None:
-        """Return what another process got meanwhile; None if nobody was at it, or not for us.
+        """Return the token that another process got meanwhile; None if none got one that serves us.
 
-        The lock is not taken: of a herd that was let go, each would wait for all the others.
+        The lock is not taken: else each of many waiters would wait for all the others.
         """
         try:
             self._store.wait_for_another(self._order.grant_key, self._deadline)
@@ -100,7 +100,7 @@ class Obtaining:
             raise self._adopted() or error from None
 
     def _decide_under_lock(self, locked: LockedGrant) -> tuple[Token, str]:
-        """Look again: whoever held the lock may have done our work, or failed at it for us."""
+        """Look again: the last holder of the lock may have got the token, or failed to."""
         token, state = self._look_again(), locked.state
         if token is not None:
             return token, "cache"
@@ -114,7 +114,7 @@ class Obtaining:
         return token if token is not None and self._order.serves(token, time.time()) else None
 
     def _adopted(self) -> BrokerError | None:
-        """Return the failure that a holder wrote while we waited; None if there is none."""
+        """Return the failure that a holder of the lock wrote while we waited; None if none did."""
         failure = self._store.find_failure(self._order.grant_key)
         is_new = failure is not None and failure.serial > self._seen
         return failed(failure) if failure is not None and is_new else None
@@ -135,12 +135,12 @@ class Obtaining:
 
 
 def _holds_back(failure: Failure, now: float) -> bool:
-    """Return whether an issuer is left alone; a wrong clock must not hold for years."""
+    """Return whether it is too early to ask again; a clock that was wrong must not hold us back."""
     return failure.at - CLOCK_BACK_S <= now < failure.retry_at
 
 
 def failed(failure: Failure) -> BrokerError:
-    """Turn a remembered failure into the error that whoever waits or comes back must see."""
+    """Return the error of a stored failure, for a process that waited or that comes later."""
     kinds: dict[int, type[BrokerError]] = {
         kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
     }
@@ -148,7 +148,7 @@ def failed(failure: Failure) -> BrokerError:
 
 
 def remembered(failure: Failure, decided: DecidedRequest, left_s: float) -> BrokerError:
-    """Turn it into the error of who comes back too early: what was mended since was not tried."""
+    """Return the error for a request that comes too early: it says how to ask at once."""
     error = failed(failure)
     whose = f" --subject {shell_word(decided.request.subject)}" if decided.request.subject else ""
     again = f"'brokerctl get {shell_word(decided.profile.name)}{whose} --fresh' asks now"

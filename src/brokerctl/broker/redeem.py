@@ -70,7 +70,7 @@ class Redeemer:
         self._unanswered: list[float] = []  # when requests got no answer
 
     def __call__(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
-        """Return the new token; a failure is left beside the grant for whoever waits."""
+        """Return the new token; a failure is stored beside the grant for those who wait."""
         self._was_cut, self._sent, self._unanswered = False, None, []
         with ExitStack() as held:
             return self._finish(decided, locked) or self._try(decided, locked, held)
@@ -93,7 +93,7 @@ class Redeemer:
             raise
 
     def _finish(self, decided: DecidedRequest, locked: LockedGrant) -> Token | None:
-        """Finish what an earlier holder could not; its token may be what is asked for."""
+        """Finish an earlier holder's commit; return its token if it answers this request."""
         issued = locked.finish(ends_previous=bool(decided.profile.refresh_ends_previous))
         token = None if issued is None else issued.current
         if issued is None or token is None:
@@ -147,7 +147,7 @@ class Redeemer:
         return token
 
     def _watched(self, steps: Steps) -> Steps:
-        """Take the steps and note where one is sent again: its first answer may have rotated."""
+        """Yield the steps and note requests without an answer, which may have rotated the token."""
         try:
             step = next(steps)
             while True:
@@ -210,7 +210,7 @@ class Redeemer:
         refresh_token: Secret | None,
         deadline: float,
     ) -> bool:
-        """Store the new refresh token of an answer that is no use otherwise; False: it has none."""
+        """Store the new refresh token of an answer that can't be used; False: it has none."""
         grant = locked.state.grant
         if grant is None or refresh_token is None or refresh_token == grant.refresh_token:
             return False
@@ -242,7 +242,7 @@ class Redeemer:
         error: StoreError,
         deadline: float,
     ) -> StoreError:
-        """Return the error to tell, having done what can be done for what the disk did not take."""
+        """Revoke or queue what the disk did not take, and return the error to raise."""
         grant, held = None, None
         token = make_token(self.ring, decided, answer, generation=0)
         try:
@@ -362,12 +362,12 @@ def _grant_lost(name: str, error: StoreError) -> StoreError:
 
 
 def _tell_waiters(locked: LockedGrant, error: StoreError) -> None:
-    """Let who waits take the error as its own, without a request; who comes later tries at once."""
+    """Store the error for the processes that wait; one that comes later may try at once."""
     now = time.time()
     try:
         locked.record_failure(next_failure(locked.state.failure, now, error).replace(retry_at=now))
     except StoreError:
-        return  # as the disk is
+        return  # the same disk is full
 
 
 def _rotates(answer: TokenAnswer, grant: Grant | None) -> bool:

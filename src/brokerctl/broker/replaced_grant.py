@@ -1,4 +1,4 @@
-"""The grant that a login replaces, and one that no store took: what becomes of them."""
+"""Revokes the grant that a login replaces, or the new one if it could not be stored."""
 
 from __future__ import annotations
 

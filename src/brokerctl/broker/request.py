@@ -1,4 +1,4 @@
-"""A request that was decided: what it may have, and the names of its grant and token."""
+"""A request that was decided: what it may get, and the keys of its grant and of its token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN_SCOPES = 8
 
 
 class DecidedRequest:
-    """One request on its way: what was asked, what was decided, and the keys that follow."""
+    """One request: what was asked, what was decided, and the keys that follow from both."""
 
     __slots__ = ("decision", "grant_key", "profile", "request", "started", "token_key")
 
@@ -60,7 +60,7 @@ class DecidedRequest:
         return self.profile.min_ttl_s
 
     def find_in(self, store: Store) -> Token | None:
-        """Return what lies in the token's slot; a session's own never comes from there."""
+        """Return the token of the request's slot; None for a session's own, which is made anew."""
         return None if self.request.is_own else store.find_token(self.token_key, time.time(), 0)
 
     def still_good(self, token: Token | None, now: float) -> bool:
@@ -71,7 +71,7 @@ class DecidedRequest:
 
 
 def decide(plan: Plan, request: TokenRequest) -> DecidedRequest:
-    """Decide a request; UsageError for a profile that there is none of."""
+    """Decide a request; UsageError if there is no such profile."""
     profile = find_profile(plan.profiles, request.profile)
     decision = policy.decide(profile, request, plan.narrowed_scopes.get(profile.name))
     return DecidedRequest(profile, request, decision)
@@ -107,13 +107,13 @@ def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
 
 
 def _source_of(profile: Profile) -> str | None:
-    """Return whose token is exchanged, if one is: who a token stands for is part of its name."""
+    """Return the source of the token that is exchanged: it is part of the grant's key."""
     source = profile.subject_token
     return None if source is None else f"{source.kind} {source.target[0]}"
 
 
 def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
-    """Return what is said of scopes that go beyond what was asked for; "" where none does."""
+    """Return the text about scopes that were granted beyond those asked for; "" if none was."""
     broader = policy.find_broader(decided.decision.scopes, granted)
     if not broader:
         return ""

@@ -1,8 +1,8 @@
-"""Requests that got no answer: a token or a grant may have come of one, and nobody knows it.
+"""Requests that got no answer: the issuer may have issued a token or a grant that nobody has.
 
-A person's grant reaches what it gave rise to; a client's own token hangs on nothing, and so does
-the grant of a login whose answer never came. Each is queued without a value: `revoke` says that it
-may live, and until when, as far as that is known.
+An access token of a person's grant is ended by ending the grant. A client's own token has no grant,
+and the grant of a login whose answer never came is held by nobody. Each is queued without a value:
+`revoke` says that it may be alive, and until when, as far as that is known.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def queue_unanswered(
     asked_at: Iterable[float],
     lifetime_s: int | None = None,
 ) -> None:
-    """Queue what requests of these times may have brought; a disk that is full has the record.
+    """Queue the tokens that requests of these times may have brought; on a full disk, nothing.
 
-    `lifetime_s` is what the issuer says of the token that came instead: it tells until when those
-    may live that are queued already.
+    `lifetime_s` is that of the token that came in the end: those of the lost answers are taken to
+    live as long, also the ones that are queued already. The record has them in any case.
     """
     items = [_item(ring, at) for at in asked_at]
     items += [one for one in locked.state.queue if not one.value and one.expires_at is None]
@@ -63,7 +63,7 @@ def queue_login(locked: LockedGrant, ring: StoreKeys, profile: Profile, asked_at
 
 
 def queue_cut_off(locked: LockedGrant, ring: StoreKeys) -> None:
-    """Queue what a killed request may have brought, before another intent takes its own away."""
+    """Queue what a killed request may have brought, before another intent replaces its intent."""
     intent, grant = locked.state.earlier_intent, locked.state.grant
     if intent is None:
         return

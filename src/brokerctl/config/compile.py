@@ -1,6 +1,7 @@
 """Turns the layer files into a plan, or says what is wrong: file, line, column, nearest key.
 
-Cold: it runs when a layer has changed. Nothing but UsageError leaves it, whatever the bytes are.
+Cold: it runs when a layer has changed. It raises UsageError and nothing else, whatever the bytes
+are.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Compiled(Value):
 
 
 def compile_layers(layers: Layers, environ: Mapping[str, str]) -> Plan:
-    """Return the plan of these layers; UsageError if any of them can't be meant."""
+    """Return the plan of these layers; UsageError if one of them is wrong."""
     return compile_settings(layers, environ).plan
 
 
@@ -57,7 +58,7 @@ def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
             places[name] = source
         general.update(_read_settings(source))
     for name, settings in found.items():
-        if not settings:  # an empty table: no key of it tells where it stands
+        if not settings:  # an empty table has no key whose place could be named
             raise places[name].error(("profile", name), f"profile '{name}': issuer is missing")
         _apply_preset(name, settings)
     profiles = {name: _build(name, settings, environ) for name, settings in found.items()}
@@ -179,8 +180,8 @@ def _auth_problem(values: dict[str, Any]) -> str | None:
 def narrow(plan: Plan, source: Source, found: dict[str, dict[str, Setting]]) -> Plan:
     """Return the plan with a project file applied; UsageError for anything that widens.
 
-    Security: whoever can commit to the project writes this file, and `trust` pins what its reader
-    saw. So it never names an issuer, host, command, key or endpoint.
+    Security: everybody who can commit to the project can change this file, and a reader of it may
+    miss something before `trust`. So it can name no issuer, host, command, key or endpoint.
     """
     _refuse_widening(source, (), fields.SETTINGS | dict.fromkeys(fields.LATER_TOP))
     check_keys(source, (), _TOP)
@@ -221,7 +222,7 @@ def _apply(profile: Profile, source: Source, key: str, value: Any) -> Profile:  
                 f"scope {outside[0]} is not among the profile's" if outside else "no scope is left"
             )
             raise source.error(where, f"a project file can only narrow: {what}")
-        return profile  # the plan's narrowed_scopes: the profile's own name the grant
+        return profile  # they stand in the plan: the profile's own scopes name the grant
     if key == "max_ttl":
         if profile.max_ttl_s is not None and value > profile.max_ttl_s:
             raise source.error(where, "a project file can only shorten max_ttl")

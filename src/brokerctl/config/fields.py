@@ -1,6 +1,6 @@
-"""The words of the configuration: each key with the check that turns its TOML value into ours.
+"""The keys of the configuration, each with the check that turns its TOML value into ours.
 
-A check raises UsageError with a message that shows no value of a secret; `compile` adds where.
+A check raises UsageError, whose message never shows a secret; `compile` adds the place in the file.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _OWN_PARAMETERS = _words(
 _UNSAFE_VARIABLES = re.compile(
     r"PATH|HOME|IFS|ENV|BASH_ENV|SHELL|BROWSER|EDITOR|VISUAL|PAGER|PS4|NODE_OPTIONS"
     r"|(LD|DYLD|GIT|BROKERCTL)_.*(?<!TOKEN)|PYTHON.*|PERL5.*|RUBY(OPT|LIB)|_?JAVA_.*OPTIONS"
-    r"|(?i:.+_PROXY)",  # it would be looked up as a host's name, in the open
+    r"|(?i:.+_PROXY)",  # a token there would be looked up as the name of a host, for all to see
     re.ASCII,
 )
 _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _ERROR = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,80}", re.ASCII)  # RFC 6749, 5.2
-# What these say is true of the client, the request or the moment, and of no grant.
+# These errors are about the client, the request or the moment. None says that a grant has ended.
 _NO_END = _words(
     "access_denied authorization_pending invalid_client invalid_request invalid_scope"
     " invalid_target server_error slow_down temporarily_unavailable unauthorized_client"
@@ -91,7 +91,7 @@ def text_field(value: object) -> str:
 
 
 def _username(value: object) -> str:
-    """Return the name that goes with the token: a line of git's, a half of HTTP Basic's."""
+    """Return the user name that goes with the token, in git's protocol and in HTTP Basic."""
     text = text_field(value)
     if ":" in text:
         raise UsageError("can't hold ':', which ends a username (RFC 7617, section 2)")
@@ -222,7 +222,7 @@ def _command(value: object) -> tuple[str, ...]:
     if not words or not words[0] or any("\0" in word for word in words):
         raise UsageError('must be a command and its arguments, as in ["pass", "show", "x"]')
     if "/" in words[0]:
-        _path(words[0])  # a relative one would be looked up in whatever folder we are in
+        _path(words[0])  # a relative path would depend on the folder that we happen to be in
     return tuple(words)
 
 
@@ -245,7 +245,7 @@ _TARGETS: dict[str, Callable[[object], tuple[str, ...]]] = {
     "store": _one(lambda value: profile_name(_string(value))),
     "command": _command,
 }
-PRESET = "preset"  # compile knows which there are
+PRESET = "preset"  # its values are checked by `compile`
 
 PROFILE: dict[str, Callable[[object], object]] = {
     PRESET: _string,
@@ -300,7 +300,7 @@ LATER_PROFILE = _words(
 LATER_SETTINGS = {"audit": frozenset({"accept", "checkpoint"})}
 LATER_TOP = frozenset({"policy", "approve", "store"})
 
-# The configuration's word to the field of model.Profile, where they differ.
+# From a key of the configuration to the field of model.Profile, where the names differ.
 FIELD_NAMES = {
     "min_ttl": "min_ttl_s",
     "max_ttl": "max_ttl_s",

@@ -118,9 +118,9 @@ def find_profiles(
 ) -> list[Profile]:
     """Return every profile whose hosts cover this URL best: more than one is a tie.
 
-    With a username those that have it, as `username` or `subject`, or else those that have neither
-    or say `username_match = "any"`: security: else one account's token would be the answer to a
-    question for another.
+    With a username only the profiles that have it, as `username` or `subject`; if there are none,
+    those that have neither, or say `username_match = "any"`. Security: otherwise a question for one
+    account would be answered with the token of another.
     """
     url = parse_url(text)
     best: list[tuple[tuple[bool, int], Profile]] = []

@@ -42,7 +42,10 @@ class Layer(Value):
 
 
 class Layers(Value):
-    """The files that are in force, lowest first, and what to tell a person about one that isn't."""
+    """The files in force, the first overridden by those after it.
+
+    `notice` tells a person of a file that is not in force, and why.
+    """
 
     files: tuple[Layer, ...]
     home: str | None = None
@@ -65,7 +68,7 @@ class Layers(Value):
 
 
 def digest(content: bytes) -> str:
-    """Return BLAKE2b-256 under a public key, in hex: what `trust` pins and a plan is named by."""
+    """Return BLAKE2b-256 under a public key, in hex: `trust` pins it, and it names a plan."""
     return keyed_hash(_DIGEST_KEY, content).hex()
 
 
@@ -130,10 +133,10 @@ def read_project(path: str, system: System = SYSTEM) -> bytes | None:
 def _trusted(
     path: str, environ: Mapping[str, str], system: System
 ) -> tuple[bytes | None, str | None]:
-    """Return (content, None) if the file counts, else (None, notice); never an error.
+    """Return (content, None) if the file is trusted, else (None, notice); it raises nothing.
 
-    Security: the working folder of a helper is whatever repository somebody cloned. A file there
-    can neither act nor stop anything until its digest is pinned.
+    Security: the working folder of a helper is whatever repository somebody cloned. Until its
+    digest is pinned, a file there can change nothing and can't make a command fail.
     """
     folder = parent_of(path) or "/"
     try:
@@ -191,7 +194,10 @@ def _check_owner(path: str, whence: str, found: os.stat_result, owners: set[int]
 
 
 def _check_way(fd: int, path: str, whence: str, system: System) -> None:
-    """Refuse a file whose folder others could swap; a link, as dotfile tools make, is followed."""
+    """Refuse a file if others could exchange a folder above it.
+
+    A symbolic link is followed, since tools for dotfiles make them: both ways are checked.
+    """
     try:
         real = os.readlink(f"/proc/self/fd/{fd}")  # where it was opened: one call, and no race
     except OSError:

@@ -1,4 +1,4 @@
-"""What `profile add` and `login URL` write: as little as they can, asked for only where needed."""
+"""The values that `profile add` and `login URL` write; a person is asked for what is missing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def complete(
     """Return a profile's TOML values; without `ask` a missing one is a UsageError."""
     values = dict(given)
     if given.get("flow") == aws.FLOW:
-        # It has neither issuer nor client; what is missing, or too much, its own checks say.
+        # It has neither issuer nor client. Its own checks say what is missing or too much.
         return values if preset_name == "generic" else {"preset": preset_name, **values}
     preset = get_preset(preset_name)
     missing = [key for key in preset.questions if key not in values]

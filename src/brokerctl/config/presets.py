@@ -1,4 +1,4 @@
-"""What is known of an issuer before it is asked: values, and three lines for the person who asks.
+"""Issuers whose values are known beforehand, each with three lines of help for a person.
 
 Nothing here was tried against the real GitHub or GitLab from this repository; the values are from
 their documentation. A preset fills in what the profile leaves out, and nothing else.
@@ -39,7 +39,7 @@ def _github(issuer: str) -> dict[str, object]:
         "client_auth": "none",
         "hosts": [base, "https://api.github.com"] if is_public else [base],
         "username": "x-access-token",
-        "username_match": "any",  # the token says who it is, and the user is not looked at
+        "username_match": "any",  # GitHub looks at the token alone, not at the user name
         "env": "GITHUB_TOKEN",
         "refresh_ends_previous": True,
         "revoke_at_exit": "none",
@@ -60,7 +60,7 @@ def _gitlab(issuer: str) -> dict[str, object]:
         "scopes": ["read_repository"],
         "hosts": [issuer],
         "username": "oauth2",
-        "username_match": "any",  # so from 17.0 on; git sends the one above, for those before it
+        "username_match": "any",  # from 17.0 on any will do; older versions need the one above
         "env": "GITLAB_TOKEN",
         "refresh_ends_previous": True,
         "revoke_at_exit": "none",

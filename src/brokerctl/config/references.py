@@ -1,7 +1,7 @@
-"""Resolves a secret reference to the secret, at the moment it is needed and for nobody else.
+"""Resolves a reference to a secret, for the one request that needs the secret.
 
-Security: no shell, a bounded time and size, a file that others can read is refused, and a command
-runs from `/` without brokerctl's own keys. No message holds what was found.
+Security: no shell is used, time and size are bounded, a file that others can read is refused, and a
+command runs in `/` without brokerctl's own keys. No message holds the secret.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def resolve(
 
 
 def _chosen(data: bytes, where: str) -> str:
-    """Return a key as a whole and anything else by its first line, as `pass show` prints it."""
+    """Return a private key whole, and of anything else the first line: `pass` has notes below."""
     try:
         text = _first_line(data.decode("utf-8"))
     except UnicodeDecodeError:
@@ -177,10 +177,10 @@ def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) 
 
 
 class Outside(Value):
-    """One secret that is named and not in an archive, and by whom it is named."""
+    """A secret that no archive holds, with the profiles that name it."""
 
     kind: str  # env | file | keyring | command | store: named, and never stored
-    name: str  # of a command its program alone: its words may say too much
+    name: str  # of a command only the program: its arguments may hold a secret
     profiles: tuple[str, ...]
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """A profile as it is in force, each value with its origin: for `profile show` and `list`.
 
-And why a URL belongs to a profile: which of its hosts covers it, and which others came near.
+It also explains why a URL belongs to a profile: which host covers it, and which others nearly do.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Near(Value):
 
 
 def explain(text: str, profiles: Iterable[Profile]) -> list[Near]:
-    """Return what covers a URL or nearly does, the closest first; UsageError for no URL of ours."""
+    """Return the hosts that cover a URL or nearly do, the closest first; UsageError for no URL."""
     url = parse_url(text)
     found = []
     for profile in profiles:
@@ -134,7 +134,7 @@ def _closeness(near: Near) -> tuple[bool, int]:
 
 
 def _compared(near: Near, best: Near) -> Near:
-    """Say of what covers a URL less closely what beats it."""
+    """Add to a host that covers the URL less closely why another one wins."""
     if near.rank is None or near.rank == best.rank:
         return near
     word = "a longer path" if near.rank[0] == (best.rank or near.rank)[0] else "an exact host"

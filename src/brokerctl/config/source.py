@@ -1,4 +1,4 @@
-"""One parsed layer file, and the checks that know where in it a mistake stands."""
+"""One parsed layer file, and checks whose errors name the line and the column."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def get_table(source: Source, *where: str) -> dict[str, Any]:
 
 
 def checked(source: Source, where: Path, check: Callable[[object], Any], value: object) -> Any:  # noqa: ANN401 - what TOML holds
-    """Return a value through its check; the check's error gets the place."""
+    """Return what a check makes of a value; its error gets the value's place in the file."""
     try:
         return check(value)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""Pins project files: a digest by folder, in the state folder, out of any project's reach."""
+"""Pins project files: the digest of each, by its folder, in a file that no project can write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find_candidate(folder: str, environ: Mapping[str, str]) -> Layer:
-    """Return a folder's project file as it is now; UsageError if it can't count.
+    """Return a folder's project file as it is now; UsageError if it could not be used.
 
     It is compiled on top of the user's own layers first, so that what is trusted also works.
     """
@@ -34,7 +34,7 @@ def find_candidate(folder: str, environ: Mapping[str, str]) -> Layer:
 
 
 def pin(project: Layer, environ: Mapping[str, str]) -> None:
-    """Let a project file count for as long as it stays what was read of it."""
+    """Trust a project file for as long as its content is the one that was read."""
     folder = os.path.dirname(project.path)
     _write(environ, read_trust(environ) | {folder: digest(project.content or b"")})
 

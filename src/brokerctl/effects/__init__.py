@@ -1,1 +1,1 @@
-"""The outside world, one small file each: HTTP, browser, loopback, terminal, requester."""
+"""The outside world, one file each: HTTP, proxies, browser, loopback, its peer, the terminal."""

@@ -41,7 +41,7 @@ def commands(url: str, environ: Mapping[str, str], *, has_terminal: bool) -> Ite
 
 
 def unusable(environ: Mapping[str, str]) -> str | None:
-    """Say which program BROWSER names in vain; None where it names none."""
+    """Return what is wrong with the program that BROWSER names; None where it names none."""
     if not environ.get("BROWSER"):
         return None
     named = [words[0] for text in environ["BROWSER"].split(":") if (words := _split(text))]

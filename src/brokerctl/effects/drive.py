@@ -1,4 +1,4 @@
-"""Does what a flow asks for: sends, waits, shows a code, listens, sends a person to a page."""
+"""Carries out a flow's steps: sends, waits, shows a code, listens, sends a person to a page."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(steps: Steps, io: Io) -> TokenAnswer:
 
 
 class PersonInteraction:
-    """A person's desk: terminal, browser and loopback listener, and the way to the issuer."""
+    """A person's terminal, browser and loopback listener, and the sender to the issuer."""
 
     def __init__(
         self,
@@ -141,9 +141,9 @@ class PersonInteraction:
     def doubt(self, sub: str | None) -> Callable[[], bool] | None:
         """Return the question whether to keep a login that may be another user's; None: no doubt.
 
-        Security: where the socket that brought the answer has no owner that can be seen, only the
-        person at the terminal knows whose name it should be. Where nobody can be asked it is kept,
-        and said.
+        Security: where the owner of the socket that brought the answer can't be found, only the
+        person at the terminal knows whose name it should be. Where nobody can be asked, the login
+        is kept and a note is shown.
         """
         if self._is_peer_known:
             return None

@@ -186,7 +186,7 @@ class _NoConnectionError(UnsentError):
 
 
 def _refused(error: httpx2.ConnectError, request: HttpRequest, host: str) -> IssuerError:
-    """Return what a connection that did not come about means."""
+    """Return the error of a connection that could not be made."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return UnsentError(
@@ -201,7 +201,7 @@ def _refused(error: httpx2.ConnectError, request: HttpRequest, host: str) -> Iss
 
 
 def _why(error: httpx2.ConnectError) -> str:
-    """Return what the system said, after a colon; nothing where it said nothing of use."""
+    """Return the system's reason after a colon; "" where it gives none of use."""
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno is not None:
             named = isinstance(cause, socket.gaierror)
@@ -210,7 +210,7 @@ def _why(error: httpx2.ConnectError) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came of; a chain can be closed to a ring."""
+    """Yield an error and its causes; such a chain can be a ring."""
     cause: BaseException | None = error
     met: set[int] = set()
     while cause is not None and id(cause) not in met:
@@ -240,7 +240,7 @@ def _headers(request: HttpRequest, url: Url) -> list[tuple[str, str]]:
 
 
 class _Coming:
-    """An answer as it comes, so that what has come of it is not lost where the rest never does."""
+    """An answer while it arrives: its beginning is not lost where the rest never comes."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
@@ -250,7 +250,7 @@ class _Coming:
         self._body = bytearray()
 
     def part(self) -> HttpResponse | None:
-        """Return what has come; None before the first byte of a body."""
+        """Return the answer as far as it came; None before the first byte of its body."""
         return self.answer() if self._body else None
 
     def answer(self) -> HttpResponse:
@@ -301,8 +301,9 @@ def _unpacker(coding: str) -> Callable[[bytes, int], bytes]:
 class _DaemonThreads(ThreadPoolExecutor):
     """Runs each name look-up in a thread that nobody waits for.
 
-    A resolver can't be interrupted: the event loop's own threads would keep us past the deadline,
-    and past the end of the program. It takes no signal, which a later request may hold back.
+    A resolver can't be interrupted: the event loop would wait for its own threads past the
+    deadline, and past the end of the program. Such a thread takes no signal: a later request may
+    hold them back.
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - the base class's signature

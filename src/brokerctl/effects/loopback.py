@@ -1,11 +1,11 @@
 """Where the browser brings the issuer's answer: one small listener on loopback (RFC 8252, 7.3).
 
 Security: any program on this machine and any web page can send requests here while a login waits.
-So only a GET of /callback with our Host that the flow accepts (the login's own state) ends the
-wait; everything else is refused and forgotten, and a connection that says nothing holds up nobody.
-A program of another user's gets nothing but a refusal: neither the way to the issuer, whose
-`state` would let it log us in as itself, nor a callback taken. A browser's command line can be
-read by all users, so it holds an address here that leads to the issuer, once.
+So only a GET of /callback with our Host, and with the login's own `state`, ends the wait.
+Everything else is refused and forgotten, and a connection that sends nothing delays no other.
+A program of another user is always refused: it does not get the issuer's address, whose `state`
+would let it log us in as itself, and its callback is not taken. All users can read a browser's
+command line, so that holds an address of this listener, which leads to the issuer once.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class Loopback:
         return query
 
     def _lead(self, connection: _Connection, peer: str) -> None:
-        """Send whoever opens the start address first to the issuer, and tell the second."""
+        """Send the first who opens the start address to the issuer; refuse the second, and tell."""
         target, self._target = self._target, ""
         if not target:
             self._tell_once("the address that the browser got was opened a second time")

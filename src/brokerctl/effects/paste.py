@@ -1,8 +1,8 @@
-"""The terminal as a second way for the answer to come back: a pasted callback URL.
+"""The terminal as a second way for the issuer's answer: the person pastes the callback URL.
 
-ssh and containers have a browser elsewhere, whose loopback is not ours. /dev/tty and not stdin is
-read, so that a pipe into the program stays untouched. Lines are edited and echoed here, since a
-terminal cuts its own at 4,095 bytes, which is shorter than some issuers' codes.
+With ssh or a container the browser runs on another machine, whose loopback is not ours. /dev/tty is
+read, not stdin, which may be a pipe. Lines are edited and echoed here, because a terminal cuts a
+line at 4,095 bytes, and some issuers' codes are longer.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ class Paste:
 
     @contextmanager
     def whole_lines(self) -> Iterator[None]:
-        """Take the editing of lines from the terminal, which cuts each at 4,095 bytes.
+        """Edit lines here, not in the terminal, which cuts each at 4,095 bytes.
 
-        Given back at the end, before any signal that ends or stops us, and taken again after. To
-        be entered before anything is shown that could be answered: what was typed is dropped.
+        The terminal's own settings come back at the end, and before any signal that ends or stops
+        us; after SIGCONT ours hold again. Enter this before anything is shown that a person could
+        answer: what was typed earlier is dropped.
         """
         handlers: dict[int, Any] = {}
         try:

@@ -1,4 +1,4 @@
-"""Whose program is at the other end of a connection on loopback: the kernel's own tables say so.
+"""Which user's program is at the other end of a connection on loopback, by the kernel's tables.
 
 Security: a listener on loopback is open to every user of the machine. `/proc/net/tcp` and `tcp6`
 name the owner of each socket of this network namespace; an IPv4 address may stand in either, since
@@ -51,7 +51,7 @@ def whose(link: socket.socket, tables: tuple[str, ...] = TABLES, uid: int | None
 
 def _verdict(owner: int, inode: int, uid: int) -> Verdict:
     if inode == 0:
-        return GONE, None  # Security: closed; the table says root then, whoever it was
+        return GONE, None  # Security: of a closed socket the table says root, whosever it was
     if owner == uid:
         return OURS, owner
     return (UNKNOWN if owner == 0 else FOREIGN), owner

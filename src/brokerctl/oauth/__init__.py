@@ -1,4 +1,4 @@
-"""The protocol without I/O: generators that yield steps and are sent what came of them."""
+"""The protocol without I/O: generators that yield steps and are sent the result of each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The client authenticates with a signed statement instead of a secret (RFC 7521, 7523).
 
-Security: `aud` is the issuer alone, as one string, whatever its metadata says: an assertion made
-out to a list, or to an endpoint that a hostile issuer named, is good at another (CVE-2025-27370).
+Authlib signs it. Security: `aud` is the issuer alone, as one string, whatever its metadata says: an
+assertion for a list, or for an endpoint that a hostile issuer named, would be accepted by another
+issuer (CVE-2025-27370).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""AWS's temporary credentials as the value of one token: a line of JSON that holds three words.
+"""AWS's temporary credentials as the value of one token: a line of JSON with three strings.
 
-So that whatever handles a token (store, record, masking, revoke) handles them; and it is what the
-AWS SDKs read from a `credential_process`.
+Everything that handles a token (store, record, masking, revoke) handles them so; and the line is
+what the AWS SDKs read from a `credential_process`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ def render(words: dict[str, str], expiration: str) -> str:
 
 
 def words_of(value: Secret) -> dict[str, str]:
-    """Return the three words of a value that `render` made."""
+    """Return the three strings of a value that `render` made, by name."""
     held = jsonlite.loads(value.reveal().encode())
     return {name: held[name] for name in WORDS}

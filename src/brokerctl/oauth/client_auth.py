@@ -32,7 +32,7 @@ METHODS = {
 
 
 class ClientCredentials(Value):
-    """What the profile's references resolved to."""
+    """The secrets that the profile's references resolved to."""
 
     secret: Secret | None = None
     key_pem: Secret | None = None
@@ -40,7 +40,7 @@ class ClientCredentials(Value):
 
 
 class FlowContext(Value):
-    """All that a flow knows; time and randomness are asked for when they are needed.
+    """Everything that a flow knows; it asks for time and random bytes when it needs them.
 
     `scopes` and `resource` are those of this request, already decided. An assertion is dated when
     it is made, minutes after a login began: so `now` is a function.
@@ -62,7 +62,7 @@ def authenticated_form(ctx: FlowContext, url: str, fields: Fields) -> HttpReques
         raise UsageError(f"client_auth '{ctx.profile.client_auth}' is not in this version")
     headers, proof = load(entry)(ctx)
     request = post_form(url, [*fields, *proof], headers)
-    secret = ctx.credentials.secret  # also where it is in a header, or signs
+    secret = ctx.credentials.secret  # to be hidden also where it stands in a header, or signs
     return request.replace(secrets=(*request.secrets, secret)) if secret else request
 
 
@@ -83,7 +83,7 @@ def client_secret_post(ctx: FlowContext) -> Proof:
 
 
 def get_secret(ctx: FlowContext) -> Secret:
-    """Return the client secret; without one the profile is wrong."""
+    """Return the client secret; UsageError where the profile has none."""
     if not ctx.credentials.secret:
         name = ctx.profile.name
         raise UsageError(

@@ -1,7 +1,7 @@
-"""Reads the members of an answer that is not quite JSON, for what an issuer gave must not be lost.
+"""Reads the members of an answer that is not quite JSON: a token in it must not be lost.
 
-JSON in any encoding, with a byte order mark, a key twice, text behind it or cut short; or a form.
-Members that can't be read are left out; whoever uses the others checks each by itself.
+It reads JSON in any encoding, with a byte order mark, with a key twice, with text behind it, or cut
+short; and a form. Members that can't be read are left out; the caller checks each of the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_DIGITS = 30
 
 
 def read(data: bytes) -> object:
-    """Return what the answer says, members by name where it has any; None where it says nothing."""
+    """Return the answer's value, a dict where it has members; None where nothing can be read."""
     text = data.decode(json.detect_encoding(data), "replace").strip("\ufeff\0 \t\r\n")
     if text.startswith(("{", "[")):
         return _members(text)
@@ -39,7 +39,7 @@ def _members(text: str) -> object:
 
 
 def _first_members(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the members before the place from which on an object can't be read."""
+    """Yield the members that stand before the first place that can't be read."""
     at = 0
     while text[at : at + 1] in {"{", ","}:
         try:
@@ -73,7 +73,7 @@ def _past_space(text: str, at: int) -> int:
 
 
 def _merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the members by name; of a name that is there twice the last that says something."""
+    """Return the members by name; of two of one name the last one that is not empty."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name not in found or value not in (None, ""):
@@ -82,7 +82,7 @@ def _merged(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(text: str) -> float | None:
-    """Return a number that a lifetime can be; None for one beyond all bounds."""
+    """Return a number that can be a lifetime; None for one with more digits than any has."""
     return float(text) if len(text) <= _MAX_DIGITS else None
 
 

@@ -24,7 +24,7 @@ _SECONDS = re.compile(r"[0-9]{1,10}")
 
 
 class CutError(IssuerError):
-    """An answer did not come whole; `part` is what came of it, if anything did."""
+    """An answer did not come whole; `part` is its beginning, if anything came."""
 
     def __init__(self, message: str, part: HttpResponse | None = None) -> None:
         super().__init__(message)
@@ -38,15 +38,15 @@ class BrokenError(CutError):
 class HttpRequest(Value):
     """One request; what must not be seen (form, Authorization) is a `Secret`.
 
-    `answered`, `cut` and `broke` make what can come of it, for a sender that may not import this
-    room.
+    `answered`, `cut` and `broke` make the response or the error, so that the sender, which gets
+    requests as arguments, need not import this room.
     """
 
     method: str
     url: str
     headers: tuple[tuple[str, str | Secret], ...] = ()
     body: Secret | None = None
-    secrets: tuple[Secret, ...] = ()  # what of it no answer may bring into a message
+    secrets: tuple[Secret, ...] = ()  # sent with it: no answer may bring one into a message
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {host_of(self.url)})"

@@ -1,4 +1,4 @@
-"""What an issuer says about itself (RFC 8414, OpenID Connect Discovery), believed in part.
+"""An issuer's metadata (RFC 8414, OpenID Connect Discovery), of which only a part is believed.
 
 Security: the document must name the issuer that it was asked for, letter by letter, and what it
 calls an endpoint must be https (or on loopback, for an issuer that is itself on loopback).
@@ -53,7 +53,7 @@ _LISTS = (
     "token_endpoint_auth_signing_alg_values_supported",
     "scopes_supported",
 )
-_UNUSED = "userinfo_endpoint"  # a relative one, which some have, is no reason for anything
+_UNUSED = "userinfo_endpoint"  # never asked: a wrong one (some are relative) refuses nothing
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})\"?(?:[\s,]|$)", re.ASCII)
 _NO_STORE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:[\s,]|$)", re.ASCII)
 
@@ -115,7 +115,7 @@ def _ask(issuer: str, form: int) -> Generator[Send, HttpResponse, Metadata | Iss
 
 
 def _says_all(metadata: Metadata, profile: Profile) -> bool:
-    """Return whether nothing is missing that a flow, or the end of its grant, may need."""
+    """Return whether it has everything that a flow, or the revocation of its grant, may need."""
     wanted = _needed(profile) | {"revocation_endpoint", "introspection_endpoint"}
     if profile.traits.uses_pkce:
         wanted |= {"code_challenge_methods_supported"}
@@ -123,7 +123,7 @@ def _says_all(metadata: Metadata, profile: Profile) -> bool:
 
 
 def _merged(first: Metadata, second: Metadata) -> Metadata:
-    """Return what the first document says, and of the second what the first says nothing of."""
+    """Return the first document, with the second one's values where the first has none."""
     more = {
         name: getattr(second, name)
         for name in (*ENDPOINTS, *_LISTS)
@@ -152,7 +152,7 @@ def _needed(profile: Profile) -> set[str]:
 
 
 def configured(profile: Profile, now: float) -> Metadata:
-    """Return what the profile alone says, without a word of the issuer's."""
+    """Return metadata that is made of the profile's own endpoints alone."""
     return with_configured(Metadata(issuer=profile.issuer, fetched_at=now), profile)
 
 
@@ -218,8 +218,8 @@ def _endpoint(body: dict[str, Any], name: str, issuer: str) -> str | None:
 def _reach(url: str) -> int:
     """Return how far inside an address is: 0 for names and the world's, 1 here, 2 link-local.
 
-    Security: a public issuer must not make us ask the machines around us, and nobody the one that
-    hands out a cloud's own credentials. What a name stands for is the resolver's to know.
+    Security: a public issuer must not make us send requests to the machines around us, and no
+    issuer to the link-local one that hands out a cloud's own credentials. No name is looked up.
     """
     host = host_of(url).removesuffix("]").removeprefix("[")
     try:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
     from brokerctl.oauth.client_auth import FlowContext
 
-# Security: `extra` adds what an issuer wants; it can't change what the protocol is.
+# Security: `extra` adds parameters that an issuer wants; it can replace none of the protocol's own.
 RESERVED = frozenset(
     {
         "access_token",

@@ -1,6 +1,6 @@
-"""Revocation (RFC 7009): tells the issuer that a token must die, and reports what it said.
+"""Revocation (RFC 7009): asks the issuer to end a token, and reports its answer.
 
-And introspection (RFC 7662), which proves it: whether the issuer still calls a token active.
+Also introspection (RFC 7662), which proves the end: does the issuer still call the token active?
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def parse_revocation(response: HttpResponse, host: str, *, is_public: bool) -> R
     if response.status in DONE and code is None:
         return Revocation(outcome=REVOKED)
     wait = response.retry_after_s()
-    # Without an error code (RFC 6749, 5.2) nothing says that the issuer itself refused: a redirect,
-    # a proxy's 403. A refresh token is not given up for that, but for a public client's no.
+    # Without an error code (RFC 6749, 5.2) the answer may be a redirect, or a proxy's 403, and not
+    # the issuer's. A refresh token is not given up for that; only a public client, which has no
+    # secret to be wrong, takes a bare 400, 401 or 403 for the issuer's refusal.
     is_vague = code is None and not (is_public and response.status in REFUSED)
     if response.status >= SERVER_ERROR or response.status == TOO_MANY or is_vague:
         reason = f"{host} answered {response.status}"

@@ -1,4 +1,4 @@
-"""What a flow asks its driver to do. The driver sends the result, or throws what went wrong.
+"""What a flow asks its driver to do. The driver sends the result in, or throws the error in.
 
 | step | is answered with |
 |---|---|
@@ -30,7 +30,7 @@ class Send(Value):
     """Send one HTTP request."""
 
     request: HttpRequest
-    share: float = 1.0  # of the time that is left, what it may take at most
+    share: float = 1.0  # the largest part of the remaining time that it may take
 
 
 class Wait(Value):

@@ -1,7 +1,7 @@
-"""Reads what a token endpoint says (RFC 6749, 5.1 and 5.2), trusting none of it.
+"""Reads the answers of a token endpoint (RFC 6749, 5.1 and 5.2), and trusts none of them.
 
-What an issuer gave is never thrown away: a 2xx with a usable access token is an answer, however
-oddly the rest of it is written. Where the access token is no use, the refresh token is still read.
+No token that an issuer gave is thrown away: a 2xx with a usable access token is an answer, however
+odd the rest of it is. Where the access token can't be used, the refresh token is still read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MAX_DEPTH = 8
 
 
 class UnusableAnswerError(IssuerError):
-    """A token response that no token can be taken from; `refresh_token` is the new one in it."""
+    """A token response whose access token can't be used; `refresh_token` is the new one in it."""
 
     def __init__(self, message: str, refresh_token: Secret | None) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class UnusableAnswerError(IssuerError):
 
 
 class TokenAnswer(Value):
-    """A token response that passed; nothing in it was verified but its shape."""
+    """A token response that was accepted; only its shape was checked."""
 
     access_token: Secret
     token_type: str  # Bearer, as the issuer wrote it
@@ -69,8 +69,8 @@ def parse_token_response(
 ) -> TokenAnswer:
     """Return what was issued; OAuthError for an error response, IssuerError for anything else.
 
-    UnusableAnswerError where the issuer has issued and we can't use it: its refresh token counts,
-    because the one before may be dead by now. `nonce` is what an ID token must repeat.
+    UnusableAnswerError where the issuer has issued tokens that can't be used: the refresh token in
+    it must be stored, because the earlier one may have ended. `nonce`: an ID token must repeat it.
     """
     body = read_members(response.body) if response.status in SUCCESS else None
     if body is None:
@@ -126,8 +126,9 @@ def has_come(part: HttpResponse, *, needs_refresh_token: bool) -> bool:
 def _find_refresh_token(body: dict[str, Any]) -> Secret | None:
     """Return the refresh token of an answer; where it is wrapped, the only one that is in there.
 
-    It is wrapped with its access token. One alone is of our own request, as is one beside a
-    `grant_type`: error pages show it with its secrets hidden. Stored, it would cost the grant.
+    A wrapped one counts only beside an access token. One that stands alone, or beside a
+    `grant_type`, comes from our own request, which error pages repeat with its secrets hidden: if
+    it were stored, the grant would be lost.
     """
     found = None if "grant_type" in body else _refresh_token(body.get("refresh_token"))
     level: list[Any] = list(body.values())
@@ -142,12 +143,12 @@ def _find_refresh_token(body: dict[str, Any]) -> Secret | None:
 
 
 def _is_said(error: object) -> bool:
-    """Return whether an `error` member says something: many answers hold an empty one."""
+    """Return whether an `error` member has a value: many answers hold an empty one."""
     return error not in (None, "", False, 0, (), [], {})
 
 
 def read_members(data: bytes) -> dict[str, Any] | None:
-    """Return the members of a 2xx answer's object, whatever is odd about it; None where none is."""
+    """Return the members of a 2xx answer's object, however odd; None where there is no object."""
     try:
         body = jsonlite.loads(data)
     except ValueError:
@@ -184,9 +185,9 @@ def parse_answer(response: HttpResponse, what: str, host: str) -> dict[str, Any]
 def parse_error(
     body: dict[str, Any], status: int, host: str, hide: Callable[[str], str] = str
 ) -> IssuerError:
-    """Return the issuer's error (RFC 6749, 5.2); a code that is no code is not repeated.
+    """Return the issuer's error (RFC 6749, 5.2); an ill-formed code is not repeated.
 
-    Security: `hide` stars out what an issuer repeats of the secrets that it was sent.
+    Security: `hide` replaces secrets that we sent and that the issuer repeats by stars.
     """
     code, description = body.get("error"), body.get("error_description")
     code = hide(code) if isinstance(code, str) else ""
@@ -214,8 +215,8 @@ def safe_code(text: str) -> str:
 def parse_lifetime(value: object) -> int | None:
     """Return seconds, at least 0 and at most a year; None where nothing usable was said.
 
-    An integer, digits in a string or a decimal number (all three are seen in the field); `true`
-    and anything else count as not said, which means a short assumed lifetime.
+    An integer, digits in a string or a decimal number: issuers send all three. `true` and anything
+    else count as no lifetime at all, for which a short one is assumed.
     """
     if isinstance(value, str) and _SECONDS.fullmatch(value):
         value = int(value)
@@ -233,14 +234,14 @@ def _access_token(value: object, host: str) -> Secret:
 
 
 def _refresh_token(value: object) -> Secret | None:
-    """Return what can be sent back to the issuer; what can't be is no refresh token."""
+    """Return a refresh token; None for a value that could not be sent back to the issuer."""
     if not isinstance(value, str) or not _REFRESH_TOKEN.fullmatch(value):
         return None
     return Secret(value)
 
 
 def _token_type(value: object, response: HttpResponse, host: str) -> str:
-    """Return Bearer as the issuer wrote it; a type that is not named is taken for it.
+    """Return Bearer as the issuer wrote it; where no type is named, Bearer is meant.
 
     Security: a type that we don't know must not be used (RFC 6749, 7.1).
     """
@@ -255,8 +256,8 @@ def _token_type(value: object, response: HttpResponse, host: str) -> str:
 def _scopes(value: object, asked: tuple[str, ...]) -> tuple[str, ...]:
     """Return what was granted, sorted.
 
-    Security: of a word that can't be a scope the odd characters are shown as `?`. So it is none
-    that was asked for, and a narrowed request is not answered with it.
+    Security: in a word that can't be a scope, each odd character becomes `?`. So it equals no scope
+    that was asked for, and no narrowed request is answered with it.
     """
     if not isinstance(value, str | list):
         return tuple(sorted(set(asked)))  # RFC 6749, 5.1: absent means as asked
@@ -276,10 +277,10 @@ def _words_of(scope: object) -> list[str]:
 def _check_nonce(id_token: object, nonce: Secret | None, host: str) -> None:
     """Raise IssuerError for an ID token that was made for another login.
 
-    Security: OpenID Connect Core, 3.1.3.7 wants the nonce to be there. One without it is let pass
-    all the same: PKCE ties the answer to this login already, nobody is let in because of the ID
-    token, and its `sub` can only make a login be refused. But a nonce that is not ours says that
-    somebody changed one thing for another.
+    Security: OpenID Connect Core, 3.1.3.7 wants the nonce to be there. An ID token without one is
+    accepted all the same: PKCE already ties the answer to this login, no access depends on the ID
+    token, and its `sub` can only cause a refusal. But a nonce that is not ours shows that somebody
+    exchanged one answer for another.
     """
     found = _unverified_claims(id_token).get("nonce")
     if nonce is None or found is None:

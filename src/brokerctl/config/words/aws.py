@@ -1,7 +1,7 @@
-"""The words of an AWS profile: which role, as what session, and whose token stands for it.
+"""The keys of an AWS profile: the role, the session's name, and whose token is exchanged for it.
 
 They are compiled into what every profile has: the STS endpoint is its issuer, the role its client,
-and all else that changes the credentials is part of their key.
+and everything else that changes the credentials is part of their key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _POLICY_CHARS = 2048
 _KEYS = ("role", "session", "duration", "endpoint", "policy")
 _LATER_SOURCES = ("command", "identity")
 _LATER_KEYS = ("subject_type", "actor", "actor_type", "requested_type")
-# What STS takes nothing of. Security: `hosts` would let other tools send the secrets somewhere.
+# Keys that mean nothing to STS. Security: with `hosts` other tools could send the secrets away.
 _FOREIGN = frozenset(
     (
         *("preset", "issuer", "client_id", "client_auth", "client_secret", "client_key"),
@@ -92,7 +92,7 @@ def _duration(value: object) -> int:
 
 
 def _policy(value: object) -> str:
-    """Return a session policy as it was written; that it is JSON is all that we know of it."""
+    """Return a session policy as it was written; it is only checked that it is a JSON object."""
     try:
         is_policy = isinstance(value, str) and isinstance(jsonlite.loads(value.encode()), dict)
     except ValueError:
@@ -170,7 +170,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_wrong_source(profiles: Mapping[str, Profile], profile: Profile) -> str | None:
-    """Return why a profile can't have its web identity from where it says, if it can't."""
+    """Return why a profile can't get its web identity from its source; None if it can."""
     source = profile.subject_token
     names = [profile.name]
     while source is not None and source.kind == "profile":

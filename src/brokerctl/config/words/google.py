@@ -1,4 +1,4 @@
-"""The words of a Google profile: which workload identity pool takes its token, and for whom."""
+"""The keys of a Google profile: the workload identity pool, and the account that is acted for."""
 
 from __future__ import annotations
 

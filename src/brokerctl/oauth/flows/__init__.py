@@ -1,4 +1,4 @@
-"""The flows: how authority is first obtained, one file each; `model.FLOWS` names them."""
+"""The flows: how a grant is first obtained, one file each; `model.FLOWS` names them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.steps import Steps
 
     class Flow(Protocol):
-        """One way to authority; what other rooms ask about it is in `model.FLOWS`."""
+        """One way to obtain a grant; its traits, for other rooms, are in `model.FLOWS`."""
 
         def obtain(self, ctx: FlowContext) -> Steps:
             """Yield the steps to a token answer."""

@@ -1,7 +1,7 @@
-"""AWS's AssumeRoleWithWebIdentity: a role's temporary credentials for somebody's token.
+"""AWS's AssumeRoleWithWebIdentity: exchanges a token for a role's temporary credentials.
 
-A form POST without a signature, answered in XML. Security: of an error nothing but its code is
-repeated, and XML with a declaration of its own (`<!`), where entities come from, is not parsed.
+A form POST without a signature, answered in XML. Security: only the code of an error is repeated,
+and XML with a declaration (`<!`), which could define entities, is not parsed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ACTION, _VERSION = "AssumeRoleWithWebIdentity", "2011-06-15"
 _MAX_BYTES = 1 << 20
 _CODE = re.compile(r"[A-Za-z]{1,60}(?:\.[A-Za-z]{1,60})?", re.ASCII)
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z")
-# Without a quotation mark or a backslash: each word looks in JSON as it is.
+# Without a quotation mark or a backslash: it stands in JSON as it is.
 _WORD = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{4,32768}")
 _AGAIN = "its web identity is not what STS takes now; have a newer one"
 _HINTS = {
@@ -126,7 +126,7 @@ def _only(root: ET.Element, first: str, *path: str) -> str | None:
 
 
 def _name(element: ET.Element) -> str:
-    """Return a name without its namespace, which tells nothing that the path does not."""
+    """Return an element's name without its namespace, which is not looked at."""
     return str(element.tag).rpartition("}")[2]
 
 

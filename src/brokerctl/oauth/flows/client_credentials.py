@@ -1,4 +1,4 @@
-"""Client credentials (RFC 6749, 4.4): the client itself is who the token is for."""
+"""Client credentials (RFC 6749, 4.4): the client gets a token for itself, without a person."""
 
 from __future__ import annotations
 

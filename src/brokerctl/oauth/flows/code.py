@@ -94,7 +94,7 @@ def parse_query(query: str) -> dict[str, str]:
 
 
 def is_ours(query: str, state: Secret) -> bool:
-    """Return whether a callback carries exactly our `state`, once; all else is somebody else's."""
+    """Return whether a callback carries our `state`, once; another one is not of this login."""
     values = [
         unquote_plus(value)
         for key, _, value in (pair.partition("=") for pair in query[:MAX_QUERY].split("&"))

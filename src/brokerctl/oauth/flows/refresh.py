@@ -1,4 +1,4 @@
-"""Refresh (RFC 6749, 6): a new access token for a refresh token, which may come back changed."""
+"""Refresh (RFC 6749, 6): a new access token, and often a new refresh token, for the one held."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def refresh(
     ctx: FlowContext, refresh_token: Secret, granted: tuple[str, ...] | None = None
 ) -> Steps:
-    """Yield the request; `granted` is what an answer without `scope` means, if less was granted.
+    """Yield the request; `granted`: the grant's scopes, which an answer without `scope` means.
 
     `scope` is sent only where the request is narrower than the profile: repeating scopes that the
     issuer never granted is an error (RFC 6749, 6).
