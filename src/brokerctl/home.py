@@ -145,16 +145,16 @@ def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> 
     return Http(ca_file, environ, timeout_s)
 
 
-def open_home(environ: Mapping[str, str], *, may_pass: bool = False) -> Home:
+def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Home:
     """Open configuration, keys, store and log; the first use makes them.
 
-    `may_pass`: in a CI job without a store nothing is made, and all is kept in memory.
+    `may_use_memory`: in a CI job without a store nothing is made, and all is kept in memory.
     """
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
     if layers.notice and os.isatty(_STDERR):
         note(layers.notice)
-    if may_pass and paths.is_passing(environ):
+    if may_use_memory and paths.is_job_without_store(environ):
         from brokerctl.memory_home import hold_memory
 
         held = hold_memory()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.login import Login
 from brokerctl.broker.request import grant_key
 from brokerctl.broker.revoke import Revoker
@@ -76,7 +76,7 @@ class World(OneByOne):
         """Return what the guard needs to know."""
         return SimpleNamespace(metadata=SimpleNamespace(token_endpoint=TOKEN_URL))
 
-    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> RevocationOutcome:
         """Revoke a token, unless down."""
         if self.mends is not None:
             self.mends.mode = FAIL
@@ -85,7 +85,7 @@ class World(OneByOne):
         self.alive.discard(value.reveal())
         if self.is_one_consent:
             self.alive.clear()
-        return Said(outcome="revoked")
+        return RevocationOutcome(outcome="revoked")
 
     def introspect(self, *_: object) -> None:
         """Say nothing."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
-from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest
 from brokerctl.broker.revoke import Revoker
@@ -48,10 +48,10 @@ class Link:
             sent_at=NOW,
         )
 
-    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> RevocationOutcome:
         """End the token and its heir."""
         self.world.alive -= {value.reveal(), f"heir of {value.reveal()}"}
-        return Said(outcome="revoked")
+        return RevocationOutcome(outcome="revoked")
 
 
 def refresh(folder: str, world: World, link: Any) -> None:  # noqa: ANN401 - a stand-in

@@ -16,7 +16,7 @@ import pytest
 
 from brokerctl import policy
 from brokerctl.broker import Broker
-from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.broker.revoke import Revoker
@@ -89,7 +89,7 @@ class World(OneByOne):
             sent_at=time.time(),
         )
 
-    def revoke(self, profile: Profile, value: Secret, *_: object) -> Said:
+    def revoke(self, profile: Profile, value: Secret, *_: object) -> RevocationOutcome:
         """Revoke a token, unless down."""
         if self.is_down:
             raise IssuerError("down")
@@ -97,7 +97,7 @@ class World(OneByOne):
         if profile.flow == "code":
             self.honoured.clear()
             self.alive.clear()
-        return Said(outcome="revoked")
+        return RevocationOutcome(outcome="revoked")
 
     def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
         """Remember an event; those of a change of the grant are durable."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.request import grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError
@@ -40,13 +40,13 @@ class World(OneByOne):
         self.asked: list[str] = []
         self.is_linked = is_linked
 
-    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> RevocationOutcome:
         """Revoke a token."""
         self.asked.append(value.reveal())
         self.alive.discard(value.reveal())
         if self.is_linked:
             self.alive.clear()
-        return Said(outcome="revoked")
+        return RevocationOutcome(outcome="revoked")
 
     def append(self, *_: object, **__: object) -> int:
         """Write a record: the log's own faults are tried elsewhere."""

@@ -10,7 +10,7 @@ import pytest
 
 from brokerctl import policy
 from brokerctl.broker.events import record_fields
-from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.redeem import make_token
 from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.broker.revoke import Revoker
@@ -38,10 +38,10 @@ class World(OneByOne):
         self.revoked: list[str] = []
         self.recorded: list[tuple[str, str]] = []
 
-    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> RevocationOutcome:
         """Note one."""
         self.revoked.append(value.reveal())
-        return Said(outcome="revoked")
+        return RevocationOutcome(outcome="revoked")
 
     def append(self, event: str, fields: dict[str, Any], **_: object) -> int:
         """Remember an event and its outcome."""

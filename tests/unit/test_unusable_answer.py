@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite, policy
-from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest, grant_key
@@ -74,12 +74,12 @@ class World(OneByOne):
         body = jsonlite.dumps(self.body).encode()
         return parse_token_response(HttpResponse(status=200, body=body, sent_at=time.time()))
 
-    def revoke(self, _profile: Profile, value: Secret, *_: object) -> Said:
+    def revoke(self, _profile: Profile, value: Secret, *_: object) -> RevocationOutcome:
         """Revoke, if that can be done."""
         if not self.can_revoke:
-            return Said(outcome="local_only", reason="no endpoint")
+            return RevocationOutcome(outcome="local_only", reason="no endpoint")
         self.revoked.append(value.reveal())
-        return Said(outcome="revoked")
+        return RevocationOutcome(outcome="revoked")
 
     def append(self, event: str, _fields: object, *, durable: bool = False) -> int:
         """Remember an event."""

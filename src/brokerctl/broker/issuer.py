@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _LOOK_S = 3.0  # for a look at a grant before a revocation, which must not be late for it
 
 
-class Said(Value):
+class RevocationOutcome(Value):
     """What an issuer said to a revocation."""
 
     outcome: str  # revoked | local_only
@@ -222,20 +222,24 @@ class IssuerClient:
 
     def revoke(
         self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey
-    ) -> Said:
+    ) -> RevocationOutcome:
         """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""
         from brokerctl.oauth.revocation import revoke  # noqa: PLC0415 - only a revoke needs it
 
         profile = self.known.with_bound_endpoints(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
         if ctx.metadata.revocation_endpoint is None:
-            return Said(outcome=LOCAL_ONLY, reason="the issuer has no revocation endpoint")
+            return RevocationOutcome(
+                outcome=LOCAL_ONLY, reason="the issuer has no revocation endpoint"
+            )
         self.known.refuse_moved(profile, key, ctx.metadata, "revocation_endpoint")
         answer = self.run(profile, revoke(ctx, value, hint), deadline)
         if answer.outcome == LOCAL_ONLY and not profile.flow:
             # It was asked without the client's secret, which only a profile can name.
-            return Said(outcome=UNKNOWN, reason=f"{answer.reason}, and its profile is gone")
-        return Said(outcome=answer.outcome, reason=answer.reason)
+            return RevocationOutcome(
+                outcome=UNKNOWN, reason=f"{answer.reason}, and its profile is gone"
+            )
+        return RevocationOutcome(outcome=answer.outcome, reason=answer.reason)
 
     def introspect(
         self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey

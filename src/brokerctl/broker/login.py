@@ -164,20 +164,20 @@ class _Attempt:
         steps = find_flow(profile.flow).obtain(context)
         with LockedLogin(
             interaction, self.store, self.ring, key, context.metadata.token_endpoint
-        ) as guard:
+        ) as login:
             try:
-                answer = run(steps, guard)
+                answer = run(steps, login)
             except UnusableAnswerError as error:
-                raise self._queue_unusable(guard, error) from error
+                raise self._queue_unusable(login, error) from error
             except (BrokerError, KeyboardInterrupt) as error:
-                self._queue_unanswered(guard, error)
+                self._queue_unanswered(login, error)
                 raise
-            locked = guard.hold()
+            locked = login.hold()
             token = None
             is_other = self._is_other(locked, answer) and not is_forced
             if is_other or not self._is_wanted(locked, answer, doubt):
                 self._queue_answer(locked, answer)
-                guard.withdraw()  # not before: a kill in between must leave one of them
+                login.withdraw()  # not before: a kill in between must leave one of them
             else:
                 token = self._store_or_give_back(locked, answer, owner)
                 drop_queued(self.ring, locked, answer)
@@ -299,24 +299,24 @@ class _Attempt:
         )
 
     def _queue_unusable(
-        self, guard: LockedLogin, error: UnusableAnswerError
+        self, login: LockedLogin, error: UnusableAnswerError
     ) -> UnusableAnswerError:
         """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
         if error.refresh_token is None:
             return error
         item = queue_item(self.ring, error.refresh_token, "refresh_token", time.time())
-        guard.hold().enqueue(item, profile=self.decided.profile.name)
+        login.hold().enqueue(item, profile=self.decided.profile.name)
         what = "the refresh token that came with it is queued to be revoked"
         return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
 
-    def _queue_unanswered(self, guard: LockedLogin, error: BrokerError | KeyboardInterrupt) -> None:
+    def _queue_unanswered(self, login: LockedLogin, error: BrokerError | KeyboardInterrupt) -> None:
         """Queue the grant that may have come of a request without an answer: nobody holds it."""
-        if guard.unanswered_at is None:
+        if login.unanswered_at is None:
             return
         if isinstance(error, BrokerError):
             error.message += "; the issuer may have made a grant, and nobody holds it"
         with suppress(StoreError, LockTimeoutError):  # the error at hand says it
-            queue_login(guard.hold(), self.ring, self.decided.profile, guard.unanswered_at)
+            queue_login(login.hold(), self.ring, self.decided.profile, login.unanswered_at)
 
     def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer) -> None:
         """Queue all that an answer holds; what the disk does not take is in the record at least."""

@@ -37,18 +37,18 @@ _MICROS = 1_000_000
 class Obtaining:
     """One request that the store could not answer."""
 
-    __slots__ = ("_deadline", "_order", "_redeem", "_seen", "_store")
+    __slots__ = ("_deadline", "_decided", "_redeem", "_seen", "_store")
 
     def __init__(self, store: Store, redeem: Redeem, decided: DecidedRequest) -> None:
         self._store = store
         self._redeem = redeem
-        self._order = decided
+        self._decided = decided
         self._deadline = time.monotonic() + LOCK_WAIT_S
         self._seen = 0  # the serial of the failure that was there before this request
 
     def run(self) -> tuple[Token, str]:
         """Return the token and where it came from; while an issuer is down, one still good."""
-        decided = self._order
+        decided = self._decided
         try:
             failure = self._store.find_failure(decided.grant_key)
             if failure is not None:
@@ -71,8 +71,8 @@ class Obtaining:
 
     def check(self) -> None:
         """Raise what `run` would raise without a request: the grant ended, or failed recently."""
-        failure = self._store.find_failure(self._order.grant_key)
-        self._refuse_dead(self._store.find_grant(self._order.grant_key))
+        failure = self._store.find_failure(self._decided.grant_key)
+        self._refuse_dead(self._store.find_grant(self._decided.grant_key))
         if failure is not None and _holds_back(failure, time.time()):
             raise failed(failure)
 
@@ -82,7 +82,7 @@ class Obtaining:
         The lock is not taken: else each of many waiters would wait for all the others.
         """
         try:
-            self._store.wait_for_another(self._order.grant_key, self._deadline)
+            self._store.wait_for_another(self._decided.grant_key, self._deadline)
         except LockTimeoutError as error:
             raise self._adopted() or error from None
         token = self._look_again()
@@ -94,7 +94,7 @@ class Obtaining:
 
     def _under_lock(self) -> tuple[Token, str]:
         try:
-            with self._store.lock_grant(self._order.grant_key, self._deadline) as locked:
+            with self._store.lock_grant(self._decided.grant_key, self._deadline) as locked:
                 return self._decide_under_lock(locked)
         except LockTimeoutError as error:
             raise self._adopted() or error from None
@@ -107,22 +107,22 @@ class Obtaining:
         if state.failure is not None and state.failure.serial > self._seen:
             raise failed(state.failure)
         self._refuse_dead(state.grant)
-        return self._redeem(self._order, locked), "refresh" if state.grant else "issue"
+        return self._redeem(self._decided, locked), "refresh" if state.grant else "issue"
 
     def _look_again(self) -> Token | None:
-        token = self._order.find_in(self._store)
-        return token if token is not None and self._order.serves(token, time.time()) else None
+        token = self._decided.find_in(self._store)
+        return token if token is not None and self._decided.serves(token, time.time()) else None
 
     def _adopted(self) -> BrokerError | None:
         """Return the failure that a holder of the lock wrote while we waited; None if none did."""
-        failure = self._store.find_failure(self._order.grant_key)
+        failure = self._store.find_failure(self._decided.grant_key)
         is_new = failure is not None and failure.serial > self._seen
         return failed(failure) if failure is not None and is_new else None
 
     def _refuse_dead(self, grant: Grant | None) -> None:
-        if not self._order.profile.traits.needs_person:
+        if not self._decided.profile.traits.needs_person:
             return
-        name, subject = self._order.profile.name, self._order.request.subject
+        name, subject = self._decided.profile.name, self._decided.request.subject
         hint = f"run 'brokerctl login {shell_word(name)}'"
         if subject:
             hint = f"run 'brokerctl login {shell_word(name)} --subject {shell_word(subject)}'"

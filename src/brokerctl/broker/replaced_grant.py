@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from brokerctl.broker.events import event, record_fields
-from brokerctl.broker.issuer import Said
+from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.known_issuers import KEEPS, KnownIssuers
 from brokerctl.broker.revoke import SPARED
 from brokerctl.errors import BrokerError
@@ -60,7 +60,7 @@ class Replaced:
         value = answer.refresh_token or answer.access_token
         item = queue_item(self.ring, value, hint, time.time(), expires_at=ends)
         try:
-            said = Said(outcome=LOCAL_ONLY, reason=f"{_NOT_STORED}, and {SPARED}")
+            said = RevocationOutcome(outcome=LOCAL_ONLY, reason=f"{_NOT_STORED}, and {SPARED}")
             if held is None or held.dead_why is not None:
                 said = self._revoke_lost(locked, item)
             else:
@@ -69,19 +69,19 @@ class Replaced:
         except BrokerError:
             return  # the error at hand is the one to tell
 
-    def _revoke_lost(self, locked: LockedGrant, item: Queued) -> Said:
+    def _revoke_lost(self, locked: LockedGrant, item: Queued) -> RevocationOutcome:
         """Revoke what is held nowhere; queue it where that can't be done now."""
         profile, key = self.decided.profile, self.decided.grant_key
         deadline = time.monotonic() + profile.timeout_s
         try:
             said = self.issuer.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:
-            said = Said(outcome=UNKNOWN, reason=error.message)
+            said = RevocationOutcome(outcome=UNKNOWN, reason=error.message)
         if said.outcome == UNKNOWN:
             locked.enqueue(item, profile=profile.name)
         return said
 
-    def _record(self, item: Queued, said: Said) -> tuple[str, dict[str, Any]]:
+    def _record(self, item: Queued, said: RevocationOutcome) -> tuple[str, dict[str, Any]]:
         """Return the event of a token's end, and its fields."""
         name = "grant.revoked" if item.token_type_hint == "refresh_token" else "token.revoked"
         until = None if item.expires_at is None else timestamp(item.expires_at)
@@ -119,7 +119,7 @@ class Replaced:
         )
         outcomes = {one.fingerprint: LOCAL_ONLY for one in olds}
         locked.settle_all(outcomes | {one.fingerprint: UNKNOWN for one in ending})
-        said = Said(outcome=LOCAL_ONLY, reason=SPARED)
+        said = RevocationOutcome(outcome=LOCAL_ONLY, reason=SPARED)
         spared = [one for one in olds if one not in ending and one.value]
         self.log.append_all(
             [

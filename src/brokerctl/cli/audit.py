@@ -17,7 +17,7 @@ from brokerctl.audit.record import render_time
 from brokerctl.audit.show import COLUMNS
 from brokerctl.cli import suggest
 from brokerctl.cli.app import make_app
-from brokerctl.config.paths import is_passing
+from brokerctl.config.paths import is_job_without_store
 from brokerctl.errors import AuditError, not_in_this_version
 from brokerctl.home import open_home
 from brokerctl.output import is_wanted
@@ -157,7 +157,7 @@ def log(
 
 def _open_record() -> tuple[Folder, KeyRing]:
     """Return the log's folder and keys; where a CI job keeps nothing, nothing is made."""
-    if not is_passing(os.environ):
+    if not is_job_without_store(os.environ):
         home = open_home(os.environ)
         return home.log.folder, home.ring
     from brokerctl.memory_home import hold_memory

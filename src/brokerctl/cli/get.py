@@ -66,7 +66,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
         raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:
         return ""  # found where the configuration is read for the request itself
-    name = given or default_profile(open_home(os.environ, may_pass=True).plan, os.environ)
+    name = given or default_profile(open_home(os.environ, may_use_memory=True).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl profile list'")
     return name
@@ -88,5 +88,5 @@ def _log_in(asked: GetOptions, needed: LoginNeededError) -> None:
 
     if not is_interactive():
         raise needed
-    home = open_home(os.environ, may_pass=True)
+    home = open_home(os.environ, may_use_memory=True)
     login_interactively(home, asked.profile, asked.subject)

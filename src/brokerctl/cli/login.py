@@ -93,7 +93,7 @@ def login(
     """
     if acr is not None or ci:
         raise not_in_this_version("--acr" if acr is not None else "--ci")
-    wishes = LoginOptions(
+    options = LoginOptions(
         flow=flow,
         port=port,
         no_browser=no_browser,
@@ -104,17 +104,17 @@ def login(
         client_id=client_id,
         client_secret=client_secret,
     )
-    answer = _log_in(target, profile, wishes)
+    answer = _log_in(target, profile, options)
     typer.echo(jsonlite.dumps(_as_json(answer)) if json else _told(answer))
     return 0
 
 
-def _log_in(target: str | None, new_name: str | None, wishes: LoginOptions) -> LoggedIn:
+def _log_in(target: str | None, new_name: str | None, options: LoginOptions) -> LoggedIn:
     home = open_home(os.environ)
     if target and "://" in target:
-        name = name_for_url(home, target, new_name, wishes)
+        name = name_for_url(home, target, new_name, options)
         home = open_home(os.environ)
-    elif new_name or wishes.client_id or wishes.client_secret:
+    elif new_name or options.client_id or options.client_secret:
         raise UsageError(
             "--profile, --client-id and --client-secret go with a URL",
             hint="run 'brokerctl login --help'",
@@ -122,7 +122,7 @@ def _log_in(target: str | None, new_name: str | None, wishes: LoginOptions) -> L
     else:
         name = target or os.environ.get("BROKERCTL_PROFILE") or home.plan.default_profile or ""
         home = with_preset(home, name)
-    return log_in(home, name, wishes)
+    return log_in(home, name, options)
 
 
 def login_interactively(home: Home, profile: str, subject: str | None = None) -> None:

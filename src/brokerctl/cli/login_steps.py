@@ -1,4 +1,4 @@
-"""Finds or makes the profile of a login, and puts desk, flow and store together for it."""
+"""Finds or makes the profile of a login, and puts interaction, flow and store together for it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class LoginOptions(Value):
     client_secret: str | None = None
 
 
-def log_in(home: Home, name: str, wishes: LoginOptions) -> LoggedIn:
-    """Put desk, flow and store together for one login."""
+def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
+    """Put interaction, flow and store together for one login."""
     from brokerctl.broker.login import Login
     from brokerctl.effects.drive import PersonInteraction, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
@@ -50,8 +50,8 @@ def log_in(home: Home, name: str, wishes: LoginOptions) -> LoggedIn:
         raise UsageError("no profile named", hint=hint)
     profile = find_profile(home.plan.profiles, name)
     refuse_circle(home.broker.within, name)  # who runs us holds the grant's lock
-    if wishes.flow is not None:
-        profile = profile.replace(flow=wishes.flow)
+    if options.flow is not None:
+        profile = profile.replace(flow=options.flow)
     issuer = home.issuer()
     paste = None if home.environ.get("CI") else open_paste()
     interaction = PersonInteraction(
@@ -59,23 +59,25 @@ def log_in(home: Home, name: str, wishes: LoginOptions) -> LoggedIn:
         # Security: a browser is a child like any other; no variable of a client secret reaches it.
         inherited(home.environ, home.plan.profiles.values(), is_clean=False),
         paste=paste,
-        no_browser=wishes.no_browser,
-        port=wishes.port,
-        timeout_s=wishes.wait_s or profile.login_wait_s,
+        no_browser=options.no_browser,
+        port=options.port,
+        timeout_s=options.wait_s or profile.login_wait_s,
         request_s=profile.timeout_s,
     )
     try:
         find_flow(profile.flow)  # one that there is none of is refused before anything else
         if profile.traits.needs_person:
-            refuse_without_person(interaction, name, profile.flow, is_asked=wishes.flow is not None)
+            refuse_without_person(
+                interaction, name, profile.flow, is_asked=options.flow is not None
+            )
         request = TokenRequest(
             profile=name,
             requester=read_requester(home.environ, "login"),
-            subject=wishes.subject,
-            scopes=wishes.scopes,
+            subject=options.subject,
+            scopes=options.scopes,
         )
         return Login(home.store, home.log, home.ring, issuer, interaction.doubt).log_in(
-            profile, request, run, interaction, owner=_owner(), is_forced=wishes.is_forced
+            profile, request, run, interaction, owner=_owner(), is_forced=options.is_forced
         )
     finally:
         interaction.close()
@@ -83,13 +85,13 @@ def log_in(home: Home, name: str, wishes: LoginOptions) -> LoggedIn:
             paste.close()
 
 
-def name_for_url(home: Home, url: str, name: str | None, wishes: LoginOptions) -> str:
+def name_for_url(home: Home, url: str, name: str | None, options: LoginOptions) -> str:
     """Return the profile of an issuer's URL, stored in the user's file if there is none yet."""
     from brokerctl.config import new_profile
     from brokerctl.config.edit import add_profile, change_user_file
     from brokerctl.effects import terminal
 
-    client_id, client_secret = wishes.client_id, wishes.client_secret
+    client_id, client_secret = options.client_id, options.client_secret
     name = name or new_profile.name_of(url)
     known: Profile | None = home.plan.profiles.get(name)
     if known is not None:
@@ -106,7 +108,7 @@ def name_for_url(home: Home, url: str, name: str | None, wishes: LoginOptions) -
             )
         client_id = terminal.ask(f"client id at {url}")
     values = new_profile.values_of(
-        url, client_id, flow=wishes.flow, scopes=wishes.scopes or (), client_secret=client_secret
+        url, client_id, flow=options.flow, scopes=options.scopes or (), client_secret=client_secret
     )
     path = change_user_file(os.environ, lambda text: add_profile(text, name, values))
     typer.echo(f"brokerctl: stored profile '{name}' in {safe(path)}", err=True)

@@ -45,7 +45,7 @@ def state_home(environ: Mapping[str, str]) -> str:
     return f"{_folder(environ, _STATE)}/brokerctl"
 
 
-def is_passing(environ: Mapping[str, str]) -> bool:
+def is_job_without_store(environ: Mapping[str, str]) -> bool:
     """Return whether this is a CI job with no store of its own (contract, section 2)."""
     if not environ.get("CI") or any(environ.get(f"BROKERCTL_{name}") for name in _KEPT):
         return False

@@ -104,7 +104,7 @@ def _read(
         from contextlib import suppress  # noqa: PLC0415 - no hand-out is refused
 
         with suppress(BrokerError):  # no token leaves, with a record or without
-            home = open_home(environ, may_pass=True)
+            home = open_home(environ, may_use_memory=True)
             home.broker.record_refusal(make_token_request("", environ, words[0]), error)
         raise
 
@@ -162,7 +162,7 @@ def _open(
 ) -> Home | HelperReply:
     """Open what an answer needs; where that fails, the answer is what can still be said."""
     try:
-        return open_home(environ, may_pass=True)
+        return open_home(environ, may_use_memory=True)
     except BrokerError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - a bug of ours is no reason to stop the next helper

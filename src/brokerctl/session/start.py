@@ -133,7 +133,7 @@ def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = No
     `umask` is the caller's own, for the child, where this process has changed it.
     """
     try:
-        return run(ask, tools_of(open_home(environ, may_pass=True), umask))
+        return run(ask, tools_of(open_home(environ, may_use_memory=True), umask))
     except BrokerError as error:
         return output.print_error(error)
     except KeyboardInterrupt:
