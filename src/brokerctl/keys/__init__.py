@@ -173,7 +173,7 @@ def remember(means: Means, pin: Pin, key: bytes, unlock_for: UnlockFor | None) -
 
 
 def _wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
-    """Say it of the keeper at hand: a wrong passphrase is likelier than a damaged ring."""
+    """Return the error in this keeper's words: a wrong passphrase is likelier than damage."""
     if pin.keeper == "passphrase":
         names = ("BROKERCTL_PASSPHRASE", "BROKERCTL_PASSPHRASE_FILE")
         given = next((name for name in names if means.environ.get(name)), None)

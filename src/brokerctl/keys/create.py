@@ -1,4 +1,4 @@
-"""First use: a keeper is chosen, a ring is made, and however many start at once, it is one ring.
+"""First use: chooses a keeper and makes a ring; many processes that start at once get one ring.
 
 Under the lock `keys/.lock`, in this order: the keeper has the key, `keeper.json` names it, the ring
 is written last and thereby *is* the store's beginning. A crash before that leaves nothing that

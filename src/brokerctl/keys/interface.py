@@ -25,7 +25,7 @@ class Keeper(Protocol):
 
 
 class Cache(Protocol):
-    """Remembers wrapping keys for a while; never fails, at worst it remembers nothing."""
+    """Stores wrapping keys for a while; raises nothing: where it can't store, it finds nothing."""
 
     def find(self, wrap_id: str) -> bytes | None:
         """Return the key, if it is remembered."""

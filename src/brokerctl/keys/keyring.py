@@ -63,7 +63,7 @@ class KeyringKeeper:
         try:
             text = self._ask("fetch", pin.wrap_id)
         except KeyLockedError as error:
-            # Whoever may be asked has been asked: to unlock once more would end the same.
+            # The person has been asked already: a second try to unlock would end the same way.
             hint = AWAY if error.hint == AWAY or self._may_prompt else UNLOCK
             raise KeyLockedError(error.message, hint=hint) from error
         try:

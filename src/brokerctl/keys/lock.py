@@ -1,7 +1,7 @@
 """The locks of the keys folder.
 
-`.lock` is for first use and `rekey`, one at a time; readers never take it. `.gate` keeps a herd
-from asking a slow keeper all at once; it is a courtesy, and who can't have it soon goes on.
+`.lock` is for first use and `rekey`, one at a time; readers never take it. `.gate` lets one process
+at a time ask a slow keeper; a process that does not get it in a few seconds goes on without it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def locked(folder: Folder, wait_s: float = WAIT_S, name: str = NAME) -> Iterator
 
 @contextlib.contextmanager
 def gate(folder: Folder) -> Iterator[None]:
-    """Wait for others who are at the keeper, for a few seconds at most."""
+    """Wait for other processes that ask the keeper, for a few seconds at most."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(LockTimeoutError, StoreError):
             held.enter_context(locked(folder, GATE_S, GATE))

@@ -55,7 +55,7 @@ def parse_parameters(found: dict[str, Any]) -> Parameters:
 
 
 def check_parameters(parameters: Parameters) -> None:
-    """Refuse parameters that are too cheap for a guesser or too dear for us."""
+    """Refuse parameters that make guessing cheap, or that need too much memory or time here."""
     for name, low, high in (
         ("ops", OPS_FLOOR, OPS_CEILING),
         ("memory", MEMORY_FLOOR, MEMORY_CEILING),

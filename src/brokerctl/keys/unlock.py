@@ -1,4 +1,4 @@
-"""`unlock`, `lock` and what `status` says: the cached copy, taken and given up on request."""
+"""`unlock` and `lock`: put the key into the kernel's cache, and drop it; its state for `status`."""
 
 from __future__ import annotations
 
