@@ -127,7 +127,9 @@ class KeeperTraits(Value):
     cached_for_s: int | None = None  # by the kernel; None: it is as quick as the cache
     is_typed: bool = False  # a person has to unlock it
     lies_beside: bool = False  # in a file beside what it protects
+    is_usual: bool = False  # a first use tries it, in the order of the table
     variable: str | None = None  # that gives it, or begins the names of those that do
+    is_given: bool = False  # what the variable holds is the key itself: a first use takes it then
 
 
 # The one table of keepers; it stands here for the reason of the one before.
@@ -136,6 +138,7 @@ KEEPERS = {
         entry="keyring:KeyringKeeper",
         readers="programs of this desktop session can ask the keyring for it",
         cached_for_s=3600,
+        is_usual=True,
     ),
     "passphrase": KeeperTraits(
         entry="passphrase:PassphraseKeeper",
@@ -148,11 +151,13 @@ KEEPERS = {
         entry="file:FileKeeper",
         readers="whoever can read this user's files has the key too",
         lies_beside=True,
+        is_usual=True,
     ),
     "env": KeeperTraits(
         entry="env:EnvKeeper",
         readers="whoever can read this process's environment has the key too",
         variable="BROKERCTL_KEY",
+        is_given=True,
     ),
 }
 NO_KEEPER = KeeperTraits()  # of a later version's

@@ -222,6 +222,26 @@ def test_no_trait_of_a_flow_is_asked_by_its_name() -> None:
     assert not [place for source in rooms for place in compared_flows(source)]
 
 
+def named_keepers(source: Source) -> list[str]:
+    """Return where a keeper's name stands in the room of keys, or is compared with a keeper."""
+    is_room = source.path.startswith("src/brokerctl/keys/")
+    return [
+        f"{source.path}:{one.lineno}"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Compare | ast.Call)
+        if is_room or (isinstance(node, ast.Compare) and "keeper" in ast.unparse(node))
+        for one in ast.walk(node)
+        if isinstance(one, ast.Constant) and one.value in KEEPERS
+    ]
+
+
+def test_no_trait_of_a_keeper_is_asked_by_its_name() -> None:
+    """What tells keepers apart stands in their table, or in the keeper's own file."""
+    own = {f"src/brokerctl/keys/{one.entry.partition(':')[0]}.py" for one in KEEPERS.values()}
+    rooms = [source for source in sources("src") if source.path not in own]
+    assert not [place for source in rooms for place in named_keepers(source)]
+
+
 def compared_tools(source: Source) -> list[str]:
     """Return where a tool is told from others by its name; a keyring is a keeper, too."""
     return [

@@ -98,16 +98,17 @@ def _where_the_keyring_is() -> Iterator[None]:
 def _environment(environ: Mapping[str, str], keeper: str, *, is_same: bool) -> dict[str, str]:
     """Return what the new keeper reads; the same key again would be no new key."""
     changed = dict(environ)
-    own = KEEPERS.get(keeper, NO_KEEPER).variable
+    traits = KEEPERS.get(keeper, NO_KEEPER)
+    own = traits.variable
     given = {old: environ[new] for old, new in _NEW.items() if new in environ}
     if own and (is_same or own in given or f"{own}_FILE" in given):
         for name in (own, f"{own}_FILE"):
             changed.pop(name, None)
     changed.update(given)
-    if keeper == "env" and is_same and not {own, f"{own}_FILE"} & set(given):
+    if traits.is_given and is_same and not {own, f"{own}_FILE"} & set(given):
         raise UsageError(
             "the new key is not given",
-            hint="set BROKERCTL_KEY_NEW to what 'brokerctl store key' prints",
+            hint=f"set {own}_NEW to what 'brokerctl store key' prints",
         )
     return changed
 

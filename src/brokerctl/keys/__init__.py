@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from brokerctl.keys.interface import Cache, Keeper
     from brokerctl.keys.pin import Pin
     from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import KeeperTraits
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
 
@@ -174,22 +175,28 @@ def remember(means: Means, pin: Pin, key: bytes, unlock_for: UnlockFor | None) -
 
 def _wrong_key(pin: Pin, means: Means, error: DamagedError) -> StoreError:
     """Return the error in this keeper's words: a wrong passphrase is likelier than damage."""
-    if pin.keeper == "passphrase":
-        names = ("BROKERCTL_PASSPHRASE", "BROKERCTL_PASSPHRASE_FILE")
+    traits = traits_of(pin.keeper)
+    if traits.is_typed:
+        names = (f"{traits.variable}", f"{traits.variable}_FILE")
         given = next((name for name in names if means.environ.get(name)), None)
         hint = _UNLOCK if given is None else f"{given} has another one"
         return KeyLockedError("wrong passphrase", hint=hint)
-    if pin.keeper == "env":
+    if traits.is_given:
         return StoreError(
-            f"BROKERCTL_KEY is not the key of {means.folder.path}/{rings.NAME}",
-            hint="set the BROKERCTL_KEY that this store was made with",
+            f"{traits.variable} is not the key of {means.folder.path}/{rings.NAME}",
+            hint=f"set the {traits.variable} that this store was made with",
         )
     return DamagedError(error.message, hint="put keys/ back from a backup")
 
 
 def cached_for_s(name: str) -> int | None:
     """Return for how long the kernel may have a keeper's key; None where it is not cached."""
-    return KEEPERS.get(name, NO_KEEPER).cached_for_s
+    return traits_of(name).cached_for_s
+
+
+def traits_of(name: str) -> KeeperTraits:
+    """Return what is known of a keeper; the usual for one of a later version's."""
+    return KEEPERS.get(name, NO_KEEPER)
 
 
 def keeper(name: str, means: Means) -> Keeper:

@@ -11,8 +11,9 @@ from brokerctl.errors import StoreError, UsageError
 from brokerctl.keys import FOLDER, Means, keeper, making, open_state, remember
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
-from brokerctl.keys.env import VARIABLE, is_given
+from brokerctl.keys.env import is_given
 from brokerctl.keys.lock import locked
+from brokerctl.model import KEEPERS
 from brokerctl.sodium import random_bytes
 
 TYPE_CHECKING = False
@@ -70,12 +71,14 @@ def _create(
 def _choose(means: Means, wanted: str | None) -> tuple[Pin, bytes, str | None]:
     if wanted:
         return *new_wrap(wanted, means), None
-    if is_given(VARIABLE, means.environ):
-        return *new_wrap("env", means), None
+    for name, one in KEEPERS.items():
+        if one.is_given and is_given(f"{one.variable}", means.environ):
+            return *new_wrap(name, means), None
+    first, last = (name for name, one in KEEPERS.items() if one.is_usual)
     try:
-        return *new_wrap("keyring", means), None
+        return *new_wrap(first, means), None
     except StoreError as error:
-        pin, key = new_wrap("file", means)
+        pin, key = new_wrap(last, means)
         path = f"{means.folder.path}/key-{pin.wrap_id}"
         notice = f"{error.message}, so the key is kept in the file {path}"
         return pin, key, notice

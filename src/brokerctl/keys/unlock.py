@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerctl.config import paths
 from brokerctl.errors import DamagedError, KeyLockedError, StoreError, UsageError
-from brokerctl.keys import FOLDER, Means, cached_for_s, read_state, sealing_pin, unwrap
+from brokerctl.keys import FOLDER, Means, cached_for_s, read_state, sealing_pin, traits_of, unwrap
 from brokerctl.keys import pin as pins
 from brokerctl.keys import ring as rings
 from brokerctl.keys.create import create_ring
@@ -57,10 +57,11 @@ def find_key_state(home: Folder, environ: Mapping[str, str]) -> KeyState | None:
         if state is None:
             return None
         pin, sealed = _sealing(*state)
-        if cached_for_s(pin.keeper) is None:
+        traits = traits_of(pin.keeper)
+        if traits.cached_for_s is None:
             return KeyState(keeper=pin.keeper, is_locked=False)
         is_cached = _is_cached(Means(folder, environ), pin, sealed)
-        is_given_now = pin.keeper == "passphrase" and is_given(VARIABLE, environ)
+        is_given_now = traits.is_typed and is_given(f"{traits.variable}", environ)
         return KeyState(
             keeper=pin.keeper, is_locked=not is_cached and not is_given_now, is_cached=is_cached
         )
