@@ -6,6 +6,10 @@ What moves the cursor, turns the direction of writing or takes no room is writte
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 # Printable by Unicode's categories, yet nothing to see: joiners, fillers, selectors, a blank.
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _CUT = "..."
@@ -32,6 +36,12 @@ def safe(text: str, limit: int = 200) -> str:
 def count_of(count: int, one: str, many: str = "") -> str:
     """Return `1 token`, `2 tokens`."""
     return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
+def any_of(words: Iterable[str]) -> str:
+    """Return `a`, `a or b`, `a, b or c`: what can be said, of which there is at least one."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _is_plain(char: str) -> bool:

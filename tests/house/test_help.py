@@ -7,6 +7,8 @@ import re
 import pytest
 
 from brokerctl.cli.typer_classes import tidy
+from brokerctl.model import FLOWS
+from brokerctl.text import any_of
 from tests.house.source import read
 
 SECTIONS = re.findall(
@@ -51,3 +53,13 @@ def test_the_commands_of_the_program_are_in_the_order_of_a_day() -> None:
 def test_what_is_tidied(typers: str, ours: str) -> None:
     """Braces, types and ranges go; what is meant stays."""
     assert tidy(typers) == ours
+
+
+def test_a_flow_that_can_be_named_is_in_the_help() -> None:
+    """All of them for a profile, and for a login those that a person goes through."""
+    profile = " ".join(dict(SECTIONS)["brokerctl profile add"].split())
+    assert f"--flow FLOW {any_of(FLOWS)}." in profile
+    login = " ".join(dict(SECTIONS)["brokerctl login"].split())
+    named = any_of(name for name, one in FLOWS.items() if one.needs_person)
+    assert f"--flow FLOW {named}; else the profile's." in login
+    assert f"# {any_of(FLOWS)}\n" in read("README.md")

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokerctl.errors import shell_word
-from brokerctl.text import safe
+from brokerctl.text import any_of, safe
 from tests.program import require_tool
 
 if TYPE_CHECKING:
@@ -124,3 +124,8 @@ def in_shell(shell: str, script: str, folder: Path) -> str:
     argv = [require_tool(shell), "-c", script]
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
     return done.stdout
+
+
+def test_any_of_what_can_be_said() -> None:
+    """One, two and more."""
+    assert [any_of("abc"[:count]) for count in (1, 2, 3)] == ["a", "a or b", "a, b or c"]

@@ -13,12 +13,14 @@ from brokerctl.cli.login_steps import LoginOptions, log_in, name_for_url, with_p
 from brokerctl.config.fields import duration
 from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.home import open_home
-from brokerctl.text import safe
+from brokerctl.model import FLOWS
+from brokerctl.text import any_of, safe
 
 if TYPE_CHECKING:
     from brokerctl.broker.login import LoggedIn
     from brokerctl.home import Home
 
+_INTERACTIVE = [name for name, one in FLOWS.items() if one.needs_person]
 _Target = Annotated[
     str | None,
     typer.Argument(
@@ -32,7 +34,7 @@ _Port = Annotated[
     typer.Option(min=1, max=65535, metavar="PORT", help="Listen on this loopback port."),
 ]
 _Flow = Annotated[
-    str | None, typer.Option(metavar="FLOW", help="code or device; else the profile's.")
+    str | None, typer.Option(metavar="FLOW", help=f"{any_of(_INTERACTIVE)}; else the profile's.")
 ]
 _Wait = Annotated[
     str | None,

@@ -10,6 +10,8 @@ import typer
 
 from brokerctl.cli import options
 from brokerctl.errors import shell_word
+from brokerctl.model import FLOWS
+from brokerctl.text import any_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,9 +64,7 @@ def add(
     issuer: Annotated[
         str | None, typer.Option(metavar="URL", help="The issuer's URL, as it is.")
     ] = None,
-    flow: Annotated[
-        str | None, typer.Option(metavar="FLOW", help="code, device or client_credentials.")
-    ] = None,
+    flow: Annotated[str | None, typer.Option(metavar="FLOW", help=f"{any_of(FLOWS)}.")] = None,
     client_id: Annotated[
         str | None, typer.Option(metavar="ID", help="What the issuer calls this app.")
     ] = None,
@@ -84,7 +84,6 @@ def add(
         --flow client_credentials --client-secret env:CI_SECRET
     """
     from brokerctl.config.new_profile import parse_setting, parse_settings
-    from brokerctl.model import FLOWS
 
     values: dict[str, Any] = {
         key: value

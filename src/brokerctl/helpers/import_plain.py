@@ -36,6 +36,7 @@ from brokerctl.platform.user_files import (
     replace_file,
     sync_folder,
 )
+from brokerctl.text import any_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,8 +81,7 @@ class _Kind(NamedTuple):
 def plan_import(home: Home, tool: str) -> list[PlainFile]:
     """Read the files of a tool; nothing is changed. UsageError where nothing would be kept."""
     if tool not in _KINDS:
-        *names, last = _KINDS
-        known = f"{', '.join(names)} or {last}"
+        known = any_of(_KINDS)
         raise UsageError(f"'helper import {tool}' is not in this version", hint=f"say {known}")
     kind = _KINDS[tool]
     if kind.kept_for not in home.plan.keep:

@@ -16,6 +16,7 @@ from brokerctl.helpers.shadow import Asking
 from brokerctl.platform.user_files import read_regular
 from brokerctl.store.entry import KEPT
 from brokerctl.store.tool_credentials import all_kept
+from brokerctl.text import any_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,8 +51,7 @@ def find_keeping(tool: str) -> str:
     """Return for which helper the credentials of a tool are kept; UsageError if none are."""
     found = find_keeper(tool)
     if found is None:
-        *names, last = (name for name, one in SETUPS.items() if one.kept_by is not None)
-        hint = f"say {', '.join(names)} or {last}"
+        hint = f"say {any_of(name for name, one in SETUPS.items() if one.kept_by is not None)}"
         raise UsageError(f"helper '{tool_name(tool)}' keeps nothing", hint=hint)
     return found
 

@@ -20,6 +20,7 @@ from brokerctl.helpers.edit.blocks import (
 from brokerctl.helpers.setups import BlockSetup, home_path
 from brokerctl.model import FLOWS, NOT_BEARER
 from brokerctl.platform.user_files import read_regular
+from brokerctl.text import any_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ _CREDENTIALS = (
     *("role_arn", "source_profile", "web_identity_token_file", "login_session"),
     *("sso_session", "sso_start_url", "sso_account_id", "sso_role_name"),
 )
-_FLOWS = " or ".join(name for name, one in FLOWS.items() if one.token_type == NOT_BEARER)
+_FLOWS = any_of(name for name, one in FLOWS.items() if one.token_type == NOT_BEARER)
 
 
 class AwsSetup(BlockSetup):
