@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from brokerctl.keys.making import new_keys, new_ring
+from brokerctl.platform.private_files import TEMPORARY, open_folder
 from brokerctl.secret import Secret
 from brokerctl.store.backup import backup, restore
 from brokerctl.store.check import check, gc, reseal
 from brokerctl.store.entry import KEPT
-from brokerctl.store.tool_credentials import all_kept, count_kept, drop, kept_name, put
+from brokerctl.store.tool_credentials import all_kept, count_kept, drop, has_kept, kept_name, put
 from tests.store_room import NOW, RING, open_store
 from tests.unit.test_git_store import KEPT as ONE
 
@@ -140,3 +142,16 @@ def test_a_backup_has_it_and_another_ring_finds_it(store: FileStore, tmp_path: P
     keep(other, newer)
     assert len(restore(other, data, lambda _: KEY).kept) == 1
     assert [one for _, one in all_kept(other)] == [newer]
+
+
+def test_what_has_none_is_known_without_a_key(tmp_path: Path) -> None:
+    """By names alone: nothing is made, and an unfinished write is nothing."""
+    folder = open_folder(str(tmp_path / "store"))
+    assert folder is not None
+    assert not has_kept(folder)
+    assert os.listdir(tmp_path / "store") == []
+    assert keep(open_store(str(tmp_path / "store")), ONE)
+    assert has_kept(folder)
+    (name,) = os.listdir(tmp_path / "store/kept")
+    os.rename(tmp_path / "store/kept" / name, tmp_path / "store/kept" / f"{TEMPORARY}x")
+    assert not has_kept(folder)

@@ -35,6 +35,8 @@ from brokerctl.helpers.kept import (
     list_kept,
 )
 from brokerctl.home import open_home
+from brokerctl.platform.private_files import open_folder
+from brokerctl.store.tool_credentials import has_kept
 from brokerctl.text import count_of, safe
 
 if TYPE_CHECKING:
@@ -113,11 +115,13 @@ def show(tool: str | None, *, json: bool) -> int:
 def note_kept(tool: str) -> None:
     """Say that a tool which is about to ask us no more has something here, and the way out."""
     helper = find_keeper(tool)
-    folder = os.path.join(paths.state_home(os.environ), paths.STATE_VERSION, "kept")
-    if helper is None or not os.path.isdir(folder) or not os.listdir(folder):
-        return  # and no store is made
+    if helper is None:
+        return
     try:
-        count = len(list_kept(open_home(os.environ), helper))
+        home = open_folder(paths.state_home(os.environ), create=False)
+        folder = home.child(paths.STATE_VERSION, create=False) if home is not None else None
+        is_any = folder is not None and has_kept(folder)  # else no store is made
+        count = len(list_kept(open_home(os.environ), helper)) if is_any else 0
     except BrokerError as error:
         output.warn(f"what is kept for {helper} can't be counted: {error.message}")
         return

@@ -9,12 +9,14 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError
 from brokerctl.store import codec
 from brokerctl.store.entry import KEPT, plain_name
+from brokerctl.store.file.disk import PLACES
 from brokerctl.store.file.lock import EntryLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from brokerctl.platform.private_files import Folder
     from brokerctl.store import ToolCredential
     from brokerctl.store.file import FileStore
 
@@ -29,6 +31,12 @@ def all_kept(store: FileStore) -> list[tuple[str, ToolCredential]]:
     """Return what opens, the newest first."""
     found = [(one.name, one.value) for one in store.entries(KEPT) if one.value is not None]
     return sorted(found, key=lambda item: item[1].kept_at, reverse=True)
+
+
+def has_kept(folder: Folder) -> bool:
+    """Return whether a state folder has any; no key is needed, and nothing is made."""
+    kept = folder.child(PLACES[KEPT][0], create=False)
+    return kept is not None and bool(kept.names())
 
 
 def count_kept(store: FileStore, now: float) -> int:
