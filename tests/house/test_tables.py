@@ -20,7 +20,7 @@ from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.model import FLOWS, KEEPERS, FlowTraits, KeeperTraits
 from brokerctl.platform.commands import PROGRAMS
 from brokerctl.store import STORES
-from tests.house.source import Source, imported_at_start, read, sources
+from tests.house.source import ROOT, Source, imported_at_start, read, sources
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -265,6 +265,49 @@ def test_every_set_up_is_where_its_table_says() -> None:
     aliases = [alias for tool in SETUPS.values() for alias in tool.aliases]
     assert len({*aliases, *SETUPS}) == len(aliases) + len(SETUPS)
     assert all(find_setup(alias)[0] in SETUPS for alias in aliases)
+
+
+CLOUDS = frozenset({"aws", "gcp"})  # whose programs the README does not name one by one
+
+
+def rows_of(path: str, heading: str) -> list[str]:
+    """Return the rows of the Markdown table that has this heading."""
+    before, found, after = read(path).partition(f"\n{heading}\n")
+    assert before
+    assert found, f"{path} has no such table"
+    return after.partition("\n\n")[0].splitlines()[1:]
+
+
+def page_of(tool: str) -> str:
+    """Return the page in docs/helpers that is about a tool: podman has docker's protocol."""
+    has_own = os.path.exists(os.path.join(ROOT, f"docs/helpers/{tool}.md"))
+    return tool if has_own else SETUPS[tool].kept_by or tool
+
+
+def test_the_readme_s_table_of_tools_is_that_of_set_ups() -> None:
+    """Each tool has its page in one row, with the programs that are set up with it."""
+    rows = rows_of("README.md", "| tool | by | tried with |")
+    linked = [page for row in rows for page in re.findall(r"\(docs/helpers/(\w+)\.md\)", row)]
+    assert sorted(linked) == sorted({page_of(tool) for tool in [*SETUPS, *HELPERS]})
+    for name, tool in SETUPS.items():
+        (row,) = [one for one in rows if f"(docs/helpers/{page_of(name)}.md)" in one]
+        shown = " ".join(re.findall(r"\[([^]]+)\]", row.split("|")[1])).lower()
+        missing = [one for one in tool.aliases if one not in shown]
+        assert not missing or name in CLOUDS, f"{name}: its row lacks {missing}"
+
+
+def test_the_table_of_keepers_in_docs_is_theirs() -> None:
+    """Each keeper, for how long the kernel has its key, and the variable that gives it."""
+    rows = rows_of("docs/files.md", "| keeper | the key is | it protects against |")
+    listed = {row.split("`")[1]: row for row in rows}
+    assert len(listed) == len(rows)
+    assert listed.keys() == KEEPERS.keys()
+    assert f"`{'|'.join(KEEPERS)}`" in read("README.md")
+    for name, one in KEEPERS.items():
+        said = re.findall(r"by the kernel for (\d+) h", listed[name])
+        assert said == ([] if one.cached_for_s is None else [f"{one.cached_for_s // 3600}"]), name
+        assert one.is_given is (f"`{one.variable}_FILE`" in listed[name]), name
+        assert one.lies_beside is ("`v1/keys/`" in listed[name]), name
 
 
 def test_what_is_known_of_tools() -> None:
