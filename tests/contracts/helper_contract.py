@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokerctl.errors import (
@@ -154,6 +154,16 @@ def shown(reply: HelperReply) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value}
 
 
+def check_form(reply: HelperReply, *, is_json: bool) -> None:
+    """Check what all protocols share: whole lines of plain text, and of JSON one."""
+    text = reply.stdout.decode()
+    assert all(char.isprintable() or char == "\n" for char in text), text
+    if is_json:
+        assert text.endswith("\n")
+        assert text.count("\n") == 1
+        assert isinstance(json.loads(text), dict)
+
+
 class HelperContract:
     """Inherited once a helper: `words` and `request` ask for the credential of `url`."""
 
@@ -165,6 +175,8 @@ class HelperContract:
     environ: ClassVar[dict[str, str]] = {}
     token: ClassVar[str] = TOKEN
     profile: ClassVar[Profile] = PROFILE
+    always_ends: ClassVar[bool] = False  # its tokens do, by their kind
+    secret: ClassVar[str | None] = None  # what of the token is in any answer; None: all
 
     @pytest.fixture
     def helper(self) -> Helper:
@@ -227,6 +239,42 @@ class HelperContract:
             if not isinstance(outcome, OwnCredential):
                 assert b"b0b-password" not in reply.stdout, name
 
+    def test_any_token_is_in_its_answer_once(self, helper: Helper) -> None:
+        """Whenever it ends, and whoever's it is: an answer of the protocol, or our refusal."""
+        asked, value = self.asked(helper), Secret(self.token)
+        usual = credential(helper, asked, ANSWER.replace(value=value), self.profile)
+        is_json = usual.stdout.startswith(b"{")
+        ends = st.floats(0, 4e9) if self.always_ends else st.none() | st.floats(0, 4e9)
+        user = st.none() | st.text(st.characters(categories=("L", "N", "P")), min_size=1)
+
+        @settings(max_examples=50)
+        @given(ends=ends, renew_at=st.none() | st.floats(0, 4e9), user=user, is_any=st.booleans())
+        def answer(
+            *, ends: float | None, renew_at: float | None, user: str | None, is_any: bool
+        ) -> None:
+            token = ANSWER.replace(value=value, expires_at=ends, renew_at=renew_at)
+            match = "any" if is_any else "exact"
+            owner = self.profile.replace(username=user, username_match=match)
+            reply = credential(helper, asked, token, owner)
+            assert reply.exit_code == 0
+            assert reply.stdout.count((self.secret or self.token).encode()) == 1
+            check_form(reply, is_json=is_json)
+
+        answer()
+
+    def test_any_error_is_a_reply_of_the_protocol(self, helper: Helper) -> None:
+        """Security: an issuer's or a file's text in it ends no line and moves no cursor."""
+        text = st.text(max_size=700)
+
+        @settings(max_examples=50)
+        @given(kind=st.sampled_from(list(ERRORS.values())), text=text, hint=st.none() | text)
+        def refuse(kind: BrokerError, text: str, hint: str | None) -> None:
+            reply = refusal(helper, type(kind)(text, hint=hint))
+            assert set(shown(reply)) <= {"stdout", "exit_code"}
+            check_form(reply, is_json=reply.stdout.startswith(b"{"))
+
+        refuse()
+
     def test_any_bytes_are_a_request_or_none(self, helper: Helper) -> None:
         """Whatever a tool, or who pretends to be one, sends."""
 
@@ -254,6 +302,7 @@ class HelperContract:
         word = st.sampled_from(known) | odd
         values = st.fixed_dictionaries({}, optional=dict.fromkeys(self.environ, odd))
 
+        @settings(max_examples=50)
         @given(words=st.lists(word, max_size=5), data=st.binary(max_size=40), more=values)
         def read(words: list[str], data: bytes, more: dict[str, str]) -> None:
             self.read_odd(helper, words, data, {**self.environ, **more})

@@ -21,3 +21,5 @@ class TestAws(HelperContract):
     url = None
     refusal_code = None
     token = aws_credentials.render(STS_WORDS, timestamp(ANSWER.expires_at or 0))
+    always_ends = True
+    secret = STS_WORDS["SecretAccessKey"]
