@@ -13,13 +13,14 @@ import pytest
 
 from brokerctl.config import fields
 from brokerctl.doctor import CHECKS, EARLY
-from brokerctl.helpers import HELPERS
+from brokerctl.helpers import HELPERS, outcomes
 from brokerctl.helpers.install import find_setup
 from brokerctl.helpers.setups import SETUPS
 from brokerctl.helpers.unchecked_tls import VARIABLES
 from brokerctl.model import FLOWS, KEEPERS, FlowTraits, KeeperTraits
 from brokerctl.platform.commands import PROGRAMS
 from brokerctl.store import STORES
+from tests.contracts.helper_contract import OUTCOMES
 from tests.house.source import ROOT, Source, imported_at_start, read, sources
 
 if TYPE_CHECKING:
@@ -138,6 +139,14 @@ def test_every_entry_has_its_paper() -> None:
                 assert variable.replace("*", "NAME").lower() in page.lower(), variable
         elif room.table != "STORES":
             assert f"`{name}`" in configuration, name
+
+
+def test_every_outcome_is_tried_by_the_helpers_contract() -> None:
+    """What a helper can be asked to answer, each kind of it, is answered by every tool there."""
+    kinds = [one for one in vars(outcomes).values() if isinstance(one, type)]
+    own = [one for one in kinds if one.__module__ == outcomes.__name__]
+    leaves = {one for one in own if not any(one in other.__bases__ for other in own)}
+    assert {type(one) for one in OUTCOMES.values()} == leaves
 
 
 def test_every_implementation_keeps_its_room_s_contract() -> None:
