@@ -1,8 +1,4 @@
-"""The front door: a `get`, `exec` or `helper` in the written grammar, or the full Typer program.
-
-An answer from the store needs no Typer and no network: hot commands are parsed by hand, and only
-this file leaves through `os._exit`, untidied.
-"""
+"""The front door: a `get`, `exec` or `helper` in the written grammar, or the full Typer program."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from brokerctl.platform.import_finder import find_at_once
 from brokerctl.platform.system import hold_streams, last_words, os, read_environ
 
 DOORS = {"get": "get", "exec": "session.start", "helper": "helpers.serve"}
+_HTTP = "brokerctl.effects.http"
 
 
 def main() -> None:
@@ -20,12 +17,15 @@ def main() -> None:
     sys.unraisablehook = lambda _: None  # it would print tracebacks of its own tidying up
     try:
         hold_streams()
-        find_at_once()
-        if words and words[0] in DOORS:
-            door = __import__(f"brokerctl.{DOORS[words[0]]}", fromlist=("run_words",))
-            code = door.run_words(words[1:], read_environ(), umask)
+        door = DOORS.get(words[0]) if words else None
+        find_at_once(is_hot=door is not None)
+        if door:
+            run_words = __import__(f"brokerctl.{door}", fromlist=("run_words",)).run_words
+            code = run_words(words[1:], read_environ(), umask)
         if code is None:
             code = __import__("brokerctl.cli.app", fromlist=("run",)).run(words, umask)
+        if code == 0 and (words[0] == "status" or _HTTP in sys.modules):  # it took long anyway
+            __import__("brokerctl.cli.start_image", fromlist=("write",)).write(DOORS.values())
     except (KeyboardInterrupt, MemoryError) as error:  # nothing more may be allocated
         code = 130 if isinstance(error, KeyboardInterrupt) else 1
         os.write(2, b"" if code > 1 else b"brokerctl: error: not enough memory\n")
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def leave(code: int) -> None:
-    """Flush what Python buffers, if anything was, and end at once."""
+    """Flush what Python buffers, if anything was, and end at once, which nothing else does."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()

@@ -28,6 +28,12 @@ TABLES = (
     "src/brokerctl/store/__init__.py",
     "src/brokerctl/oauth/__init__.py",
 )
+# Code in Python's own format, which is read and made where Python's byte code lies, and so trusted.
+IMAGE = {
+    "src/brokerctl/platform/start_image.py": {"exec", "__import__"},
+    "src/brokerctl/platform/image_sources.py": {"compile"},
+}
+MARSHAL = ("src/brokerctl/platform/start_image.py", "src/brokerctl/platform/image_writer.py")
 LIGHT = {
     "src/brokerctl/__main__.py",
     "src/brokerctl/home.py",
@@ -89,9 +95,9 @@ def test_the_store_has_no_http() -> None:
 
 def test_nothing_is_read_that_can_run_code() -> None:
     """No format that constructs objects, no text that becomes code, no shell."""
-    assert not importing(RUNS_CODE, "src")
+    assert importing(RUNS_CODE, "src") == {(path, "marshal") for path in MARSHAL}
     for source in sources("src"):
-        allowed = {"__import__"} if source.path in TABLES else set()
+        allowed = {"__import__"} if source.path in TABLES else IMAGE.get(source.path, set())
         assert not calls(source, CODE_CALLS - allowed), source.path
         shells = [node for node in ast.walk(source.tree) if isinstance(node, ast.keyword)]
         assert "shell" not in {node.arg for node in shells}, source.path

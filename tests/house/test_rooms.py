@@ -17,6 +17,7 @@ from tests.house.source import read, sources
 REASONS = {
     "audit/repair.py": "what `audit repair` does: looked for by its name",
     "helpers/output_file.py": "contextlib, and the care for a file: one tool wants one",
+    "cli/start_image.py": "the tables of several rooms meet there, which no hot command needs",
     "demo/visitor.py": "a program of its own: the browser and the tool of the story",
     "keys/interface.py": "types alone, which no road loads",
     "oauth/flows/refresh.py": "a grant type of its own (RFC 6749, 6)",

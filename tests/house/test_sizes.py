@@ -15,7 +15,7 @@ LIMITS = {
     "src/brokerctl/__main__.py": 50,
     "ARCHITECTURE.md": 80,
     "CONTRIBUTING.md": 80,
-    "bin/brokerctl": 30,
+    "bin/brokerctl": 45,  # a third reads the start-up image, before any module of ours
 }
 EVERYWHERE = ("src", "tests", "scripts", "benchmarks")
 

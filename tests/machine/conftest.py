@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.idp.issuer import DemoIssuer
+from tests.machine.installation import Installation, is_image
 from tests.machine.room import Machine
 from tests.program import Program
 
@@ -51,3 +52,27 @@ def machine(brokerctl: Program, demo: DemoIssuer, template: str) -> Machine:
     made = Machine(brokerctl, demo, template)
     made.log_in()
     return made
+
+
+@pytest.fixture(scope="session")
+def installed_once(trace_dir: str) -> Installation:
+    """Install the wheel once a worker; each test has a copy."""
+    made = Installation(os.path.join(tempfile.mkdtemp(prefix="installed-", dir=trace_dir), "venv"))
+    made.make()
+    return made
+
+
+@pytest.fixture
+def installation(machine: Machine, installed_once: Installation, trace_dir: str) -> Installation:
+    """Return an installation of the test's own, without an image, that `machine` runs."""
+    made = installed_once.copy(os.path.join(tempfile.mkdtemp(prefix="own-", dir=trace_dir), "venv"))
+    machine.program.path = made.program
+    return made
+
+
+@pytest.fixture
+def image(machine: Machine, installation: Installation) -> Installation:
+    """Return an installation that has its image."""
+    assert machine("status").returncode == 0
+    assert is_image(installation.read())
+    return installation

@@ -53,7 +53,7 @@ def run(argv: list[str], cwd: Path, path: str = "/usr/bin:/bin") -> str:
 
 def expected(script: object, *args: str) -> str:
     """Return what the right interpreter says."""
-    return "|".join(["beside", "-IS", str(script), *args, ""])
+    return "|".join(["beside", "-X", "utf8", "-IS", str(script), *args, ""])
 
 
 def test_arguments_arrive_as_they_are(installed: Path, trap: Path) -> None:
@@ -109,6 +109,22 @@ def test_python3_where_there_is_no_python(installed: Path, trap: Path) -> None:
     """Some environments have only the longer name."""
     (installed.parent / "python").rename(installed.parent / "python3")
     assert run([str(installed), "x"], trap) == expected(installed, "x")
+
+
+def test_a_tool_s_name_says_its_helper(installed: Path, trap: Path, tmp_path: Path) -> None:
+    """A script of a tool's name has Python run the one beside it, wherever it was called from."""
+    script = installed.parent / "git-credential-brokerctl"
+    shutil.copy(os.path.join(ROOT, "bin", script.name), script)
+    link = tmp_path / "link"
+    link.symlink_to(script)
+    wanted = expected(installed, "helper", "git", *ARGS)
+    assert run([str(script), *ARGS], trap) == wanted
+    assert run([str(link), *ARGS], trap) == wanted
+    assert run(["./git-credential-brokerctl", "x"], script.parent) == expected(
+        "./brokerctl", "helper", "git", "x"
+    )
+    (installed.parent / "python").rename(installed.parent / "python3")
+    assert run([str(script), *ARGS], trap) == wanted
 
 
 def test_no_process_but_for_links(installed: Path, trap: Path) -> None:

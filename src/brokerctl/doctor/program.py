@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import brokerctl
 from brokerctl.doctor import WARNING, Finding
 from brokerctl.errors import shell_word
+from brokerctl.platform import image_writer
 from brokerctl.platform.commands import environ_for
+from brokerctl.platform.import_finder import IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +27,7 @@ RUNS = 15
 BUDGET = 1.5  # of the same environment's `python -I -c ''`
 
 
-def check(_environ: Mapping[str, str]) -> Iterator[Finding]:
+def check(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Say which versions are at work, and what slows every start."""
     python = platform.python_version()
     system = f"{platform.system()} {platform.machine()}"
@@ -42,6 +44,23 @@ def check(_environ: Mapping[str, str]) -> Iterator[Finding]:
         )
     else:
         yield Finding(what="byte code is compiled")
+    yield from _start_image(environ)
+
+
+def _start_image(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Say whether an image started this process; an editable installation has none."""
+    path = image_writer.find_place()
+    if path is None:
+        return
+    if IMAGE in sys.modules:
+        yield Finding(what="the start-up image is current")
+        return
+    what, hint = "the start-up image is missing or out of date", "run 'brokerctl status'"
+    if not image_writer.may_write(path, environ):
+        what += ", and can't be written"
+        hint += f" as the owner of {shell_word(os.path.dirname(path))}"
+        hint += f", without {image_writer.SWITCH}" if environ.get(image_writer.SWITCH) else ""
+    yield Finding(what=f"{what}: every start is slower", state=WARNING, hint=hint)
 
 
 def _versions() -> Iterator[str]:

@@ -250,10 +250,12 @@ def checked_file(fd: int, path: str, system: System = SYSTEM) -> int:
 
 
 def read_all(fd: int, size: int, system: System = SYSTEM) -> bytes:
-    """Read up to the end; the size is where to start guessing."""
-    chunks = []
+    """Read up to the end; a file that is as long as its size says ends there."""
+    chunks: list[bytes] = []
     wanted = size + 1
     while chunk := system.read(fd, wanted):
+        if len(chunk) == size and not chunks:
+            return chunk
         chunks.append(chunk)
         wanted = 65536
         if sum(map(len, chunks)) > size:

@@ -49,6 +49,9 @@ else:
         import signal as signals
 
 
+_EUID = os.geteuid()
+
+
 def read_environ() -> Mapping[str, str]:
     """Return the environment as text, as `os.environ` shows it; a change is nobody else's."""
     found: Any = os.environ
@@ -123,7 +126,7 @@ class System:
     sleep = staticmethod(time.sleep)
     monotonic = staticmethod(time.monotonic)
     getpid = staticmethod(os.getpid)
-    geteuid = staticmethod(os.geteuid)
+    geteuid = staticmethod(lambda: _EUID)  # it stays, and is asked for with every file
 
     @staticmethod
     def wait_for(lock: LockType, seconds: float) -> bool:

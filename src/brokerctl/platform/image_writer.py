@@ -1,0 +1,146 @@
+"""Writes the start-up image (`start_image`), of the sources that there are and for this Python.
+
+Only commands that take long anyway do so.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib_external as external
+import _imp
+import importlib.util
+import marshal
+import os
+import stat
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from brokerctl.platform.image_sources import OURS, Sources, builtin_names, defer, is_ours
+from brokerctl.platform.import_finder import IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import CodeType
+
+    from brokerctl.platform.start_image import Apart, Module, Parts
+
+KEY = sys.hexversion
+SWITCH = "PYTHONDONTWRITEBYTECODE"  # `-I` has the interpreter itself pass it over
+_DEAD_S = 600.0  # a writer needs less than a second
+_TRAILER = 16  # the bytes behind everything: a length and a hash
+
+
+def find_place() -> str | None:
+    """Return the path of the image; None where bin/brokerctl looks for none.
+
+    It looks below its interpreter, where no editable installation has its sources.
+    """
+    place = os.path.dirname(os.path.dirname(sys.executable))
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = f"{place}/lib/{version}/site-packages"
+    try:
+        is_here = os.path.samefile(f"{packages}/{OURS}", f"{_packages()}/{OURS}")
+    except OSError:
+        return None
+    if not is_here or sys.pycache_prefix is not None:
+        return None
+    return importlib.util.cache_from_source(f"{packages}/{IMAGE.replace('.', '/')}.py")
+
+
+def may_write(path: str, environ: Mapping[str, str]) -> bool:
+    """Return whether an image may be written there by this process, as far as can be seen.
+
+    Security: by the owner of the source or by root, so that others trust it as they trust that.
+    """
+    if environ.get(SWITCH) or sys.dont_write_bytecode:
+        return False
+    owner = os.stat(_source_of(path)).st_uid
+    return os.geteuid() in {0, owner} and os.access(os.path.dirname(path), os.W_OK)
+
+
+def write(doors: Iterable[str], others: Iterable[str], environ: Mapping[str, str]) -> None:
+    """Write an image where one may be written.
+
+    `doors` are the modules that a warm hand-out starts with, `others` those that only some need.
+    """
+    path = find_place()
+    if path is not None and may_write(path, environ):
+        put(path, lambda: build(_packages(), doors, others))
+
+
+def put(path: str, make: Callable[[], bytes]) -> None:
+    """Make the image and put it there as a whole; one process at a time does so.
+
+    Security: with its source's mode, whatever the umask is.
+    """
+    mode = stat.S_IMODE(os.stat(_source_of(path)).st_mode)
+    beside = f"{path}.new"
+    try:
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        if time.time() - os.lstat(beside).st_mtime > _DEAD_S:
+            os.unlink(beside)  # for the next one
+        return
+    try:
+        with open(fd, "wb") as file:
+            file.write(make())
+            os.fchmod(fd, mode)
+        os.rename(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def _source_of(path: str) -> str:
+    return importlib.util.source_from_cache(path)
+
+
+def _packages() -> str:
+    """Return the folder that our package is in."""
+    return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def build(packages: str, doors: Iterable[str], others: Iterable[str]) -> bytes:
+    """Return the image of the package in this folder."""
+    made = Sources(packages)
+    steps = (tuple(made.closure([f"{OURS}.__main__"])), tuple(made.closure(doors)))
+    files = [(path, *found) for path, found in made.stats.items()]
+    deferred = defer({name: made.found[name] for name in steps[1] if is_ours(name)})
+    at_once: dict[str, Module] = {}
+    compiled = {
+        name: made.compiled[name] for step in steps for name in step if name in made.compiled
+    }
+    for name in (name for step in steps for name in step if name not in compiled):
+        source, code = made.found[name], made.found[name].compile()
+        classes = [one for module, one in deferred.values() if module == name]
+        at_once[name] = (code, source.path, source.is_package, builtin_names([code, *classes]))
+    apart = [name for name in made.closure(others) if name in made.found]
+    own = made.read(IMAGE)
+    files.append((own.path, *made.stats[own.path]))
+    pieces = {name: marshal.dumps(made.found[name].compile()) for name in apart}
+    places = dict(_places({name: made.stats[made.found[name].path] for name in apart}, pieces))
+    parts = (tuple(files), compiled, steps, at_once, deferred, places)
+    return _render(own.compile(), made.stats[own.path], parts, pieces.values())
+
+
+def _places(
+    stats: dict[str, tuple[int, int]], pieces: dict[str, bytes]
+) -> Iterator[tuple[str, Apart]]:
+    """Yield where each piece lies, from the end: these very numbers stand before it."""
+    end = -_TRAILER - sum(map(len, pieces.values()))
+    for name, piece in pieces.items():
+        begin, end = end, end + len(piece)
+        yield name, (*stats[name], begin, end, _hash(piece))
+
+
+def _render(own: CodeType, stats: tuple[int, int], parts: Parts, pieces: Iterable[bytes]) -> bytes:
+    """Return the bytes that `start_image` describes."""
+    size, seconds = stats
+    head = b"".join((n & 0xFFFFFFFF).to_bytes(4, "little") for n in (0, seconds, size))  # PEP 552
+    code = marshal.dumps(own.replace(co_consts=(*own.co_consts, parts)))
+    body = external.MAGIC_NUMBER + head + code
+    return b"".join((body, *pieces, len(body).to_bytes(8), _hash(body)))
+
+
+def _hash(data: bytes) -> bytes:
+    return _imp.source_hash(KEY, data)

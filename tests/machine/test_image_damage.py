@@ -1,0 +1,177 @@
+"""A start-up image that is damaged, comes and goes: the right token, each time, and no word."""
+
+from __future__ import annotations
+
+import _imp
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.machine.installation import BUILT, GET, is_image, opened_by_get
+from tests.machine.room import WITHOUT_RIGHTS, answers, require_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.machine.installation import Installation
+    from tests.machine.room import Machine
+
+NOBODY = 65534
+TRAILER = 16  # the length of what is checked, and its hash
+
+
+def fifo(installation: Installation) -> None:
+    """Put something there that never answers."""
+    installation.remove()
+    os.mkfifo(installation.image, 0o644)
+
+
+def folder(installation: Installation) -> None:
+    """Put a folder there."""
+    installation.remove()
+    os.mkdir(installation.image)
+
+
+def link(installation: Installation) -> None:
+    """Put a link to a good one there: a link's target may be anybody's."""
+    there = f"{installation.prefix}/elsewhere"
+    os.rename(installation.image, there)
+    os.symlink(there, installation.image)
+
+
+def endless(installation: Installation) -> None:
+    """Put eight gigabytes of nothing there."""
+    installation.write(b"")
+    os.truncate(installation.image, 1 << 33)
+
+
+def other_python(installation: Installation) -> None:
+    """Put one there that is whole, and another interpreter's."""
+    data = installation.read()
+    checked = data[: int.from_bytes(data[-TRAILER:-8])]
+    installation.write(data[:-8] + _imp.source_hash(sys.hexversion + 1, checked))
+
+
+def longer(installation: Installation) -> None:
+    """Put more behind it."""
+    installation.write(installation.read() + b"\0" * 100)
+
+
+def foreign(installation: Installation) -> None:
+    """Have it belong to somebody else."""
+    require_root()
+    os.chown(installation.image, NOBODY, NOBODY)
+
+
+DAMAGE: dict[str, Callable[[Installation], None]] = {
+    "missing": lambda one: one.remove(),
+    "empty": lambda one: one.write(b""),
+    "zeros": lambda one: one.write(bytes(300_000)),
+    "a fifo": fifo,
+    "a folder": folder,
+    "a link": link,
+    "endless": endless,
+    "another Python's": other_python,
+    "longer": longer,
+    "somebody else's": foreign,
+    "may be written by others": lambda one: os.chmod(one.image, 0o666),  # noqa: S103 - to be passed over
+    "may be read by its owner alone": lambda one: os.chmod(one.image, 0o600),
+}
+
+
+@pytest.mark.slow(reason=BUILT)
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage(machine: Machine, image: Installation, name: str) -> None:
+    """It is passed over, without a word; a later command makes it anew where it can."""
+    token = answers(machine(*GET))
+    DAMAGE[name](image)
+    assert answers(machine(*GET, timeout_s=30)) == token
+    assert len(opened_by_get(machine, image)) > 20  # one by one
+    status = machine("status")
+    assert (status.returncode, status.stderr) == (0, "")
+    if name != "a folder":
+        assert opened_by_get(machine, image) == [image.image]
+    assert answers(machine(*GET)) == token
+
+
+@pytest.mark.slow(reason="eighty starts")
+def test_bytes_that_have_changed(machine: Machine, image: Installation) -> None:
+    """No bit and no length makes another answer, wherever in the file it is."""
+    token, good = answers(machine(*GET)), image.read()
+    size = len(good)
+    checked = int.from_bytes(good[-TRAILER:-8])
+    lengths = (1, 15, 16, 17, 100, 4096, checked // 2, checked - 1, checked, size - 9, size - 1)
+    for length in lengths:
+        image.write(good[:length])
+        assert answers(machine(*GET)) == token, length
+    places = {0, 4, 8, 12, 16, 17, 20, checked - 1, checked, *range(size - TRAILER, size, 3)}
+    for place in sorted(places | {number * size // 60 for number in range(60)}):
+        changed = bytearray(good)
+        changed[place] ^= 1 << place % 8
+        image.write(bytes(changed))
+        assert answers(machine(*GET)) == token, place
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_one_that_may_not_be_read(machine: Machine, image: Installation) -> None:
+    """To a process without root's rights, a mode without any is as good as nothing."""
+    token = answers(machine(*GET))
+    os.chmod(image.image, 0)
+    assert answers(machine.under(WITHOUT_RIGHTS, *GET)) == token
+
+
+@pytest.mark.slow(reason="sixty starts")
+def test_removed_and_written_in_mid_run(machine: Machine, image: Installation) -> None:
+    """It comes and goes, in part too, while hand-outs run: none of them is told from another."""
+    token, good = answers(machine(*GET)), image.read()
+    stop = threading.Event()
+
+    def disturb() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            image.write(good[: number * 7919 % len(good)])
+            os.unlink(image.image)
+            image.write(good)
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        for _ in range(60):
+            assert answers(machine(*GET)) == token
+    finally:
+        stop.set()
+        disturber.join()
+
+
+@pytest.mark.slow(reason="64 starts of the full program")
+def test_written_by_many_at_once(machine: Machine, installation: Installation) -> None:
+    """One of them writes it, whole, and none of them fails or leaves anything else."""
+    for many in (64, 8):  # without one, and with one that is out of date
+        os.utime(installation.source)
+        running = [machine.program.start("status") for _ in range(many)]
+        for process in running:
+            _, stderr = process.communicate(timeout=240)
+            assert (process.returncode, stderr) == (0, "")
+        assert opened_by_get(machine, installation) == [installation.image]
+        names = os.listdir(os.path.dirname(installation.image))
+        assert [name for name in names if not name.endswith(".pyc")] == []
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_a_writer_that_died(machine: Machine, installation: Installation) -> None:
+    """What it left stops no later one for long."""
+    left = f"{installation.image}.new"
+    with open(left, "wb"):
+        pass
+    assert machine("status").returncode == 0
+    assert not is_image(installation.read())  # somebody may be writing it
+    os.utime(left, (0, time.time() - 3600))
+    for _ in range(2):
+        assert machine("status").returncode == 0
+    assert is_image(installation.read())
+    assert not os.path.exists(left)
