@@ -12,8 +12,10 @@ from brokerctl.broker.events import event
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
-from brokerctl.errors import StoreError
+from brokerctl.errors import StoreError, shell_word
+from brokerctl.freshness import timestamp
 from brokerctl.keys import harden, open_ring
+from brokerctl.keys.ring import VERSION
 from brokerctl.model import TokenRequest
 from brokerctl.output import _STDERR, note, write_line
 from brokerctl.platform.private_files import open_folder
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from brokerctl.config.plan import Plan
     from brokerctl.effects.http import Http
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import AccessToken, Token
+    from brokerctl.model import AccessToken, Profile, Token
     from brokerctl.platform.private_files import Folder
     from brokerctl.store import Damage
     from brokerctl.store.file import FileStore
@@ -61,7 +63,13 @@ class Home:
         self.folder = folder
         self.ring = ring
         self.layers = layers
-        store: FileStore = find_store("file")(folder, ring, renew=self._renewed, tell=self._tell)
+        store: FileStore = find_store("file")(
+            folder,
+            ring,
+            renew=self._renewed,
+            raise_format=None if ring.version == VERSION else self._raise_format,
+            tell=self._tell,
+        )
         self.store = store
         self.plan = _find_plan(self)
         place = audit() if audit else _child(folder, "audit")
@@ -70,13 +78,26 @@ class Home:
         within = read_within(environ)
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within)
 
+    def _raise_format(self) -> None:
+        """Keep a copy of a store of an earlier format, and say once that older versions stop."""
+        from brokerctl.keys.rekey import raise_version
+        from brokerctl.store.file.earlier_copy import copy_store, place_of_copy
+
+        if raise_version(self.folder, self.environ, lambda: copy_store(self.folder)) is not None:
+            note(
+                "the store has a new format, which versions of brokerctl before this one can't"
+                f" read; a copy of it as it was lies in {place_of_copy(self.folder)}"
+            )
+
     def _renewed(self) -> KeyRing:
         return open_ring(self.folder, self.environ) or self.ring
 
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         from brokerctl.broker.redeem import Redeemer
 
-        return Redeemer(self.store, self.log, self.ring, self.issuer())(decided, locked)
+        return Redeemer(self.store, self.log, self.ring, self.issuer(), self._tell_end)(
+            decided, locked
+        )
 
     def notices(self, answer: AccessToken) -> list[str]:
         """Return what is to be said with a token on stderr; what holds for all of them, once."""
@@ -89,6 +110,14 @@ class Home:
             if self._is_news(f"lifetime {whose}", text):
                 found.append(text)
         return found
+
+    def _tell_end(self, profile: Profile, ends_at: float) -> None:
+        """Say once on stderr that a login has to be renewed, and until when."""
+        day = timestamp(ends_at).partition("T")[0]
+        hint = f"run 'brokerctl login {shell_word(profile.name)}' before"
+        text = f"the login of '{profile.name}' ends on {day}, by its issuer's word: {hint}"
+        if self._is_news(f"ends {profile.issuer} {profile.name}", text):
+            note(text)
 
     def _is_news(self, subject: str, text: str) -> bool:
         """Return whether this was not the last word on a subject yet; from now on it is."""

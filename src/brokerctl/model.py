@@ -73,6 +73,16 @@ class Value(metaclass=_ValueType):
         return type(self)(**{**self.as_dict(), **changes})
 
 
+class Stored(Value):
+    """A value that lies in the store, sealed.
+
+    `unknown` has the members that a later version wrote and this one does not know, as one JSON
+    object: they are written back as they were (contract, section 9).
+    """
+
+    unknown: Secret | None = None
+
+
 WITHIN = "BROKERCTL_WITHIN"  # for what we run: the profiles asked for, outermost first, by commas
 
 
@@ -268,6 +278,8 @@ class GrantKey(Value):
     details: str | None = None
     extra: str | None = None
     thumbprint: str | None = None
+    source: str | None = None  # whose token is exchanged (RFC 8693), as the profile names it
+    unknown: str | None = None  # members of a later version: part of the name, as all of a key is
 
 
 class TokenKey(Value):
@@ -281,6 +293,7 @@ class TokenKey(Value):
     details: str | None = None
     extra: str | None = None
     thumbprint: str | None = None
+    unknown: str | None = None
 
 
 # How a token stands: what a slot, an ending and a record say of it.
@@ -290,7 +303,12 @@ DEAD = (REVOKED, EXPIRED)
 HELD = (LIVE, SUPERSEDED, UNKNOWN, LOCAL_ONLY)  # may be alive at the issuer
 
 
-class Token(Value):
+def size_of(value: Secret) -> int | None:
+    """Return how many bytes of UTF-8 a value has; None where it has gone."""
+    return len(value.reveal().encode()) if value else None
+
+
+class Token(Stored):
     """One access token as it is held: value, what it is for, and until when."""
 
     value: Secret
@@ -303,6 +321,17 @@ class Token(Value):
     status: str = LIVE  # live | superseded | revoked | expired | local_only | unknown
     session: str | None = None  # of the `exec` that owns it
     is_assumed: bool = False  # the issuer named no expiry: `expires_at` is our guess
+    size: int | None = None  # of the value, in bytes of UTF-8; it stays when the value goes
+    # Nothing fills these yet: RFC 8693's issued_token_type and actors, RFC 9396's details, claims.
+    issued_type: str | None = None
+    act: str | None = None  # JSON, as the three of them
+    details: str | None = None
+    claims: str | None = None
+
+    @property
+    def known_size(self) -> int | None:
+        """The value's size; of what an earlier version stored only while it has its value."""
+        return size_of(self.value) if self.size is None else self.size
 
     @property
     def issuer_end(self) -> float | None:
@@ -310,7 +339,7 @@ class Token(Value):
         return None if self.is_assumed else self.expires_at
 
 
-class Slot(Value):
+class Slot(Stored):
     """One slot file: the current access token and those before it that may still be alive."""
 
     key: TokenKey
@@ -319,7 +348,7 @@ class Slot(Value):
     superseded: tuple[Token, ...] = ()
 
 
-class Grant(Value):
+class Grant(Stored):
     """The stored long-lived authority of one (profile, subject)."""
 
     key: GrantKey
@@ -334,9 +363,17 @@ class Grant(Value):
     dead_why: str | None = None  # set when the issuer or a revoke ended it
     dead_at: float | None = None
     issued: Slot | None = None  # what came with it: counts until the commit's intent is cleared
+    ends_at: float | None = None  # when the refresh token is over by the issuer's word
+    # Nothing fills these yet: OpenID Connect's auth_time, acr and ID token, RFC 9449's key (a JWK),
+    # RFC 7592's registration (JSON).
+    authenticated_at: float | None = None
+    acr: str | None = None
+    id_token: Secret | None = None
+    dpop_key: Secret | None = None
+    registration: Secret | None = None
 
 
-class Failure(Value):
+class Failure(Stored):
     """The outcome of an attempt that failed: what waiters adopt and later callers back off for."""
 
     attempt: int  # counts failures since the last success: 1, 2, …
@@ -349,7 +386,7 @@ class Failure(Value):
     hint: str | None = None
 
 
-class Intent(Value):
+class Intent(Stored):
     """Written durably before anything is sent; explains a crash between answer and disk."""
 
     kind: str  # refresh | login | revoke | issue
@@ -358,9 +395,11 @@ class Intent(Value):
     fingerprint: str | None = None  # of the refresh token sent
     pid: int = 0
     host: str = ""
+    key: GrantKey | None = None  # of the grant; None: written by a version that did not say
+    profile: str = ""
 
 
-class Queued(Value):
+class Queued(Stored):
     """A token whose revocation has not been confirmed: later commands try again."""
 
     value: Secret
@@ -370,6 +409,7 @@ class Queued(Value):
     expires_at: float | None
     attempts: int = 0
     reason: str = ""
+    size: int | None = None  # of the value, as a Token's
 
 
 class AccessToken(Value):

@@ -13,7 +13,7 @@ from brokerctl import freshness, policy
 from brokerctl.broker.events import append_refusal, event, record_fields, undecided_fields
 from brokerctl.broker.request import DecidedRequest, broader_text, decide
 from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
-from brokerctl.model import WITHIN, AccessToken
+from brokerctl.model import WITHIN, AccessToken, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ class Broker:
                 "token.not_delivered",
                 profile=answer.profile,
                 fingerprint=answer.fingerprint,
+                size=size_of(answer.value),
                 outcome="failed",
             )
         )

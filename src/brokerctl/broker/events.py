@@ -15,12 +15,30 @@ if TYPE_CHECKING:
     from brokerctl.model import Requester, Token, TokenRequest
 
 REQUEST = (
-    *("url", "route", "profile", "issuer", "subject", "scopes", "resource", "fingerprint"),
-    *("expires_at", "issuer_expires_at", "requester", "decision", "purpose", "owner"),
+    *("url", "route", "profile", "issuer", "subject", "scopes", "resource"),
+    *(
+        "fingerprint",
+        "size",
+        "expires_at",
+        "issuer_expires_at",
+        "requester",
+        "decision",
+        "purpose",
+        "owner",
+    ),
 )
 _ENDING = ("outcome", "reason", "proven")
 _CREDENTIAL = (
-    *("url", "username", "fingerprint", "expires_at", "kept_until", "requester", "decision"),
+    *(
+        "url",
+        "username",
+        "fingerprint",
+        "size",
+        "expires_at",
+        "kept_until",
+        "requester",
+        "decision",
+    ),
     *("purpose", "outcome", "reason", "file"),
 )
 # The one schema: the fields that each event's record can have, beside those that the log adds. The
@@ -28,7 +46,7 @@ _CREDENTIAL = (
 # `undecided_fields`.
 EVENTS: dict[str, tuple[str, ...]] = {
     "token.handed_out": (*REQUEST, "outcome"),
-    "token.not_delivered": ("profile", "fingerprint", "outcome"),
+    "token.not_delivered": ("profile", "fingerprint", "size", "outcome"),
     "token.denied": (*REQUEST, "outcome", "error"),
     "token.refused": (*REQUEST, "outcome", "error"),
     "token.issued": (*REQUEST, "generation", "reason"),
@@ -105,6 +123,7 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         "scopes": list(token.scopes if token else decision.scopes),
         "resource": list(decision.resource),
         "fingerprint": token.fingerprint if token else None,
+        "size": token.known_size if token else None,
         "expires_at": None if until is None else freshness.timestamp(until),
         "issuer_expires_at": None if issuer_until is None else freshness.timestamp(issuer_until),
         "requester": shown_requester(requester),

@@ -7,7 +7,7 @@ grant: the earlier one serves no request any more, and would be forgotten if it 
 from __future__ import annotations
 
 from brokerctl.broker.request import grant_key
-from brokerctl.model import Grant, Profile, Slot
+from brokerctl.model import Grant, Intent, Profile, Slot
 from brokerctl.store import Queue
 from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN
 
@@ -29,7 +29,7 @@ def keys_of(
     A grant that several profiles share is found by any of their names.
     """
     found = _find_keys(store)
-    if any(True for _ in store.entries(INTENT)):  # a killed process left it, without a grant's key
+    if _has_nameless_intent(store):
         for profile in profiles.values():
             found.setdefault(grant_key(profile, subject), profile.name)
     chosen = []
@@ -44,14 +44,20 @@ def keys_of(
 def _find_keys(store: Store) -> dict[GrantKey, str]:
     """Return the key of each grant that has an entry, with the profile that it was made for."""
     found: dict[GrantKey, str] = {}
-    for kind in (GRANT, TOKEN, QUEUE):
+    for kind in (GRANT, TOKEN, QUEUE, INTENT):
         for entry in store.entries(kind):
             held = entry.value
             if isinstance(held, Slot):
                 found.setdefault(held.key.grant, held.profile)
-            elif isinstance(held, (Grant, Queue)):
+            elif isinstance(held, (Grant, Queue, Intent)) and held.key is not None:
                 found.setdefault(held.key, held.profile)
     return found
+
+
+def _has_nameless_intent(store: Store) -> bool:
+    """Return whether something was killed of which its intent does not say what it was for."""
+    intents = (entry.value for entry in store.entries(INTENT))
+    return any(not isinstance(one, Intent) or one.key is None for one in intents)
 
 
 def _is_shared(profile: Profile | None, key: GrantKey) -> bool:

@@ -46,11 +46,13 @@ class LockedLogin:
         ring: StoreKeys,
         key: GrantKey,
         token_url: str | None,
+        profile: str = "",
     ) -> None:
         self._interaction = interaction
         self._store = store
         self._ring = ring
         self._key = key
+        self._profile = profile
         self._token_url = token_url
         self._stack = ExitStack()
         self._locked: LockedGrant | None = None
@@ -122,9 +124,10 @@ class LockedLogin:
             self._locked = None
             self._stack.close()
 
-    @staticmethod
-    def _intent(locked: LockedGrant) -> Intent:
+    def _intent(self, locked: LockedGrant) -> Intent:
         return Intent(
+            key=self._key,
+            profile=self._profile,
             kind="login",
             generation=locked.next_generation,  # not the old one's: it is not being redeemed
             at=time.time(),

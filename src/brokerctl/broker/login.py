@@ -14,7 +14,7 @@ from contextlib import suppress
 from brokerctl import policy
 from brokerctl.broker.events import append_refusal, event, record_fields
 from brokerctl.broker.locked_login import LockedLogin
-from brokerctl.broker.redeem import Redeemer, make_token
+from brokerctl.broker.redeem import Redeemer, find_end, make_token
 from brokerctl.broker.replaced_grant import Replaced, drop_queued
 from brokerctl.broker.request import DecidedRequest, broader_text
 from brokerctl.broker.revoke import Revoker
@@ -163,7 +163,12 @@ class _Attempt:
         context = self.issuer.context(profile, deadline, decision.scopes, decision.resource)
         steps = find_flow(profile.flow).obtain(context)
         with LockedLogin(
-            interaction, self.store, self.ring, key, context.metadata.token_endpoint
+            interaction,
+            self.store,
+            self.ring,
+            key,
+            context.metadata.token_endpoint,
+            profile.name,
         ) as login:
             try:
                 answer = run(steps, login)
@@ -251,6 +256,7 @@ class _Attempt:
             scopes=answer.scopes,
             sub=answer.id_sub or (old.sub if old else None),
             owner=profile.owner or owner,
+            ends_at=find_end(answer),
         )
         is_over = answer.expires_in == 0
         # Queued before the commit: a crash in between must not leave it alive and held nowhere.

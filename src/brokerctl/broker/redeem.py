@@ -27,8 +27,8 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
-from brokerctl.freshness import timestamp
-from brokerctl.model import LOCAL_ONLY, UNKNOWN, Grant, Intent, Token
+from brokerctl.freshness import WEEK_S, timestamp
+from brokerctl.model import LOCAL_ONLY, UNKNOWN, Grant, Intent, Token, size_of
 from brokerctl.oauth import tokens
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
@@ -38,6 +38,8 @@ from brokerctl.store import Change, slots
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brokerctl.audit.append import Log
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.broker.request import DecidedRequest
@@ -53,13 +55,23 @@ _INVALID_GRANT = "invalid_grant"  # RFC 6749, 5.2; a profile may know its issuer
 _CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our disk"
 _NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used or stored"
 LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
+_SAME_END_S = 60.0  # an issuer counts from its own clock, in whole seconds
 _ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
 
 
 class Redeemer:
     """Redeems a grant, or runs a flow without a person, and stores what came of it."""
 
-    def __init__(self, store: Store, log: Log, ring: KeyRing, issuer: IssuerClient) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: Log,
+        ring: KeyRing,
+        issuer: IssuerClient,
+        tell_end: Callable[[Profile, float], object] = lambda *_: None,
+    ) -> None:
+        """`tell_end` is told of a grant that ends within a week and that use does not prolong."""
+        self.tell_end = tell_end
         self.store = store
         self.log = log
         self.ring = ring
@@ -119,7 +131,7 @@ class Redeemer:
         )
         context = with_subject(context, decided, self.issuer)
         held.enter_context(signals_wait())
-        self._sent = self._intent(grant, refresh_token)
+        self._sent = self._intent(decided, grant, refresh_token)
         if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
             queue_cut_off(locked, self.ring)
         locked.intend(self._sent)
@@ -165,8 +177,12 @@ class Redeemer:
             answer: TokenAnswer = end.value
             return answer
 
-    def _intent(self, grant: Grant | None, refresh_token: Secret | None) -> Intent:
+    def _intent(
+        self, decided: DecidedRequest, grant: Grant | None, refresh_token: Secret | None
+    ) -> Intent:
         return Intent(
+            key=decided.grant_key,
+            profile=decided.profile.name,
             kind="refresh" if refresh_token is not None else "issue",
             generation=grant.generation if grant else 0,
             at=time.time(),
@@ -181,7 +197,10 @@ class Redeemer:
         grant, generation = None, 0
         if old is not None:
             generation = locked.next_generation
-            grant = old.replace(refresh_token=answer.refresh_token or old.refresh_token)
+            grant = old.replace(
+                refresh_token=answer.refresh_token or old.refresh_token,
+                ends_at=find_end(answer, old),
+            )
         token = make_token(self.ring, decided, answer, generation=generation)
         is_over = answer.expires_in == 0
         locked.commit(
@@ -199,6 +218,8 @@ class Redeemer:
         if grant is None:
             asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
             queue_unanswered(locked, self.ring, decided.profile, asked_at, answer.expires_in)
+        if old is not None and grant is not None and _ends_soon(old, grant):
+            self.tell_end(decided.profile, grant.ends_at or 0)
         if is_over:
             raise IssuerError(f"the issuer of '{decided.profile.name}' sent a token that is over")
         return token
@@ -217,7 +238,7 @@ class Redeemer:
         generation = locked.next_generation
         locked.persist(deadline)
         try:
-            locked.commit(Change(grant=grant.replace(refresh_token=refresh_token)))
+            locked.commit(Change(grant=grant.replace(refresh_token=refresh_token, ends_at=None)))
         except StoreError as error:
             raise _grant_lost(decided.profile.name, error) from error
         fields = {"generation": generation, "outcome": "unusable"}
@@ -346,11 +367,32 @@ def make_token(
         token_type=answer.token_type,
         scopes=answer.scopes,
         issued_at=answer.sent_at,
+        size=size_of(answer.access_token),
         expires_at=answer.sent_at + min(lifetime, _LONGEST_LIFETIME_S),
         generation=generation,
         session=decided.token_key.actor,
         is_assumed=answer.expires_in is None,
     )
+
+
+def find_end(answer: TokenAnswer, old: Grant | None = None) -> float | None:
+    """Return when the refresh token of an answer is over; None where the issuer never said.
+
+    It says so of a new one or of none: where the old one goes on, its own end does.
+    """
+    if answer.refresh_expires_in is not None:
+        return answer.sent_at + answer.refresh_expires_in
+    is_new = answer.refresh_token is not None
+    if old is None or (is_new and answer.refresh_token != old.refresh_token):
+        return None
+    return old.ends_at
+
+
+def _ends_soon(old: Grant, new: Grant) -> bool:
+    """Return whether a grant ends within a week, and not later for having been used just now."""
+    if old.ends_at is None or new.ends_at is None or new.ends_at - time.time() > WEEK_S:
+        return False
+    return new.ends_at <= old.ends_at + _SAME_END_S
 
 
 def _grant_lost(name: str, error: StoreError) -> StoreError:

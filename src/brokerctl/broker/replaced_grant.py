@@ -87,6 +87,7 @@ class Replaced:
         until = None if item.expires_at is None else timestamp(item.expires_at)
         fields = record_fields(self.decided) | {
             "fingerprint": item.fingerprint,
+            "size": item.size,
             "expires_at": until,
             "outcome": said.outcome,
             "reason": said.reason or _NOT_STORED,

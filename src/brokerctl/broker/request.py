@@ -101,8 +101,8 @@ def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
         actor=None if profile.traits.needs_person else "client",
         scopes=profile.scopes,
         resource=profile.resource,
-        details=_source_of(profile),
         extra=profile.extra,
+        source=_source_of(profile),
     )
 
 

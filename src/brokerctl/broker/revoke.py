@@ -26,6 +26,7 @@ from brokerctl.model import (
     Profile,
     Queued,
     Value,
+    size_of,
 )
 from brokerctl.platform.held_signals import signals_wait
 from brokerctl.store.slots import TIDY, queue_item, queue_token
@@ -56,6 +57,7 @@ class Ending(Value):
     reason: str = ""
     is_proven: bool | None = None  # introspection said inactive; None: not asked or not answered
     notice: str = ""  # what people must be told at once
+    size: int | None = None  # of the token, in bytes
 
     @property
     def is_dead(self) -> bool:
@@ -129,6 +131,7 @@ class Revoker:
             "issuer": profile.issuer,
             "subject": key.subject,
             "fingerprint": issued.current.fingerprint,
+            "size": issued.current.known_size,
             "generation": issued.current.generation,
             "reason": "finished after an interruption",
             "requester": None if self.requester is None else shown_requester(self.requester),
@@ -301,6 +304,7 @@ class Revoker:
             "issuer": profile.issuer,
             "subject": ending.subject,
             "fingerprint": ending.fingerprint,
+            "size": ending.size,
             "expires_at": None if ending.until is None else timestamp(ending.until),
             "outcome": ending.outcome,
             "reason": ending.reason,
@@ -317,6 +321,7 @@ def _ending(profile: Profile, key: GrantKey, item: Queued) -> Ending:
         subject=key.subject,
         kind=item.token_type_hint,
         fingerprint=item.fingerprint,
+        size=size_of(item.value) if item.size is None else item.size,
         outcome=UNKNOWN,
         until=item.expires_at,
     )

@@ -139,6 +139,7 @@ def _row(home: Home, profile: Profile, slots: list[Slot], now: float) -> dict[st
         "state": state,
         "tokens": len(alive),
         "expires_at": freshness.timestamp(ends) if ends else None,
+        "login_ends_at": freshness.timestamp(grant.ends_at) if grant and grant.ends_at else None,
         "todo": todo or None,
     }
 
@@ -153,6 +154,8 @@ def _line(row: dict[str, object]) -> str:
     if row["tokens"]:
         text += f", {row['tokens']} token{'s' if row['tokens'] != 1 else ''}"
         text += f" until {row['expires_at']}"
+    if row["login_ends_at"] and row["state"] == _HELD:
+        text += f", its login ends at {row['login_ends_at']}"
     if row["todo"]:
         text += f" ({row['todo']})"
     return f"{row['profile']}: {state}{safe(text)}"

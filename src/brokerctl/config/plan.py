@@ -42,7 +42,10 @@ def render_plan(plan: Plan) -> bytes:
 
 
 def parse_plan(data: bytes) -> Plan | None:
-    """Return the plan, or None for one of another version (which is compiled anew)."""
+    """Return the plan, or None for one of another version (which is compiled anew).
+
+    Members that this version does not know are passed over: what must be understood raises `v`.
+    """
     try:
         body = jsonlite.loads(data)
         if not isinstance(body, dict) or body.pop("v", None) != _VERSION:
@@ -53,7 +56,7 @@ def parse_plan(data: bytes) -> Plan | None:
         return Plan(
             profiles={profile.name: profile for profile in profiles},
             narrowed_scopes=narrowed,
-            **body,
+            **_known(Plan, body),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -77,4 +80,12 @@ def _parse_profile(fields: dict[str, Any]) -> Profile:
     for name, value in fields.items():
         if isinstance(value, list):
             fields[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-    return Profile(**fields)
+    return Profile(**_known(Profile, fields))
+
+
+def _known(cls: type[Value], fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that a value has, which are all of them as a rule."""
+    known = cls._fields
+    if any(name not in known for name in fields):
+        return {name: value for name, value in fields.items() if name in known}
+    return fields

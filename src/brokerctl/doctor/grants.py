@@ -9,6 +9,7 @@ from brokerctl.broker.held_grants import find_orphaned_grants
 from brokerctl.broker.request import grant_key
 from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError, shell_word
+from brokerctl.freshness import WEEK_S, timestamp
 from brokerctl.policy import find_broader
 from brokerctl.store.entry import QUEUE, TOKEN
 from brokerctl.text import count_of, safe
@@ -102,8 +103,12 @@ def _persons(home: Home, profile: Profile, slots: list[Slot], now: float) -> Ite
         what = _without_refresh([slot for slot in slots if slot.key.grant == key], now)
         if what is not None:
             yield Finding(what=f"'{name}': {what}", state=PROBLEM, hint=hint)
+    elif grant.ends_at is not None and grant.ends_at - now < WEEK_S:
+        what = f"'{name}': its login ends at {timestamp(grant.ends_at)}, by its issuer's word"
+        yield Finding(what=what, state=WARNING, hint=hint)
     else:
-        yield Finding(what=f"'{name}': a grant since {_day(grant.obtained_at)}")
+        until = "" if grant.ends_at is None else f", until {_day(grant.ends_at)}"
+        yield Finding(what=f"'{name}': a grant since {_day(grant.obtained_at)}{until}")
 
 
 def _without_refresh(slots: list[Slot], now: float) -> str | None:
@@ -117,4 +122,4 @@ def _without_refresh(slots: list[Slot], now: float) -> str | None:
 
 
 def _day(at: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(at))
+    return timestamp(at).partition("T")[0]

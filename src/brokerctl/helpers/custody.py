@@ -14,6 +14,7 @@ from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
 from brokerctl.helpers.outcomes import OwnCredential
 from brokerctl.home import make_token_request
+from brokerctl.model import size_of
 from brokerctl.store import ToolCredential
 from brokerctl.store import tool_credentials as store_kept
 
@@ -232,6 +233,7 @@ def _record(
         "url": url_of(one),
         "username": one.username,
         "fingerprint": _fingerprint(home, one.secret),
+        "size": size_of(one.secret),
         "expires_at": _time(one.expires_at),
         "kept_until": _time(one.ends_at),
         "requester": shown_requester(request.requester),

@@ -133,26 +133,32 @@ def open_state(means: Means, unlock_for: UnlockFor | None = None) -> KeyRing | N
 def _open(means: Means, pin: Pin, sealed: bytes, unlock_for: UnlockFor | None) -> KeyRing:
     if cached_for_s(pin.keeper) is None:
         return unwrap(means, pin, sealed)[0]
-    ring = _open_cached(means, pin, sealed)
-    if ring is not None:
-        return ring
+    found = _open_cached(means, pin, sealed)
+    if found is not None:
+        return found[0]
     # One process asks the slow keeper, and those that wait find its answer in the cache.
     with _load("brokerctl.keys.lock:gate")(means.folder):
-        ring = _open_cached(means, pin, sealed)
-        if ring is None:
-            ring, key = unwrap(means, pin, sealed)
-            remember(means, pin, key, unlock_for)
-    return ring
+        found = _open_cached(means, pin, sealed)
+        if found is None:
+            found = unwrap(means, pin, sealed)
+            remember(means, pin, found[1], unlock_for)
+    return found[0]
 
 
-def _open_cached(means: Means, pin: Pin, sealed: bytes) -> KeyRing | None:
+def _open_cached(means: Means, pin: Pin, sealed: bytes) -> tuple[KeyRing, bytes] | None:
     key = means.cache.find(pin.wrap_id)
     if key is None:
         return None
     try:
-        return rings.open_sealed_ring(sealed, key)
+        return rings.open_sealed_ring(sealed, key), key
     except DamagedError:
         return None  # Security: a copy that does not open the ring counts as absent
+
+
+def open_with_key(means: Means, pin: Pin, sealed: bytes) -> tuple[KeyRing, bytes]:
+    """Open the ring with the kernel's copy of the key, else with the keeper's; return both."""
+    found = None if cached_for_s(pin.keeper) is None else _open_cached(means, pin, sealed)
+    return found or unwrap(means, pin, sealed)
 
 
 def unwrap(means: Means, pin: Pin, sealed: bytes) -> tuple[KeyRing, bytes]:

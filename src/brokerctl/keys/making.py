@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 
 from brokerctl import sodium
-from brokerctl.keys.ring import ASSOCIATED_NAME, KINDS, MAGIC, SINGLE, VERSION, KeyRing, render_ring
+from brokerctl.keys.ring import ASSOCIATED_NAME, KINDS, MAGIC, SINGLE, KeyRing, render_ring
 
 
 def new_ring() -> KeyRing:
@@ -28,13 +28,13 @@ def with_new(ring: KeyRing, *kinds: str) -> KeyRing:
         key_id = max(keys[kind]) + 1
         keys[kind][key_id] = sodium.random_bytes(sodium.KEY_BYTES)
         current[kind] = key_id
-    return KeyRing(current, keys)
+    return ring.changed(current, keys)
 
 
 def seal_ring(ring: KeyRing, wrap_id: str, wrapping_key: bytes) -> bytes:
     """Seal a ring for the file, under the wrapping key that has this id (32 hex characters)."""
     nonce = sodium.random_bytes(sodium.NONCE_BYTES)
-    head = MAGIC + bytes((VERSION,)) + bytes.fromhex(wrap_id) + nonce
+    head = MAGIC + bytes((ring.version,)) + bytes.fromhex(wrap_id) + nonce
     return head + sodium.seal(wrapping_key, nonce, render_ring(ring), head + ASSOCIATED_NAME)
 
 

@@ -1,5 +1,7 @@
 """`rekey`: another keeper or another wrapping key for the same ring, and new keys inside it.
 
+`raise_version` gives the ring the version that tells older programs to stop.
+
 The order makes every crash harmless: the new keeper has its key; `keeper.json` names both; the
 ring is sealed anew and read back; `keeper.json` names the new one alone; the old key is dropped.
 The ring file says which of the two it is sealed by, so that it opens at every moment.
@@ -13,6 +15,7 @@ from brokerctl.keys import (
     Means,
     keeper,
     making,
+    open_with_key,
     read_state,
     remember,
     sealing_pin,
@@ -141,6 +144,38 @@ def update_ring(
                 folder.write(rings.NAME, sealed)
                 raise
             return changed
+    finally:
+        folder.close()
+
+
+def raise_version(
+    home: Folder, environ: Mapping[str, str], before: Callable[[], object]
+) -> KeyRing | None:
+    """Raise the version of the ring's file to ours; None where another process was first.
+
+    `before` is called first, while no other process can raise it; where it raises, nothing is
+    changed. Nobody is asked for anything: the kernel's copy of the key will do.
+    """
+    folder = _keys_folder(home)
+    means = Means(folder, environ)
+    try:
+        with locked(folder):
+            state = read_state(folder)
+            if state is None:
+                raise StoreError(f"{folder.path} was removed meanwhile")
+            pin = sealing_pin(*state) or state[0]
+            ring, key = open_with_key(means, pin, state[1])
+            if ring.version == rings.VERSION:
+                return None
+            before()
+            raised = ring.changed(version=rings.VERSION)
+            folder.write(rings.NAME, making.seal_ring(raised, pin.wrap_id, key))
+            try:
+                _verify(folder, key, raised)
+            except DamagedError:
+                folder.write(rings.NAME, state[1])
+                raise
+            return raised
     finally:
         folder.close()
 

@@ -20,7 +20,8 @@ NAME = "ring"
 WRAP_ID_BYTES = 16
 MAX_BYTES = 256 * 1024
 MAGIC = b"BKRK"
-VERSION = 1
+# Of the whole store: the first write of a new format raises it, and an older program stops here.
+VERSION, FIRST_VERSION = 2, 1
 _HEADER_BYTES = len(MAGIC) + 1 + WRAP_ID_BYTES
 ASSOCIATED_NAME = b"keys/ring"
 KINDS = ("seal", "name", "log", "fingerprint")
@@ -30,17 +31,29 @@ _HEX_CHARS = 2 * sodium.KEY_BYTES
 _FINGERPRINT_BYTES = 16
 _CHARS = 43  # of a wrapping key as text
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_READABLE = (FIRST_VERSION, VERSION)
 _SPARE_BITS = 6 * _CHARS - 8 * sodium.KEY_BYTES
 
 
 class KeyRing:
-    """The keys in use and the older ones for reading; printing it shows ids alone."""
+    """The keys in use and the older ones for reading; printing it shows ids alone.
 
-    __slots__ = ("_current", "_keys")
+    `version` is the file's; `unknown` has the members of a later version, which are written back.
+    """
 
-    def __init__(self, current: dict[str, int], keys: dict[str, dict[int, bytes]]) -> None:
+    __slots__ = ("_current", "_keys", "unknown", "version")
+
+    def __init__(
+        self,
+        current: dict[str, int],
+        keys: dict[str, dict[int, bytes]],
+        version: int = VERSION,
+        unknown: dict[str, Any] | None = None,
+    ) -> None:
         self._current = current
         self._keys = keys
+        self.version = version
+        self.unknown = unknown or {}
 
     @property
     def seal_id(self) -> int:
@@ -86,6 +99,17 @@ class KeyRing:
             raise DamagedError(f"the key ring has no {kind} key {key_id}")
         return key
 
+    def changed(
+        self,
+        current: dict[str, int] | None = None,
+        keys: dict[str, dict[int, bytes]] | None = None,
+        version: int | None = None,
+    ) -> KeyRing:
+        """Return a ring with these parts in place of its own; what it does not know stays."""
+        return KeyRing(
+            current or self._current, keys or self._keys, version or self.version, self.unknown
+        )
+
     def parts(self) -> tuple[dict[str, int], dict[str, dict[int, bytes]]]:
         """Return copies of the ids in use and of all keys. Security: these are the keys."""
         return dict(self._current), {kind: dict(keys) for kind, keys in self._keys.items()}
@@ -113,7 +137,7 @@ def render_ring(ring: KeyRing) -> bytes:
         }
         for kind in KINDS
     }
-    return jsonlite.dumps({"version": VERSION, **kinds}).encode()
+    return jsonlite.dumps({**ring.unknown, "version": ring.version, **kinds}).encode()
 
 
 def parse_ring(data: bytes) -> KeyRing:
@@ -126,13 +150,19 @@ def parse_ring(data: bytes) -> KeyRing:
 
 
 def _ring(found: dict[str, Any]) -> KeyRing:
-    if set(found) != {"version", *KINDS} or found["version"] != VERSION:
+    version, known = found["version"], {"version", *KINDS}
+    unknown = {name: value for name, value in found.items() if name not in known}
+    if (
+        type(version) is not int
+        or version not in _READABLE
+        or (unknown and version == FIRST_VERSION)
+    ):
         raise ValueError("not a ring of this version")
     keys = {kind: _parse_keys(kind, found[kind]) for kind in KINDS}
     current = {kind: found[kind]["current"] for kind in KINDS}
     if any(type(current[kind]) is not int or current[kind] not in keys[kind] for kind in KINDS):
         raise ValueError("a current key is missing")
-    return KeyRing(current, keys)
+    return KeyRing(current, keys, version, unknown)
 
 
 def _parse_keys(kind: str, found: dict[str, Any]) -> dict[int, bytes]:
@@ -156,7 +186,7 @@ def ring_wrap_id(data: bytes) -> str:
     if len(data) < _HEADER_BYTES + sodium.NONCE_BYTES or data[: len(MAGIC)] != MAGIC:
         raise DamagedError("keys/ring is not a key ring", hint="put keys/ back from a backup")
     version = data[len(MAGIC)]
-    if version != VERSION:
+    if version not in _READABLE:
         raise DamagedError(
             f"keys/ring has format {version} and this brokerctl reads {VERSION}",
             hint="use the version of brokerctl that wrote it",
@@ -173,7 +203,10 @@ def open_sealed_ring(data: bytes, wrapping_key: bytes) -> KeyRing:
         plain = sodium.open_sealed(wrapping_key, nonce, data[end:], head + ASSOCIATED_NAME)
     except sodium.OpenError:
         raise DamagedError("keys/ring does not open: another key or altered") from None
-    return parse_ring(plain)
+    ring = parse_ring(plain)
+    if ring.version != data[len(MAGIC)]:
+        raise DamagedError("keys/ring says two versions of itself")
+    return ring
 
 
 def parse_key(text: str) -> bytes:

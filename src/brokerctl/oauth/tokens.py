@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.message import HttpResponse
 
 MAX_TOKEN_CHARS = 65536
-MAX_LIFETIME_S = 365 * 86400
+MAX_LIFETIME_S, MAX_REFRESH_LIFETIME_S = 365 * 86400, 100 * 365 * 86400
 MAX_SCOPES, MAX_SCOPE_CHARS = 1000, 512
 OK, BAD_REQUEST = 200, 400
 SUCCESS = range(200, 300)
@@ -58,6 +58,7 @@ class TokenAnswer(Value):
     refresh_token: Secret | None = None
     id_sub: str | None = None  # the ID token's `sub`, unverified but for the connection it came by
     sent_at: float = 0.0  # when the request was sent
+    refresh_expires_in: int | None = None  # of the refresh token, from `sent_at`; None: not said
 
 
 def parse_token_response(
@@ -107,6 +108,7 @@ def _parse_issued(
         refresh_token=_refresh_token(body.get("refresh_token")),
         id_sub=sub,
         sent_at=response.sent_at,
+        refresh_expires_in=_refresh_lifetime(body),
     )
 
 
@@ -212,7 +214,17 @@ def safe_code(text: str) -> str:
     return safe(text)
 
 
-def parse_lifetime(value: object) -> int | None:
+def _refresh_lifetime(body: dict[str, Any]) -> int | None:
+    """Return a refresh token's seconds, by either of the names that issuers have for it.
+
+    None where nothing is said, and for 0, which is how Keycloak says that there is no end.
+    """
+    named = (body.get(name) for name in ("refresh_token_expires_in", "refresh_expires_in"))
+    found = (parse_lifetime(value, MAX_REFRESH_LIFETIME_S) for value in named)
+    return next((seconds for seconds in found if seconds), None)
+
+
+def parse_lifetime(value: object, most: int = MAX_LIFETIME_S) -> int | None:
     """Return seconds, at least 0 and at most a year; None where nothing usable was said.
 
     An integer, digits in a string or a decimal number: issuers send all three. `true` and anything
@@ -222,7 +234,7 @@ def parse_lifetime(value: object) -> int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(max(0, min(value, MAX_LIFETIME_S)))
+    return int(max(0, min(value, most)))
 
 
 def _access_token(value: object, host: str) -> Secret:

@@ -11,9 +11,10 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, StoreError
-from brokerctl.model import LIVE, SUPERSEDED, Slot, Value
+from brokerctl.model import LIVE, SUPERSEDED, Slot, Stored
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
+from brokerctl.secret import Secret
 from brokerctl.session import token_files
 from brokerctl.store.check import set_damaged_aside
 from brokerctl.store.entry import SESSION, TOKEN, plain_name
@@ -36,7 +37,7 @@ _VERSION = 1
 _ALIVE = (LIVE, SUPERSEDED)  # at the issuer, as far as is known
 
 
-class Session(Value):
+class Session(Stored):
     """One supervised `exec` as the store knows it, and the process that supervises it."""
 
     id: str
@@ -49,6 +50,9 @@ class Session(Value):
     ends_at: float | None = None  # when the last of its tokens expires
     profiles: tuple[str, ...] = ()  # with tokens of the session's own
     folder: str | None = None  # of its private files
+
+
+_FIELDS = frozenset(Session._fields) - {"unknown"}
 
 
 def describe(session_id: str, profiles: tuple[str, ...], folder: str | None) -> Session:
@@ -69,17 +73,25 @@ def describe(session_id: str, profiles: tuple[str, ...], folder: str | None) -> 
 
 def render_session(session: Session) -> bytes:
     """Render an entry as JSON."""
-    return jsonlite.dumps({"v": _VERSION, **session.as_dict()}).encode("ascii")
+    fields = session.as_dict()
+    unknown: Secret | None = fields.pop("unknown")
+    more = {} if unknown is None else jsonlite.loads(unknown.reveal().encode())
+    return jsonlite.dumps({**more, "v": _VERSION, **fields}).encode("ascii")
 
 
 def parse_session(data: bytes) -> Session | None:
-    """Return the entry, or None for another version's or none at all."""
+    """Return the entry, or None for another version's or none at all.
+
+    A member that this version does not know is kept: the session must be ended all the same.
+    """
     try:
         body = jsonlite.loads(data)
         if not isinstance(body, dict) or body.pop("v", None) != _VERSION:
             return None
         body["profiles"] = tuple(body["profiles"])
-        return Session(**body)
+        more = {name: body.pop(name) for name in body.keys() - _FIELDS}
+        unknown = Secret(jsonlite.dumps(more, sort=True)) if more else None
+        return Session(**body, unknown=unknown)
     except (ValueError, KeyError, TypeError):
         return None
 

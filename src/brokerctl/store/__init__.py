@@ -5,7 +5,7 @@ The interface of every store is `interface`, the model's values are `model`.
 
 from __future__ import annotations
 
-from brokerctl.model import Value
+from brokerctl.model import Stored, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Change(Value):
     replaces: bool = False
 
 
-class Queue(Value):
+class Queue(Stored):
     """One queue file: the tokens of a grant whose revocation has not been confirmed."""
 
     key: GrantKey
@@ -46,7 +46,7 @@ class Queue(Value):
     items: tuple[Queued, ...] = ()
 
 
-class ToolCredential(Value):
+class ToolCredential(Stored):
     """A credential that a tool made elsewhere and gave us to keep, with where it may go back to."""
 
     tool: str

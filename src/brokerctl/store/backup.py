@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from brokerctl.store.locked import GrantUnderLock
 
 FORMAT = "brokerctl backup"
-VERSION = 1
+VERSION, FIRST_VERSION = 2, 1  # 2: its entries may have members that are new
 _KINDS = (GRANT, TOKEN, QUEUE, SECRET, KEPT)
 _PIECE_BYTES = 64 * 1024
 _EXTRA_BYTES = bindings.crypto_secretstream_xchacha20poly1305_ABYTES
@@ -162,13 +162,15 @@ def _parse_header(data: bytes) -> tuple[bytes, dict[str, Any]]:
         found = None
     if type(found) is not dict or found.get("format") != FORMAT:
         raise DamagedError("this is not an archive of brokerctl")
-    if found.get("version") != VERSION:
+    version = found.get("version")
+    if type(version) is not int or version not in {VERSION, FIRST_VERSION}:
         raise StoreError(
-            f"the archive has version {found.get('version')!a}, and this brokerctl reads {VERSION}",
+            f"the archive has version {version!a}, and this brokerctl reads {VERSION}",
             hint="use the version of brokerctl that wrote it",
         )
     kdf = found.get("kdf")
-    if set(found) != {"format", "version", "kdf"} or type(kdf) is not dict:
+    is_bare = found.keys() == {"format", "version", "kdf"}
+    if type(kdf) is not dict or not (is_bare or version == VERSION):
         raise DamagedError("the archive's header is not what it should be")
     return data[:end], kdf
 

@@ -11,8 +11,18 @@ from brokerctl.errors import BrokerError, DamagedError, LockTimeoutError, StoreE
 from brokerctl.model import Slot, Value
 from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.store import Damage, codec
-from brokerctl.store.entry import GRANT, KIND_NAMES, METADATA, PLAN, TOKEN, entry_key_id, is_name
+from brokerctl.store.entry import (
+    GRANT,
+    KIND_NAMES,
+    METADATA,
+    PLAN,
+    TOKEN,
+    entry_key_id,
+    is_first_format,
+    is_name,
+)
 from brokerctl.store.file.disk import ASIDE, LOCKS, PLACES
+from brokerctl.store.file.earlier_copy import find_copy_time, remove_copy
 from brokerctl.store.file.lock import EntryLock, FileLock, find_mark
 from brokerctl.store.file.lock_wait import SUFFIX
 from brokerctl.store.tool_credentials import remove_over
@@ -66,6 +76,7 @@ class GcReport(Value):
     kept: int
     aside: int
     locks: int
+    copies: int  # of the store in an earlier format: one or none
 
 
 def check(store: FileStore, *, mend: bool = False) -> CheckReport:
@@ -126,7 +137,8 @@ def reseal(store: FileStore) -> ResealReport:
 def _reseal_one(store: FileStore, kind: int, name: str) -> bool:
     folder, file_name = store.disk.place(kind, name)
     data = folder.read(file_name)
-    if data is None or entry_key_id(data) == store.disk.ring.seal_id:
+    is_new = data is not None and entry_key_id(data) == store.disk.ring.seal_id
+    if data is None or (is_new and not is_first_format(data)):
         return False
     payload = store.disk.read(kind, name)
     if payload is None:
@@ -147,6 +159,7 @@ def gc(store: FileStore, now: float) -> GcReport:
         kept=remove_over(store, now),
         aside=_remove_aside(store, now),
         locks=_remove_locks(store),
+        copies=_remove_copy(store, now - ASIDE_S),
     )
 
 
@@ -178,6 +191,11 @@ def _is_anything(store: FileStore, name: str) -> bool:
     places = [store.disk.place(kind, name) for kind in kinds]
     is_there = any(file_name in folder.names() for folder, file_name in places)
     return is_there or bool(store.disk.slot_names(name))
+
+
+def _remove_copy(store: FileStore, before: float) -> int:
+    made_at = find_copy_time(store.disk.folder)
+    return int(made_at is not None and made_at < before and remove_copy(store.disk.folder))
 
 
 def _remove_kind(store: FileStore, kind: int, before: float) -> int:

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from brokerctl import jsonlite
 from brokerctl.errors import DamagedError
-from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey, Value
+from brokerctl.model import (
+    Failure,
+    Grant,
+    GrantKey,
+    Intent,
+    Queued,
+    Slot,
+    Stored,
+    Token,
+    TokenKey,
+    Value,
+)
 from brokerctl.secret import Secret
 from brokerctl.store import Queue, ToolCredential
-from brokerctl.store.entry import GRANT, INTENT, KEPT, KIND_NAMES, OUTCOME, QUEUE, TOKEN
+from brokerctl.store.entry import (
+    GRANT,
+    INTENT,
+    KEPT,
+    KIND_NAMES,
+    OUTCOME,
+    QUEUE,
+    TOKEN,
+    FirstFormat,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +36,8 @@ if TYPE_CHECKING:
 
     Parse = Callable[[Any], Any]
 
-WRONG = (ValueError, TypeError, KeyError, AttributeError)
+WRONG = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_UNKNOWN = "unknown"  # the field that keeps what this version does not know
 
 
 def as_text(found: object) -> str:
@@ -69,14 +90,39 @@ def many(parse: Parse) -> Parse:
 
 
 def value_of(cls: type[Value], fields: dict[str, Parse]) -> Parse:
-    """Make a parser of objects, as values; KeyError for a field that is unknown."""
+    """Make a parser of objects, as values; a member that is unknown is kept beside the others."""
 
     def parse_value(found: object) -> Value:
         if type(found) is not dict:
             raise TypeError("not an object")
-        return cls(**{name: fields[name](item) for name, item in found.items()})
+        if found.keys() <= fields.keys():
+            return cls(**{name: fields[name](item) for name, item in found.items()})
+        known = {name: fields[name](item) for name, item in found.items() if name in fields}
+        return cls(
+            **known, **_keep_unknown(cls, {name: found[name] for name in found.keys() - fields})
+        )
 
     return parse_value
+
+
+def _keep_unknown(cls: type[Value], unknown: dict[str, Any]) -> dict[str, Any]:
+    """Return the field that keeps these members, as JSON.
+
+    Security: what a later version keeps may be secret; the members of a key are not.
+    """
+    jsonlite.dumps([[[[unknown]]]])  # RecursionError: so deep that it could not be written back
+    text = jsonlite.dumps(unknown, sort=True)
+    return {_UNKNOWN: Secret(text) if issubclass(cls, Stored) else text}
+
+
+def _has_unknown(value: object) -> bool:
+    """Return whether a value, or one in it, has members that this version does not know."""
+    if isinstance(value, tuple):
+        return any(map(_has_unknown, value))
+    if not isinstance(value, Value):
+        return False
+    fields = value.as_dict()
+    return fields.get(_UNKNOWN) is not None or any(map(_has_unknown, fields.values()))
 
 
 maybe_text, texts = maybe(as_text), many(as_text)
@@ -93,6 +139,8 @@ as_token = value_of(
         "status": as_text,
         "session": maybe_text,
         "is_assumed": as_flag,
+        "size": maybe(as_count),
+        **dict.fromkeys(("issued_type", "act", "details", "claims"), maybe_text),
     },
 )
 
@@ -101,9 +149,12 @@ def parse_current(data: bytes) -> Token | None:
     """Parse a slot's current token alone, for the warm road; or raise DamagedError."""
     try:
         found = jsonlite.loads(data)["current"]
-        return None if found is None else as_token(found)
+        token: Token | None = None if found is None else as_token(found)
     except WRONG:
         raise not_readable(TOKEN) from None
+    if token is not None and token.unknown is not None and type(data) is FirstFormat:
+        raise not_readable(TOKEN)
+    return token
 
 
 def not_readable(kind: int) -> DamagedError:
@@ -128,6 +179,7 @@ _grant_key = value_of(
         "client_id": as_text,
         "subject": maybe_text,
         "job": maybe_text,
+        "source": maybe_text,
     },
 )
 _slot = value_of(
@@ -154,6 +206,10 @@ _grant = value_of(
         "dead_why": maybe_text,
         "dead_at": maybe(as_number),
         "issued": maybe(_slot),
+        "ends_at": maybe(as_number),
+        "authenticated_at": maybe(as_number),
+        "acr": maybe_text,
+        **dict.fromkeys(("id_token", "dpop_key", "registration"), maybe(as_secret)),
     },
 )
 _failure = value_of(
@@ -178,6 +234,8 @@ _intent = value_of(
         "fingerprint": maybe_text,
         "pid": as_count,
         "host": as_text,
+        "key": maybe(_grant_key),
+        "profile": as_text,
     },
 )
 _queued = value_of(
@@ -190,6 +248,7 @@ _queued = value_of(
         "expires_at": maybe(as_number),
         "attempts": as_count,
         "reason": as_text,
+        "size": maybe(as_count),
     },
 )
 _queue = value_of(Queue, {"key": _grant_key, "profile": as_text, "items": many(_queued)})
@@ -224,7 +283,13 @@ def _plain(value: object) -> object:
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, Value):
-        return {name: _plain(item) for name, item in value.as_dict().items()}
+        fields = value.as_dict()
+        unknown = fields.pop(_UNKNOWN, None)
+        members = {name: _plain(item) for name, item in fields.items()}
+        if unknown is not None:
+            text = unknown.reveal() if isinstance(unknown, Secret) else unknown
+            members |= jsonlite.loads(text.encode())
+        return members
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -236,6 +301,9 @@ def parse(kind: int, data: bytes) -> Any:  # noqa: ANN401 - the kind says which 
     if parser is None:
         return data
     try:
-        return parser(jsonlite.loads(data))
+        value = parser(jsonlite.loads(data))
     except WRONG:
         raise not_readable(kind) from None
+    if type(data) is FirstFormat and _has_unknown(value):
+        raise not_readable(kind)
+    return value

@@ -1,4 +1,7 @@
-"""One sealed entry: `BKR1 | kind u8 | key id u32 | nonce 24 | ciphertext`.
+"""One sealed entry: `BKR2 | kind u8 | key id u32 | nonce 24 | ciphertext`.
+
+`BKR1` is the same with fewer fields; it is read for ever and written no more. A reader keeps the
+members that it does not know, so a field needs no new format; a higher one is refused by its name.
 
 Security: everything before the ciphertext and the entry's name are associated data, so that an
 entry can't be read as another kind, under another name, or as of another key or format.
@@ -41,7 +44,7 @@ KIND_NAMES = {
     KEPT: "kept",
 }
 
-MAGIC = b"BKR1"
+MAGIC, FIRST = b"BKR2", b"BKR1"
 _FAMILY = MAGIC[:3]
 _KIND_AT = len(MAGIC)
 _KEY_AT = _KIND_AT + 1
@@ -50,6 +53,12 @@ HEADER_BYTES = _NONCE_AT + sodium.NONCE_BYTES
 _VERSION = b"11:brokerctl/1,"
 _NAME_CHARS = 64
 _HEX = frozenset("0123456789abcdef")
+
+
+class FirstFormat(bytes):
+    """What a `BKR1` entry held: nobody has ever written a member into one that we don't know."""
+
+    __slots__ = ()
 
 
 class NewerKeyError(StoreError):
@@ -74,9 +83,15 @@ def open_entry(ring: SealKeys, kind: int, name: str, data: bytes) -> bytes:
     head, nonce = data[:HEADER_BYTES], data[_NONCE_AT:HEADER_BYTES]
     key = _find_key(ring, what, entry_key_id(data))
     try:
-        return sodium.open_sealed(key, nonce, data[HEADER_BYTES:], head + name.encode())
+        payload = sodium.open_sealed(key, nonce, data[HEADER_BYTES:], head + name.encode())
     except sodium.OpenError:
         raise DamagedError(f"{what} was altered, swapped or sealed by another key") from None
+    return FirstFormat(payload) if is_first_format(data) else payload
+
+
+def is_first_format(data: bytes) -> bool:
+    """Return whether a sealed entry has the format before this one."""
+    return data.startswith(FIRST)
 
 
 def entry_key_id(data: bytes) -> int:
@@ -86,12 +101,13 @@ def entry_key_id(data: bytes) -> int:
 
 def _check_format(what: str, kind: int, data: bytes) -> None:
     magic = data[: len(MAGIC)]
-    if magic != MAGIC and magic[:-1] == _FAMILY and magic[-1:].isdigit():
+    is_read = magic in {MAGIC, FIRST}
+    if not is_read and magic[:-1] == _FAMILY and magic[-1:].isdigit():
         raise StoreError(
             f"{what} has format {magic.decode()} and this brokerctl reads {MAGIC.decode()}",
             hint="use the version of brokerctl that wrote it",
         )
-    if not MAGIC.startswith(magic):
+    if not is_read and not _FAMILY.startswith(magic):
         raise DamagedError(f"{what} is not an entry")
     if len(data) < HEADER_BYTES + sodium.TAG_BYTES:
         raise DamagedError(f"{what} was cut short")
@@ -144,7 +160,11 @@ def plain_name(name_key: bytes, kind: str, *parts: str | bytes | None) -> str:
 
 
 def _hash(name_key: bytes, kind: bytes, grant: GrantKey, key: GrantKey | TokenKey) -> str:
-    """Hash in the contract's order; what a slot shares with its grant is taken from the grant."""
+    """Hash in the contract's order; what a slot shares with its grant is taken from the grant.
+
+    What older versions had no field for is appended where there is any. So is every member that
+    this version does not know, by its name: a later one's entry has the same name here and there.
+    """
     data = _VERSION + b"".join(
         (
             netstring(kind),
@@ -159,9 +179,20 @@ def _hash(name_key: bytes, kind: bytes, grant: GrantKey, key: GrantKey | TokenKe
             netstring(key.details),
             netstring(key.extra),
             netstring(key.thumbprint),
+            b"" if grant.source is None else netstring(grant.source),
+            b"" if key.unknown is None else _netstrings_of(key.unknown),
         )
     )
     return keyed_hash(name_key, data).hex()
+
+
+def _netstrings_of(members: str) -> bytes:
+    """Return the netstrings of each member's name and of its value, as sorted JSON."""
+    from brokerctl import jsonlite  # noqa: PLC0415 - no key of this version has any
+
+    found = jsonlite.loads(members.encode())
+    parts = ((name, jsonlite.dumps(found[name], sort=True)) for name in sorted(found))
+    return b"".join(netstring(part) for pair in parts for part in pair)
 
 
 def is_name(text: str) -> bool:

@@ -121,11 +121,13 @@ class FileState:
     @property
     def queue(self) -> tuple[Queued, ...]:
         """What is still to be revoked."""
-        return self._once("queue", self._read_queue)  # type: ignore[no-any-return]  # as read
-
-    def _read_queue(self) -> tuple[Queued, ...]:
-        found: Queue | None = self.read(QUEUE, self._name)
+        found = self.queue_entry
         return found.items if found else ()
+
+    @property
+    def queue_entry(self) -> Queue | None:
+        """The queue as it is stored, with what it says beside its items."""
+        return self._once("queue", lambda: self.read(QUEUE, self._name))  # type: ignore[no-any-return]  # a Queue
 
     @property
     def damage(self) -> tuple[Damage, ...]:

@@ -286,12 +286,15 @@ class GrantUnderLock:
             self._write_queue(left, profile)
 
     def _write_queue(self, items: tuple[Queued, ...], profile: str | None) -> None:
+        queue = None
         if items:
-            queue = Queue(key=self.key, profile=profile or self.state.profile, items=items)
+            profile = profile or self.state.profile
+            before = self.state.queue_entry or Queue(key=self.key, profile=profile)
+            queue = before.replace(profile=profile, items=items)
             self._rows.write(QUEUE, self._name, codec.render(queue))
         else:
             self._rows.remove(QUEUE, self._name)
-        self.state = self.state.changed(queue=items)
+        self.state = self.state.changed(queue=queue)
 
     def _check_held(self) -> None:
         if not self._lock.is_held:

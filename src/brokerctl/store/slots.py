@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brokerctl.errors import StoreError
-from brokerctl.model import DEAD, EXPIRED, LIVE, SUPERSEDED, Queued
+from brokerctl.model import DEAD, EXPIRED, LIVE, SUPERSEDED, Queued, size_of
 from brokerctl.secret import Secret
 from brokerctl.store.entry import GRANT, INTENT
 
@@ -22,7 +22,7 @@ _GONE = Secret("")
 def end_token(token: Token, outcome: str) -> Token:
     """Return the token with its outcome; the value goes where nothing is alive any more."""
     if outcome in DEAD:
-        return token.replace(status=outcome, value=_GONE)
+        return token.replace(status=outcome, value=_GONE, size=token.known_size)
     return token.replace(status=outcome)
 
 
@@ -33,7 +33,9 @@ def supersede(token: Token, now: float, *, is_dead: bool) -> Token:
     if token.issuer_end is not None and token.issuer_end <= now:
         return end_token(token, EXPIRED)
     status = SUPERSEDED if token.status == LIVE else token.status
-    return token.replace(status=status, value=_GONE) if is_dead else token.replace(status=status)
+    if is_dead:
+        return token.replace(status=status, value=_GONE, size=token.known_size)
+    return token.replace(status=status)
 
 
 def put(
@@ -115,24 +117,27 @@ def queue_item(
     holds that token, so that the item is named by the time.
     """
     name = value.reveal() or f"issue {since}"
-    return _queued(ring.fingerprint(name), value, hint, since, expires_at, reason)
+    return Queued(
+        value=value,
+        fingerprint=ring.fingerprint(name),
+        token_type_hint=hint,
+        since=since,
+        expires_at=expires_at,
+        reason=reason,
+        size=size_of(value),
+    )
 
 
 def queue_token(token: Token, since: float, reason: str = "") -> Queued:
     """Make the queue's item for an access token that is in a slot, by its fingerprint there."""
-    return _queued(token.fingerprint, token.value, "access_token", since, token.issuer_end, reason)
-
-
-def _queued(
-    fingerprint: str, value: Secret, hint: str, since: float, end: float | None, reason: str
-) -> Queued:
     return Queued(
-        value=value,
-        fingerprint=fingerprint,
-        token_type_hint=hint,
+        value=token.value,
+        fingerprint=token.fingerprint,
+        token_type_hint="access_token",
         since=since,
-        expires_at=end,
+        expires_at=token.issuer_end,
         reason=reason,
+        size=token.known_size,
     )
 
 

@@ -42,7 +42,8 @@ class FileStore:
     """Grants and tokens in the v1 folder. `clock` gives seconds since the epoch.
 
     `renew` reads the key ring again where an entry is sealed by a key newer than `ring` has;
-    `tell` gets what was set aside under a grant's lock.
+    `raise_format` is called before the first write into a store of an earlier format; `tell` gets
+    what was set aside under a grant's lock.
     """
 
     __slots__ = ("_reader", "clock", "damage", "passed_over", "ring", "tell")
@@ -55,10 +56,11 @@ class FileStore:
         system: System | None = None,
         clock: Callable[[], float] = time.time,
         renew: Callable[[], StoreKeys] | None = None,
+        raise_format: Callable[[], object] | None = None,
         tell: Callable[[tuple[Damage, ...]], None] | None = None,
     ) -> None:
         self.ring = ring
-        self._reader = Reader(folder, ring, system or folder.system, renew)
+        self._reader = Reader(folder, ring, system or folder.system, renew, raise_format)
         self.damage: list[Damage] = []  # what this process had to set aside: to be reported
         self.passed_over: str | None = None  # why a sealed blob was made anew that others could use
         self.tell = tell

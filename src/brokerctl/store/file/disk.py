@@ -62,9 +62,13 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOE
 
 
 class Reader:
-    """The v1 folder with the keys that open what lies in it."""
+    """The v1 folder with the keys that open what lies in it.
 
-    __slots__ = ("folder", "renew", "ring", "system")
+    `renew` reads the ring again. `raise_format` is called once before the first entry is sealed,
+    where older versions still read this store.
+    """
+
+    __slots__ = ("folder", "raise_format", "renew", "ring", "system")
 
     def __init__(
         self,
@@ -72,11 +76,13 @@ class Reader:
         ring: StoreKeys,
         system: System,
         renew: Callable[[], StoreKeys] | None = None,
+        raise_format: Callable[[], object] | None = None,
     ) -> None:
         self.folder = folder
         self.ring = ring
         self.system = system
-        self.renew = renew  # reads the ring again
+        self.renew = renew
+        self.raise_format = raise_format
 
     def read(self, kind: int, name: str) -> bytes | None:
         """Return an entry's payload in one open and read; None if there is none.
@@ -120,7 +126,9 @@ class Disk(Reader):
     __slots__ = ("_folders", "_reserves", "until")
 
     def __init__(self, reader: Reader) -> None:
-        super().__init__(reader.folder, reader.ring, reader.system, reader.renew)
+        super().__init__(
+            reader.folder, reader.ring, reader.system, reader.renew, reader.raise_format
+        )
         self._folders: dict[str, Folder] = {}
         self._reserves: dict[int, list[tuple[Folder, str, int]]] = {}
         self.until = 0.0  # monotonic: a write that fails is tried again up to then
@@ -194,8 +202,8 @@ class Disk(Reader):
         One that fails is tried once more in any case, with another new file: what the first sync
         could not bring to the disk, a second would only claim to have brought there.
         """
+        data = self._seal(kind, name, payload)
         folder, file_name = self.place(kind, name)
-        data = seal(self.ring, kind, name, payload)
         if self._write_reserved(kind, folder, file_name, data):
             return
         pause_s = 0.0
@@ -209,6 +217,12 @@ class Disk(Reader):
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S) or _FIRST_PAUSE_S
             else:
                 return
+
+    def _seal(self, kind: int, name: str, payload: bytes) -> bytes:
+        if self.raise_format is not None:
+            self.raise_format()
+            self.raise_format = None
+        return seal(self.ring, kind, name, payload)
 
     def _write_reserved(self, kind: int, folder: Folder, file_name: str, data: bytes) -> bool:
         """Return whether the entry is stored in the room that was reserved for it."""
@@ -240,10 +254,11 @@ class Disk(Reader):
 
     def write_unsynced(self, kind: int, name: str, payload: bytes) -> None:
         """Replace an entry whole or not at all, but not durably: a crash may lose it."""
+        data = self._seal(kind, name, payload)
         folder, file_name = self.place(kind, name)
         temporary = TEMPORARY + os.urandom(8).hex()
         try:
-            self._fill(folder, temporary, seal(self.ring, kind, name, payload), is_synced=False)
+            self._fill(folder, temporary, data, is_synced=False)
             self.system.rename(temporary, file_name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
         except OSError as error:
             self._forget(folder, temporary)
