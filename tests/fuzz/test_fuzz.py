@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz import of_audit, of_config, of_oauth, of_store, of_words
+from tests.fuzz import of_audit, of_config, of_helpers, of_oauth, of_store, of_words
 from tests.fuzz.driving import MINUTES, try_few, try_long
 
 TARGETS = {
@@ -17,6 +17,7 @@ TARGETS = {
     **of_store.TARGETS,
     **of_audit.TARGETS,
     **of_words.TARGETS,
+    **of_helpers.TARGETS,
 }
 SHARE_S = 60 * MINUTES / len(TARGETS)
 

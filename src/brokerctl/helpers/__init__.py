@@ -34,7 +34,6 @@ NONE = "none"  # nothing: the reply is known already
 NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
 UNKNOWN = "; so nothing is known to be brokerctl's: run 'brokerctl doctor'"
 
-
 HELPERS = {
     "askpass": "brokerctl.helpers.askpass:Askpass",
     "aws": "brokerctl.helpers.aws:Aws",
@@ -94,9 +93,7 @@ class CredentialRequest(Value):
     is_foreign: bool = False  # no profile's, wherever it is: the tool's own
     is_insecure: bool = False  # the tool would not check the server's certificate
     route: tuple[tuple[str, str], ...] = ()  # how the tool gets there: for the record alone
-    margin: tuple[float, float] | None = (
-        None  # of what an exchange can renew: as `TokenRequest` has
-    )
+    margin: tuple[float, float] | None = None  # as that of `TokenRequest`, if a token is exchanged
     can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
     form: str | None = None  # what the protocol has to remember for its answer
     reply: HelperReply | None = None  # of none
