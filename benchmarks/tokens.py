@@ -12,10 +12,11 @@ from common import Issuer, clean_install, paired, show, time_once, workplace
 from warm import set_up
 
 from brokerctl.home import Home, open_home
-from brokerctl.model import GrantKey, Slot, Token, TokenKey
+from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.secret import Secret
 from brokerctl.store import codec
 from brokerctl.store.entry import TOKEN, grant_name, token_name
+from brokerctl.store.values import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

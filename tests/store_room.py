@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from brokerctl.keys.making import new_ring
 from brokerctl.keys.ring import KeyRing
-from brokerctl.model import Grant, GrantKey, Intent, Queued, Token, TokenKey
+from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
-from brokerctl.store import Change
 from brokerctl.store.file import FileStore
+from brokerctl.store.values import Change, Grant, Intent, Queued
 
 if TYPE_CHECKING:
     from brokerctl.platform.system import System

@@ -44,7 +44,7 @@ from brokerctl.helpers.outcomes import (
 )
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
-from brokerctl.store import ToolCredential
+from brokerctl.store.values import ToolCredential
 
 if TYPE_CHECKING:
     from brokerctl.helpers import Helper, Outcome

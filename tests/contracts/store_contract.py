@@ -10,8 +10,9 @@ import pytest
 from brokerctl.broker.obtain import next_failure
 from brokerctl.errors import IssuerError, LockTimeoutError
 from brokerctl.model import GrantKey, TokenKey
-from brokerctl.store import Change, Match
+from brokerctl.store import Match
 from brokerctl.store.entry import GRANT, PLAN, QUEUE, TOKEN, plain_name
+from brokerctl.store.values import Change
 from tests.store_room import (
     GRANT_KEY,
     NOW,

@@ -15,7 +15,7 @@ from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, UnsentError, UsageError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
-from brokerctl.store import Change
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.issuer_room import make_client
 from tests.store_room import RING, make_grant, make_token, open_store, soon
@@ -23,8 +23,8 @@ from tests.store_room import RING, make_grant, make_token, open_store, soon
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.model import Intent
     from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.store.values import Intent
 
 ISSUER = "https://issuer.example"
 PROFILE = Profile(name="p", issuer=ISSUER, flow="code", client_id="app")

@@ -25,10 +25,10 @@ from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
-from brokerctl.store import Change
 from brokerctl.store.entry import GRANT, TOKEN
 from brokerctl.store.inventory import list_held
 from brokerctl.store.slots import find_cut_off
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.faults.faulty import CHANGING, FAIL, KILL, LATE, MODES, STUCK, FaultySystem, Killed
 from tests.store_room import (

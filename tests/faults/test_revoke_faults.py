@@ -15,7 +15,7 @@ from brokerctl.broker.request import grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import BrokerError
 from brokerctl.model import Profile, TokenKey
-from brokerctl.store import Change
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.faults.faulty import CHANGING, MODES, STUCK, FaultySystem, Killed
 from tests.store_room import RING, make_grant, make_token, open_store, soon

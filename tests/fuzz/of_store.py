@@ -13,9 +13,9 @@ from brokerctl.keys.making import new_ring, seal_ring
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session.leftovers import Session, parse_session, render_session
 from brokerctl.store import backup, codec
-from brokerctl.store.codec import parse_current
 from brokerctl.store.entry import GRANT, KIND_NAMES, TOKEN, open_entry
 from brokerctl.store.file.lock_holder import held_by, parse_holder
+from brokerctl.store.token_codec import parse_current
 from tests.fuzz import driving as some
 from tests.fuzz.driving import Target, bent, mutated
 from tests.store_room import open_store

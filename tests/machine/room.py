@@ -15,8 +15,8 @@ from brokerctl import keys
 from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.platform.private_files import open_folder
 from brokerctl.secret import Secret
-from brokerctl.store import Change
 from brokerctl.store.file import FileStore
+from brokerctl.store.values import Change
 from tests.program import TIMEOUT_S, Program, Result
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokerctl import sodium
+from brokerctl import jsonlite, sodium
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys import making, passphrase, pin, ring
 from tests.store_room import without
@@ -77,7 +77,10 @@ def test_garbage_is_damage_and_nothing_else(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"version":1', '"version":2'),
+        ('"version":2', '"version":1'),
+        ('"version":2', '"version":3'),
+        ('"version":2', '"version":"2"'),
+        ('"version":2', '"version":true'),
         ('"current":1', '"current":2'),
         ('"current":1', '"current":true'),
         ('"current":1', '"current":"1"'),
@@ -95,8 +98,38 @@ def test_a_ring_of_another_shape_is_refused(old: str, new: str) -> None:
     """What a later or a broken version could have written is not half understood."""
     data = ring.render_ring(making.new_ring()).decode()
     assert old in data
+    changed = sealed_by_hand(data.replace(old, new, 1).encode())
     with pytest.raises(DamagedError):
-        ring.parse_ring(data.replace(old, new, 1).encode())
+        ring.open_sealed_ring(changed, KEY)
+
+
+def sealed_by_hand(plain: bytes, version: int = ring.VERSION) -> bytes:
+    """Seal what is no ring of this program's making."""
+    head = b"BKRK" + bytes((version,)) + bytes.fromhex(WRAP_ID) + bytes(sodium.NONCE_BYTES)
+    nonce = bytes(sodium.NONCE_BYTES)
+    return head + sodium.seal(KEY, nonce, plain, head + ring.ASSOCIATED_NAME)
+
+
+@given(rings())
+def test_what_a_later_version_put_into_the_ring_stays_there(made: ring.KeyRing) -> None:
+    """Also through new keys: a kind of key that is not known is no damage. Version 1 had none."""
+    later = jsonlite.dumps({**jsonlite.loads(ring.render_ring(made)), "ca": {"current": 1}})
+    opened = ring.open_sealed_ring(sealed_by_hand(later.encode()), KEY)
+    again = ring.open_sealed_ring(making.seal_ring(making.new_keys(opened), WRAP_ID, KEY), KEY)
+    assert again.unknown == {"ca": {"current": 1}}
+    assert opened != made
+    first = later.replace('"version":2', '"version":1', 1).encode()
+    with pytest.raises(DamagedError):
+        ring.open_sealed_ring(sealed_by_hand(first, version=1), KEY)
+
+
+@given(rings(), st.sampled_from((ring.FIRST_VERSION, ring.VERSION)))
+def test_a_ring_keeps_its_version_until_it_is_raised(made: ring.KeyRing, version: int) -> None:
+    """Neither new keys nor another seal raise it: whoever does makes a copy of the store first."""
+    old = making.new_keys(made.changed(version=version))
+    sealed = making.seal_ring(old, WRAP_ID, KEY)
+    assert sealed[4] == version
+    assert ring.open_sealed_ring(sealed, KEY).version == version
 
 
 @given(rings())
@@ -175,7 +208,7 @@ def test_the_sealed_file_is_what_the_format_says() -> None:
     """Magic, version, id, nonce: the promise on compatibility is about these bytes."""
     made = making.new_ring()
     sealed = making.seal_ring(made, WRAP_ID, KEY)
-    assert sealed[:5] == b"BKRK\x01"
+    assert sealed[:5] == b"BKRK\x02"
     assert sealed[5:21].hex() == WRAP_ID
     plain = sodium.open_sealed(KEY, sealed[21:45], sealed[45:], sealed[:45] + b"keys/ring")
     assert plain == ring.render_ring(made)

@@ -12,11 +12,11 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.keys.ring import parse_ring
-from brokerctl.model import GrantKey, Intent, TokenKey
+from brokerctl.model import GrantKey, TokenKey
 from brokerctl.platform.private_files import open_folder
 from brokerctl.secret import Secret
-from brokerctl.store import Change
 from brokerctl.store.file import FileStore
+from brokerctl.store.values import Change, Intent
 
 if TYPE_CHECKING:
     from brokerctl.model import Token

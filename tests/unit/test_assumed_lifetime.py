@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import policy
+from brokerctl.broker.answers import make_token
 from brokerctl.broker.events import record_fields
 from brokerctl.broker.issuer import RevocationOutcome
-from brokerctl.broker.redeem import make_token
 from brokerctl.broker.request import DecidedRequest, grant_key
 from brokerctl.broker.revoke import Revoker
 from brokerctl.model import Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
-from brokerctl.store import Change, slots
+from brokerctl.store import slots
 from brokerctl.store.check import gc
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, open_store, soon
 

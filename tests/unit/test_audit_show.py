@@ -10,9 +10,10 @@ from brokerctl.audit import show
 from brokerctl.audit.read import FoundRecord, find_records
 from brokerctl.cli import audit
 from brokerctl.jsonlite import dumps
-from brokerctl.model import Grant, GrantKey, Slot, Token, TokenKey, Value
+from brokerctl.model import GrantKey, Token, TokenKey, Value
 from brokerctl.secret import Secret
 from brokerctl.store.inventory import Held, list_held
+from brokerctl.store.values import Grant, Slot
 from tests.audit_log import RING, START, SmallLog
 
 if TYPE_CHECKING:

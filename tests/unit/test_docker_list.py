@@ -19,10 +19,10 @@ from brokerctl.errors import BrokerError
 from brokerctl.helpers import find_owners
 from brokerctl.helpers.answers_without_token import answer_list
 from brokerctl.helpers.docker import Docker
-from brokerctl.model import Failure, Profile, Requester, Token, TokenKey, TokenRequest
-from brokerctl.store import Change
+from brokerctl.model import Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.store.file import FileStore
 from brokerctl.store.file.memory import MemorySystem
+from brokerctl.store.values import Change, Failure
 from tests.contracts.helper_contract import check, credential
 from tests.store_room import RING, make_grant, make_token, soon
 

@@ -18,7 +18,7 @@ from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import IssuerError, StoreError
 from brokerctl.model import Profile, Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
-from brokerctl.store import Change
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.flows import ISSUER, profile
 from tests.issuer_room import make_client

@@ -8,7 +8,7 @@ from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError, Te
 from brokerctl.helpers.git import Git
 from brokerctl.helpers.outcomes import OwnCredential
 from brokerctl.secret import Secret
-from brokerctl.store import ToolCredential
+from brokerctl.store.values import ToolCredential
 
 PLACE = b"protocol=https\nhost=git.example.com\n"
 FULL = PLACE + b"username=alice\npassword=hunter2\n"

@@ -10,8 +10,8 @@ from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import Plan
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.secret import Secret
-from brokerctl.store import Change
 from brokerctl.store.entry import grant_name
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 

@@ -11,9 +11,10 @@ import pytest
 
 from brokerctl.broker.locked_login import LockedLogin
 from brokerctl.errors import IssuerError, StoreError
-from brokerctl.model import GrantKey, Intent
+from brokerctl.model import GrantKey
 from brokerctl.oauth.message import HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Send, ShowUserCode, Wait
+from brokerctl.store.values import Intent
 from tests.store_room import RING
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from tests.store_room import make_grant, make_token, open_store, soon
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.model import Failure, GrantKey
+    from brokerctl.model import GrantKey
     from brokerctl.store.file import FileStore
     from brokerctl.store.file.lock import Locking
     from brokerctl.store.interface import LockedGrant
+    from brokerctl.store.values import Failure
 
 PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="app")
 KEY = grant_key(PROFILE)

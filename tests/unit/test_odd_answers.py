@@ -23,16 +23,17 @@ from brokerctl.effects.drive import run
 from brokerctl.errors import IssuerError, LoginNeededError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.steps import Listen, Send, Visit
-from brokerctl.store import Change
 from brokerctl.store.file import FileStore
 from brokerctl.store.file.memory import MemorySystem
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.issuer_room import make_client
 from tests.store_room import RING, make_grant, make_token, soon
 
 if TYPE_CHECKING:
-    from brokerctl.model import Grant, Token
+    from brokerctl.model import Token
     from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.store.values import Grant
 
 ISSUER = "https://issuer.example"
 AT, RT, OLD = "an-access-token-2", "refresh-token-2", "refresh-token-1"

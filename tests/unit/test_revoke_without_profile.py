@@ -12,7 +12,7 @@ from brokerctl.broker.held_grants import keys_of, profile_for
 from brokerctl.model import GrantKey, Profile, Reference
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.secret import Secret
-from brokerctl.store import Change
+from brokerctl.store.values import Change
 from tests.issuer_room import make_client
 from tests.store_room import make_grant, open_store, soon
 

@@ -21,8 +21,8 @@ from tests.unit.test_git_store import KEPT as ONE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brokerctl.store import ToolCredential
     from brokerctl.store.file import FileStore
+    from brokerctl.store.values import ToolCredential
 
 KEY = bytes(range(32))
 

@@ -11,11 +11,11 @@ from brokerctl import jsonlite
 from brokerctl.errors import DamagedError, StoreError
 from brokerctl.keys.making import new_keys, new_ring
 from brokerctl.model import GrantKey, TokenKey
-from brokerctl.store import Change
 from brokerctl.store import backup as archives
 from brokerctl.store.backup import backup, restore
 from brokerctl.store.check import check, gc, reseal
 from brokerctl.store.entry import GRANT, KEPT, METADATA, PLAN, QUEUE, SECRET, TOKEN, plain_name
+from brokerctl.store.values import Change
 from tests.store_room import (
     GRANT_KEY,
     NOW,
@@ -315,8 +315,8 @@ def test_an_archive_that_says_nothing_of_itself_is_refused(store: FileStore, abo
 def test_a_newer_archive_is_refused_by_version(store: FileStore) -> None:
     """Named, with what to do."""
     data, _ = backup(store, KEY, KDF)
-    with pytest.raises(StoreError, match="version 2") as raised:
-        restore(store, data.replace(b'"version":1', b'"version":2', 1), _derive)
+    with pytest.raises(StoreError, match="version 3") as raised:
+        restore(store, data.replace(b'"version":2', b'"version":3', 1), _derive)
     assert "the version of brokerctl that wrote it" in (raised.value.hint or "")
 
 

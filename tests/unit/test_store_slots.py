@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from brokerctl.model import Queued, Slot
 from brokerctl.secret import Secret
 from brokerctl.store import slots
+from brokerctl.store.values import Queued, Slot
 from tests.store_room import NOW, RING, TOKEN_KEY, make_token
 
 EMPTY = Slot(key=TOKEN_KEY, profile="p")

@@ -12,10 +12,10 @@ from brokerctl.broker.held_grants import keys_of
 from brokerctl.broker.request import grant_key
 from brokerctl.broker.unanswered_requests import WHY_LOGIN
 from brokerctl.errors import BrokerError, IssuerError, LoginNeededError, OAuthError, UnsentError
-from brokerctl.model import Intent
 from brokerctl.oauth.message import BrokenError, HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Send, Wait
 from brokerctl.store.backup import backup, restore
+from brokerctl.store.values import Intent
 from tests.issuer_room import KEY, PERSON, SERVICE, URL, House
 from tests.store_room import soon
 

@@ -19,7 +19,7 @@ from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.oauth.tokens import UnusableAnswerError, parse_token_response
 from brokerctl.secret import Secret
-from brokerctl.store import Change
+from brokerctl.store.values import Change
 from tests.audit_log import OneByOne
 from tests.store_room import RING, make_grant, make_token, open_store, soon
 

@@ -11,12 +11,11 @@ import os
 from typing import Any
 
 from brokerctl.keys.pin import Pin
-from brokerctl.keys.ring import KeyRing
-from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey
+from brokerctl.keys.ring import FIRST_VERSION, KeyRing
+from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.oauth.metadata import Metadata
 from brokerctl.secret import Secret
 from brokerctl.session.leftovers import Session
-from brokerctl.store import Queue, ToolCredential
 from brokerctl.store.entry import (
     GRANT,
     INTENT,
@@ -29,6 +28,7 @@ from brokerctl.store.entry import (
     SESSION,
     TOKEN,
 )
+from brokerctl.store.values import Failure, Grant, Intent, Queue, Queued, Slot, ToolCredential
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept")
 WRAPPING_KEY = bytes(range(100, 132))
@@ -42,6 +42,7 @@ RING = KeyRing(
         "log": {1: bytes(range(3, 35)), 2: bytes(range(4, 36))},
         "fingerprint": {1: bytes(range(5, 37))},
     },
+    FIRST_VERSION,
 )
 KEY = GrantKey(
     issuer="https://issuer.example/tenant/",

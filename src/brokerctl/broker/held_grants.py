@@ -7,9 +7,9 @@ grant: the earlier one serves no request any more, and would be forgotten if it 
 from __future__ import annotations
 
 from brokerctl.broker.request import grant_key
-from brokerctl.model import Grant, Intent, Profile, Slot
-from brokerctl.store import Queue
+from brokerctl.model import Profile
 from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN
+from brokerctl.store.values import Grant, Intent, Queue, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

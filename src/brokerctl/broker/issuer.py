@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from brokerctl.broker.known_issuers import KnownIssuers
     from brokerctl.broker.request import DecidedRequest
-    from brokerctl.model import AccessToken, Grant, GrantKey, Profile, Queued
+    from brokerctl.model import AccessToken, GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.secret import Secret
+    from brokerctl.store.values import Grant, Queued
 
     class Sender(Protocol):
         """Sends one request before a deadline of the monotonic clock."""

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from brokerctl.broker.unanswered_requests import queue_cut_off
 from brokerctl.errors import IssuerError, StoreError, UnsentError
 from brokerctl.freshness import LOCK_WAIT_S
-from brokerctl.model import Intent
 from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY
 from brokerctl.oauth.steps import Send, Wait
 from brokerctl.oauth.tokens import read_members
 from brokerctl.platform.held_signals import signals_wait
+from brokerctl.store.values import Intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import time
 from contextlib import suppress
 
 from brokerctl import policy
+from brokerctl.broker.answers import find_end, make_token
 from brokerctl.broker.events import append_refusal, event, record_fields
 from brokerctl.broker.locked_login import LockedLogin
-from brokerctl.broker.redeem import Redeemer, find_end, make_token
+from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.replaced_grant import Replaced, drop_queued
 from brokerctl.broker.request import DecidedRequest, broader_text
 from brokerctl.broker.revoke import Revoker
@@ -28,11 +29,11 @@ from brokerctl.errors import (
     shell_word,
 )
 from brokerctl.freshness import LOCK_WAIT_S
-from brokerctl.model import REVOKED, Grant, Value
+from brokerctl.model import REVOKED, Value
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
-from brokerctl.store import Change
 from brokerctl.store.slots import queue_item
+from brokerctl.store.values import Change, Grant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

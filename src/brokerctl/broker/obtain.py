@@ -18,16 +18,17 @@ from brokerctl.errors import (
     shell_word,
 )
 from brokerctl.freshness import CLOCK_BACK_S, LOCK_WAIT_S
-from brokerctl.model import Failure
 from brokerctl.platform.system import os
+from brokerctl.store.values import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.broker.request import DecidedRequest, Redeem
-    from brokerctl.model import Grant, Token
+    from brokerctl.model import Token
     from brokerctl.store.interface import LockedGrant, Store
+    from brokerctl.store.values import Grant
 
 STEPS_S = (5.0, 10.0, 20.0, 30.0)
 JITTER = 0.2  # of the step, added: never less than the step

@@ -12,6 +12,7 @@ import os
 import time
 from contextlib import ExitStack
 
+from brokerctl.broker.answers import ends_soon, find_end, make_token, rotates
 from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import shown, with_subject
 from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
@@ -27,14 +28,15 @@ from brokerctl.errors import (
     UsageError,
     shell_word,
 )
-from brokerctl.freshness import WEEK_S, timestamp
-from brokerctl.model import LOCAL_ONLY, UNKNOWN, Grant, Intent, Token, size_of
+from brokerctl.freshness import timestamp
+from brokerctl.model import LOCAL_ONLY, UNKNOWN, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import should_retry
 from brokerctl.platform.held_signals import signals_wait
-from brokerctl.store import Change, slots
+from brokerctl.store import slots
+from brokerctl.store.values import Change, Grant, Intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,8 +57,6 @@ _INVALID_GRANT = "invalid_grant"  # RFC 6749, 5.2; a profile may know its issuer
 _CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our disk"
 _NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used or stored"
 LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
-_SAME_END_S = 60.0  # an issuer counts from its own clock, in whole seconds
-_ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
 
 
 class Redeemer:
@@ -147,7 +147,7 @@ class Redeemer:
                 raise
             message = f"{error.message}; the refresh token that came with it is kept"
             raise IssuerError(message) from error
-        if _rotates(answer, grant):
+        if rotates(answer, grant):
             locked.persist(deadline)  # the successor is in our memory and nowhere else
         try:
             token = self._store(decided, locked, answer)
@@ -218,7 +218,7 @@ class Redeemer:
         if grant is None:
             asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
             queue_unanswered(locked, self.ring, decided.profile, asked_at, answer.expires_in)
-        if old is not None and grant is not None and _ends_soon(old, grant):
+        if old is not None and grant is not None and ends_soon(old, grant):
             self.tell_end(decided.profile, grant.ends_at or 0)
         if is_over:
             raise IssuerError(f"the issuer of '{decided.profile.name}' sent a token that is over")
@@ -274,7 +274,7 @@ class Redeemer:
         issued = grant.issued.current if grant and grant.issued else None
         if token.fingerprint not in [one.fingerprint for one in (held, issued) if one]:
             self._leave(decided, locked, token, deadline)
-        if decided.grant_key.actor == "client" or not _rotates(answer, grant):
+        if decided.grant_key.actor == "client" or not rotates(answer, grant):
             return error
         self._note_lost(locked)
         return _grant_lost(decided.profile.name, error)
@@ -351,50 +351,6 @@ class Redeemer:
         self.log.append(*event("grant.refresh_failed", record_fields(decided), fields))
 
 
-def make_token(
-    ring: KeyRing, decided: DecidedRequest, answer: TokenAnswer, generation: int
-) -> Token:
-    """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent.
-
-    Security: a lifetime of our own is marked, for nobody may call such a token expired.
-    """
-    lifetime = answer.expires_in
-    if lifetime is None:
-        lifetime = decided.profile.lifetime_s or _ASSUMED_LIFETIME_S
-    return Token(
-        value=answer.access_token,
-        fingerprint=ring.fingerprint(answer.access_token.reveal()),
-        token_type=answer.token_type,
-        scopes=answer.scopes,
-        issued_at=answer.sent_at,
-        size=size_of(answer.access_token),
-        expires_at=answer.sent_at + min(lifetime, _LONGEST_LIFETIME_S),
-        generation=generation,
-        session=decided.token_key.actor,
-        is_assumed=answer.expires_in is None,
-    )
-
-
-def find_end(answer: TokenAnswer, old: Grant | None = None) -> float | None:
-    """Return when the refresh token of an answer is over; None where the issuer never said.
-
-    It says so of a new one or of none: where the old one goes on, its own end does.
-    """
-    if answer.refresh_expires_in is not None:
-        return answer.sent_at + answer.refresh_expires_in
-    is_new = answer.refresh_token is not None
-    if old is None or (is_new and answer.refresh_token != old.refresh_token):
-        return None
-    return old.ends_at
-
-
-def _ends_soon(old: Grant, new: Grant) -> bool:
-    """Return whether a grant ends within a week, and not later for having been used just now."""
-    if old.ends_at is None or new.ends_at is None or new.ends_at - time.time() > WEEK_S:
-        return False
-    return new.ends_at <= old.ends_at + _SAME_END_S
-
-
 def _grant_lost(name: str, error: StoreError) -> StoreError:
     return StoreError(
         f"the new grant for '{name}' is lost, it could not be stored: {error.message}",
@@ -410,12 +366,6 @@ def _tell_waiters(locked: LockedGrant, error: StoreError) -> None:
         locked.record_failure(next_failure(locked.state.failure, now, error).replace(retry_at=now))
     except StoreError:
         return  # the same disk is full
-
-
-def _rotates(answer: TokenAnswer, grant: Grant | None) -> bool:
-    """Return whether an answer holds a refresh token that this grant does not have."""
-    found = answer.refresh_token
-    return found is not None and (grant is None or grant.refresh_token != found)
 
 
 def _at(intent: Intent) -> str:

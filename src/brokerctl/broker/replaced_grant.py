@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import Grant, Queued
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.store.interface import LockedGrant, Store
+    from brokerctl.store.values import Grant, Queued
 
 _NOT_STORED = "it could not be stored"
 

@@ -24,7 +24,6 @@ from brokerctl.model import (
     REVOKED,
     UNKNOWN,
     Profile,
-    Queued,
     Value,
     size_of,
 )
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Requester, Token
     from brokerctl.store.interface import LockedGrant, Store
+    from brokerctl.store.values import Queued
 
 WHY_ENDED = "its issuer ended it when an access token of it was revoked"
 SPARED = "to revoke it could end the grant"

@@ -15,8 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from brokerctl.model import Profile, Queued
+    from brokerctl.model import Profile
     from brokerctl.store.interface import LockedGrant, StoreKeys
+    from brokerctl.store.values import Queued
 
 WHY = "a request that got no answer may have brought it, and nobody knows it"
 WHY_LOGIN = "a login that got no answer may have brought it, and nobody holds it"

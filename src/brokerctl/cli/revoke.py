@@ -17,8 +17,9 @@ from brokerctl.cli.helper_credentials import end_kept
 from brokerctl.cli.unfinished import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.home import Home, open_home
-from brokerctl.model import EXPIRED, LOCAL_ONLY, REVOKED, UNKNOWN, Intent
+from brokerctl.model import EXPIRED, LOCAL_ONLY, REVOKED, UNKNOWN
 from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN, grant_name
+from brokerctl.store.values import Intent
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:

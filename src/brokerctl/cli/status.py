@@ -15,10 +15,11 @@ from brokerctl.cli.unfinished import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.home import Home, open_home
 from brokerctl.keys.unlock import KeyState, find_state_here
-from brokerctl.model import LIVE, Grant, Profile, Slot
+from brokerctl.model import LIVE, Profile
 from brokerctl.output import is_wanted, paint
 from brokerctl.store.entry import QUEUE, TOKEN
 from brokerctl.store.tool_credentials import count_kept
+from brokerctl.store.values import Grant, Slot
 from brokerctl.text import safe
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.store import Damage
 from brokerctl.store.check import reseal
+from brokerctl.store.file.earlier_copy import remove_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,9 +58,11 @@ def move_key(environ: Mapping[str, str], to: str | None, *, new_keys: bool) -> R
         notices = rekey(
             folder, environ, keeper, new_environ=new_environ, ask=_ask(), unlock_for=unlock_for
         )
+    notices += _without_earlier_copy(folder)
     after = {name: value for name, value in new_environ.items() if name != "BROKERCTL_KEEPER"}
     if new_keys:
-        return replace_keys(after).replace(notices=tuple(notices))
+        done = replace_keys(after)
+        return done.replace(notices=(*notices, *done.notices))
     home = open_home(after)
     fields = {"from": old, "to": keeper, "requester": read_requester(environ, "store")}
     home.log.append(*event("store.rekeyed", fields), durable=True)
@@ -72,6 +75,7 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
     folder = _open_folder(environ)
     with _where_the_keyring_is():
         update_ring(folder, environ, with_new_keys, ask=_ask())
+    notices = _without_earlier_copy(folder)
     home = open_home(environ)
     home.log.close_segment()
     done = reseal(home.store)
@@ -81,7 +85,21 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
         "requester": read_requester(environ, "store"),
     }
     home.log.append(*event("store.rekeyed", fields), durable=True)
-    return Rekeyed(keeper=_pinned(folder), resealed=done.resealed, left=done.left)
+    return Rekeyed(
+        keeper=_pinned(folder), resealed=done.resealed, left=done.left, notices=tuple(notices)
+    )
+
+
+def _without_earlier_copy(folder: Folder) -> list[str]:
+    """Remove the copy of the store in its earlier format; return what to tell people.
+
+    Security: it opens with the key that was replaced.
+    """
+    try:
+        is_removed = remove_copy(folder)
+    except StoreError as error:
+        return [f"the old key still opens a copy of the store: {error.message}"]
+    return ["the copy of the store in its earlier format is removed"] if is_removed else []
 
 
 @contextmanager

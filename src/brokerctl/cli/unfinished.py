@@ -8,9 +8,9 @@ from brokerctl import output
 from brokerctl.broker.held_grants import profile_for
 from brokerctl.errors import BrokerError
 from brokerctl.session.leftovers import settle_leftovers, settle_lost
-from brokerctl.store import Queue
 from brokerctl.store.entry import QUEUE
 from brokerctl.store.slots import find_cut_off
+from brokerctl.store.values import Queue
 from brokerctl.text import safe
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from brokerctl.home import Home
-    from brokerctl.model import GrantKey, Profile, Slot
+    from brokerctl.model import GrantKey, Profile
+    from brokerctl.store.values import Slot
 
 _SOON_S = 3600.0
 _SCOPES_CHARS = 120

@@ -15,8 +15,8 @@ from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
 from brokerctl.helpers.outcomes import OwnCredential
 from brokerctl.home import make_token_request
 from brokerctl.model import size_of
-from brokerctl.store import ToolCredential
 from brokerctl.store import tool_credentials as store_kept
+from brokerctl.store.values import ToolCredential
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

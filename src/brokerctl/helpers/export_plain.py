@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers.kept import KeptCredential
     from brokerctl.home import Home
-    from brokerctl.store import ToolCredential
+    from brokerctl.store.values import ToolCredential
 
     # The file's bytes with these in it, and why some are left out of it, by their position.
     Put = Callable[[bytes, list[ToolCredential]], tuple[bytes, dict[int, str]]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.home import Home
-    from brokerctl.store import ToolCredential
+    from brokerctl.store.values import ToolCredential
 
 NOT_ASKED = "{tool} does not ask brokerctl for it"
 

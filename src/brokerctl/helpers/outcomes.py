@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.errors import BrokerError
-    from brokerctl.store import ToolCredential
+    from brokerctl.store.values import ToolCredential
 
 
 class OwnCredential(Value):

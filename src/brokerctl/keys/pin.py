@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 NAME = "keeper.json"
 MAX_BYTES = 64 * 1024
 _VERSION = 1
+_KNOWN = {"version", "keeper", "id", "details", "previous"}
 _ID_CHARS = 32
 _HINT = "put keys/ back from a backup"
 
@@ -29,6 +30,7 @@ class Pin(Value):
     wrap_id: str  # 32 hex characters, random; nothing about the key can be told from it
     details: str = "{}"  # JSON, nothing secret: the passphrase keeper's parameters and salt
     previous: Pin | None = None
+    unknown: str = "{}"  # JSON: members of a later version, written back as they were
 
     def details_dict(self) -> dict[str, Any]:
         """Return what the keeper noted."""
@@ -45,7 +47,8 @@ def render_pin(pin: Pin) -> bytes:
 
 
 def _as_json(pin: Pin) -> dict[str, Any]:
-    return {"keeper": pin.keeper, "id": pin.wrap_id, "details": pin.details_dict()}
+    known = {"keeper": pin.keeper, "id": pin.wrap_id, "details": pin.details_dict()}
+    return jsonlite.loads(pin.unknown.encode()) | known  # type: ignore[no-any-return]  # an object
 
 
 def parse_pin(data: bytes) -> Pin:
@@ -69,4 +72,10 @@ def _pin(found: dict[str, Any], previous: Pin | None = None) -> Pin:
         raise TypeError("not a keeper")
     if len(wrap_id) != _ID_CHARS or wrap_id.strip("0123456789abcdef"):
         raise ValueError("not an id")
-    return Pin(keeper=keeper, wrap_id=wrap_id, details=jsonlite.dumps(details), previous=previous)
+    return Pin(
+        keeper=keeper,
+        wrap_id=wrap_id,
+        details=jsonlite.dumps(details),
+        previous=previous,
+        unknown=jsonlite.dumps({name: found[name] for name in found.keys() - _KNOWN}, sort=True),
+    )

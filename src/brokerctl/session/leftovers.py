@@ -11,7 +11,7 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, StoreError
-from brokerctl.model import LIVE, SUPERSEDED, Slot, Stored
+from brokerctl.model import LIVE, SUPERSEDED, Stored
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
@@ -19,6 +19,7 @@ from brokerctl.session import token_files
 from brokerctl.store.check import set_damaged_aside
 from brokerctl.store.entry import SESSION, TOKEN, plain_name
 from brokerctl.store.slots import find_cut_off
+from brokerctl.store.values import Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

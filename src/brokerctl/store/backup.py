@@ -19,8 +19,8 @@ from nacl.exceptions import CryptoError
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, StoreError
 from brokerctl.freshness import LOCK_WAIT_S
-from brokerctl.model import SUPERSEDED, Grant, Slot, Value
-from brokerctl.store import Damage, Queue, codec, slots
+from brokerctl.model import SUPERSEDED, Value
+from brokerctl.store import Damage, codec, slots
 from brokerctl.store.entry import (
     GRANT,
     KEPT,
@@ -34,6 +34,7 @@ from brokerctl.store.entry import (
     token_name,
 )
 from brokerctl.store.tool_credentials import put_back as put_kept_back
+from brokerctl.store.values import Grant, Queue, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

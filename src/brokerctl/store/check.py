@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, LockTimeoutError, StoreError
-from brokerctl.model import Slot, Value
+from brokerctl.model import Value
 from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.store import Damage, codec
 from brokerctl.store.entry import (
@@ -26,6 +26,7 @@ from brokerctl.store.file.earlier_copy import find_copy_time, remove_copy
 from brokerctl.store.file.lock import EntryLock, FileLock, find_mark
 from brokerctl.store.file.lock_wait import SUFFIX
 from brokerctl.store.tool_credentials import remove_over
+from brokerctl.store.values import Slot
 from brokerctl.text import safe
 
 TYPE_CHECKING = False

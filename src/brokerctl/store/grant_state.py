@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from brokerctl.model import Failure, Grant, Intent, Queued, Slot
-    from brokerctl.store import Damage, Queue
+    from brokerctl.store import Damage
     from brokerctl.store.interface import GrantLock, Rows
+    from brokerctl.store.values import Failure, Grant, Intent, Queue, Queued, Slot
 
 
 def refuse_older(name: str, grant: Grant, mark: int) -> None:

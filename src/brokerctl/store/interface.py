@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
-    from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Slot, Token, TokenKey
-    from brokerctl.store import Change, Damage, Entry, Match
+    from brokerctl.model import GrantKey, Token, TokenKey
+    from brokerctl.store import Damage, Entry, Match
+    from brokerctl.store.values import Change, Failure, Grant, Intent, Queued, Slot
 
 
 class StoreKeys(SealKeys, Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from brokerctl.model import EXPIRED, LIVE, SUPERSEDED, Grant, Slot, Value
+from brokerctl.model import EXPIRED, LIVE, SUPERSEDED, Value
+from brokerctl.store.values import Grant, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

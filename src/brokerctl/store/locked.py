@@ -7,17 +7,19 @@ machine stops.
 from __future__ import annotations
 
 from brokerctl.errors import DamagedError, StoreError
-from brokerctl.model import DEAD, SUPERSEDED, Slot
-from brokerctl.store import Change, Queue, codec, slots
+from brokerctl.model import DEAD, SUPERSEDED
+from brokerctl.store import codec, slots
 from brokerctl.store.entry import GRANT, INTENT, METADATA, OUTCOME, QUEUE, TOKEN, token_name
 from brokerctl.store.grant_state import FileState, refuse_older
+from brokerctl.store.values import Change, Queue, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from brokerctl.model import Failure, Grant, GrantKey, Intent, Queued, Token, TokenKey
+    from brokerctl.model import GrantKey, Token, TokenKey
     from brokerctl.store.interface import GrantLock, Rows
+    from brokerctl.store.values import Failure, Grant, Intent, Queued
 
 _REDEEMING = ("refresh", "revoke")
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from brokerctl.errors import StoreError
-from brokerctl.model import DEAD, EXPIRED, LIVE, SUPERSEDED, Queued, size_of
+from brokerctl.model import DEAD, EXPIRED, LIVE, SUPERSEDED, size_of
 from brokerctl.secret import Secret
 from brokerctl.store.entry import GRANT, INTENT
+from brokerctl.store.values import Queued
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from brokerctl.model import Grant, Intent, Slot, Token
+    from brokerctl.model import Token
     from brokerctl.store.interface import Store, StoreKeys
+    from brokerctl.store.values import Grant, Intent, Slot
 
 MAX_SUPERSEDED = 16
 TIDY = (SUPERSEDED,)  # why a token is queued that nobody asked to be revoked

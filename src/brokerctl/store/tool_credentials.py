@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.platform.private_files import Folder
-    from brokerctl.store import ToolCredential
     from brokerctl.store.file import FileStore
+    from brokerctl.store.values import ToolCredential
 
 
 def kept_name(store: FileStore, one: ToolCredential) -> str:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from brokerctl.errors import BrokerError
     from brokerctl.helpers import Outcome
     from brokerctl.model import AccessToken, Profile
-    from brokerctl.store import ToolCredential
+    from brokerctl.store.values import ToolCredential
 
 _VERSION = 1
 _OPERATIONS = ("read", "publish", "yank", "unyank", "owners")

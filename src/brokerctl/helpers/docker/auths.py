@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from brokerctl.helpers.edit.json_text import Member
-    from brokerctl.store import ToolCredential
+    from brokerctl.store.values import ToolCredential
 
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"

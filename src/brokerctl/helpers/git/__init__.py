@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers import Outcome
     from brokerctl.helpers.outcomes import OutcomeWithoutToken
-    from brokerctl.store import ToolCredential
+    from brokerctl.store.values import ToolCredential
 
 _LINE_BYTES = 65535  # git's own limit, the newline included
 _CAPABILITIES = b"version 0\ncapability authtype\n"

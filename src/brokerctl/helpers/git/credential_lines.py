@@ -12,7 +12,7 @@ from brokerctl.helpers.git import is_scheme, place_url
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
-    from brokerctl.store import ToolCredential
+    from brokerctl.store.values import ToolCredential
 
 _SCHEMES = ("https", "http")
 _MORE_THAN_A_HOST = frozenset("/?#@")

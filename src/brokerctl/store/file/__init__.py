@@ -8,7 +8,6 @@ from brokerctl.errors import DamagedError, StoreError
 from brokerctl.freshness import CLOCK_BACK_S
 from brokerctl.model import LIVE
 from brokerctl.store import ANY, Entry
-from brokerctl.store.codec import parse_current
 from brokerctl.store.entry import (
     GRANT,
     INTENT,
@@ -21,19 +20,21 @@ from brokerctl.store.entry import (
     token_name,
 )
 from brokerctl.store.file.disk import LOCKS, Reader
+from brokerctl.store.token_codec import parse_current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from brokerctl.model import Failure, Grant, GrantKey, Token, TokenKey
+    from brokerctl.model import GrantKey, Token, TokenKey
     from brokerctl.platform.private_files import Folder
     from brokerctl.platform.system import System
     from brokerctl.store import Damage, Match
     from brokerctl.store.file.disk import Disk
     from brokerctl.store.file.lock import Locking
     from brokerctl.store.interface import StoreKeys
+    from brokerctl.store.values import Failure, Grant
 
 _LOCKED_KINDS = frozenset((GRANT, TOKEN, INTENT, OUTCOME, QUEUE))
 

@@ -1,0 +1,68 @@
+"""What a token endpoint's answer means for what is stored: the token, and the end of its grant."""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.freshness import WEEK_S
+from brokerctl.model import Token, size_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.broker.request import DecidedRequest
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.oauth.tokens import TokenAnswer
+    from brokerctl.store.values import Grant
+
+_SAME_END_S = 60.0  # an issuer counts from its own clock, in whole seconds
+_ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
+
+
+def make_token(
+    ring: KeyRing, decided: DecidedRequest, answer: TokenAnswer, generation: int
+) -> Token:
+    """Turn the issuer's answer into a token; `expires_in` counts from when the request was sent.
+
+    Security: a lifetime of our own is marked, for nobody may call such a token expired.
+    """
+    lifetime = answer.expires_in
+    if lifetime is None:
+        lifetime = decided.profile.lifetime_s or _ASSUMED_LIFETIME_S
+    return Token(
+        value=answer.access_token,
+        fingerprint=ring.fingerprint(answer.access_token.reveal()),
+        token_type=answer.token_type,
+        scopes=answer.scopes,
+        issued_at=answer.sent_at,
+        size=size_of(answer.access_token),
+        expires_at=answer.sent_at + min(lifetime, _LONGEST_LIFETIME_S),
+        generation=generation,
+        session=decided.token_key.actor,
+        is_assumed=answer.expires_in is None,
+    )
+
+
+def find_end(answer: TokenAnswer, old: Grant | None = None) -> float | None:
+    """Return when the refresh token of an answer is over; None where the issuer never said.
+
+    It says so of a new one or of none: where the old one goes on, its own end does.
+    """
+    if answer.refresh_expires_in is not None:
+        return answer.sent_at + answer.refresh_expires_in
+    is_new = answer.refresh_token is not None
+    if old is None or (is_new and answer.refresh_token != old.refresh_token):
+        return None
+    return old.ends_at
+
+
+def ends_soon(old: Grant, new: Grant) -> bool:
+    """Return whether a grant ends within a week, and not later for having been used just now."""
+    if old.ends_at is None or new.ends_at is None or new.ends_at - time.time() > WEEK_S:
+        return False
+    return new.ends_at <= old.ends_at + _SAME_END_S
+
+
+def rotates(answer: TokenAnswer, grant: Grant | None) -> bool:
+    """Return whether an answer holds a refresh token that this grant does not have."""
+    found = answer.refresh_token
+    return found is not None and (grant is None or grant.refresh_token != found)
