@@ -133,9 +133,7 @@ def state(brokerctl: Program) -> str:
 def stored(brokerctl: Program) -> dict[str, str]:
     """Return the digests of all that is stored: no lock's holder, and no record."""
     found = digests(state(brokerctl))
-    return found | {
-        name: "" for name in found if name.startswith(("v1/locks/", "v1/audit/"))
-    }
+    return found | {name: "" for name in found if name.startswith(("v1/locks/", "v1/audit/"))}
 
 
 def ring_version(brokerctl: Program) -> int:

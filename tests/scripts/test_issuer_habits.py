@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.program import clock
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -213,3 +215,24 @@ def test_offline_access_is_granted_with_the_refresh_token(
     told = log_in(brokerctl, issuer, scopes='"read", "write", "openid", "email", "offline_access"')
     missing = "write" if has_refresh else "offline_access write"
     assert f"not granted: {missing}\n" in told
+
+
+@pytest.mark.parametrize("is_rolling", [False, True])
+def test_a_login_that_ends_within_the_week_is_said(
+    brokerctl: Program, issuer: Issuer, *, is_rolling: bool
+) -> None:
+    """Once on stderr, at a refresh; `status` and `doctor` show it. Use may put an end off."""
+    issuer.token["refresh_token_expires_in"] = 3 * 86400
+    log_in(brokerctl, issuer)
+    assert "its login ends at" in brokerctl("status").stdout
+    issuer.token["access_token"] = "at-2-of-the-tests"
+    issuer.token["refresh_token_expires_in"] = 3 * 86400 - (0 if is_rolling else 7200)
+    first = brokerctl("get", "p", "--fresh", env=clock("+2h"))
+    assert (first.returncode, first.stdout) == (0, "at-2-of-the-tests\n")
+    assert ("the login of 'p' ends on" in first.stderr) is not is_rolling
+    issuer.token["refresh_token_expires_in"] -= 0 if is_rolling else 3600
+    second = brokerctl("get", "p", "--fresh", env=clock("+3h"))
+    assert (second.returncode, second.stderr) == (0, "")
+    row = json.loads(brokerctl("status", "--json").stdout)["profiles"][0]
+    assert row["login_ends_at"] > row["expires_at"]
+    assert "'p': its login ends at" in brokerctl("doctor").stdout

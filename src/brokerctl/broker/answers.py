@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from brokerctl.freshness import WEEK_S
 from brokerctl.model import Token, size_of
 
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.store.values import Grant
 
-_SAME_END_S = 60.0  # an issuer counts from its own clock, in whole seconds
+_TELLING_S = 10.0  # ends are told in whole seconds, and an answer takes its time to come
 _ASSUMED_LIFETIME_S, _LONGEST_LIFETIME_S = 300, 365 * 86400
 
 
@@ -55,11 +53,18 @@ def find_end(answer: TokenAnswer, old: Grant | None = None) -> float | None:
     return old.ends_at
 
 
-def ends_soon(old: Grant, new: Grant) -> bool:
-    """Return whether a grant ends within a week, and not later for having been used just now."""
-    if old.ends_at is None or new.ends_at is None or new.ends_at - time.time() > WEEK_S:
+def ends_soon(old: Grant, new: Grant, now: float) -> bool:
+    """Return whether a grant ends within a week, however often it is used: it has just been.
+
+    An end that moves on with the time between two answers is none: such a grant ends when nobody
+    uses it. Right after another answer that can't be told; the next one tells.
+    """
+    if old.ends_at is None or new.ends_at is None or new.ends_at - now > WEEK_S:
         return False
-    return new.ends_at <= old.ends_at + _SAME_END_S
+    issued = old.issued.current if old.issued is not None else None
+    passed = now - (old.obtained_at if issued is None else issued.issued_at)
+    moved = new.ends_at - old.ends_at
+    return moved == 0 or (passed > _TELLING_S and moved < passed / 2)
 
 
 def rotates(answer: TokenAnswer, grant: Grant | None) -> bool:

@@ -218,7 +218,7 @@ class Redeemer:
         if grant is None:
             asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
             queue_unanswered(locked, self.ring, decided.profile, asked_at, answer.expires_in)
-        if old is not None and grant is not None and ends_soon(old, grant):
+        if old is not None and grant is not None and ends_soon(old, grant, answer.sent_at):
             self.tell_end(decided.profile, grant.ends_at or 0)
         if is_over:
             raise IssuerError(f"the issuer of '{decided.profile.name}' sent a token that is over")

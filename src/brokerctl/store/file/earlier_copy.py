@@ -7,6 +7,8 @@ removes it, because it still opens with the key that was replaced, and so does `
 
 from __future__ import annotations
 
+import errno
+
 from brokerctl.errors import StoreError
 from brokerctl.platform.private_files import TEMPORARY, Folder, open_folder, refused, write_all
 from brokerctl.platform.system import os, parent_of, stat
@@ -28,15 +30,16 @@ def copy_store(store: Folder) -> None:
     """Copy a store, durably and as a whole or not at all; StoreError where there is no room.
 
     Only one process at a time may do it. Others may change entries meanwhile, so the copy is as a
-    crash would have left the store: what can't be read is left out, as it is damaged there too.
+    crash would have left the store: what is no private file of ours is left out, as it opens for
+    nobody in the store either.
     """
     parent = _open_parent(store)
+    made = _UNFINISHED + os.urandom(4).hex()
     try:
-        for name in parent.system.listdir(parent.fd):
-            if name.startswith(_UNFINISHED):
-                _remove_tree(parent, name)
-        made = _UNFINISHED + os.urandom(4).hex()
         try:
+            for name in parent.system.listdir(parent.fd):
+                if name.startswith(_UNFINISHED):
+                    _remove_tree(parent, name)
             target = parent.child(made)
             assert target is not None  # noqa: S101 - it is made if missing
             _copy(store, target, _LEFT_OUT)
@@ -88,8 +91,12 @@ def _copy(source: Folder, target: Folder, left_out: tuple[str, ...] = ()) -> Non
             mode = source.system.stat(name, dir_fd=source.fd, follow_symlinks=False).st_mode
             child = source.child(name, create=False) if stat.S_ISDIR(mode) else None
             data = source.read(name) if stat.S_ISREG(mode) else None
-        except (OSError, StoreError):
-            continue  # it opens for nobody, or has gone since it was listed
+        except FileNotFoundError:
+            continue  # it has gone since it was listed
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno != errno.ELOOP:
+                raise  # the disk's trouble: what could be read later must not be missing
+            continue
         if child is not None:
             below = target.child(name)
             assert below is not None  # noqa: S101 - it is made if missing
@@ -121,7 +128,11 @@ def _remove_tree(parent: Folder, name: str) -> None:
         return  # a link, a file or somebody else's: none of ours
     if folder is None:
         return
-    for one in system.listdir(folder.fd):
+    try:
+        names = system.listdir(folder.fd)
+    except OSError:
+        names = []
+    for one in names:
         try:
             system.unlink(one, dir_fd=folder.fd)
         except (IsADirectoryError, PermissionError):  # macOS says the latter
