@@ -70,6 +70,7 @@ def version_of(path: Path) -> int:
     return ring.version
 
 
+@pytest.mark.slow("plays some 200 calls, each in a store of its own")
 @pytest.mark.parametrize("mode", [FAIL, LATE, SHORT, KILL])
 def test_every_call_may_fail_or_be_the_last(tmp_path: Path, mode: str) -> None:
     """The ring is of version 2 only where there is a whole copy; the next try gets there."""

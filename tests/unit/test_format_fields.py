@@ -1,0 +1,226 @@
+"""What the second format added, where it is filled: sizes, whose intent, whose token is exchanged.
+
+And the same rule for what is no entry of a grant: a session, a plan, an archive's header.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from brokerctl import jsonlite
+from brokerctl.broker.held_grants import keys_of
+from brokerctl.broker.request import grant_key
+from brokerctl.config.plan import Plan, parse_plan, render_plan
+from brokerctl.errors import DamagedError
+from brokerctl.model import Reference
+from brokerctl.oauth.message import HttpResponse
+from brokerctl.secret import Secret
+from brokerctl.session import leftovers
+from brokerctl.store import backup, codec
+from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN, FirstFormat
+from brokerctl.store.values import Intent, Queue, Queued
+from tests.issuer_room import KEY, PERSON, SERVICE, House
+from tests.store_room import RING, make_token, soon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """Make a house in which nothing is held yet."""
+    return House(str(tmp_path / "store"))
+
+
+def sizes(house: House) -> dict[str, int]:
+    """Return the size of each token that there ever was, by its fingerprint."""
+    values = {one for _, one in house.issuer.sent} | house.issuer.alive
+    return {RING.fingerprint(one): len(one) for one in values}
+
+
+def test_every_record_that_names_a_token_says_its_size(house: House) -> None:
+    """Of what is handed out, refreshed, ended, superseded and revoked, a refresh token too."""
+    house.log_in()
+    house.issuer.expires_in = 600
+    for _ in range(3):
+        house.get(is_fresh=True)
+    house.get("s")
+    house.broker.not_delivered(house.get())
+    house.own("ab" * 16)
+    house.log_in()
+    house.revoker.revoke(PERSON, KEY)
+    house.revoker.revoke(SERVICE, grant_key(SERVICE))
+    known, events = sizes(house), set()
+    for event, fields in house.log.records:
+        if fields.get("fingerprint") is not None:
+            events.add(event)
+            assert fields["size"] == known[fields["fingerprint"]], event
+        else:
+            assert fields.get("size") is None
+    assert events >= {
+        *("token.handed_out", "token.not_delivered", "token.issued", "token.revoked"),
+        *("grant.obtained", "grant.refreshed", "grant.revoked"),
+    }
+
+
+def test_a_size_outlives_its_value(house: House) -> None:
+    """Also of a token that an earlier version stored, which had none."""
+    house.log_in()
+    with house.store.lock_grant(KEY, soon()) as locked:
+        (slot,) = locked.state.slots
+        assert slot.current is not None
+        size, fingerprint = slot.current.size, slot.current.fingerprint
+        locked.settle(fingerprint, "revoked")
+        ended = locked.state.slots[0].current
+    assert ended is not None
+    assert (size, ended.size, bool(ended.value)) == (len("a1-g1"), size, False)
+    old = make_token("t1").replace(size=None)
+    assert (old.known_size, old.replace(value=Secret("é")).known_size) == (2, 2)
+    assert old.replace(value=Secret("")).known_size is None
+
+
+def test_a_killed_login_says_whose_it_was(house: House) -> None:
+    """`revoke --all` finds it under a subject that no profile names, and nothing that is not."""
+    other = grant_key(PERSON, "bob@example.com")
+    with house.store.lock_grant(other, soon()) as locked:
+        intent = Intent(kind="login", generation=1, at=time.time(), key=other, profile="p")
+        locked.intend(intent)
+    assert keys_of(house.store, house.profiles, None, None) == [(PERSON, other)]
+    assert keys_of(house.store, house.profiles, {"p"}, "bob@example.com") == [(PERSON, other)]
+    assert keys_of(house.store, house.profiles, {"s"}, None) == []
+    (ending,) = house.revoker.revoke(PERSON, other)
+    assert ending.reason.startswith("a login that got no answer")
+    assert list(house.store.entries(INTENT)) == []
+
+
+def test_every_intent_says_whose_it_is(house: House) -> None:
+    """That of a login, of a refresh and of a client's own request."""
+    seen: list[tuple[str, object, str]] = []
+    send, do = house.issuer.send, house.do
+
+    def see() -> None:
+        intents = [entry.value for entry in house.store.entries(INTENT)]
+        seen.extend((one.kind, one.key, one.profile) for one in intents)
+
+    def see_and_do(step: object) -> HttpResponse:
+        see()
+        return do(step)
+
+    def see_and_send(*words: Any) -> HttpResponse:  # noqa: ANN401 - as the issuer's
+        see()
+        return send(*words)
+
+    house.do = see_and_do  # type: ignore[method-assign]  # to look before it is done
+    house.log_in()
+    house.issuer.send = see_and_send  # type: ignore[method-assign]  # as above
+    house.get(is_fresh=True)
+    house.get("s")
+    assert seen == [
+        ("login", KEY, "p"),
+        ("refresh", KEY, "p"),
+        ("issue", grant_key(SERVICE), "s"),
+    ]
+
+
+def test_whose_token_is_exchanged_is_a_member_of_its_own() -> None:
+    """It was among the details, which are RFC 9396's."""
+    profile = SERVICE.replace(subject_token=Reference(kind="profile", target=("base",)))
+    key = grant_key(profile)
+    assert (key.source, key.details) == ("profile base", None)
+    other = profile.replace(subject_token=Reference(kind="file", target=("base",)))
+    assert len({grant_key(SERVICE), key, grant_key(other)}) == 3
+
+
+def test_what_a_later_version_wrote_goes_through_every_change(house: House) -> None:
+    """A refresh, a login's supersession, a queue that grows and shrinks: nothing of it is lost."""
+    house.log_in()
+    later = Secret('{"later":[1]}')
+    with house.store.lock_grant(KEY, soon()) as locked:
+        grant, slot = locked.state.grant, locked.state.slots[0]
+        assert grant is not None
+        assert slot.current is not None
+        name = next(entry.name for entry in house.store.entries(TOKEN))
+        marked = slot.replace(unknown=later, current=slot.current.replace(unknown=later))
+        house.store.disk.write(TOKEN, name, codec.render(marked))
+        house.store.disk.write(
+            GRANT, name.partition("/")[0], codec.render(grant.replace(unknown=later))
+        )
+        one, two = (RING.fingerprint(text) for text in "ab")
+        house.store.disk.write(QUEUE, name.partition("/")[0], _queue(grant.key, later))
+    house.get(is_fresh=True)
+    with house.store.lock_grant(KEY, soon()) as locked:
+        locked.dequeue(one)
+        state = locked.state
+        assert state.grant is not None
+        assert state.grant.unknown == later
+        assert state.slots[0].unknown == later
+        assert [one.unknown for one in state.slots[0].superseded] == [later]
+    (entry,) = house.store.entries(QUEUE)
+    assert (entry.value.unknown, entry.value.items[0].unknown) == (later, later)
+    assert [item.fingerprint for item in entry.value.items] == [two]
+
+
+def _queue(key: Any, later: Secret) -> bytes:  # noqa: ANN401 - a GrantKey
+    items = tuple(
+        Queued(
+            value=Secret(text),
+            fingerprint=RING.fingerprint(text),
+            token_type_hint="access_token",
+            since=1,
+            expires_at=None,
+            unknown=later,
+        )
+        for text in "ab"
+    )
+    return codec.render(Queue(key=key, profile="p", items=items, unknown=later))
+
+
+def test_a_session_of_a_later_version_is_ended_too() -> None:
+    """What it has beside comes back as it was; its own version is another matter."""
+    session = leftovers.describe("ab" * 16, ("a",), None)
+    body = jsonlite.loads(leftovers.render_session(session)) | {"later": {"a": [None, 1.5]}}
+    found = leftovers.parse_session(jsonlite.dumps(body).encode())
+    assert found is not None
+    assert found.replace(unknown=None) == session
+    again = jsonlite.loads(leftovers.render_session(found.replace(ends_at=7.0)))
+    assert again == body | {"ends_at": 7.0}
+    assert "later" not in repr(found)
+
+
+def test_a_plan_of_a_later_version_is_read() -> None:
+    """It is a copy, made anew with any edit: what is not known of it is passed over."""
+    plan = Plan(profiles={"p": PERSON}, keep=("git",))
+    body = jsonlite.loads(render_plan(plan))
+    body["later"] = 1
+    body["profiles"][0]["later"] = {"a": 1}
+    assert parse_plan(jsonlite.dumps(body).encode()) == plan
+    assert parse_plan(jsonlite.dumps(body | {"v": 2}).encode()) is None
+
+
+def test_an_archive_s_header_may_say_more(house: House) -> None:
+    """Of version 2; the first version's never did."""
+    house.log_in()
+    kdf = {"kdf": "of the tests"}
+    data, _ = backup.backup(house.store, bytes(32), kdf)
+    line, _, rest = data.partition(b"\n")
+    later = {**jsonlite.loads(line), "later": 1}
+    with pytest.raises(DamagedError, match="does not open"):  # the header is sealed with it
+        backup.restore(
+            house.store, jsonlite.dumps(later).encode() + b"\n" + rest, lambda _: bytes(32)
+        )
+    first = {**later, "version": 1}
+    with pytest.raises(DamagedError, match="header is not what it should be"):
+        backup.restore(
+            house.store, jsonlite.dumps(first).encode() + b"\n" + rest, lambda _: bytes(32)
+        )
+
+
+def test_an_entry_of_the_first_format_has_no_later_member() -> None:
+    """Nobody has ever written one, so that it is damage; as it was before this version."""
+    grant = codec.render(codec.parse(INTENT, b'{"kind":"refresh","generation":1,"at":1}'))
+    assert codec.parse(INTENT, FirstFormat(grant)).kind == "refresh"
+    with pytest.raises(DamagedError):
+        codec.parse(INTENT, FirstFormat(grant[:-1] + b',"later":1}'))
