@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import manpage
+from record_fields import FIELDS
 from typer.main import get_command
 
 from brokerctl.broker.events import EVENTS, REQUEST
@@ -21,7 +23,7 @@ from brokerctl.cli.app import COMMANDS, COMPLETE, build
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = "docs/commands.md"
-JSON_PAGE = "docs/json.md"
+JSON_PAGE, JSON_SCHEMA = "docs/json.md", "docs/json.schema.json"
 EVENT_MARKS = ("<!-- events: begin, made by scripts/papers.py -->", "<!-- events: end -->")
 INTRO = """# Commands
 
@@ -46,6 +48,7 @@ def make() -> dict[str, str]:
     sections = [section(words) for words in all_commands(program, ())]
     files[PAGE] = INTRO + "".join(sections)
     files[JSON_PAGE] = put_events(JSON_PAGE)
+    files[JSON_SCHEMA] = put_record_fields(JSON_SCHEMA)
     return files
 
 
@@ -63,6 +66,17 @@ def put_events(path: str) -> str:
         words = (["*request*"] if is_request else []) + [f"`{field}`" for field in own]
         rows.append(f"| `{name}` | {', '.join(words)} |")
     return f"{before}{begin}\n" + "\n".join(rows) + f"\n{end}{after}"
+
+
+def put_record_fields(path: str) -> str:
+    """Return the schema of JSON answers with every field that an event's record can have."""
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        before, begin, rest = file.read().partition('    "record": {')
+    head, first, rest = rest.partition('        "event": {"$ref": "#/$defs/event"},\n')
+    _, last, after = rest.partition('        "host": {"type": "string"},\n')
+    names = dict.fromkeys(name for fields in EVENTS.values() for name in fields)
+    lines = [f'        "{name}": {json.dumps(FIELDS[name])},\n' for name in names]
+    return "".join([before, begin, head, first, *lines, last, after])
 
 
 def all_commands(program: Any, words: tuple[str, ...]) -> list[tuple[str, ...]]:  # noqa: ANN401 - Typer's own

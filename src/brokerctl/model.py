@@ -73,7 +73,7 @@ class Value(metaclass=_ValueType):
         return type(self)(**{**self.as_dict(), **changes})
 
 
-class Stored(Value):
+class StoredValue(Value):
     """A value that lies in the store, sealed.
 
     `unknown` has the members that a later version wrote and this one does not know, as one JSON
@@ -308,7 +308,7 @@ def size_of(value: Secret) -> int | None:
     return len(value.reveal().encode()) if value else None
 
 
-class Token(Stored):
+class Token(StoredValue):
     """One access token as it is held: value, what it is for, and until when."""
 
     value: Secret

@@ -11,6 +11,7 @@ import pytest
 
 from brokerctl import doctor
 from brokerctl.audit.record import render_body
+from brokerctl.broker.events import EVENTS
 from brokerctl.config import fields
 from brokerctl.errors import BrokerError
 from brokerctl.store.check import GcReport
@@ -97,8 +98,8 @@ NULLABLE = {
     "get": "expires_at expires_in subject",
     "login": "subject sub expires_at",
     "revoke": "subject until proven reason",
-    "status": "subject sub expires_at todo revocations_queued_for kept key",
-    "audit-log": "subject sub fingerprint expires_at owner proven requester exe session"
+    "status": "subject sub expires_at login_ends_at todo revocations_queued_for kept key",
+    "audit-log": "profile subject sub fingerprint size expires_at owner proven requester exe session"
     " issuer_expires_at parents[][] ci boot pid_ns",
     "audit-tokens": "profile issuer subject fingerprint issued_at expires_at session damage",
     "profile-show": "place",
@@ -311,6 +312,13 @@ def test_errors_are_those_of_the_program() -> None:
             answer["error"].update(code=code, name=name)
             right |= set() if schema().faults(answer, "error") else {(code, name)}
     assert right == pairs()
+
+
+def test_a_record_s_fields_are_those_of_the_events() -> None:
+    """Each has its line, and none is left of an event that has gone."""
+    fields = {name for event in EVENTS.values() for name in event}
+    own = {"schema", "v", "seq", "kid", "time", "event", "host", "boot", "pid_ns", "prev", "mac"}
+    assert set(DEFS["record"]["properties"]) - own == fields
 
 
 def test_closed_values_are_those_of_the_program() -> None:

@@ -16,7 +16,6 @@ from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import Plan, parse_plan, render_plan
 from brokerctl.errors import DamagedError
 from brokerctl.model import Reference
-from brokerctl.oauth.message import HttpResponse
 from brokerctl.secret import Secret
 from brokerctl.session import leftovers
 from brokerctl.store import backup, codec
@@ -27,6 +26,8 @@ from tests.store_room import RING, make_token, soon
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from brokerctl.oauth.message import HttpResponse
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_every_intent_says_whose_it_is(house: House) -> None:
 
     house.do = see_and_do  # type: ignore[method-assign]  # to look before it is done
     house.log_in()
-    house.issuer.send = see_and_send  # type: ignore[method-assign]  # as above
+    house.issuer.send = see_and_send  # type: ignore[method-assign, assignment]  # as above
     house.get(is_fresh=True)
     house.get("s")
     assert seen == [

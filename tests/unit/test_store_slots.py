@@ -72,6 +72,7 @@ def test_what_is_queued_says_what_it_is() -> None:
         token_type_hint="refresh_token",
         since=NOW,
         expires_at=None,
+        size=1,
     )
     token = make_token("a").replace(fingerprint="f" * 32)
     held = slots.queue_token(token, NOW, "why")

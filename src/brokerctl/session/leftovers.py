@@ -11,7 +11,7 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, StoreError
-from brokerctl.model import LIVE, SUPERSEDED, Stored
+from brokerctl.model import LIVE, SUPERSEDED, StoredValue
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
@@ -38,7 +38,7 @@ _VERSION = 1
 _ALIVE = (LIVE, SUPERSEDED)  # at the issuer, as far as is known
 
 
-class Session(Stored):
+class Session(StoredValue):
     """One supervised `exec` as the store knows it, and the process that supervises it."""
 
     id: str

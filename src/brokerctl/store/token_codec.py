@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerctl import jsonlite
 from brokerctl.errors import DamagedError
-from brokerctl.model import Stored, Token, Value
+from brokerctl.model import StoredValue, Token, Value
 from brokerctl.secret import Secret
 from brokerctl.store.entry import KIND_NAMES, TOKEN, FirstFormat
 
@@ -91,7 +91,7 @@ def _keep_unknown(cls: type[Value], unknown: dict[str, Any]) -> dict[str, Any]:
     """
     jsonlite.dumps([[[[unknown]]]])  # RecursionError: so deep that it could not be written back
     text = jsonlite.dumps(unknown, sort=True)
-    return {UNKNOWN_FIELD: Secret(text) if issubclass(cls, Stored) else text}
+    return {UNKNOWN_FIELD: Secret(text) if issubclass(cls, StoredValue) else text}
 
 
 maybe_text, texts = maybe(as_text), many(as_text)

@@ -5,7 +5,7 @@ A warm hand-out needs none of them: what it reads is a `Token` alone (`model`).
 
 from __future__ import annotations
 
-from brokerctl.model import Stored, Value
+from brokerctl.model import StoredValue, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from brokerctl.secret import Secret
 
 
-class Slot(Stored):
+class Slot(StoredValue):
     """One slot file: the current access token and those before it that may still be alive."""
 
     key: TokenKey
@@ -22,7 +22,7 @@ class Slot(Stored):
     superseded: tuple[Token, ...] = ()
 
 
-class Grant(Stored):
+class Grant(StoredValue):
     """The stored long-lived authority of one (profile, subject)."""
 
     key: GrantKey
@@ -47,7 +47,7 @@ class Grant(Stored):
     registration: Secret | None = None
 
 
-class Failure(Stored):
+class Failure(StoredValue):
     """The outcome of an attempt that failed: what waiters adopt and later callers back off for."""
 
     attempt: int  # counts failures since the last success: 1, 2, …
@@ -60,7 +60,7 @@ class Failure(Stored):
     hint: str | None = None
 
 
-class Intent(Stored):
+class Intent(StoredValue):
     """Written durably before anything is sent; explains a crash between answer and disk."""
 
     kind: str  # refresh | login | revoke | issue
@@ -73,7 +73,7 @@ class Intent(Stored):
     profile: str = ""
 
 
-class Queued(Stored):
+class Queued(StoredValue):
     """A token whose revocation has not been confirmed: later commands try again."""
 
     value: Secret
@@ -86,7 +86,7 @@ class Queued(Stored):
     size: int | None = None  # of the value, as a Token's
 
 
-class Queue(Stored):
+class Queue(StoredValue):
     """One queue file: the tokens of a grant whose revocation has not been confirmed."""
 
     key: GrantKey
@@ -94,7 +94,7 @@ class Queue(Stored):
     items: tuple[Queued, ...] = ()
 
 
-class ToolCredential(Stored):
+class ToolCredential(StoredValue):
     """A credential that a tool made elsewhere and gave us to keep, with where it may go back to."""
 
     tool: str

@@ -1,0 +1,77 @@
+"""What each field of a record is, for docs/json.schema.json; one without a line is an error.
+
+The keys are those of `broker/events`, the values JSON Schema (draft 2020-12).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEXT = {"type": "string"}
+SAFE_TEXT = {"$ref": "#/$defs/text-or-null"}
+TIME = {"$ref": "#/$defs/time-or-null"}
+COUNT = {"$ref": "#/$defs/count"}
+COUNT_OR_NULL = {"type": ["integer", "null"], "minimum": 0}
+WORDS = {"$ref": "#/$defs/words"}
+HASH = {"$ref": "#/$defs/hash"}
+FIELDS: dict[str, dict[str, Any]] = {
+    "profile": {"type": ["string", "null"]},
+    "profiles": WORDS,
+    "issuer": {"$ref": "#/$defs/url"},
+    "subject": SAFE_TEXT,
+    "sub": SAFE_TEXT,
+    "scopes": WORDS,
+    "resource": WORDS,
+    "fingerprint": {"$ref": "#/$defs/fingerprint-or-null"},
+    "size": {
+        "description": "Bytes of the token that `fingerprint` names; null: none, or not known.",
+        **COUNT_OR_NULL,
+    },
+    "expires_at": TIME,
+    "issuer_expires_at": TIME,
+    "kept_until": TIME,
+    "generation": COUNT,
+    "requester": {"$ref": "#/$defs/requester-or-null"},
+    "decision": {
+        "type": "object",
+        "required": ["effect", "rule", "layer", "reason"],
+        "properties": {
+            "effect": {"enum": ["allow", "narrow", "ask", "deny"]},
+            "rule": TEXT,
+            "layer": TEXT,
+            "reason": TEXT,
+        },
+    },
+    "purpose": TEXT,
+    "url": TEXT,
+    "route": {
+        "type": "object",
+        "properties": {"proxy": TEXT, "tls_server_name": TEXT, "ca_sha256": HASH},
+    },
+    "owner": SAFE_TEXT,
+    "outcome": TEXT,
+    "error": TEXT,
+    "reason": TEXT,
+    "proven": {"type": ["boolean", "null"]},
+    "username": TEXT,
+    "file": TEXT,
+    "kind": TEXT,
+    "names": WORDS,
+    "count": COUNT,
+    "entries": COUNT,
+    "restored": COUNT,
+    "kept": COUNT,
+    "refused": COUNT,
+    "from": TEXT,
+    "to": TEXT,
+    "resealed": COUNT,
+    "left": COUNT,
+    "segment": {"$ref": "#/$defs/segment"},
+    "found": TEXT,
+    "skipped": COUNT,
+    "lines": COUNT,
+    "hash": HASH,
+    "of": COUNT,
+    "digest": HASH,
+    "problems": COUNT,
+}
