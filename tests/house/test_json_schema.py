@@ -99,8 +99,8 @@ NULLABLE = {
     "login": "subject sub expires_at",
     "revoke": "subject until proven reason",
     "status": "subject sub expires_at login_ends_at todo revocations_queued_for kept key",
-    "audit-log": "profile subject sub fingerprint size expires_at owner proven requester exe session"
-    " issuer_expires_at parents[][] ci boot pid_ns",
+    "audit-log": "profile subject sub fingerprint size expires_at owner proven requester exe"
+    " session issuer_expires_at parents[][] ci boot pid_ns",
     "audit-tokens": "profile issuer subject fingerprint issued_at expires_at session damage",
     "profile-show": "place",
     "profile-show-for": "profile",
@@ -117,7 +117,7 @@ FORMED = {
     "get": "expires_at profile issuer",
     "login": "expires_at profile issuer",
     "revoke": "kind fingerprint outcome until tool url",
-    "status": "profile issuer flow state expires_at keeper",
+    "status": "profile issuer flow state expires_at login_ends_at keeper",
     "audit-log": "time event issuer fingerprint expires_at issuer_expires_at session effect"
     " prev mac segment",
     "audit-verify": "kind segment digest",
