@@ -1,0 +1,56 @@
+"""What a warm hand-out costs, counted and not timed: a machine under load changes nothing of it.
+
+The unit is a bare start of the same interpreter, `python -I -c ''`, in an environment without `.pth`
+files. `benchmarks/warm.py` has the budgets of time.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.machine.installation import BUILT, GET
+from tests.machine.room import answers
+from tests.program import require_tool
+
+if TYPE_CHECKING:
+    from tests.machine.installation import Installation
+    from tests.machine.room import Machine
+
+# Reached on Python 3.11 to 3.13. The aim is 1.03: what is missing is classes and constants that are
+# made at each start.
+INSTRUCTIONS = 1.17
+CALLS = 620
+COLLECTED = re.compile(r"Collected : (\d+)")
+
+
+def count_instructions(argv: list[str], env: dict[str, str]) -> int:
+    """Return how many instructions a program takes, from its last `exec` on, in user space."""
+    traced = [require_tool("valgrind"), "--tool=callgrind", "--trace-children=yes"]
+    run = [*traced, "--callgrind-out-file=/dev/null", *argv]
+    done = subprocess.run(run, env=env, capture_output=True, text=True, check=True)
+    return int(COLLECTED.findall(done.stderr)[-1])
+
+
+@pytest.mark.slow(reason="valgrind takes forty times as long")
+def test_instructions(machine: Machine, image: Installation) -> None:
+    """A decided, decrypted and recorded hand-out is little more than Python's own start."""
+    env = machine.program.environment()
+    answers(machine(*GET))
+    bare = count_instructions([image.python, "-I", "-c", ""], env)
+    warm = count_instructions([image.program, *GET], env)
+    assert warm <= 1 * bare, warm / bare
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_system_calls(machine: Machine, image: Installation) -> None:
+    """From the first line of the script on, that of `sh` included."""
+    answers(machine(*GET))
+    summary = [require_tool("strace"), "-f", "-qq", "-c", "-U", "calls,name", image.program, *GET]
+    env = machine.program.environment()
+    done = subprocess.run(summary, env=env, capture_output=True, text=True, check=True)
+    calls = int(re.findall(r"(\d+) total", done.stderr)[0])
+    assert calls <= 1, done.stderr
