@@ -20,15 +20,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def clean_install(folder: Path) -> Path:
-    """Install the built wheel into a clean environment, byte code compiled; return its bin."""
+    """Install the built wheel into a clean environment, byte code compiled; return its bin.
+
+    Without pip: setuptools, which comes with it, brings a `.pth` file, and U would be longer by it.
+    """
     venv = folder / "venv"
     env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     env |= {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_"))}
     run = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(folder)]
     subprocess.run([*run, str(ROOT)], check=True, env=env, stdout=subprocess.DEVNULL)
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, env=env)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, env=env)
     wheel = next(folder.glob("*.whl"))
-    pip = [str(venv / "bin/python"), "-m", "pip", "install", "-q", "--no-compile"]
+    into = ["--python", str(venv / "bin/python"), "install", "-q", "--no-compile"]
+    pip = [sys.executable, "-m", "pip", *into]
     subprocess.run(
         [*pip, "--require-hashes", "-r", str(ROOT / "requirements/run.txt")], check=True, env=env
     )

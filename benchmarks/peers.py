@@ -1,7 +1,8 @@
 """Warm answers of brokerctl's helpers beside those of others on this machine, as ratios to U.
 
-What is not installed is left out and said. Native programs are faster, and say less: none of these
-decides, narrows or writes a record. Nobody has a budget here but brokerctl (benchmarks/warm.py).
+What is not installed is left out and said. Native programs are faster, and do less: none of these
+decides, narrows or writes a record, and each line says what its peer does. Nobody has a budget here
+but brokerctl (benchmarks/warm.py).
 """
 
 from __future__ import annotations
@@ -46,11 +47,17 @@ def quiet(argv: list[str], env: dict[str, str], stdin: str = "") -> None:
 
 
 def git_peers(home: Path) -> list[Peer]:
-    """Git's own store in plain text, and git-credential-oauth, which stores nothing."""
+    """Git's own store in plain text, and git-credential-oauth, which stores nothing.
+
+    For a host that it has no client for it runs `git config` for each of its settings, six or more
+    times as its version has them, and answers nothing; `version` is a start of it and no more.
+    """
     (home / ".git-credentials").write_text("https://alice:s3cret@git.example.com\n")
-    found = [Peer("git credential-store (plain text)", ["git", "credential-store", "get"], REQUEST)]
-    note = "git-credential-oauth (unknown host: its start alone)"
-    return [*found, Peer(note, ["git-credential-oauth", "get"], REQUEST)]
+    return [
+        Peer("git credential-store (plain text)", ["git", "credential-store", "get"], REQUEST),
+        Peer("git-credential-oauth, no answer", ["git-credential-oauth", "get"], REQUEST),
+        Peer("git-credential-oauth, its start alone", ["git-credential-oauth", "version"]),
+    ]
 
 
 def pass_peers(home: Path, env: dict[str, str]) -> list[Peer]:
@@ -64,8 +71,12 @@ def pass_peers(home: Path, env: dict[str, str]) -> list[Peer]:
     entry = '{"ServerURL":"registry.example","Username":"alice","Secret":"s3cret"}'
     quiet(["docker-credential-pass", "store"], env, entry)
     return [
-        Peer("pass show", ["pass", "show", "git.example.com"]),
-        Peer("docker-credential-pass get", ["docker-credential-pass", "get"], b"registry.example"),
+        Peer("pass show (gpg, its agent warm)", ["pass", "show", "git.example.com"]),
+        Peer(
+            "docker-credential-pass get (pass, gpg)",
+            ["docker-credential-pass", "get"],
+            b"registry.example",
+        ),
     ]
 
 
@@ -81,9 +92,9 @@ def other_peers(home: Path) -> list[Peer]:
     keyring = [str(CLIENTS / "python"), "-I", "-c", KEYRING]
     read = ["configure", "get", "aws_access_key_id"]  # version 1 has no export-credentials
     return [
-        Peer("gh auth token", ["gh", "auth", "token"]),
-        Peer("keyring, its null back end", keyring),
-        Peer("aws configure get", [str(CLIENTS / "aws"), *read]),
+        Peer("gh auth token (plain text)", ["gh", "auth", "token"]),
+        Peer("keyring, its null back end: no answer", keyring),
+        Peer("aws configure get (plain text)", [str(CLIENTS / "aws"), *read]),
     ]
 
 
@@ -103,6 +114,7 @@ def main() -> int:
             home.mkdir(mode=0o700)
             env = set_up(home, issuer)
             time_once([str(own / "brokerctl"), "get", "warm"], env)
+            time_once([str(own / "brokerctl"), "status"], env)  # writes the start-up image
             peers = [
                 Peer("brokerctl get", [str(own / "brokerctl"), "get", "warm"]),
                 Peer("git-credential-brokerctl get", [str(own / GIT), "get"], REQUEST),

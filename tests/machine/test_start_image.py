@@ -48,9 +48,9 @@ def test_who_writes_it(machine: Machine, installation: Installation) -> None:
 
 DRIVER = """
 import posix, sys
-script, path, end = sys.argv.pop(1), sys.argv.pop(1), posix._exit
-def leave(code):
-    with open(path, "w") as file:
+script = sys.argv.pop(1)
+def leave(code, listing=sys.argv.pop(1), end=posix._exit):  # the script has its own names
+    with open(listing, "w") as file:
         print(*sys.modules, file=file)
     end(code)
 posix._exit = leave

@@ -27,22 +27,21 @@ if TYPE_CHECKING:
 KEY = sys.hexversion
 SWITCH = "PYTHONDONTWRITEBYTECODE"  # `-I` has the interpreter itself pass it over
 _DEAD_S = 600.0  # a writer needs less than a second
-_TRAILER = 16  # the bytes behind everything: a length and a hash
 
 
 def find_place() -> str | None:
-    """Return the path of the image; None where bin/brokerctl looks for none.
+    """Return the path of the image; None where bin/brokerctl looks for none of these sources.
 
-    It looks below its interpreter, where no editable installation has its sources.
+    It looks below its interpreter, where an editable installation has none, or a link to them.
     """
     place = os.path.dirname(os.path.dirname(sys.executable))
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     packages = f"{place}/lib/{version}/site-packages"
     try:
-        is_here = os.path.samefile(f"{packages}/{OURS}", f"{_packages()}/{OURS}")
+        is_here = os.path.samefile(packages, _packages())
     except OSError:
         return None
-    if not is_here or sys.pycache_prefix is not None:
+    if not is_here or sys.pycache_prefix is not None or os.path.islink(f"{packages}/{OURS}"):
         return None
     return importlib.util.cache_from_source(f"{packages}/{IMAGE.replace('.', '/')}.py")
 
@@ -126,11 +125,11 @@ def build(packages: str, doors: Iterable[str], others: Iterable[str]) -> bytes:
 def _places(
     stats: dict[str, tuple[int, int]], pieces: dict[str, bytes]
 ) -> Iterator[tuple[str, Apart]]:
-    """Yield where each piece lies, from the end: these very numbers stand before it."""
-    end = -_TRAILER - sum(map(len, pieces.values()))
+    """Yield where each piece lies behind what is read at each start."""
+    begin = 0
     for name, piece in pieces.items():
-        begin, end = end, end + len(piece)
-        yield name, (*stats[name], begin, end, _hash(piece))
+        yield name, (*stats[name], begin, len(piece), _hash(piece))
+        begin += len(piece)
 
 
 def _render(own: CodeType, stats: tuple[int, int], parts: Parts, pieces: Iterable[bytes]) -> bytes:

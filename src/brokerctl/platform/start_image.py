@@ -12,9 +12,9 @@ What is read, in this order:
 * this module's code, whose last constant is a `Parts`
 * the code of each module that only some commands need: see `Apart`
 * 8 bytes: the sum of the lengths of the first two; 8 bytes: SipHash of those (`_imp.source_hash`),
-  with Python's version as its key. It finds accidental damage, which could crash the interpreter,
-  and another Python's. Security: it is no signature. Who can write here can write the byte code
-  beside it as well.
+  with Python's version as its key. These are read first, to know how much to read. The hash finds
+  accidental damage, which could crash the interpreter, and another Python's code. Security: it is
+  no signature. Who can write here can write the byte code beside it as well.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Module = tuple[CodeType, str, bool, tuple[str, ...]]
     # The module that a class is in, and the code that makes it.
     Deferred = tuple[str, CodeType]
-    # Size and time of the source; begin, end and hash of its marshalled code in the file.
+    # Size and time of the source; begin (behind the first two), length and hash of its code.
     Apart = tuple[int, int, int, int, bytes]
     # All files that this was made of; compiled modules with their paths; the names of each of the
     # two steps in the order in which they are run; the other modules; classes that are made where
@@ -56,11 +56,15 @@ if TYPE_CHECKING:
 
 KEY = sys.hexversion
 _OWN, _DOOR = "brokerctl.platform.start_image", "brokerctl.__main__"
+_BUILTINS = sys.modules["builtins"].__dict__
+_MOST_BYTES = 1 << 22
 _SIZE, _TIME = 6, 8  # in a stat result: the whole seconds, as byte code has them
 
 _lock = _thread.RLock()
 _packages = ""
-_data = b""
+_image = ""
+_begin = 0
+_rest: list[bytes] = []
 _compiled: dict[str, str] = {}
 _later: tuple[str, ...] = ()
 _modules: dict[str, Module] = {}
@@ -68,18 +72,19 @@ _deferred: dict[str, Deferred] = {}
 _apart: dict[str, Apart] = {}
 
 
-def boot(parts: Parts, data: bytes, packages: str) -> Callable[[], None] | None:
+def boot(parts: Parts, packages: str, image: str, length: int) -> Callable[[], None] | None:
     """Return the front door, made from an image that is whole; None if any source has changed.
 
-    `packages` is the folder that the package is in.
+    `packages` is the folder that the package is in, `image` the path of the image, and `length` how
+    many of its bytes were read.
     """
-    global _packages, _data, _compiled, _later, _modules, _deferred, _apart
+    global _packages, _image, _begin, _compiled, _later, _modules, _deferred, _apart
     files, _compiled, (first, _later), _modules, _deferred, _apart = parts
     for path, size, time in files:
         found = posix.stat(path if path[0] == "/" else f"{packages}/{path}")
         if found[_SIZE] != size or found[_TIME] != time:
             return None
-    _packages, _data = packages, data
+    _packages, _image, _begin = packages, image, length
     own = sys.modules[_OWN] = type(sys)(_OWN)
     own.__dict__.update(globals())
     try:
@@ -100,11 +105,11 @@ class _Names(dict):  # type: ignore[type-arg]  # `dict[str, object]` costs more 
     module is given those of Python's own names that it uses.
     """
 
-    def give(self, module: ModuleType) -> None:
+    def give(self, found: dict[str, object], names: tuple[str, ...]) -> None:
         """Have a module use these."""
-        found = module.__dict__
-        for name in _modules[module.__name__][3]:
-            found[name] = self[name]
+        own = _BUILTINS
+        for name in names:
+            found[name] = own[name]
         found["__builtins__"] = self
         found["__getattr__"] = self.find_attribute
 
@@ -129,7 +134,7 @@ class _Names(dict):  # type: ignore[type-arg]  # `dict[str, object]` costs more 
 def preload() -> None:
     """Run all modules of a warm hand-out, in their order; what can't be run is left to Python."""
     try:
-        _run(_later, _Names(sys.modules["builtins"].__dict__))
+        _run(_later, _Names(_BUILTINS))
     except Exception:  # noqa: BLE001 - it comes again where the module is asked for, if it is
         return
 
@@ -138,14 +143,30 @@ def find_code(name: str, found: os.stat_result) -> CodeType | None:
     """Return a module's code, if the image has that of the source whose stat result is `found`."""
     if name not in _apart:
         return None
-    size, time, begin, end, digest = _apart[name]
+    size, time, begin, length, digest = _apart[name]
     if found[_SIZE] != size or found[_TIME] != time:
         return None
-    data = _data[begin:end]
+    data = _read_rest()[begin : begin + length]
     if _imp.source_hash(KEY, data) != digest:
-        return None
+        return None  # damaged, or of an image that was written since
     code: CodeType = marshal.loads(data)  # noqa: S302 - as trusted as the byte code beside it
     return code
+
+
+def _read_rest() -> bytes:
+    """Return what lies apart, read when it is first asked for; nothing where it can't be."""
+    if not _rest:
+        data = b""
+        try:
+            fd = posix.open(_image, posix.O_NOFOLLOW | posix.O_NONBLOCK)
+            try:
+                data = posix.pread(fd, _MOST_BYTES, _begin)
+            finally:
+                posix.close(fd)
+        except OSError:
+            pass
+        _rest.append(data)
+    return _rest[0]
 
 
 def _load_compiled(name: str, path: str) -> None:
@@ -168,7 +189,7 @@ def _run(names: tuple[str, ...], builtins: _Names | None = None) -> None:
             if name not in _compiled:
                 made[name] = _make(name)
                 if builtins is not None:
-                    builtins.give(made[name])
+                    builtins.give(made[name].__dict__, _modules[name][3])
         for name in names:
             if name in _compiled:
                 _load_compiled(name, _compiled[name])
@@ -187,13 +208,13 @@ def _make(name: str) -> ModuleType:
     """Make a module as `import` does."""
     _, path, is_package, _ = _modules[name]
     where = f"{_packages}/{path}"
-    module = type(sys)(name)
-    module.__loader__ = loader = external.SourceFileLoader(name, where)
-    module.__spec__ = spec = importlib.ModuleSpec(name, loader, origin=where)
+    module = sys.modules[name] = type(sys)(name)
+    loader = external.SourceFileLoader(name, where)
+    spec = importlib.ModuleSpec(name, loader, origin=where)
     spec.has_location = True
-    module.__file__ = where
-    module.__package__ = name if is_package else name.rpartition(".")[0]
+    found = module.__dict__
+    found["__loader__"], found["__spec__"], found["__file__"] = loader, spec, where
+    found["__package__"] = name if is_package else name.rpartition(".")[0]
     if is_package:
-        module.__path__ = spec.submodule_search_locations = [where[: where.rindex("/")]]
-    sys.modules[name] = module
+        found["__path__"] = spec.submodule_search_locations = [where[: where.rindex("/")]]
     return module
