@@ -82,6 +82,27 @@ class StoredValue(Value):
 
     unknown: Secret | None = None
 
+    def as_members(self) -> dict[str, Any]:
+        """Return the fields by name, with those that are not known where they were found."""
+        from brokerctl import jsonlite  # noqa: PLC0415 - a warm hand-out writes nothing
+
+        fields = self.as_dict()
+        unknown: Secret | None = fields.pop("unknown")
+        return fields if unknown is None else fields | jsonlite.loads(unknown.reveal().encode())
+
+    @classmethod
+    def from_members(cls, members: dict[str, Any]) -> Self:
+        """Make one of what `as_members` returned, or a later version's; TypeError as always."""
+        from brokerctl import jsonlite  # noqa: PLC0415 - as above
+        from brokerctl.secret import Secret  # noqa: PLC0415 - as above
+
+        names = set(cls._fields) - {"unknown"}
+        if members.keys() <= names:
+            return cls(**members)
+        known = {name: value for name, value in members.items() if name in names}
+        more = {name: value for name, value in members.items() if name not in names}
+        return cls(**known, unknown=Secret(jsonlite.dumps(more, sort=True)))
+
 
 WITHIN = "BROKERCTL_WITHIN"  # for what we run: the profiles asked for, outermost first, by commas
 

@@ -16,6 +16,8 @@ from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import Plan, parse_plan, render_plan
 from brokerctl.errors import DamagedError
 from brokerctl.model import Reference
+from brokerctl.oauth import metadata
+from brokerctl.oauth.metadata import Metadata
 from brokerctl.secret import Secret
 from brokerctl.session import leftovers
 from brokerctl.store import backup, codec
@@ -189,6 +191,20 @@ def test_a_session_of_a_later_version_is_ended_too() -> None:
     again = jsonlite.loads(leftovers.render_session(found.replace(ends_at=7.0)))
     assert again == body | {"ends_at": 7.0}
     assert "later" not in repr(found)
+
+
+def test_what_pins_endpoints_is_not_lost_to_a_later_member() -> None:
+    """Else a moved endpoint would be taken for one that was never seen. Nor to a missing one."""
+    known = Metadata(issuer="https://i.example", token_endpoint="https://i.example/token")
+    body = jsonlite.loads(metadata.render(known)) | {"later": ["x"], "unknown": 1}
+    found = metadata.parse(jsonlite.dumps(body).encode())
+    assert found is not None
+    assert found.replace(unknown=None) == known
+    assert jsonlite.loads(metadata.render(found)) == body
+    del body["userinfo_endpoint"], body["later"], body["unknown"]
+    assert metadata.parse(jsonlite.dumps(body).encode()) == known
+    assert metadata.parse(jsonlite.dumps(body | {"v": 2}).encode()) is None
+    assert metadata.parse(b'{"v":1}') is None
 
 
 def test_a_plan_of_a_later_version_is_read() -> None:

@@ -12,7 +12,7 @@ import re
 from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_issuer, parse_url
 from brokerctl.errors import IssuerError, UnsentError, UsageError, shell_word
-from brokerctl.model import Value
+from brokerctl.model import StoredValue
 from brokerctl.oauth.message import (
     JSON,
     SERVER_ERROR,
@@ -58,7 +58,7 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})\"?(?:[\s,]|$)", re.AS
 _NO_STORE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:[\s,]|$)", re.ASCII)
 
 
-class Metadata(Value):
+class Metadata(StoredValue):
     """The issuer's endpoints and abilities; None where it says nothing."""
 
     issuer: str
@@ -298,17 +298,21 @@ def refuse_moved(
 
 def render(metadata: Metadata) -> bytes:
     """Return the metadata as it is sealed into the store."""
-    return jsonlite.dumps(metadata.as_dict() | {"v": 1}).encode()
+    return jsonlite.dumps(metadata.as_members() | {"v": 1}).encode()
 
 
 def parse(data: bytes) -> Metadata | None:
-    """Return rendered metadata; None for anything that this version did not write."""
+    """Return rendered metadata; None for what is none, or says that it means something else.
+
+    Security: it pins where a grant's secrets may go, so a member that this version does not know
+    must not lose it; the member is written back.
+    """
     try:
         body = jsonlite.loads(data)
         if body.pop("v") != 1:
             return None
         for name in _LISTS:
             body[name] = None if body[name] is None else tuple(body[name])
-        return Metadata(**body)
+        return Metadata.from_members(body)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

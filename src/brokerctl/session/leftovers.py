@@ -14,7 +14,6 @@ from brokerctl.errors import BrokerError, StoreError
 from brokerctl.model import LIVE, SUPERSEDED, StoredValue
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
-from brokerctl.secret import Secret
 from brokerctl.session import token_files
 from brokerctl.store.check import set_damaged_aside
 from brokerctl.store.entry import SESSION, TOKEN, plain_name
@@ -53,9 +52,6 @@ class Session(StoredValue):
     folder: str | None = None  # of its private files
 
 
-_FIELDS = frozenset(Session._fields) - {"unknown"}
-
-
 def describe(session_id: str, profiles: tuple[str, ...], folder: str | None) -> Session:
     """Describe this process as the supervisor of a session."""
     pid = os.getpid()
@@ -74,10 +70,7 @@ def describe(session_id: str, profiles: tuple[str, ...], folder: str | None) -> 
 
 def render_session(session: Session) -> bytes:
     """Render an entry as JSON."""
-    fields = session.as_dict()
-    unknown: Secret | None = fields.pop("unknown")
-    more = {} if unknown is None else jsonlite.loads(unknown.reveal().encode())
-    return jsonlite.dumps({**more, "v": _VERSION, **fields}).encode("ascii")
+    return jsonlite.dumps({"v": _VERSION, **session.as_members()}).encode("ascii")
 
 
 def parse_session(data: bytes) -> Session | None:
@@ -90,9 +83,7 @@ def parse_session(data: bytes) -> Session | None:
         if not isinstance(body, dict) or body.pop("v", None) != _VERSION:
             return None
         body["profiles"] = tuple(body["profiles"])
-        more = {name: body.pop(name) for name in body.keys() - _FIELDS}
-        unknown = Secret(jsonlite.dumps(more, sort=True)) if more else None
-        return Session(**body, unknown=unknown)
+        return Session.from_members(body)
     except (ValueError, KeyError, TypeError):
         return None
 
