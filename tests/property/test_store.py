@@ -96,7 +96,6 @@ values = {
         scopes=lists,
         sub=maybe,
         dead_why=maybe,
-        dead_at=st.none() | times,
         ends_at=st.none() | times,
         authenticated_at=st.none() | times,
         acr=maybe,

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from brokerctl.keys.pin import Pin
-from brokerctl.keys.ring import FIRST_VERSION, KeyRing
+from brokerctl.keys.ring import FIRST_VERSION, VERSION, KeyRing
 from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.oauth.metadata import Metadata
 from brokerctl.secret import Secret
@@ -90,7 +90,6 @@ VALUES: dict[int, Any] = {
         sub="248289761001",
         owner="team@example.com",
         dead_why="invalid_grant",
-        dead_at=NOW + 1,
         issued=SLOT,
     ),
     TOKEN: SLOT,
@@ -162,12 +161,52 @@ VALUES: dict[int, Any] = {
         ends_at=NOW + 30,
     ),
 }
+# What format 2 added, filled as far as anything can fill it.
+NEW_KEY = KEY.replace(source="profile base")
+NEW_TOKEN = token(
+    "access-8",
+    is_assumed=True,
+    size=8,
+    issued_type="urn:ietf:params:oauth:token-type:jwt",
+    act='{"sub":"app"}',
+    details='[{"type":"account"}]',
+    claims='{"acr":"1"}',
+    unknown=Secret('{"later":{"a":[1,2.5,null]}}'),
+)
+NEW_SLOT = SLOT.replace(key=TOKEN_KEY.replace(grant=NEW_KEY), current=NEW_TOKEN)
+NEW_VALUES: dict[int, Any] = VALUES | {
+    GRANT: VALUES[GRANT].replace(
+        key=NEW_KEY,
+        issued=NEW_SLOT,
+        ends_at=NOW + 86400,
+        authenticated_at=NOW - 5,
+        acr="urn:mfa",
+        id_token=Secret("a.b.c"),
+        dpop_key=Secret('{"kty":"EC"}'),
+        registration=Secret('{"client_id":"app"}'),
+        unknown=Secret('{"later":"a secret of a later version"}'),
+    ),
+    TOKEN: NEW_SLOT,
+    INTENT: VALUES[INTENT].replace(key=NEW_KEY, profile="work"),
+    METADATA: VALUES[METADATA].replace(unknown=Secret('{"later":["x"]}')),
+    SESSION: VALUES[SESSION].replace(unknown=Secret('{"later":1}')),
+    QUEUE: VALUES[QUEUE].replace(
+        key=NEW_KEY, items=(VALUES[QUEUE].items[0].replace(size=8), VALUES[QUEUE].items[0])
+    ),
+}
+NEW_RING = RING.changed(version=VERSION)
 # The names that these entries had, computed once: another hash would lose every grant.
 GRANT_NAME = "db416c022b990ee7466c752b4342f9c08611ae1cbb41d6eabd618258ec110e6d"
 TOKEN_NAME = "e858ceb25c849e810dc6539c221733c755d392c2bdcf633ad3efcc168dc43300"
 SECRET_NAME = "21b1a9be7e017b26502a4050ba6219a7d1b7daa5a7b0d2e854b976805ba59663"
 NAMES = dict.fromkeys(VALUES, GRANT_NAME) | {
     TOKEN: f"{GRANT_NAME}/{TOKEN_NAME}",
+    SECRET: SECRET_NAME,
+}
+NEW_GRANT_NAME = "79127a36652aac43297c3b515c4841010f59a7722bdcd99b14b9fd217f05b53a"
+NEW_TOKEN_NAME = "5cfb6015446a99e0e5c4fc71b434fba85d66553f15725497baa3da8a44c36f25"
+NEW_NAMES = dict.fromkeys(VALUES, NEW_GRANT_NAME) | {
+    TOKEN: f"{NEW_GRANT_NAME}/{NEW_TOKEN_NAME}",
     SECRET: SECRET_NAME,
 }
 PIN = Pin(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FIRST = "0.1.0"
+FIRST, SECOND = "0.1.0", "format-2"
 DIGESTS = {
     f"{FIRST}/archive": "c1f38290f6aa11f5a237fa0fd1a9492a4bfb0e689b0fb40990d00a000a1e206f",
     f"{FIRST}/grant": "52a37d8f37074748e1629ab07d89a52a6ddecab80ab51da92e048d2d9b5db9e1",
@@ -61,7 +61,25 @@ DIGESTS = {
     f"{FIRST}/secret": "814abc080dfe8b91b5dff152ccfd27e654e2a74e79969b18fa50667b1c967e1c",
     f"{FIRST}/session": "b36ce4e9d2d7222f9c529784b603c772565b82ec3331ffbc58ff01a4825d4dab",
     f"{FIRST}/token": "48815ced70e509eed0cd99f110c545888c7ca72389a065456399eba851bee975",
+    f"{SECOND}/archive": "8e5a0591394f9f231a7f0d115c654b84989a87f43bd43bffe06afc7c9a76b0f6",
+    f"{SECOND}/grant": "2e961a91a0af77f03f127c5746c9cceb14aa61c14e66d09f836d31756defb941",
+    f"{SECOND}/intent": "4a1fa9dc00114685842fd86173ecc52c7f90e673a19ee7200c7b1d93eefc7143",
+    f"{SECOND}/kept": "acd8a3076fd3e095a14998c5e347623dd3092177dd6c636f23927d875afe5e71",
+    f"{SECOND}/metadata": "2332d0120b671f1cbe4f0634b17afdded4cf0b929436f2b1b2223b12b293ca11",
+    f"{SECOND}/outcome": "76448858bfe08cb19de08fc0299c27663a11ac6b8eca522ff4e12a61bcdd3fb1",
+    f"{SECOND}/plan": "96359b57f7b901ce96900650b71128b5244194ebf309566ab24225c5eeaf1aa1",
+    f"{SECOND}/queue": "04999dd1d95ae9d695d3d6325551b7fec9ab14831efae0671bf0d128c4f9c575",
+    f"{SECOND}/ring": "11cdad36c1b8ab54098ba29d8297a4942194dd8af4910b77004b409bdea65451",
+    f"{SECOND}/secret": "1671ab7b1729e98fd61b94b6c6fb4c07e729288580eda429795ab7bd9c295533",
+    f"{SECOND}/session": "c4a337f0cb1f8986c2ceab944975f3446b6e9e091233c161562e4e2e7de806b9",
+    f"{SECOND}/token": "fd9e8e131f700ba43b793bf5fe0d9b0a451bc1f1bc3301bd130e64d27fad1074",
 }
+# What each folder holds: ring, values and their names.
+SETS = {
+    FIRST: (kept.RING, kept.VALUES, kept.NAMES),
+    SECOND: (kept.NEW_RING, kept.NEW_VALUES, kept.NEW_NAMES),
+}
+each_set = pytest.mark.parametrize("version", SETS)
 
 
 def read(name: str, version: str = FIRST) -> bytes:
@@ -100,20 +118,24 @@ def test_every_kind_is_kept() -> None:
     assert set(kept.VALUES) == set(KIND_NAMES)
 
 
+@each_set
 @pytest.mark.parametrize("kind", KIND_NAMES, ids=KIND_NAMES.get)
-def test_a_kept_entry_opens_and_holds_what_it_held(kind: int) -> None:
+def test_a_kept_entry_opens_and_holds_what_it_held(kind: int, version: str) -> None:
     """With all of its fields, under the name and the key that it was sealed with."""
-    payload = open_entry(kept.RING, kind, kept.NAMES[kind], read(KIND_NAMES[kind]))
-    assert as_value(kind, payload) == kept.VALUES[kind]
+    ring, values, names = SETS[version]
+    payload = open_entry(ring, kind, names[kind], read(KIND_NAMES[kind], version))
+    assert as_value(kind, payload) == values[kind]
 
 
+@each_set
 @pytest.mark.parametrize("kind", KIND_NAMES, ids=KIND_NAMES.get)
-def test_each_bit_of_a_kept_entry_counts(kind: int) -> None:
+def test_each_bit_of_a_kept_entry_counts(kind: int, version: str) -> None:
     """A real entry of each kind with any one bit flipped is refused: all of them are tried."""
-    entry, tried = read(KIND_NAMES[kind]), 0
+    ring, _, names = SETS[version]
+    entry, tried = read(KIND_NAMES[kind], version), 0
     for flipped in flips(entry):
         with pytest.raises(StoreError):  # the parent: a newer format or key is refused too
-            open_entry(kept.RING, kind, kept.NAMES[kind], flipped)
+            open_entry(ring, kind, names[kind], flipped)
         tried += 1
     assert tried == 8 * len(entry)
 
@@ -124,12 +146,15 @@ def test_names_are_what_they_were() -> None:
     assert grant_name(name_key, kept.KEY) == kept.GRANT_NAME
     assert token_name(name_key, kept.TOKEN_KEY) == kept.TOKEN_NAME
     assert plain_name(name_key, "secret", "ci") == kept.SECRET_NAME
+    assert grant_name(name_key, kept.NEW_KEY) == kept.NEW_GRANT_NAME
+    assert token_name(name_key, kept.NEW_SLOT.key) == kept.NEW_TOKEN_NAME
 
 
-def test_the_kept_ring_opens_and_each_of_its_bits_counts() -> None:
+@each_set
+def test_the_kept_ring_opens_and_each_of_its_bits_counts(version: str) -> None:
     """Every key of it comes back, and with any one bit flipped none does."""
-    sealed = read("ring")
-    assert open_sealed_ring(sealed, kept.WRAPPING_KEY) == kept.RING
+    sealed = read("ring", version)
+    assert open_sealed_ring(sealed, kept.WRAPPING_KEY) == SETS[version][0]
     for flipped in flips(sealed):
         with pytest.raises(DamagedError):
             open_sealed_ring(flipped, kept.WRAPPING_KEY)
@@ -152,20 +177,23 @@ def test_the_kept_log_is_whole_and_can_be_asked(tmp_path: Path) -> None:
     assert tuple(found.fields["event"] for found in find_records(folder)) == kept.RECORDS
 
 
-def test_the_kept_backup_is_restored(tmp_path: Path) -> None:
+@each_set
+def test_the_kept_backup_is_restored(tmp_path: Path, version: str) -> None:
     """Under a ring of another machine: grant, slot, queue and secret, by its passphrase."""
     store = open_store(str(tmp_path / "store"))
 
     def derive(found: dict[str, Any]) -> bytes:
         return passphrase.derive_key(kept.PASSPHRASE, passphrase.parse_parameters(found))
 
-    done = backup.restore(store, read("archive"), derive)
+    done = backup.restore(store, read("archive", version), derive)
     assert (len(done.restored), done.kept, done.refused) == (4, (), ())
     [grant] = [entry.value for entry in store.entries(GRANT)]
     assert grant.refresh_token == kept.VALUES[GRANT].refresh_token
     [slot] = [entry.value for entry in store.entries(TOKEN)]
     held = [token.value for token in slot.superseded]  # for `revoke`: a restored one is not served
-    assert (slot.current, held) == (None, [Secret("access-7"), Secret("access-6")])
+    newest = SETS[version][1][TOKEN].current.value
+    assert (slot.current, held) == (None, [newest, Secret("access-6")])
+    assert grant.unknown == SETS[version][1][GRANT].unknown
     [queue] = [entry.value for entry in store.entries(QUEUE)]
     assert queue.items[0].value == kept.VALUES[QUEUE].items[0].value
     name = plain_name(OTHER_RING.name_key, "secret", "ci")

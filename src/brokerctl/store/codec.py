@@ -61,7 +61,7 @@ _slot = value_of(
         "superseded": many(as_token),
     },
 )
-_grant = value_of(
+_grant_members = value_of(
     Grant,
     {
         "key": _grant_key,
@@ -74,7 +74,6 @@ _grant = value_of(
         "sub": maybe_text,
         "owner": maybe_text,
         "dead_why": maybe_text,
-        "dead_at": maybe(as_number),
         "issued": maybe(_slot),
         "ends_at": maybe(as_number),
         "authenticated_at": maybe(as_number),
@@ -82,6 +81,15 @@ _grant = value_of(
         **dict.fromkeys(("id_token", "dpop_key", "registration"), maybe(as_secret)),
     },
 )
+
+
+def _grant(found: object) -> Any:  # noqa: ANN401 - a parser, as those made by `value_of`
+    """Parse a grant; `dead_at` was a member that nobody read, and older versions wrote it."""
+    if isinstance(found, dict) and "dead_at" in found:
+        found = {name: item for name, item in found.items() if name != "dead_at"}
+    return _grant_members(found)
+
+
 _failure = value_of(
     Failure,
     {

@@ -35,7 +35,6 @@ class Grant(StoredValue):
     sub: str | None = None  # the issuer's subject identifier, recorded at first login
     owner: str | None = None
     dead_why: str | None = None  # set when the issuer or a revoke ended it
-    dead_at: float | None = None
     issued: Slot | None = None  # what came with it: counts until the commit's intent is cleared
     ends_at: float | None = None  # when the refresh token is over by the issuer's word
     # Nothing fills these yet: OpenID Connect's auth_time, acr and ID token, RFC 9449's key (a JWK),
