@@ -28,7 +28,7 @@ KEYS = new_ring()
 
 def good(kind: str) -> tuple[str, bytes]:
     """Return a committed entry of a kind that opens, with its name."""
-    with open(os.path.join(FOLDER, f"good-{kind}"), "rb") as file:
+    with open(os.path.join(FOLDER, "BKR2", f"good-{kind}"), "rb") as file:
         header, entry = read_vector(file.read())
     return header["name"], entry
 
