@@ -250,6 +250,17 @@ def test_where_none_may_be_written(machine: Machine, installation: Installation,
 
 
 @pytest.mark.slow(reason=BUILT)
+def test_a_link_to_the_sources(machine: Machine, installation: Installation) -> None:
+    """Where the package is a link, nothing is written to where it leads, and `doctor` is silent."""
+    elsewhere = f"{installation.prefix}/elsewhere"
+    os.rename(installation.package, elsewhere)
+    os.symlink(elsewhere, installation.package)
+    assert machine("status").returncode == 0
+    assert not is_image(installation.read())
+    assert "start-up image" not in machine("doctor", "--offline").stdout
+
+
+@pytest.mark.slow(reason=BUILT)
 def test_what_doctor_says(machine: Machine, installation: Installation) -> None:
     """Missing or out of date with the command that makes it anew, and nothing to be done after."""
     late = "the start-up image is missing or out of date: every start is slower"
