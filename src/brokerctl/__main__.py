@@ -18,14 +18,14 @@ def main() -> None:
     try:
         hold_streams()
         door = DOORS.get(words[0]) if words else None
-        find_at_once(is_hot=door is not None)
+        find_at_once(words if door else None)
         if door:
             run_words = __import__(f"brokerctl.{door}", fromlist=("run_words",)).run_words
             code = run_words(words[1:], read_environ(), umask)
         if code is None:
             code = __import__("brokerctl.cli.app", fromlist=("run",)).run(words, umask)
         if code == 0 and (words[0] == "status" or _HTTP in sys.modules):  # it took long anyway
-            __import__("brokerctl.cli.start_image", fromlist=("write",)).write(DOORS.values())
+            __import__("brokerctl.cli.start_image", fromlist=("write",)).write(DOORS)
     except (KeyboardInterrupt, MemoryError) as error:  # nothing more may be allocated
         code = 130 if isinstance(error, KeyboardInterrupt) else 1
         os.write(2, b"" if code > 1 else b"brokerctl: error: not enough memory\n")

@@ -16,6 +16,7 @@ import pytest
 
 from brokerctl.__main__ import DOORS
 from brokerctl.cli.start_image import needed
+from brokerctl.helpers import HELPERS
 from brokerctl.platform import image_writer
 from brokerctl.platform.image_sources import ModuleSource, defer
 from brokerctl.platform.import_finder import IMAGE
@@ -27,15 +28,36 @@ if TYPE_CHECKING:
 
 SOURCES = {source.module: source for source in sources("src")}
 PACKAGES = os.path.join(ROOT, "src")
-GOLDEN = "tests/house/golden/{}.txt"
 
 
 @functools.cache
-def parts() -> tuple[bytes, CodeType, Any]:
-    """Return the bytes, the code that they begin with, and the table of what they hold."""
-    data = image_writer.build(PACKAGES, *needed(DOORS.values()))
+def parts() -> tuple[bytes, CodeType, dict[str, Any]]:
+    """Return the bytes, the code that they begin with, and the steps by the words that need them.
+
+    The front door's is "", that of each warm hand-out "get".
+    """
+    data = image_writer.build(PACKAGES, *needed(DOORS))
     code = marshal.loads(data[16:])  # noqa: S302 - our own
-    return data, code, code.co_consts[-1]
+    first, later, places = code.co_consts[-1]
+    steps, rest = {"": first, "get": later}, data[int.from_bytes(data[-16:-8]) :]
+    for words, (begin, length, digest) in places.items():
+        piece = rest[begin : begin + length]
+        assert _imp.source_hash(image_writer.KEY, piece) == digest
+        steps[words] = marshal.loads(piece)  # noqa: S302 - our own
+    return data, code, steps
+
+
+def steps_for(words: str) -> list[Any]:
+    """Return the steps that a command line runs, in their order."""
+    steps = parts()[2]
+    found = [steps[""], steps["get"]]
+    for one in (words.partition(" ")[0], words):
+        if one in steps and steps[one] not in found:
+            found.append(steps[one])
+    return found
+
+
+EACH = ["get", "exec", *(f"helper {tool}" for tool in HELPERS)]
 
 
 def imports_at_start(module: str) -> Iterator[str]:
@@ -46,57 +68,52 @@ def imports_at_start(module: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_it_has_what_a_hand_out_loads() -> None:
-    """All that the golden list of a warm `get` names."""
-    _, _, (files, compiled, order, codes, _, _) = parts()
-    names = {name for step in order for name in step}
-    golden = set(read(GOLDEN.format("warm")).split())
-    ours = {name for name in golden if name.startswith("brokerctl")}
-    assert {name for name in names if name.startswith("brokerctl")} == ours
-    assert names == codes.keys() | compiled.keys()
-    assert compiled.keys() <= golden
-    paths = [path for path, _, _ in files]
-    assert len(set(paths)) == len(paths) == len(names) + 1  # and the image's own source
+@pytest.mark.parametrize("name", ["warm", "exec", "helper-git", "helper-docker"])
+def test_it_has_what_a_hand_out_loads(name: str) -> None:
+    """All that the golden list of it names, and for a `get` nothing else."""
+    words = "get" if name == "warm" else name.replace("-", " ")
+    steps = steps_for(words)
+    names = {module for _, _, order, _, _ in steps for module in order}
+    golden = set(read(f"tests/house/golden/{name}.txt").split())
+    ours = {module for module in golden if module.startswith("brokerctl")}
+    assert ours <= names
+    if words == "get":
+        assert {module for module in names if module.startswith("brokerctl")} == ours
+        assert names - ours <= golden
 
 
-@pytest.mark.parametrize("name", ["exec", "helper-git", "helper-docker"])
-def test_what_others_need_lies_apart(name: str) -> None:
-    """It is not read before it is imported."""
-    _, _, (_, compiled, _, codes, _, apart) = parts()
-    found = {one for one in read(GOLDEN.format(name)).split() if one.startswith("brokerctl")}
-    assert found <= codes.keys() | apart.keys()
-    assert not apart.keys() & (codes.keys() | compiled.keys())
+def test_each_step_says_what_it_is_made_of() -> None:
+    """Every module is in the order once, and its file among those that are looked at."""
+    for words, (files, compiled, order, modules, _) in parts()[2].items():
+        assert sorted(order) == sorted(modules.keys() | compiled.keys())
+        assert len(set(order)) == len(order)
+        paths = {path for path, _, _ in files}
+        assert {path for _, path, _, _ in modules.values()} | set(compiled.values()) <= paths
+        assert len(paths) == len(order) + (not words)  # and the image's own source
+        for path, size, seconds in files:
+            found = os.stat(os.path.join(PACKAGES, path))
+            assert (size, seconds) == (found.st_size, int(found.st_mtime))
 
 
-def test_each_module_is_run_after_those_that_it_imports() -> None:
+@pytest.mark.parametrize("words", EACH)
+def test_each_module_is_run_after_those_that_it_imports(words: str) -> None:
     """The order is one in which Python could have loaded them."""
-    _, _, (_, _, order, codes, _, _) = parts()
+    order = [name for step in steps_for(words) for name in step[2] if name in SOURCES]
+    assert len(set(order)) == len(order)
     done: set[str] = set()
-    for name in [name for step in order for name in step if name.startswith("brokerctl")]:
-        needed = {one for one in imports_at_start(name) if one in codes and one != name}
-        assert needed <= done, name
+    for name in order:
+        needed_first = {one for one in imports_at_start(name) if one in SOURCES and one != name}
+        assert needed_first <= done, name
         done.add(name)
 
 
 def test_no_package_gives_another_meaning_to_the_name_of_a_module_in_it() -> None:
     """A module is bound in its package before the package's own lines are run, and stays so."""
-    _, _, (_, _, _, codes, _, _) = parts()
-    for name in codes:
-        package, _, last = name.rpartition(".")
-        if package in SOURCES and last in codes[package][0].co_names:
-            assert name in set(imports_at_start(package)), name
-
-
-def test_the_code_lies_where_the_table_says() -> None:
-    """For what lies apart: its bytes, their hash, and a code object of that source."""
-    data, _, (_, _, _, _, _, apart) = parts()
-    rest = data[int.from_bytes(data[-16:-8]) :]
-    for name, (size, seconds, begin, length, digest) in apart.items():
-        path = os.path.join(ROOT, SOURCES[name].path)
-        assert (size, seconds) == (os.path.getsize(path), int(os.path.getmtime(path)))
-        assert _imp.source_hash(image_writer.KEY, rest[begin : begin + length]) == digest
-        code = marshal.loads(rest[begin : begin + length])  # noqa: S302 - our own
-        assert os.path.join("src", code.co_filename) == SOURCES[name].path
+    for _, _, order, modules, _ in parts()[2].values():
+        for name in order:
+            package, _, last = name.rpartition(".")
+            if package in modules and last in modules[package][0].co_names:
+                assert name in set(imports_at_start(package)), name
 
 
 def test_it_begins_as_byte_code_of_its_source() -> None:
@@ -120,10 +137,13 @@ def nested(code: CodeType) -> Iterator[CodeType]:
 
 def test_lines_stay_and_nothing_else() -> None:
     """Each function begins where it does in its source, without columns, docstring or types."""
-    _, _, (_, _, _, codes, deferred, _) = parts()
-    found = {name: [code] for name, (code, *_) in codes.items() if name in SOURCES}
-    for module, code in deferred.values():
-        found[module].append(code)
+    found: dict[str, list[CodeType]] = {}
+    for _, _, _, modules, deferred in parts()[2].values():
+        for name, (code, *_) in modules.items():
+            found.setdefault(name, []).append(code)
+        for module, code in deferred.values():
+            found[module].append(code)
+    found.pop("nacl", None)
     for name, made in found.items():
         whole = compile(SOURCES[name].tree, "", "exec")
         lines = {(one.co_qualname, one.co_firstlineno) for one in nested(whole)}
@@ -131,7 +151,7 @@ def test_lines_stay_and_nothing_else() -> None:
             assert (one.co_qualname, one.co_firstlineno) in lines
             assert {place[2] for place in list(one.co_positions())[1:]} <= {None, 0}
             assert "__future__" not in one.co_names
-            assert "typing" not in one.co_names
+            assert "collections.abc" not in one.co_names  # which our sources have for types alone
 
 
 STRIPPED = '''
@@ -168,8 +188,8 @@ def test_what_is_left_means_the_same(tmp_path: Path) -> None:
     for name in ("__init__", "__main__", "platform/__init__", "platform/start_image"):
         (tmp_path / f"brokerctl/{name}.py").write_text("")
     (tmp_path / "brokerctl/__main__.py").write_text(STRIPPED)
-    data = image_writer.build(str(tmp_path), [], [])
-    code = marshal.loads(data[16:]).co_consts[-1][3]["brokerctl.__main__"][0]  # noqa: S302 - our own
+    data = image_writer.build(str(tmp_path), [], {})
+    code = marshal.loads(data[16:]).co_consts[-1][0][3]["brokerctl.__main__"][0]  # noqa: S302 - our own
     made: dict[str, Any] = {"__name__": "x"}
     exec(code, made)  # noqa: S102 - the test's own
     value, f = made["Value"], made["f"]

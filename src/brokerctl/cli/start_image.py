@@ -12,11 +12,11 @@ from brokerctl.platform.import_finder import IMAGE
 from brokerctl.store import STORES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 
-def write(doors: Iterable[str]) -> None:
-    """Have later starts read at once what they import; `doors`: the modules of hot commands.
+def write(doors: Mapping[str, str]) -> None:
+    """Have later starts read at once what they import; `doors`: hot commands and their modules.
 
     Whatever goes wrong, all that is lost is time at later starts.
     """
@@ -30,15 +30,17 @@ def write(doors: Iterable[str]) -> None:
         return
 
 
-def needed(doors: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the modules that each warm hand-out needs, and those that only some do.
+def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the modules that each warm hand-out needs, and more by the words that need them.
 
     Beside the first door these are of tables: the store, and the key's keeper if it lies beside it.
     """
-    door, *others = (f"brokerctl.{door}" for door in doors)
+    door, *others = doors
     keepers = (traits.entry for traits in KEEPERS.values() if traits.lies_beside)
-    warm = [door, *STORES.values(), *(f"brokerctl.keys.{entry}" for entry in keepers)]
-    return [_module(entry) for entry in warm], [*others, *map(_module, HELPERS.values())]
+    warm = [*STORES.values(), *(f"brokerctl.keys.{entry}" for entry in keepers)]
+    groups = {word: f"brokerctl.{doors[word]}" for word in others}
+    groups |= {f"{others[-1]} {tool}": _module(entry) for tool, entry in HELPERS.items()}
+    return [f"brokerctl.{doors[door]}", *map(_module, warm)], groups
 
 
 def _module(entry: str) -> str:

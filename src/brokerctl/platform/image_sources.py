@@ -51,13 +51,13 @@ class Sources:
         self.stats: dict[str, tuple[int, int]] = {}  # size and time of each file that was used
         self.found: dict[str, ModuleSource] = {}
         self.compiled: dict[str, str] = {}  # the paths of compiled modules
-        self._seen: set[str] = set()
 
-    def closure(self, roots: Iterable[str]) -> list[str]:
-        """Return what these need and none before needed, in the order in which it can be run."""
+    def closure(self, roots: Iterable[str], known: Iterable[str] = ()) -> list[str]:
+        """Return what these need beside what is known, in the order in which it can be run."""
         order: list[str] = []
+        seen = set(known)
         for name in roots:
-            self._add(name, order)
+            self._add(name, order, seen)
         compiled = sorted((name for name in order if name in self.compiled), key=_depth)
         foreign = [name for name in order if not is_ours(name) and name not in compiled]
         return [*foreign, *compiled, *(name for name in order if is_ours(name))]
@@ -69,20 +69,25 @@ class Sources:
             raise ImportError(name)
         return self._read(path)
 
-    def _add(self, name: str, order: list[str]) -> None:
-        if name in self._seen:
+    def _add(self, name: str, order: list[str], seen: set[str]) -> None:
+        if name in seen:
             return
-        self._seen.add(name)
-        if not is_ours(name):
-            self._add_foreign(name)
-        elif self._find(name):
-            self.found[name] = self.read(name)
-            for one in _imports(self.found[name].tree.body):
-                self._add(one, order)
-        if name in self.found or name in self.compiled:
+        seen.add(name)
+        if self._find_module(name):
+            for one in _imports(self.found[name].tree.body) if name in self.found else ():
+                self._add(one, order, seen)
             order.append(name)
             if "." in name:  # it may import what is in it, and what is in it nothing of it
-                self._add(name.rpartition(".")[0], order)
+                self._add(name.rpartition(".")[0], order, seen)
+
+    def _find_module(self, name: str) -> bool:
+        """Read a module, if it is one that an image can hold."""
+        if name not in self.found and name not in self.compiled:
+            if not is_ours(name):
+                self._add_foreign(name)
+            elif self._find(name):
+                self.found[name] = self.read(name)
+        return name in self.found or name in self.compiled
 
     def _add_foreign(self, name: str) -> None:
         """Add another package's module, if it is compiled, or the package of one that is."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import CodeType
 
-    from brokerctl.platform.start_image import Apart, Module, Parts
+    from brokerctl.platform.start_image import Parts, Place, Step
 
 KEY = sys.hexversion
 SWITCH = "PYTHONDONTWRITEBYTECODE"  # `-I` has the interpreter itself pass it over
@@ -57,14 +57,15 @@ def may_write(path: str, environ: Mapping[str, str]) -> bool:
     return os.geteuid() in {0, owner} and os.access(os.path.dirname(path), os.W_OK)
 
 
-def write(doors: Iterable[str], others: Iterable[str], environ: Mapping[str, str]) -> None:
+def write(warm: Iterable[str], groups: Mapping[str, str], environ: Mapping[str, str]) -> None:
     """Write an image where one may be written.
 
-    `doors` are the modules that a warm hand-out starts with, `others` those that only some need.
+    `warm` are the modules that each hand-out starts with; `groups` has those that only some
+    command lines do, by their first words.
     """
     path = find_place()
     if path is not None and may_write(path, environ):
-        put(path, lambda: build(_packages(), doors, others))
+        put(path, lambda: build(_packages(), warm, groups))
 
 
 def put(path: str, make: Callable[[], bytes]) -> None:
@@ -99,36 +100,45 @@ def _packages() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def build(packages: str, doors: Iterable[str], others: Iterable[str]) -> bytes:
+def build(packages: str, warm: Iterable[str], groups: Mapping[str, str]) -> bytes:
     """Return the image of the package in this folder."""
     made = Sources(packages)
-    steps = (tuple(made.closure([f"{OURS}.__main__"])), tuple(made.closure(doors)))
-    files = [(path, *found) for path, found in made.stats.items()]
-    deferred = defer({name: made.found[name] for name in steps[1] if is_ours(name)})
-    at_once: dict[str, Module] = {}
-    compiled = {
-        name: made.compiled[name] for step in steps for name in step if name in made.compiled
-    }
-    for name in (name for step in steps for name in step if name not in compiled):
-        source, code = made.found[name], made.found[name].compile()
-        classes = [one for module, one in deferred.values() if module == name]
-        at_once[name] = (code, source.path, source.is_package, builtin_names([code, *classes]))
-    apart = [name for name in made.closure(others) if name in made.found]
-    own = made.read(IMAGE)
-    files.append((own.path, *made.stats[own.path]))
-    pieces = {name: marshal.dumps(made.found[name].compile()) for name in apart}
-    places = dict(_places({name: made.stats[made.found[name].path] for name in apart}, pieces))
-    parts = (tuple(files), compiled, steps, at_once, deferred, places)
-    return _render(own.compile(), made.stats[own.path], parts, pieces.values())
+    first = made.closure([f"{OURS}.__main__"])
+    later = made.closure(warm, first)
+    names: dict[str, list[str]] = {}
+    for words, module in groups.items():
+        before = names.get(words.partition(" ")[0], [])
+        names[words] = made.closure([module], {*first, *later, *before})
+    others = {name for found in (later, *names.values()) for name in found if is_ours(name)}
+    deferred = defer({name: made.found[name] for name in sorted(others)})
+    own = made.found[IMAGE] = made.read(IMAGE)
+    pieces = [marshal.dumps(_step(made, found, deferred)) for found in names.values()]
+    steps = _step(made, [*first, IMAGE], {}), _step(made, later, deferred)
+    parts = (*steps, dict(zip(names, _places(pieces), strict=True)))
+    return _render(own.compile(), made.stats[own.path], parts, pieces)
 
 
-def _places(
-    stats: dict[str, tuple[int, int]], pieces: dict[str, bytes]
-) -> Iterator[tuple[str, Apart]]:
+def _step(made: Sources, names: list[str], deferred: Mapping[str, tuple[str, CodeType]]) -> Step:
+    """Return modules as the image has them: all but its own, of which it has the code already."""
+    compiled = {name: made.compiled[name] for name in names if name in made.compiled}
+    classes = {name: found for name, found in deferred.items() if found[0] in names}
+    files, modules = [], {}
+    for name in names:
+        path = compiled[name] if name in compiled else made.found[name].path
+        files.append((path, *made.stats[path]))
+        if name not in compiled and name != IMAGE:
+            source, code = made.found[name], made.found[name].compile()
+            codes = [code, *(one for module, one in classes.values() if module == name)]
+            modules[name] = (code, source.path, source.is_package, builtin_names(codes))
+    order = tuple(name for name in names if name != IMAGE)
+    return tuple(files), compiled, order, modules, classes
+
+
+def _places(pieces: Iterable[bytes]) -> Iterator[Place]:
     """Yield where each piece lies behind what is read at each start."""
     begin = 0
-    for name, piece in pieces.items():
-        yield name, (*stats[name], begin, len(piece), _hash(piece))
+    for piece in pieces:
+        yield begin, len(piece), _hash(piece)
         begin += len(piece)
 
 

@@ -17,27 +17,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec, SourceFileLoader
-    from types import CodeType, ModuleType
+    from types import ModuleType
     from typing import Any
 else:  # the same two classes: `importlib.machinery` is five modules that nobody else needs here
     ModuleSpec, SourceFileLoader = type(__spec__), type(__loader__)
 
 _OURS = "brokerctl."
 IMAGE = "brokerctl.platform.start_image"  # loaded in a process that was started by an image
-_image: Any = sys.modules.get(IMAGE)
 
 
 class _Loader(SourceFileLoader):
     """Python's loader of a source file and its byte code, of which `found` was the stat result."""
 
     found: os.stat_result | None
-
-    def get_code(self, fullname: str) -> CodeType | None:
-        """Return a module's code, from the start-up image if that has it."""
-        code: CodeType | None = None
-        if _image is not None and self.found is not None:
-            code = _image.find_code(fullname, self.found)
-        return super().get_code(fullname) if code is None else code
 
     def path_stats(self, path: str) -> dict[str, Any]:
         """Return the source's time and size, which its byte code has to have too."""
@@ -87,9 +79,12 @@ class Finder:
         return spec
 
 
-def find_at_once(*, is_hot: bool = False) -> None:
-    """Let this process find our modules so, if they are files; load a hot command's beforehand."""
+def find_at_once(hot: list[str] | None = None) -> None:
+    """Let this process find our modules so, if they are files; `hot`: the words of a hot command.
+
+    What these need is run beforehand, where a start-up image has it.
+    """
     if SourceFileLoader.__name__ == "SourceFileLoader" and Finder not in sys.meta_path:
         sys.meta_path.insert(0, Finder)
-    if is_hot and _image is not None:
-        _image.preload()
+    if hot and IMAGE in sys.modules:
+        sys.modules[IMAGE].preload(hot)

@@ -10,7 +10,7 @@ What is read, in this order:
 
 * Python's 16 bytes of a byte code file (PEP 552): magic number, flags, time and size of this source
 * this module's code, whose last constant is a `Parts`
-* the code of each module that only some commands need: see `Apart`
+* a `Step`, marshalled, for each command line that needs more: see `Place`
 * 8 bytes: the sum of the lengths of the first two; 8 bytes: SipHash of those (`_imp.source_hash`),
   with Python's version as its key. These are read first, to know how much to read. The hash finds
   accidental damage, which could crash the interpreter, and another Python's code. Security: it is
@@ -29,7 +29,6 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
     from types import CodeType, ModuleType
 
@@ -40,36 +39,30 @@ if TYPE_CHECKING:
     Module = tuple[CodeType, str, bool, tuple[str, ...]]
     # The module that a class is in, and the code that makes it.
     Deferred = tuple[str, CodeType]
-    # Size and time of the source; begin (behind the first two), length and hash of its code.
-    Apart = tuple[int, int, int, int, bytes]
-    # All files that this was made of; compiled modules with their paths; the names of each of the
-    # two steps in the order in which they are run; the other modules; classes that are made where
-    # they are first asked for, by their names; modules that lie apart.
-    Parts = tuple[
-        tuple[File, ...],
-        dict[str, str],
-        tuple[tuple[str, ...], tuple[str, ...]],
-        dict[str, Module],
-        dict[str, Deferred],
-        dict[str, Apart],
+    # Some modules: the files that they were made of, the paths of compiled ones, the names in the
+    # order in which they are run, the others, and classes that are made where they are first asked
+    # for, by their names.
+    Step = tuple[
+        tuple[File, ...], dict[str, str], tuple[str, ...], dict[str, Module], dict[str, Deferred]
     ]
+    # Where a step lies apart: begin (behind the first two), length, hash.
+    Place = tuple[int, int, bytes]
+    # What the front door needs, what each warm hand-out does, and more by the first words of those
+    # that need it: `exec`, `helper`, `helper git`.
+    Parts = tuple[Step, Step, dict[str, Place]]
 
 KEY = sys.hexversion
 _OWN, _DOOR = "brokerctl.platform.start_image", "brokerctl.__main__"
 _BUILTINS = sys.modules["builtins"].__dict__
-_MOST_BYTES = 1 << 22
 _SIZE, _TIME = 6, 8  # in a stat result: the whole seconds, as byte code has them
 
 _lock = _thread.RLock()
 _packages = ""
 _image = ""
 _begin = 0
-_rest: list[bytes] = []
-_compiled: dict[str, str] = {}
-_later: tuple[str, ...] = ()
-_modules: dict[str, Module] = {}
+_later: list[Step] = []
+_places: dict[str, Place] = {}
 _deferred: dict[str, Deferred] = {}
-_apart: dict[str, Apart] = {}
 
 
 def boot(parts: Parts, packages: str, image: str, length: int) -> Callable[[], None] | None:
@@ -78,23 +71,31 @@ def boot(parts: Parts, packages: str, image: str, length: int) -> Callable[[], N
     `packages` is the folder that the package is in, `image` the path of the image, and `length` how
     many of its bytes were read.
     """
-    global _packages, _image, _begin, _compiled, _later, _modules, _deferred, _apart
-    files, _compiled, (first, _later), _modules, _deferred, _apart = parts
-    for path, size, time in files:
-        found = posix.stat(path if path[0] == "/" else f"{packages}/{path}")
-        if found[_SIZE] != size or found[_TIME] != time:
-            return None
+    global _packages, _image, _begin, _places
+    first, later, _places = parts
     _packages, _image, _begin = packages, image, length
+    if not (_is_current(first) and _is_current(later)):
+        return None
+    _later.append(later)
     own = sys.modules[_OWN] = type(sys)(_OWN)
     own.__dict__.update(globals())
     try:
         _run(first)
         door: Callable[[], None] = sys.modules[_DOOR].main
     except BaseException:
-        for name in (_OWN, *(_modules.keys() & first)):
+        for name in (_OWN, *first[3]):
             sys.modules.pop(name, None)
         raise
     return door
+
+
+def _is_current(step: Step) -> bool:
+    """Return whether all files have the size and time that they had."""
+    for path, size, time in step[0]:
+        found = posix.stat(path if path[0] == "/" else f"{_packages}/{path}")
+        if found[_SIZE] != size or found[_TIME] != time:
+            return False
+    return True
 
 
 class _Names(dict):  # type: ignore[type-arg]  # `dict[str, object]` costs more as a base
@@ -131,42 +132,34 @@ class _Names(dict):  # type: ignore[type-arg]  # `dict[str, object]` costs more 
         return self[name]
 
 
-def preload() -> None:
+def preload(words: list[str]) -> None:
     """Run all modules of a warm hand-out, in their order; what can't be run is left to Python."""
+    names = _Names(_BUILTINS)
     try:
-        _run(_later, _Names(_BUILTINS))
+        _run(_later[0], names)
+        for count in (1, 2):
+            step = _read_step(" ".join(words[:count]))
+            if step is None or not _is_current(step):
+                return  # what comes after counts on it
+            _run(step, names)
     except Exception:  # noqa: BLE001 - it comes again where the module is asked for, if it is
         return
 
 
-def find_code(name: str, found: os.stat_result) -> CodeType | None:
-    """Return a module's code, if the image has that of the source whose stat result is `found`."""
-    if name not in _apart:
+def _read_step(words: str) -> Step | None:
+    """Return what lies apart for these words; None if there is nothing, or not what was there."""
+    if words not in _places:
         return None
-    size, time, begin, length, digest = _apart[name]
-    if found[_SIZE] != size or found[_TIME] != time:
-        return None
-    data = _read_rest()[begin : begin + length]
+    begin, length, digest = _places[words]
+    fd = posix.open(_image, posix.O_NOFOLLOW | posix.O_NONBLOCK)
+    try:
+        data = posix.pread(fd, length, _begin + begin)
+    finally:
+        posix.close(fd)
     if _imp.source_hash(KEY, data) != digest:
         return None  # damaged, or of an image that was written since
-    code: CodeType = marshal.loads(data)  # noqa: S302 - as trusted as the byte code beside it
-    return code
-
-
-def _read_rest() -> bytes:
-    """Return what lies apart, read when it is first asked for; nothing where it can't be."""
-    if not _rest:
-        data = b""
-        try:
-            fd = posix.open(_image, posix.O_NOFOLLOW | posix.O_NONBLOCK)
-            try:
-                data = posix.pread(fd, _MOST_BYTES, _begin)
-            finally:
-                posix.close(fd)
-        except OSError:
-            pass
-        _rest.append(data)
-    return _rest[0]
+    step: Step = marshal.loads(data)  # noqa: S302 - as trusted as the byte code beside it
+    return step
 
 
 def _load_compiled(name: str, path: str) -> None:
@@ -181,20 +174,21 @@ def _load_compiled(name: str, path: str) -> None:
         sys.modules.pop(name, None)
 
 
-def _run(names: tuple[str, ...], builtins: _Names | None = None) -> None:
+def _run(step: Step, names: _Names | None = None) -> None:
     """Make all these modules and then run them, each after those that it imports."""
+    _, compiled, order, modules, deferred = step
+    _deferred.update(deferred)
     made: dict[str, ModuleType] = {}
     try:
-        for name in names:
-            if name not in _compiled:
-                made[name] = _make(name)
-                if builtins is not None:
-                    builtins.give(made[name].__dict__, _modules[name][3])
-        for name in names:
-            if name in _compiled:
-                _load_compiled(name, _compiled[name])
+        for name, found in modules.items():
+            made[name] = _make(name, found)
+            if names is not None:
+                names.give(made[name].__dict__, found[3])
+        for name in order:
+            if name in compiled:
+                _load_compiled(name, compiled[name])
                 continue
-            exec(_modules[name][0], made[name].__dict__)  # noqa: S102 - as `import` does
+            exec(modules[name][0], made[name].__dict__)  # noqa: S102 - as `import` does
             parent, _, last = name.rpartition(".")
             if parent:
                 setattr(sys.modules[parent], last, made[name])
@@ -204,17 +198,17 @@ def _run(names: tuple[str, ...], builtins: _Names | None = None) -> None:
             sys.modules.pop(name, None)
 
 
-def _make(name: str) -> ModuleType:
+def _make(name: str, found: Module) -> ModuleType:
     """Make a module as `import` does."""
-    _, path, is_package, _ = _modules[name]
+    _, path, is_package, _ = found
     where = f"{_packages}/{path}"
     module = sys.modules[name] = type(sys)(name)
     loader = external.SourceFileLoader(name, where)
     spec = importlib.ModuleSpec(name, loader, origin=where)
     spec.has_location = True
-    found = module.__dict__
-    found["__loader__"], found["__spec__"], found["__file__"] = loader, spec, where
-    found["__package__"] = name if is_package else name.rpartition(".")[0]
+    own = module.__dict__
+    own["__loader__"], own["__spec__"], own["__file__"] = loader, spec, where
+    own["__package__"] = name if is_package else name.rpartition(".")[0]
     if is_package:
-        found["__path__"] = spec.submodule_search_locations = [where[: where.rindex("/")]]
+        own["__path__"] = spec.submodule_search_locations = [where[: where.rindex("/")]]
     return module
