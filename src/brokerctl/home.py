@@ -12,7 +12,7 @@ from brokerctl.broker.events import event
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
-from brokerctl.errors import StoreError, shell_word
+from brokerctl.errors import BrokerError, StoreError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.keys import harden, open_ring
 from brokerctl.keys.ring import VERSION
@@ -128,7 +128,7 @@ class Home:
             if self.store.find_sealed(METADATA, name) == data:
                 return False
             self.store.put_sealed(METADATA, name, data)
-        except StoreError:
+        except BrokerError:
             pass  # it is said once more
         return True
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any, Never
 
     _make_scanner: Callable[..., Callable[[str, int], tuple[Any, int]]] | None
@@ -26,6 +26,7 @@ else:
 
 _SPACE = " \t\n\r"
 _MAX_NUMBER_CHARS = 30
+_MAX_UNREAD_DEPTH = 64
 
 
 def _refuse_constant(text: str) -> Never:
@@ -191,6 +192,25 @@ def dumps(value: object, *, sort: bool = False) -> str:
     return json.dumps(
         value, separators=(",", ":"), sort_keys=sort, allow_nan=False
     )  # pragma: no cover
+
+
+def dumps_unread(members: dict[str, Any]) -> str:
+    """Render members that are only written back, by name; ValueError where they nest too deep.
+
+    So deep that whether they can be written would depend on how deep the calls are just then.
+    """
+    level: list[object] = [members]
+    for _ in range(_MAX_UNREAD_DEPTH):
+        level = [item for one in level for item in _items(one)]
+        if not level:
+            return dumps(members, sort=True)
+    raise ValueError("nested too deep")
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def quote(text: str) -> str:

@@ -92,7 +92,10 @@ class StoredValue(Value):
 
     @classmethod
     def from_members(cls, members: dict[str, Any]) -> Self:
-        """Make one of what `as_members` returned, or a later version's; TypeError as always."""
+        """Make one of what `as_members` returned, or a later version's; TypeError as always.
+
+        ValueError where what is not known nests too deep to be kept.
+        """
         from brokerctl import jsonlite  # noqa: PLC0415 - as above
         from brokerctl.secret import Secret  # noqa: PLC0415 - as above
 
@@ -101,7 +104,7 @@ class StoredValue(Value):
             return cls(**members)
         known = {name: value for name, value in members.items() if name in names}
         more = {name: value for name, value in members.items() if name not in names}
-        return cls(**known, unknown=Secret(jsonlite.dumps(more, sort=True)))
+        return cls(**known, unknown=Secret(jsonlite.dumps_unread(more)))
 
 
 WITHIN = "BROKERCTL_WITHIN"  # for what we run: the profiles asked for, outermost first, by commas

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl import keys
-from brokerctl.errors import BrokerError, StoreError
+from brokerctl.errors import BrokerError, LockTimeoutError, StoreError
+from brokerctl.home import open_home
 from brokerctl.keys.create import create_ring
 from brokerctl.keys.rekey import raise_version, update_ring
 from brokerctl.keys.ring import FIRST_VERSION, VERSION
-from brokerctl.platform.private_files import Folder, open_folder
+from brokerctl.model import AccessToken
+from brokerctl.platform.private_files import MAX_FILE_BYTES, Folder, open_folder
 from brokerctl.platform.system import SYSTEM, System
+from brokerctl.secret import Secret
 from brokerctl.store.entry import FIRST, GRANT, MAGIC
 from brokerctl.store.file import FileStore
 from brokerctl.store.file.earlier_copy import COPY, copy_store, find_copy_time, remove_copy
@@ -113,6 +116,65 @@ def test_what_can_not_be_read_is_left_out(tmp_path: Path) -> None:
     os.truncate(grants / "huge", 2**40)
     raise_format(home(tmp_path))
     assert digests(str(tmp_path / COPY)) == expected
+
+
+def test_a_folder_that_the_user_can_mend_is_not_left_out(tmp_path: Path) -> None:
+    """Its entries open again after the `chmod` that is hinted at; a copy without them is none."""
+    expected = make_earlier(tmp_path)
+    grants = tmp_path / "v1" / "grants"
+    grants.chmod(0o755)
+    with pytest.raises(StoreError, match="grants is open to others") as found:
+        raise_format(home(tmp_path))
+    assert found.value.hint == f"run 'chmod 700 {grants}'"
+    assert version_of(tmp_path) == FIRST_VERSION
+    assert os.listdir(tmp_path) == ["v1"]
+    grants.chmod(0o700)
+    raise_format(home(tmp_path))
+    assert digests(str(tmp_path / COPY)) == expected
+
+
+def test_no_grant_of_a_copy_is_older_than_its_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older version may commit meanwhile; what it left in the copy was never rolled back."""
+    make_earlier(tmp_path)
+    lock = tmp_path / "v1" / "locks" / (64 * "a" + ".lock")
+    read = Folder.read
+
+    def read_and_commit(folder: Folder, name: str, limit: int = MAX_FILE_BYTES) -> bytes | None:
+        data = read(folder, name, limit)
+        if folder.path.endswith("/grants"):
+            lock.write_bytes(b"00000000000000000008")
+        return data
+
+    monkeypatch.setattr(Folder, "read", read_and_commit)
+    raise_format(home(tmp_path))
+    assert (tmp_path / COPY / "locks" / lock.name).read_bytes() == b"00000000000000000007"
+
+
+def test_what_is_only_noted_costs_no_token_that_is_there(tmp_path: Path) -> None:
+    """Where another process raises the format for too long, a notice is said once more."""
+    environ = {**ENVIRON, "HOME": str(tmp_path), "BROKERCTL_HOME": str(tmp_path / "state")}
+    opened = open_home(environ)
+
+    def wait_in_vain() -> None:
+        raise LockTimeoutError("keys/.lock is held by process 7")
+
+    opened.store.disk.raise_format = wait_in_vain
+    answer = AccessToken(
+        value=Secret("t"),
+        token_type="Bearer",
+        expires_at=None,
+        scopes=(),
+        profile="p",
+        issuer="https://i.example",
+        subject=None,
+        resource=(),
+        fingerprint="",
+        source="cache",
+        broader="more than was asked for",
+    )
+    assert opened.notices(answer) == ["more than was asked for"]
 
 
 def test_a_copy_is_private_and_made_anew(tmp_path: Path) -> None:

@@ -75,6 +75,16 @@ def test_garbage_is_damage_and_nothing_else(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    ['"id":[%s""]' % ('"a",' * 31), f'"id":"{WRAP_ID}","later":{"[" * 90}{"]" * 90}'],
+)
+def test_an_odd_choice_of_a_keeper_is_damage_and_nothing_else(more: str) -> None:
+    """It is no sealed file: whoever edits it by hand gets our error."""
+    with pytest.raises(StoreError, match="not what it should be"):
+        pin.parse_pin(f'{{"version":1,"keeper":"file","details":{{}},{more}}}'.encode())
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         ('"version":2', '"version":1'),

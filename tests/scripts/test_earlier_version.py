@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -203,6 +204,25 @@ def test_what_later_versions_write_stops_this_one_too(brokerctl: Program, earlie
     assert earlier.path != brokerctl.path
 
 
+def test_doctor_speaks_of_the_copy_until_it_has_gone(brokerctl: Program, earlier: Program) -> None:
+    """It holds what was revoked since: after its time, `store gc` is what ends it."""
+
+    def found() -> list[tuple[str, str | None]]:
+        done = brokerctl("doctor", "--offline", "--json")
+        every = json.loads(done.stdout)["findings"]
+        return [(one["state"], one["hint"]) for one in every if "lies in a copy" in one["what"]]
+
+    assert found() == []
+    assert brokerctl("get", "p", "--fresh").returncode == 0
+    assert found() == [("ok", None)]
+    assert brokerctl("store", "gc").returncode == 0
+    os.utime(os.path.join(state(brokerctl), COPY), (0, time.time() - 91 * 86400))
+    assert found() == [("warning", "run 'brokerctl store gc'")]
+    assert brokerctl("store", "gc").returncode == 0
+    assert found() == []
+    assert earlier("get", "p").returncode == 6
+
+
 def test_the_copy_takes_the_place_of_the_store(brokerctl: Program, earlier: Program) -> None:
     """Who has to go back puts it there: the earlier version serves what it had then."""
     assert brokerctl("get", "p", "--fresh").returncode == 0
@@ -240,6 +260,20 @@ def test_rekey_leaves_no_copy_that_the_old_key_opens(brokerctl: Program, earlier
     assert "the copy of the store in its earlier format is removed" in done.stdout + done.stderr
     assert os.listdir(state(brokerctl)) == ["v1"]
     assert brokerctl("get", "p").stdout == "access-2-of-the-tests\n"
+
+
+def test_new_keys_leave_no_copy_that_the_old_ones_open(
+    brokerctl: Program, earlier: Program
+) -> None:
+    """Sealing anew is the first write of this version here, so the copy is made in its midst."""
+    done = brokerctl("store", "rekey", "--new-keys")
+    assert done.returncode == 0
+    assert ring_version(brokerctl) == 2
+    assert NOTE in done.stderr
+    assert "the copy of the store in its earlier format is removed" in done.stdout
+    assert os.listdir(state(brokerctl)) == ["v1"]
+    assert brokerctl("get", "p").stdout == "access-1-of-the-tests\n"
+    assert earlier("get", "p").returncode == 6
 
 
 def test_an_earlier_archive_is_restored(brokerctl: Program, earlier: Program) -> None:

@@ -118,7 +118,13 @@ def test_what_is_warned_of(
     assert ends_soon(before, after, NOW + passed) is is_soon
 
 
-def test_without_its_last_token_a_grant_counts_from_its_login() -> None:
-    """The slot that came with it may have gone."""
-    before = grant(NOW + DAY).replace(issued=None)
-    assert ends_soon(before, grant(NOW + DAY + 3600), NOW)
+@pytest.mark.parametrize(
+    ("moved", "is_soon"), [(0.0, True), (-1.0, True), (1500.0, False), (3600.0, False)]
+)
+def test_without_its_last_token_an_end_that_moves_is_none(moved: float, *, is_soon: bool) -> None:
+    """That token was revoked, as each `exec` does: nobody knows when the last answer came.
+
+    It would be taken for an end that stands nearly still: the login is long ago.
+    """
+    before = grant(NOW + 1800).replace(issued=None)
+    assert ends_soon(before, grant(NOW + 1800 + moved), NOW + 60) is is_soon

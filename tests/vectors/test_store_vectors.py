@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,12 +15,19 @@ from tests.vectors.make_store_vectors import (
     CURRENT,
     FOLDER,
     FORMATS,
+    GRANT,
     KEYS,
+    PAYLOADS,
+    TOKEN,
     members_of,
     render,
     vectors,
+    with_member,
     with_unknown,
 )
+
+if TYPE_CHECKING:
+    from brokerctl.model import Value
 
 EACH = [(magic, name) for magic in FORMATS for name in sorted(vectors(magic))]
 KNOWN = ("expect", "kind", "name", "comment")
@@ -140,6 +148,34 @@ def test_a_member_of_a_key_is_part_of_its_name() -> None:
     again = codec.parse(1, codec.render(codec.parse(1, payload))).key
     assert grant_name(bytes(32), again) in names
     assert hash(again) == hash(later)
+
+
+@pytest.mark.parametrize("nothing", [b"null", b"[]"])
+def test_an_empty_member_of_a_key_makes_no_other_key(nothing: bytes) -> None:
+    """A later version writes what it has not filled too: its grants are this version's."""
+    payload = PAYLOADS[GRANT]
+    later = with_member(payload, b'"key"', b'"later":%b' % nothing)
+    assert codec.parse(GRANT, later).key == codec.parse(GRANT, payload).key
+    slot = with_member(PAYLOADS[TOKEN], b'"grant"', b'"later":%b' % nothing)
+    slot = with_member(slot, b'"key"', b'"more":%b' % nothing)
+    assert codec.parse(TOKEN, slot).key == codec.parse(TOKEN, PAYLOADS[TOKEN]).key
+
+
+@pytest.mark.parametrize("around", [b'"later":%b', b'"later":{"a":%b}'])
+def test_what_is_read_can_be_written_from_anywhere(around: bytes) -> None:
+    """However deep the calls are then: a commit must not fail after the issuer's answer."""
+
+    def write(value: Value, calls: int) -> bytes:
+        return codec.render(value) if calls == 0 else write(value, calls - 1)
+
+    def nested(depth: int) -> bytes:
+        return with_member(PAYLOADS[GRANT], b"{", around % (b"[" * depth + b"]" * depth))
+
+    value = codec.parse(GRANT, nested(60))
+    assert codec.parse(GRANT, write(value, 400)) == value
+    for depth in (100, 500, 900):
+        with pytest.raises(DamagedError):
+            codec.parse(GRANT, nested(depth))
 
 
 def test_what_nobody_has_filled_yet_is_empty() -> None:

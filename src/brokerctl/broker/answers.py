@@ -62,9 +62,9 @@ def ends_soon(old: Grant, new: Grant, now: float) -> bool:
     if old.ends_at is None or new.ends_at is None or new.ends_at - now > WEEK_S:
         return False
     issued = old.issued.current if old.issued is not None else None
-    passed = now - (old.obtained_at if issued is None else issued.issued_at)
+    passed = 0.0 if issued is None else now - issued.issued_at  # it was revoked since: not known
     moved = new.ends_at - old.ends_at
-    return moved == 0 or (passed > _TELLING_S and moved < passed / 2)
+    return moved <= 0 or (passed > _TELLING_S and moved < passed / 2)
 
 
 def rotates(answer: TokenAnswer, grant: Grant | None) -> bool:

@@ -75,10 +75,10 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
     folder = _open_folder(environ)
     with _where_the_keyring_is():
         update_ring(folder, environ, with_new_keys, ask=_ask())
-    notices = _without_earlier_copy(folder)
     home = open_home(environ)
     home.log.close_segment()
     done = reseal(home.store)
+    notices = _without_earlier_copy(folder)  # the first of these writes may have made it
     fields = {
         "resealed": done.resealed,
         "left": len(done.left),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from brokerctl.doctor import PROBLEM, WARNING, Finding
+from brokerctl.doctor import OK, PROBLEM, WARNING, Finding
+from brokerctl.freshness import timestamp
+from brokerctl.store.check import ASIDE_S
 from brokerctl.store.check import check as check_entries
 from brokerctl.store.entry import INTENT, KIND_NAMES
+from brokerctl.store.file.earlier_copy import find_copy_time
 from brokerctl.text import count_of
 
 if TYPE_CHECKING:
@@ -38,6 +42,16 @@ def check(home: Home) -> Iterator[Finding]:
             what=f"store: {count_of(report.unfinished, 'unfinished file')} of killed writers",
             state=WARNING,
             hint="run 'brokerctl store gc'",
+        )
+    copied_at = find_copy_time(home.folder)
+    if copied_at is not None:
+        is_old = copied_at < time.time() - ASIDE_S
+        state, hint = (WARNING, "run 'brokerctl store gc'") if is_old else (OK, None)
+        yield Finding(
+            what=f"store: what was held on {timestamp(copied_at).partition('T')[0]} lies in a copy"
+            " too, in the earlier format",
+            state=state,
+            hint=hint,
         )
     for entry in home.store.entries(INTENT):
         if entry.value is not None:

@@ -68,7 +68,7 @@ def parse_pin(data: bytes) -> Pin:
 
 def _pin(found: dict[str, Any], previous: Pin | None = None) -> Pin:
     keeper, wrap_id, details = found["keeper"], found["id"], found["details"]
-    if not isinstance(keeper, str) or not isinstance(details, dict):
+    if not all(isinstance(one, str) for one in (keeper, wrap_id)) or not isinstance(details, dict):
         raise TypeError("not a keeper")
     if len(wrap_id) != _ID_CHARS or wrap_id.strip("0123456789abcdef"):
         raise ValueError("not an id")
@@ -77,5 +77,5 @@ def _pin(found: dict[str, Any], previous: Pin | None = None) -> Pin:
         wrap_id=wrap_id,
         details=jsonlite.dumps(details),
         previous=previous,
-        unknown=jsonlite.dumps({name: found[name] for name in found.keys() - _KNOWN}, sort=True),
+        unknown=jsonlite.dumps_unread({name: found[name] for name in found.keys() - _KNOWN}),
     )

@@ -87,11 +87,13 @@ def value_of(cls: type[Value], fields: dict[str, Parse]) -> Parse:
 def _keep_unknown(cls: type[Value], unknown: dict[str, Any]) -> dict[str, Any]:
     """Return the field that keeps these members, as JSON.
 
-    Security: what a later version keeps may be secret; the members of a key are not.
+    Security: what a later version keeps may be secret; the members of a key are not. Of these an
+    empty one is none, so that a key in which a later version has not filled it is the same key.
     """
-    jsonlite.dumps([[[[unknown]]]])  # RecursionError: so deep that it could not be written back
-    text = jsonlite.dumps(unknown, sort=True)
-    return {UNKNOWN_FIELD: Secret(text) if issubclass(cls, StoredValue) else text}
+    if issubclass(cls, StoredValue):
+        return {UNKNOWN_FIELD: Secret(jsonlite.dumps_unread(unknown))}
+    filled = {name: item for name, item in unknown.items() if item is not None and item != []}
+    return {UNKNOWN_FIELD: jsonlite.dumps_unread(filled)} if filled else {}
 
 
 maybe_text, texts = maybe(as_text), many(as_text)

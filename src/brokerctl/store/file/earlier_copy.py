@@ -13,7 +13,7 @@ from brokerctl.errors import StoreError
 from brokerctl.platform.private_files import TEMPORARY, Folder, open_folder, refused, write_all
 from brokerctl.platform.system import os, parent_of, stat
 from brokerctl.store.entry import PLAN
-from brokerctl.store.file.disk import PLACES
+from brokerctl.store.file.disk import LOCKS, PLACES
 
 COPY = "v1-before-format-2"
 _UNFINISHED = f"{TEMPORARY}copy-"
@@ -69,6 +69,8 @@ def remove_copy(store: Folder) -> bool:
     try:
         _remove_tree(parent, COPY)
         parent.system.fsync(parent.fd)
+    except OSError as error:
+        raise refused(parent.path, error) from error
     finally:
         parent.close()
     if find_copy_time(store) is not None:
@@ -84,9 +86,12 @@ def _open_parent(store: Folder) -> Folder:
 
 
 def _copy(source: Folder, target: Folder, left_out: tuple[str, ...] = ()) -> None:
-    for name in source.names():
+    # The locks first: an older version that commits meanwhile must not leave a mark in the copy
+    # that is higher than its grant's generation.
+    for name in sorted(source.names(), key=lambda name: name != LOCKS):
         if name in left_out:
             continue
+        mode = 0
         try:
             mode = source.system.stat(name, dir_fd=source.fd, follow_symlinks=False).st_mode
             child = source.child(name, create=False) if stat.S_ISDIR(mode) else None
@@ -94,8 +99,8 @@ def _copy(source: Folder, target: Folder, left_out: tuple[str, ...] = ()) -> Non
         except FileNotFoundError:
             continue  # it has gone since it was listed
         except StoreError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno != errno.ELOOP:
-                raise  # the disk's trouble: what could be read later must not be missing
+            if _may_pass(error) or (stat.S_ISDIR(mode) and error.hint is not None):
+                raise  # what can be read later must not be missing
             continue
         if child is not None:
             below = target.child(name)
@@ -106,6 +111,11 @@ def _copy(source: Folder, target: Folder, left_out: tuple[str, ...] = ()) -> Non
         elif data is not None:
             _write(target, name, data)
     target.system.fsync(target.fd)
+
+
+def _may_pass(error: StoreError) -> bool:
+    """Return whether it is the disk's trouble, and not what lies there."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno != errno.ELOOP
 
 
 def _write(folder: Folder, name: str, data: bytes) -> None:
@@ -150,5 +160,5 @@ def _not_copied(store: Folder, error: OSError | StoreError) -> StoreError:
     found = error if isinstance(error, StoreError) else refused(place_of_copy(store), error)
     return StoreError(
         f"the store has an older format and no copy of it could be made: {found.message}",
-        hint="make room beside it: nothing was changed",
+        hint=found.hint or "make room beside it: nothing was changed",
     )
