@@ -141,8 +141,8 @@ def test_a_lost_ring_is_not_made_anew_beside_grants(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="ring is missing") as caught:
         create_ring(home, {"BROKERCTL_KEEPER": "file"})
     assert "backup" in (caught.value.hint or "")
-    folder.write("ring", b"BKRK\x02" + bytes(80))
-    with pytest.raises(StoreError, match="has format 2"):
+    folder.write("ring", b"BKRK\x03" + bytes(80))
+    with pytest.raises(StoreError, match="has format 3"):
         keys.open_ring(home, {})
 
 
