@@ -8,24 +8,25 @@ from brokerctl.platform.import_finder import find_at_once
 from brokerctl.platform.system import hold_streams, last_words, os, read_environ
 
 DOORS = {"get": "get", "exec": "session.start", "helper": "helpers.serve"}
-_HTTP = "brokerctl.effects.http"
 
 
 def main() -> None:
     """Run one command and end the process with its exit code."""
-    umask, words, code = os.umask(0o077), sys.argv[1:], None
+    umask, words = os.umask(0o077), sys.argv[1:]
     sys.unraisablehook = lambda _: None  # it would print tracebacks of its own tidying up
     try:
         hold_streams()
         door = DOORS.get(words[0]) if words else None
         find_at_once(words if door else None)
-        if door:
-            run_words = __import__(f"brokerctl.{door}", fromlist=("run_words",)).run_words
-            code = run_words(words[1:], read_environ(), umask)
+        run_words = door and __import__(f"brokerctl.{door}", fromlist=("run_words",)).run_words
+        code = run_words(words[1:], read_environ(), umask) if run_words else None
         if code is None:
             code = __import__("brokerctl.cli.app", fromlist=("run",)).run(words, umask)
-        if code == 0 and (words[0] == "status" or _HTTP in sys.modules):  # it took long anyway
-            __import__("brokerctl.cli.start_image", fromlist=("write",)).write(DOORS)
+        if code == 0 and (words[0] == "status" or "brokerctl.effects.http" in sys.modules):
+            try:
+                __import__("brokerctl.cli.start_image", fromlist=("write",)).write(DOORS)
+            except (Exception, KeyboardInterrupt):  # noqa: BLE001 - what was asked for is done
+                code = 0
     except (KeyboardInterrupt, MemoryError) as error:  # nothing more may be allocated
         code = 130 if isinstance(error, KeyboardInterrupt) else 1
         os.write(2, b"" if code > 1 else b"brokerctl: error: not enough memory\n")

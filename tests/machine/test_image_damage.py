@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import _imp
+import fcntl
 import os
+import re
 import sys
 import threading
 import time
@@ -13,6 +15,7 @@ import pytest
 
 from tests.machine.installation import BUILT, GET, is_image, opened_by_get
 from tests.machine.room import WITHOUT_RIGHTS, answers, require_root
+from tests.program import require_tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,15 +166,39 @@ def test_written_by_many_at_once(machine: Machine, installation: Installation) -
 
 
 @pytest.mark.slow(reason=BUILT)
-def test_a_writer_that_died(machine: Machine, installation: Installation) -> None:
-    """What it left stops no later one for long."""
+@pytest.mark.parametrize("age_s", [0, 3600, -3600])
+def test_a_writer_that_died(machine: Machine, installation: Installation, age_s: float) -> None:
+    """What it left stops no later one, whatever the clock said then, and is gone after that."""
     left = f"{installation.image}.new"
     with open(left, "wb"):
         pass
+    os.utime(left, (0, time.time() - age_s))
     assert machine("status").returncode == 0
-    assert not is_image(installation.read())  # somebody may be writing it
-    os.utime(left, (0, time.time() - 3600))
-    for _ in range(2):
-        assert machine("status").returncode == 0
     assert is_image(installation.read())
     assert not os.path.exists(left)
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_a_writer_that_is_at_it(machine: Machine, installation: Installation) -> None:
+    """Nobody waits for it, does its work again or takes its file away."""
+    left = f"{installation.image}.new"
+    with open(installation.source, "rb") as source, open(left, "wb"):
+        fcntl.flock(source, fcntl.LOCK_EX)
+        assert machine("status").returncode == 0
+        assert not is_image(installation.read())
+        assert os.path.exists(left)
+    assert machine("status").returncode == 0
+    assert is_image(installation.read())
+
+
+WRITES = re.compile(r'open(?:at)?\([^"]*"[^"]*start_image[^"]*", O_WRONLY|rename(?:at2?)?\(')
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_a_writer_s_file_is_short_lived(machine: Machine, installation: Installation) -> None:
+    """The work comes first: what kills a process leaves nothing to whoever uninstalls."""
+    traced = [require_tool("strace"), "-qq", "-e", "trace=open,openat,rename,renameat,renameat2"]
+    done = machine.under(traced, "status")
+    calls = [line for line in done.stderr.splitlines() if installation.package in line]
+    begin, end = (at for at, line in enumerate(calls) if WRITES.search(line))
+    assert end == begin + 1

@@ -262,6 +262,32 @@ def test_a_link_to_the_sources(machine: Machine, installation: Installation) -> 
 
 
 @pytest.mark.slow(reason=BUILT)
+@pytest.mark.parametrize("name", ["cli/start_image.py", "platform/image_writer.py"])
+def test_a_program_that_is_taken_away_at_work(
+    machine: Machine, installation: Installation, name: str
+) -> None:
+    """While a login waits for its person: what it came for is done, and nothing else counts."""
+    os.unlink(f"{installation.package}/{name}")
+    for words in (("status",), (*GET, "--fresh")):
+        done = machine(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
+    assert not is_image(installation.read())
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_another_way_to_start(machine: Machine, image: Installation) -> None:
+    """`python -m` has no use for an image, so it says nothing of one and leaves it alone."""
+    before = os.stat(image.image).st_ino
+    for words in (("status",), ("doctor", "--offline")):
+        argv = [image.python, "-m", "brokerctl", *words]
+        env = machine.program.environment()
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+        assert "start-up image" not in done.stdout
+    assert os.stat(image.image).st_ino == before
+
+
+@pytest.mark.slow(reason=BUILT)
 def test_what_doctor_says(machine: Machine, installation: Installation) -> None:
     """Missing or out of date with the command that makes it anew, and nothing to be done after."""
     late = "the start-up image is missing or out of date: every start is slower"

@@ -16,18 +16,12 @@ if TYPE_CHECKING:
 
 
 def write(doors: Mapping[str, str]) -> None:
-    """Have later starts read at once what they import; `doors`: hot commands and their modules.
-
-    Whatever goes wrong, all that is lost is time at later starts.
-    """
+    """Have later starts read at once what they import; `doors`: hot commands and their modules."""
     if IMAGE in sys.modules:
         return  # this process was started by it
-    try:
-        from brokerctl.platform import image_writer
+    from brokerctl.platform import image_writer
 
-        image_writer.write(*needed(doors), os.environ)
-    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the command itself has ended well
-        return
+    image_writer.write(*needed(doors), os.environ)
 
 
 def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import _frozen_importlib_external as external
 import _imp
+import contextlib
 import importlib.util
 import marshal
 import os
 import stat
 import sys
-import time
 from typing import TYPE_CHECKING
 
+from brokerctl.platform.flock import try_lock
 from brokerctl.platform.image_sources import OURS, Sources, builtin_names, defer, is_ours
 from brokerctl.platform.import_finder import IMAGE
+from brokerctl.platform.system import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,14 +28,16 @@ if TYPE_CHECKING:
 
 KEY = sys.hexversion
 SWITCH = "PYTHONDONTWRITEBYTECODE"  # `-I` has the interpreter itself pass it over
-_DEAD_S = 600.0  # a writer needs less than a second
 
 
 def find_place() -> str | None:
     """Return the path of the image; None where bin/brokerctl looks for none of these sources.
 
     It looks below its interpreter, where an editable installation has none, or a link to them.
+    What was started in another way, as `python -m`, can't tell what that script finds.
     """
+    if not sys.flags.no_site:
+        return None
     place = os.path.dirname(os.path.dirname(sys.executable))
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     packages = f"{place}/lib/{version}/site-packages"
@@ -71,19 +75,33 @@ def write(warm: Iterable[str], groups: Mapping[str, str], environ: Mapping[str, 
 def put(path: str, make: Callable[[], bytes]) -> None:
     """Make the image and put it there as a whole; one process at a time does so.
 
-    Security: with its source's mode, whatever the umask is.
+    The lock is on the source: it ends with who has it, however that ends. All that somebody else
+    could stop by it is this.
     """
-    mode = stat.S_IMODE(os.stat(_source_of(path)).st_mode)
-    beside = f"{path}.new"
+    source = os.open(_source_of(path), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
-        if time.time() - os.lstat(beside).st_mtime > _DEAD_S:
-            os.unlink(beside)  # for the next one
-        return
+        if _is_alone(source):
+            _put(path, make(), stat.S_IMODE(os.fstat(source).st_mode))
+    finally:
+        os.close(source)
+
+
+def _is_alone(fd: int) -> bool:
+    try:
+        return try_lock(fd, SYSTEM)
+    except OSError:  # NFS locks no file that is open for reading alone, and two do no harm
+        return True
+
+
+def _put(path: str, data: bytes, mode: int) -> None:
+    """Security: with its source's mode, whatever the umask is."""
+    beside = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)  # of a writer that was killed
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(fd, "wb") as file:
-            file.write(make())
+            file.write(data)
             os.fchmod(fd, mode)
         os.rename(beside, path)
     except BaseException:
