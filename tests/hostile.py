@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brokerctl.effects.http import Http
 from brokerctl.oauth.message import post_form
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
@@ -96,4 +96,4 @@ def body(data: bytes, *headers: bytes) -> bytes:
 def get(url: str, http: Http | None = None, seconds: float = 5.0) -> bytes:
     """Send a POST with a secret and return the body of the answer."""
     request = post_form(url, [("refresh_token", Secret("rt-secret"))])
-    return (http or Http()).send(request, time.monotonic() + seconds).body
+    return (http or Http()).send(request, work_time() + seconds).body

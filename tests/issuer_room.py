@@ -21,6 +21,7 @@ from brokerctl.oauth.message import HttpRequest, HttpResponse
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from tests.flows import form_of
 from tests.store_room import RING, open_store
@@ -220,7 +221,7 @@ class House:
 
     def tokens(self) -> list[Token]:
         """Return every access token of the person's grant that is listed."""
-        with self.store.lock_grant(KEY, time.monotonic() + 20) as locked:
+        with self.store.lock_grant(KEY, work_time() + 20) as locked:
             slots = locked.state.slots
         found = [one for slot in slots for one in (slot.current, *slot.superseded)]
         return [one for one in found if one is not None]

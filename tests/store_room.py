@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from brokerctl.keys.making import new_ring
@@ -10,6 +9,7 @@ from brokerctl.keys.ring import KeyRing
 from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from brokerctl.store.file import FileStore
 from brokerctl.store.values import Change, Grant, Intent, Queued
@@ -34,7 +34,7 @@ def open_store(path: str, system: System = SYSTEM, ring: KeyRing = RING) -> File
 
 def soon() -> float:
     """Return a deadline that no test should reach."""
-    return time.monotonic() + 20
+    return work_time() + 20
 
 
 def make_grant(refresh_token: str = "r1", key: GrantKey = GRANT_KEY) -> Grant:

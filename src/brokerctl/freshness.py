@@ -20,6 +20,7 @@ LEAST_MARGIN_S = 1.0
 CHILD_MARGIN = (300.0, 0.5)  # a child by environment can't ask again
 SDK_MARGIN = (900.0, 0.5)  # AWS's SDKs ask at every use of what has less
 LOCK_WAIT_S = 22.0  # for a grant's lock: two seconds more than its holder may take
+AT_WORK_TIMES = 5  # as long at most for a holder that is at work and gets too little of a processor
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 WEEK_S = 7 * 86400.0  # how long before its end a grant is warned of
 LAST_TIME = 253402300799  # 9999-12-31T23:59:59Z

@@ -22,7 +22,7 @@ from keyring.credentials import SimpleCredential
 from keyring.errors import PasswordDeleteError, PasswordSetError
 
 SILENCE = "BROKERCTL_NO_KEYRING"
-WAIT_S = 60.0  # brokerctl's own limits, for an issuer and for a lock, are shorter
+WAIT_S = 60.0  # longer than brokerctl's own limits, on a machine that gives it a processor
 
 
 class NotSetError(PasswordSetError, NotImplementedError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from brokerctl.broker.obtain import next_failure
 from brokerctl.errors import IssuerError, LockTimeoutError
 from brokerctl.model import GrantKey, TokenKey
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store import Match
 from brokerctl.store.entry import GRANT, PLAN, QUEUE, TOKEN, plain_name
 from brokerctl.store.values import Change
@@ -56,18 +56,18 @@ class StoreContract:
 
     def test_a_grant_that_nobody_is_at_is_not_waited_for(self, store: Store) -> None:
         """Before it exists, and after its lock was given up; the lock can be had afterwards."""
-        store.wait_for_another(GRANT_KEY, time.monotonic())
+        store.wait_for_another(GRANT_KEY, work_time())
         log_in(store)
-        store.wait_for_another(GRANT_KEY, time.monotonic())
+        store.wait_for_another(GRANT_KEY, work_time())
         with store.lock_grant(GRANT_KEY, soon()) as locked:
             assert locked.next_generation == 2
 
     def test_a_wait_for_another_ends_with_the_deadline(self, store: Store) -> None:
         """Who works on another grant is not waited for."""
         with store.lock_grant(GRANT_KEY, soon()):
-            store.wait_for_another(LOCKED_OUT, time.monotonic())
+            store.wait_for_another(LOCKED_OUT, work_time())
             with pytest.raises(LockTimeoutError):
-                store.wait_for_another(GRANT_KEY, time.monotonic() + 0.05)
+                store.wait_for_another(GRANT_KEY, work_time() + 0.05)
 
     def test_each_commit_of_a_grant_is_one_generation_more(self, store: Store) -> None:
         """The store counts, whatever number the caller brings."""
@@ -277,11 +277,11 @@ class StoreContract:
         """One grant's trouble never delays another."""
         with store.lock_grant(GRANT_KEY, soon()):
             with pytest.raises(LockTimeoutError) as raised:
-                store.lock_grant(GRANT_KEY, time.monotonic() + 0.01).__enter__()
+                store.lock_grant(GRANT_KEY, work_time() + 0.01).__enter__()
             assert raised.value.exit_code == 8
             with store.lock_grant(LOCKED_OUT, soon()):
                 pass
-        with store.lock_grant(GRANT_KEY, time.monotonic() + 0.01):
+        with store.lock_grant(GRANT_KEY, work_time() + 0.01):
             pass
 
     def test_entries_match(self, store: Store) -> None:

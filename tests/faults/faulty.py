@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from brokerctl.platform.system import System
+from brokerctl.platform.work_clock import work_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,8 +109,8 @@ class FaultySystem(System):
         self.slept_s += float(seconds)
 
     def monotonic(self) -> float:
-        """Return the time, with what was waited."""
-        return System.monotonic() + self.slept_s
+        """Return the time of the work clock, with what was waited."""
+        return work_time() + self.slept_s
 
     def _call(
         self,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING
@@ -69,6 +72,34 @@ def test_one_refresh_for_256(brokerctl: Program, rotating: DemoIssuer) -> None:
     assert len(answers) == 1
     assert rotating.counts()["grants"] == {"refresh_token": 1}
     assert brokerctl("audit", "verify").returncode == 0
+
+
+@pytest.mark.long
+@pytest.mark.slow("256 processes on what four busy loops leave of two cores")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("niceness", [10, 19])
+def test_a_starved_herd(brokerctl: Program, rotating: DemoIssuer, niceness: int) -> None:
+    """A machine that is short of processors makes a token late, and nobody goes without.
+
+    `make test-long T="-k starved"`: it takes a minute or two, and all else on the machine waits.
+    """
+    name = log_in(brokerctl, rotating)
+    let_expire(brokerctl, rotating, name)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    running = []
+    try:
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        for _ in range(CROWD):
+            running.append(brokerctl.start("get", name))
+            os.setpriority(os.PRIO_PROCESS, running[-1].pid, before + niceness)
+        ended = [(*process.communicate(timeout=600), process.returncode) for process in running]
+    finally:
+        for spinning in busy:
+            spinning.kill()
+            spinning.wait()
+    assert {(stderr, code) for _, stderr, code in ended} == {("", 0)}
+    assert len({stdout for stdout, _, _ in ended}) == 1
+    assert rotating.counts()["grants"] == {"refresh_token": 1}
 
 
 @pytest.mark.slow("rounds of killed crowds")

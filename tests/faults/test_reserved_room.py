@@ -12,6 +12,7 @@ import pytest
 from brokerctl.broker.redeem import LIVED_ON, Redeemer
 from brokerctl.errors import StoreError
 from brokerctl.platform.private_files import TEMPORARY
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from tests.faults.faulty import CHANGING, FAIL, KILL, STUCK, FaultySystem
 from tests.faults.test_refresh_faults import KEY, PERSON, World, make_order, refresh, start
@@ -62,7 +63,7 @@ def test_only_what_could_be_lost_is_waited_for(tmp_path: Path) -> None:
     assert system.slept_s < 1
     store = open_store(folder, system)
     with store.lock_grant(KEY, soon()) as locked:
-        locked.persist(time.monotonic() + 1000)
+        locked.persist(work_time() + 1000)
     with pytest.raises(StoreError), store.lock_grant(KEY, soon()) as locked:
         locked.enqueue(make_queued())
     assert system.slept_s < 1

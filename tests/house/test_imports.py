@@ -93,6 +93,17 @@ def test_the_store_has_no_http() -> None:
     assert not importing(NETWORK, "src/brokerctl/store")
 
 
+def test_what_is_done_under_a_lock_counts_work() -> None:
+    """Deadlines under a grant's lock, and of who waits for it, are of the work clock alone.
+
+    A time of the monotonic clock beside one of the work clock is later by all that this process
+    ever waited for a processor.
+    """
+    rooms = ("src/brokerctl/broker", "src/brokerctl/store", HTTP, "src/brokerctl/doctor")
+    found = {one.path for one in sources(*rooms) if "time.monotonic" in one.text}
+    assert found == set()
+
+
 def test_nothing_is_read_that_can_run_code() -> None:
     """No format that constructs objects, no text that becomes code, no shell."""
     assert importing(RUNS_CODE, "src") == {(path, "marshal") for path in MARSHAL}

@@ -14,6 +14,7 @@ import pytest
 from brokerctl import keys
 from brokerctl.model import GrantKey, Token, TokenKey
 from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from brokerctl.store.file import FileStore
 from brokerctl.store.values import Change
@@ -97,7 +98,7 @@ class Machine:
             issued_at=now - issued_ago_s,
             expires_at=now - issued_ago_s + lifetime_s,
         )
-        with store.lock_grant(key, time.monotonic() + 20) as locked:
+        with store.lock_grant(key, work_time() + 20) as locked:
             assert locked.state.grant is not None
             grant = locked.state.grant.replace(
                 refresh_token=Secret(answer["refresh_token"]), obtained_at=now - issued_ago_s

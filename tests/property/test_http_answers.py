@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from hypothesis import example, given, settings
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from brokerctl.effects.http import MAX_BODY, Http
 from brokerctl.errors import IssuerError
 from brokerctl.oauth.message import post_form
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from tests.hostile import serving
 
@@ -64,7 +64,7 @@ def test_any_answer_is_read_or_refused(data: bytes) -> None:
 
     with serving() as serve:
         request = post_form(serve(act).url, [("refresh_token", Secret(SECRET))])
-        start = time.monotonic()
+        start = work_time()
         try:
             got = Http().send(request, start + 3)
         except IssuerError as error:
@@ -73,6 +73,6 @@ def test_any_answer_is_read_or_refused(data: bytes) -> None:
             said = repr(got)
             assert len(got.body) <= MAX_BODY
             assert all(name == name.lower() for name, _ in got.headers)
-    assert time.monotonic() - start < 10
+    assert work_time() - start < 10
     assert SECRET not in said
     assert said.isprintable()

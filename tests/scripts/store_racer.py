@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from brokerctl.keys.ring import parse_ring
 from brokerctl.model import GrantKey, TokenKey
 from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from brokerctl.store.file import FileStore
 from brokerctl.store.values import Change, Intent
@@ -34,7 +35,7 @@ def main() -> None:
     os.write(1, b"ready\n")
     sys.stdin.read()  # all start when the test closes the other end
     now = time.time()
-    with store.lock_grant(KEY, time.monotonic() + 60) as locked:
+    with store.lock_grant(KEY, work_time() + 60) as locked:
         found = store.find_token(SLOT, now, 0)
         if found is None:
             found = _redeem(locked, now, dies=sys.argv[3] != "0")

@@ -15,6 +15,7 @@ from brokerctl.errors import StoreError
 from brokerctl.platform.flock import BUSY, Pauses, is_current, lock_by
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM, System
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.file.lock import FileLock
 
 if TYPE_CHECKING:
@@ -129,10 +130,10 @@ class Swapping(System):
 def test_the_lock_that_is_had_is_the_one_under_the_name(folder: Folder) -> None:
     """Of a grant and of the log alike: else two holders would have one each."""
     lock = FileLock(folder, "g", Swapping(folder, "g.lock"))
-    lock.acquire(time.monotonic() + 20, time.time())
+    lock.acquire(work_time() + 20, time.time())
     other = FileLock(folder, "g", SYSTEM)
     with pytest.raises(Exception, match="locked by process"):
-        other.acquire(time.monotonic(), time.time())
+        other.acquire(work_time(), time.time())
     lock.release()
     folder.system = Swapping(folder, "log.lock")
     held = acquire(folder)

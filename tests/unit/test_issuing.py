@@ -14,6 +14,7 @@ from brokerctl.broker.request import grant_key
 from brokerctl.errors import IssuerError
 from brokerctl.model import Requester, TokenRequest
 from brokerctl.oauth.message import HttpResponse
+from brokerctl.platform.work_clock import work_time
 from tests.audit_log import OneByOne
 from tests.flows import ISSUER, profile
 from tests.issuer_room import make_client
@@ -86,7 +87,7 @@ def link(tmp_path: Path, issuer: Issuer) -> IssuerClient:
 
 def soon() -> float:
     """Return a deadline that is not met here."""
-    return time.monotonic() + 10
+    return work_time() + 10
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_login_without_a_person_pins_too(
 def test_each_document_has_a_share_of_the_time(link: IssuerClient, issuer: Issuer) -> None:
     """One that never comes leaves time for the other, and both for what the token is asked with."""
     issuer.changes = {"revocation_endpoint": None}
-    started = time.monotonic()
+    started = work_time()
     link.metadata(profile(), started + 900)
     first, second = (deadline - started for deadline in issuer.deadlines)
     assert 300 <= first < 400

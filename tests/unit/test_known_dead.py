@@ -15,6 +15,7 @@ from brokerctl.broker.request import decide
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
 from brokerctl.helpers.answers_without_token import reject
 from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.backup import backup, restore
 from tests.faults.faulty import KILL, STUCK, FaultySystem, Killed
 from tests.issuer_room import KEY, PERSON, House
@@ -214,7 +215,7 @@ def test_a_slot_that_cannot_be_written_keeps_no_other_in_service(house: House) -
     house.open(FaultySystem(1, STUCK, names=("rename",), last=2))
     with (
         pytest.raises(BrokerError),
-        house.store.lock_grant(KEY, time.monotonic() + 20) as locked,
+        house.store.lock_grant(KEY, work_time() + 20) as locked,
     ):
         locked.end(locked.state.generation, "why")
     assert sorted(token.status for token in house.tokens()) == ["live", "superseded"]

@@ -14,6 +14,7 @@ from brokerctl.effects.http import _DaemonThreads
 from brokerctl.errors import LockTimeoutError
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.file.lock import FileLock
 from brokerctl.store.file.lock_wait import wait_for_another
 from tests.store_room import NOW, soon
@@ -76,7 +77,7 @@ def test_who_waits_for_a_grant(tmp_path: Path) -> None:
 
     def give_up() -> None:
         with pytest.raises(LockTimeoutError):
-            wait_for_another(folder, "g", time.monotonic() + 0.1)
+            wait_for_another(folder, "g", work_time() + 0.1)
 
     try:
         masks = new_threads(give_up)

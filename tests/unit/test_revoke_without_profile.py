@@ -11,6 +11,7 @@ import pytest
 from brokerctl.broker.held_grants import keys_of, profile_for
 from brokerctl.model import GrantKey, Profile, Reference
 from brokerctl.oauth.message import HttpResponse
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from brokerctl.store.values import Change
 from tests.issuer_room import make_client
@@ -71,7 +72,7 @@ def test_the_client_is_looked_for(tmp_path: Path, profiles: list[Profile], outco
     )
     profile = profile_for({one.name: one for one in profiles}, "old", KEY)
     assert (profile.name, profile.client_id) == ("old", "app")
-    said = link.revoke(profile, Secret("rt"), "refresh_token", time.monotonic() + 10, KEY)
+    said = link.revoke(profile, Secret("rt"), "refresh_token", work_time() + 10, KEY)
     assert said.outcome == outcome
     assert ("profile is gone" in said.reason) == (outcome == "unknown")
 

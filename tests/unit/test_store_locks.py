@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM, System
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.file.lock import FileLock, find_mark
 from brokerctl.store.file.lock_holder import describe_self, held_by, parse_holder
 from tests.store_room import NOW, soon
@@ -28,8 +28,9 @@ import sys, time
 from brokerctl.platform.private_files import open_folder
 from brokerctl.store.file.lock import FileLock
 from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.work_clock import work_time
 lock = FileLock(open_folder(sys.argv[1]), "g", SYSTEM)
-lock.acquire(time.monotonic() + 10, time.time())
+lock.acquire(work_time() + 10, time.time())
 print("held", flush=True)
 time.sleep(60)
 """
@@ -45,7 +46,7 @@ def folder(tmp_path: Path) -> Folder:
 
 def _take(folder: Folder, wait_s: float = 0) -> FileLock:
     lock = FileLock(folder, "g", SYSTEM)
-    lock.acquire(time.monotonic() + wait_s, NOW)
+    lock.acquire(work_time() + wait_s, NOW)
     return lock
 
 
@@ -62,10 +63,10 @@ def test_a_lock_is_exclusive_until_released(folder: Folder) -> None:
 def test_the_wait_is_bounded(folder: Folder) -> None:
     """The deadline is kept within one poll."""
     _take(folder)
-    start = time.monotonic()
+    start = work_time()
     with pytest.raises(LockTimeoutError):
         _take(folder, 0.2)
-    assert 0.2 <= time.monotonic() - start < 0.4
+    assert 0.2 <= work_time() - start < 0.4
 
 
 def test_polling_backs_off(folder: Folder) -> None:

@@ -18,6 +18,7 @@ import pytest
 from brokerctl.errors import LockTimeoutError, StoreError
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.system import SYSTEM, System
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.file.lock import FileLock
 from brokerctl.store.file.lock_wait import wait_for_another
 from tests.store_room import NOW, soon
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from brokerctl.platform.private_files import Folder
 
 WAIT = """
-import signal, sys, time
+import signal, sys
 from brokerctl.platform.private_files import open_folder
+from brokerctl.platform.work_clock import work_time
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.file.lock_wait import wait_for_another
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
 print("ready", flush=True)
-wait_for_another(open_folder(sys.argv[1]), "g", time.monotonic() + 30)
+wait_for_another(open_folder(sys.argv[1]), "g", work_time() + 30)
 print("free", flush=True)
 """
 
@@ -66,10 +69,10 @@ def later(act: Callable[[], object], seconds: float = 0.2) -> threading.Timer:
 
 def test_what_nobody_holds_is_not_waited_for(folder: Folder) -> None:
     """Neither a lock that was never made nor a free one; none is made by looking."""
-    wait_for_another(folder, "g", time.monotonic())
+    wait_for_another(folder, "g", work_time())
     assert not os.path.exists(f"{folder.path}/locks/g.lock")
     take(folder).release()
-    wait_for_another(folder, "g", time.monotonic())
+    wait_for_another(folder, "g", work_time())
 
 
 def test_the_end_of_the_holder_is_the_end_of_the_wait(folder: Folder) -> None:
@@ -78,9 +81,9 @@ def test_the_end_of_the_holder_is_the_end_of_the_wait(folder: Folder) -> None:
     gc.collect()  # what other tests left open is closed now, and not while we count
     before = len(os.listdir("/proc/self/fd"))
     timer = later(held.release)
-    begun = time.monotonic()
+    begun = work_time()
     wait_for_another(folder, "g", soon())
-    assert 0.1 < time.monotonic() - begun < 5
+    assert 0.1 < work_time() - begun < 5
     timer.join()
     assert len(os.listdir("/proc/self/fd")) == before - 1  # the holder's
     take(folder).release()
@@ -89,10 +92,10 @@ def test_the_end_of_the_holder_is_the_end_of_the_wait(folder: Folder) -> None:
 def test_the_wait_is_bounded_and_names_the_holder(folder: Folder) -> None:
     """The deadline is kept, and the thread that still waits keeps nobody out later."""
     held = take(folder)
-    begun = time.monotonic()
+    begun = work_time()
     with pytest.raises(LockTimeoutError, match=f"locked by process {os.getpid()}"):
         wait_for_another(folder, "g", begun + 0.2)
-    assert 0.2 <= time.monotonic() - begun < 2
+    assert 0.2 <= work_time() - begun < 2
     held.release()
     take(folder).release()
 
@@ -123,10 +126,10 @@ def test_a_signal_ends_the_wait(folder: Folder) -> None:
     """Ctrl-C reaches whoever waits, and not first when the other is done."""
     held = take(folder)
     timer = later(lambda: os.kill(os.getpid(), signal.SIGINT))
-    begun = time.monotonic()
+    begun = work_time()
     with pytest.raises(KeyboardInterrupt):
         wait_for_another(folder, "g", begun + 20)
-    assert time.monotonic() - begun < 5
+    assert work_time() - begun < 5
     timer.join()
     held.release()
 
@@ -142,7 +145,7 @@ def test_without_a_thread_it_looks_now_and_then(
     monkeypatch.setattr(_thread, "start_new_thread", refuse)
     held = take(folder)
     with pytest.raises(LockTimeoutError):
-        wait_for_another(folder, "g", time.monotonic() + 0.1)
+        wait_for_another(folder, "g", work_time() + 0.1)
     pid = os.fork()
     if pid == 0:  # a process that lets go of our lock, since no thread can
         time.sleep(0.2)
@@ -192,4 +195,4 @@ def test_a_holder_that_ended_is_not_called_the_holder(folder: Folder) -> None:
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(LockTimeoutError, match="unknown process, not"):
-            wait_for_another(folder, "g", time.monotonic())
+            wait_for_another(folder, "g", work_time())

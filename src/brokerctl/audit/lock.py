@@ -16,7 +16,7 @@ import fcntl
 from brokerctl.errors import AuditError
 from brokerctl.platform.flock import BUSY, Pauses, is_current, lock_by, try_lock
 from brokerctl.platform.private_files import checked_file, refused
-from brokerctl.platform.process import STOPPED, find_process, read_host, read_pid_ns
+from brokerctl.platform.process import STOPPED, WORKING, find_process, read_host, read_pid_ns
 from brokerctl.platform.system import os, take_no_signal
 
 TYPE_CHECKING = False
@@ -31,9 +31,8 @@ COUNTERS_BYTES = 16 * 192  # of repeated refusals, behind the holder's line in `
 _POLL_S = 0.1  # most locks are free long before; then it is a crowd, or nobody goes on
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _STILL_S = 5.0  # in which nobody wrote: then the holder is named
-_WORKING_S = 22.0  # the same where the holder wants to go on: as long as a grant is waited for
+_WORKING_S = 110.0  # the same where the holder is at work: as long as a grant is waited for
 _LOOK_S = 0.5
-_WORKING = frozenset((b"R", b"D"))  # of proc(5): it waits for a processor, or for the disk
 _LOCK_BYTES = 4096  # the holder's line and the counters of refusals
 
 
@@ -99,10 +98,12 @@ def acquire(folder: Folder) -> int:
 
 def wait_in_line(folder: Folder, fd: int) -> None:
     """Return when this open file has the lock; AuditError names the holder if nothing moves."""
+    from brokerctl.platform.work_clock import work_time  # noqa: PLC0415 - nearly nobody waits
+
     system, line = folder.system, _Line(folder.system, fd)
-    seen, since = _read_progress(folder, fd), system.monotonic()
+    seen, since = _read_progress(folder, fd), work_time(system)
     while not line.is_over(_LOOK_S):
-        found, now = _read_progress(folder, fd), system.monotonic()
+        found, now = _read_progress(folder, fd), work_time(system)
         if found != seen:
             seen, since = found, now
         elif now - since >= _STILL_S and not (_is_working(folder, fd) and now - since < _WORKING_S):
@@ -178,7 +179,7 @@ def _find_holder(folder: Folder, fd: int) -> tuple[str, str, bool] | None:
 
 def _is_working(folder: Folder, fd: int) -> bool:
     found = _find_holder(folder, fd)
-    return found is not None and found[2] and find_process(found[0], folder.system)[0] in _WORKING
+    return found is not None and found[2] and find_process(found[0], folder.system)[0] in WORKING
 
 
 def _held(folder: Folder, fd: int) -> AuditError:

@@ -16,6 +16,7 @@ from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.steps import Send
 from brokerctl.oauth.tokens import safe_code
+from brokerctl.platform.work_clock import work_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from brokerctl.store.values import Grant, Queued
 
     class Sender(Protocol):
-        """Sends one request before a deadline of the monotonic clock."""
+        """Sends one request before a deadline of the work clock."""
 
         def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
             """Return the answer, whatever its status, or raise IssuerError."""
@@ -133,7 +134,7 @@ class IssuerClient:
                 if not isinstance(step, Send):
                     raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
                 try:
-                    now = time.monotonic()
+                    now = work_time()
                     response = sender.send(step.request, now + (deadline - now) * step.share)
                 except IssuerError as error:
                     step = steps.throw(error)
@@ -288,7 +289,7 @@ class GrantWatch:
         if self._item is not None:
             return
         self._item = item
-        soon = min(deadline, time.monotonic() + _LOOK_S)
+        soon = min(deadline, work_time() + _LOOK_S)
         self._was_alive = self._is_alive(soon) is True
         if self._was_alive:
             self._was_active = self._ask(item.value, "access_token", soon) is True

@@ -13,6 +13,7 @@ from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY
 from brokerctl.oauth.steps import Send, Wait
 from brokerctl.oauth.tokens import read_members
 from brokerctl.platform.held_signals import signals_wait
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.values import Intent
 
 TYPE_CHECKING = False
@@ -91,7 +92,7 @@ class LockedLogin:
     def hold(self) -> LockedGrant:
         """Take the grant's lock, write the intent, and hold signals back."""
         if self._locked is None:
-            deadline = time.monotonic() + LOCK_WAIT_S
+            deadline = work_time() + LOCK_WAIT_S
             self._locked = self._stack.enter_context(self._store.lock_grant(self._key, deadline))
             self._stack.enter_context(signals_wait())
             # The intent of a refresh that was cut off explains a grant's death: it is kept, and

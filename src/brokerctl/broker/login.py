@@ -32,6 +32,7 @@ from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.model import REVOKED, Value
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.slots import queue_item
 from brokerctl.store.values import Change, Grant
 
@@ -110,7 +111,7 @@ class Login:
         try:
             if decision.effect == "deny":
                 raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)
-            issuer = self.issuer.for_login(profile, time.monotonic() + profile.timeout_s)
+            issuer = self.issuer.for_login(profile, work_time() + profile.timeout_s)
             attempt = _Attempt(self.store, self.log, self.ring, issuer, decided)
             if not profile.traits.needs_person:
                 return attempt.without_person()
@@ -144,7 +145,7 @@ class _Attempt:
         """Show that the client's own credentials work; the token is kept for the next request."""
         key = self.decided.grant_key
         redeem = Redeemer(self.store, self.log, self.ring, self.issuer)
-        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked:
+        with self.store.lock_grant(key, work_time() + LOCK_WAIT_S) as locked:
             token = redeem(self.decided, locked)
         self._pin()
         return _logged_in(self.decided, token, sub=None, can_refresh=True)
@@ -160,7 +161,7 @@ class _Attempt:
     ) -> LoggedIn:
         """Obtain a person's consent and store the grant that comes of it."""
         profile, decision, key = self.decided.profile, self.decided.decision, self.decided.grant_key
-        deadline = time.monotonic() + profile.timeout_s
+        deadline = work_time() + profile.timeout_s
         context = self.issuer.context(profile, deadline, decision.scopes, decision.resource)
         steps = find_flow(profile.flow).obtain(context)
         with LockedLogin(
@@ -232,7 +233,7 @@ class _Attempt:
     ) -> Token:
         """Store the answer; where that fails half-way, leave no authority that nobody holds."""
         old = locked.state.grant
-        locked.persist(time.monotonic() + self.decided.profile.timeout_s)
+        locked.persist(work_time() + self.decided.profile.timeout_s)
         try:
             self._pin()
             return self._store(locked, answer, owner)
@@ -287,7 +288,7 @@ class _Attempt:
         An issuer that remembers a person's consent (oidc-provider does) may end both with it.
         """
         profile, key, name = self.decided.profile, self.decided.grant_key, self.decided.profile.name
-        deadline = time.monotonic() + profile.timeout_s
+        deadline = work_time() + profile.timeout_s
         try:
             is_active = self.issuer.introspect(profile, token.value, "access_token", deadline, key)
         except BrokerError:
@@ -295,7 +296,7 @@ class _Attempt:
         if is_active is not False:
             return
         why = "the issuer ended it together with the grant before it"
-        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked:
+        with self.store.lock_grant(key, work_time() + LOCK_WAIT_S) as locked:
             locked.settle(token.fingerprint, REVOKED)
             locked.end(token.generation, why)
         ended = event("grant.ended", record_fields(self.decided), reason=why)

@@ -19,6 +19,7 @@ from brokerctl.errors import (
 )
 from brokerctl.freshness import CLOCK_BACK_S, LOCK_WAIT_S
 from brokerctl.platform.system import os
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.values import Failure
 
 TYPE_CHECKING = False
@@ -44,7 +45,7 @@ class Obtaining:
         self._store = store
         self._redeem = redeem
         self._decided = decided
-        self._deadline = time.monotonic() + LOCK_WAIT_S
+        self._deadline = work_time() + LOCK_WAIT_S
         self._seen = 0  # the serial of the failure that was there before this request
 
     def run(self) -> tuple[Token, str]:
@@ -85,6 +86,9 @@ class Obtaining:
         try:
             self._store.wait_for_another(self._decided.grant_key, self._deadline)
         except LockTimeoutError as error:
+            token = self._look_again()
+            if token is not None:
+                return token  # who got it has only kept the lock, or we got no processor to see it
             raise self._adopted() or error from None
         token = self._look_again()
         if token is None:
@@ -94,10 +98,16 @@ class Obtaining:
         return token
 
     def _under_lock(self) -> tuple[Token, str]:
+        now = work_time()
+        # A holder that was at work may have taken all of our wait, and one more: the next is new.
+        deadline = self._deadline if now < self._deadline else now + LOCK_WAIT_S
         try:
-            with self._store.lock_grant(self._decided.grant_key, self._deadline) as locked:
+            with self._store.lock_grant(self._decided.grant_key, deadline) as locked:
                 return self._decide_under_lock(locked)
         except LockTimeoutError as error:
+            token = self._look_again()
+            if token is not None:
+                return token, "cache"
             raise self._adopted() or error from None
 
     def _decide_under_lock(self, locked: LockedGrant) -> tuple[Token, str]:

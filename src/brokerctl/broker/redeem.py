@@ -35,6 +35,7 @@ from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import should_retry
 from brokerctl.platform.held_signals import signals_wait
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store import slots
 from brokerctl.store.values import Change, Grant, Intent
 
@@ -119,7 +120,7 @@ class Redeemer:
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
         grant = locked.state.grant
         refresh_token = grant.refresh_token if grant else None
-        deadline = time.monotonic() + decided.profile.timeout_s
+        deadline = work_time() + decided.profile.timeout_s
         profile, decision = decided.profile, decided.decision
         context = self.issuer.context(
             profile,

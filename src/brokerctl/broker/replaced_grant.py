@@ -11,6 +11,7 @@ from brokerctl.broker.revoke import SPARED
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import HELD, LOCAL_ONLY, UNKNOWN
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.slots import queue_item, queue_token
 
 TYPE_CHECKING = False
@@ -72,7 +73,7 @@ class Replaced:
     def _revoke_lost(self, locked: LockedGrant, item: Queued) -> RevocationOutcome:
         """Revoke what is held nowhere; queue it where that can't be done now."""
         profile, key = self.decided.profile, self.decided.grant_key
-        deadline = time.monotonic() + profile.timeout_s
+        deadline = work_time() + profile.timeout_s
         try:
             said = self.issuer.revoke(profile, item.value, item.token_type_hint, deadline, key)
         except BrokerError as error:

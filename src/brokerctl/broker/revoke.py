@@ -28,6 +28,7 @@ from brokerctl.model import (
     size_of,
 )
 from brokerctl.platform.held_signals import signals_wait
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.slots import TIDY, queue_item, queue_token
 
 TYPE_CHECKING = False
@@ -87,7 +88,7 @@ class Revoker:
         self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = "revoked here"
     ) -> list[Ending]:
         """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
-        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked, signals_wait():
+        with self.store.lock_grant(key, work_time() + LOCK_WAIT_S) as locked, signals_wait():
             # Else a token whose slot was never written would live on.
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             self._queue_all(locked)
@@ -99,7 +100,7 @@ class Revoker:
 
     def revoke_session(self, profile: Profile, key: GrantKey, session: str) -> list[Ending]:
         """Revoke the tokens that one session owns and leave the grant as it is."""
-        with self.store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked, signals_wait():
+        with self.store.lock_grant(key, work_time() + LOCK_WAIT_S) as locked, signals_wait():
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             owned = [one for one in _tokens(locked) if one.session == session and _may_live(one)]
             if self._find_habit(profile, locked) != ENDS:
@@ -115,14 +116,14 @@ class Revoker:
         self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_WAIT_S
     ) -> list[Ending]:
         """Try again what is queued for one grant."""
-        with self.store.lock_grant(key, time.monotonic() + wait_s) as locked, signals_wait():
+        with self.store.lock_grant(key, work_time() + wait_s) as locked, signals_wait():
             # Else a slot would go on serving a token of the grant that is revoked here.
             locked.finish(ends_previous=bool(profile.refresh_ends_previous))
             return self._flush(profile, key, locked, verify=False)
 
     def finish(self, profile: Profile, key: GrantKey, *, wait_s: float = LOCK_WAIT_S) -> bool:
         """Finish a commit that was cut off between grant and slot; False if nobody had to."""
-        with self.store.lock_grant(key, time.monotonic() + wait_s) as locked:
+        with self.store.lock_grant(key, work_time() + wait_s) as locked:
             issued = locked.finish(ends_previous=bool(profile.refresh_ends_previous))
         if issued is None or issued.current is None:
             return False
@@ -163,7 +164,7 @@ class Revoker:
         is_whole: bool = False,
     ) -> list[Ending]:
         """Revoke what is queued. What nobody knows is told of where the whole grant is revoked."""
-        deadline = time.monotonic() + profile.timeout_s
+        deadline = work_time() + profile.timeout_s
         held = [
             item
             for item in locked.state.queue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.errors import BrokerError
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.message import HttpRequest
+from brokerctl.platform.work_clock import work_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _issuer(issuer: IssuerClient, profile: Profile) -> Iterator[Finding]:
             yield Finding(what=f"{profile.issuer}: its endpoints are configured, none was asked")
         else:
             asked = profile.replace(endpoints=())
-            issuer.run(asked, about.discover(asked), time.monotonic() + _WAIT_S)
+            issuer.run(asked, about.discover(asked), work_time() + _WAIT_S)
             yield Finding(what=f"{profile.issuer} answers, and its metadata is right")
         yield from _clock(issuer, profile)
     except BrokerError as error:
@@ -51,7 +51,7 @@ def _issuer(issuer: IssuerClient, profile: Profile) -> Iterator[Finding]:
 def _clock(issuer: IssuerClient, profile: Profile) -> Iterator[Finding]:
     """Compare our clock with the `Date` of any answer (RFC 9110, section 6.6.1)."""
     request = HttpRequest(method="GET", url=profile.issuer)
-    response = issuer.sender(profile).send(request, time.monotonic() + _WAIT_S)
+    response = issuer.sender(profile).send(request, work_time() + _WAIT_S)
     said = next((value for name, value in response.headers if name.lower() == "date"), None)
     try:
         theirs = parsedate_to_datetime(said or "").timestamp()

@@ -14,6 +14,7 @@ from brokerctl.effects.loopback import TIMEOUT_S, Loopback, nobody_answered
 from brokerctl.errors import BrokerError, LoginNeededError, shell_word
 from brokerctl.model import FLOWS
 from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
+from brokerctl.platform.work_clock import work_time
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         """What sends requests: effects/http.py, or a test's own."""
 
         def send(self, request: HttpRequest, deadline: float) -> HttpResponse:
-            """Send one request; `deadline` is monotonic."""
+            """Send one request; `deadline` is of the work clock."""
 
     class Io(Protocol):
         """Who carries out the steps: `PersonInteraction`, or one that wraps it."""
@@ -89,7 +90,7 @@ class PersonInteraction:
     def do(self, step: Step) -> Any:  # noqa: ANN401 - each step has an answer of its own
         """Carry out one step and return what came of it."""
         if isinstance(step, Send):
-            return self.http.send(step.request, time.monotonic() + self.request_s)
+            return self.http.send(step.request, work_time() + self.request_s)
         if isinstance(step, Wait):
             if self._ends_at is not None and time.monotonic() >= self._ends_at:
                 raise nobody_answered(self.timeout_s)

@@ -15,6 +15,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import anyio
 import httpx2
@@ -23,6 +24,7 @@ from brokerctl.config.hosts import is_loopback, parse_url
 from brokerctl.effects.proxies import find_proxy
 from brokerctl.errors import IssuerError, UnsentError, UsageError
 from brokerctl.platform.system import take_no_signal
+from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -55,21 +57,24 @@ class Http:
         ca_file: str | None = None,
         environ: Mapping[str, str] | None = None,
         timeout_s: float = 20.0,
+        clock: Callable[[], float] = work_time,
     ) -> None:
+        """`clock` is the one that deadlines are of; all that waits for the network goes by it."""
         self._environ = {} if environ is None else environ
         self._ca_file = ca_file or self._environ.get("SSL_CERT_FILE") or None
         self._timeout_s = timeout_s
+        self._clock = clock
         self._tls: ssl.SSLContext | None = None
 
     def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
         """Return the answer, whatever its status; redirects are answers and not followed.
 
-        `deadline` is of the monotonic clock. Raises IssuerError, which names the host only:
+        `deadline` is of the work clock. Raises IssuerError, which names the host only:
         request.broke(…) where the connection broke, so that one more try is worth it.
         """
         url = self._checked(request)
-        end = time.monotonic() + self._timeout_s if deadline is None else deadline
-        left = end - time.monotonic()
+        end = self._clock() + self._timeout_s if deadline is None else deadline
+        left = end - self._clock()
         if left <= 0:
             raise IssuerError(f"no time is left to ask {url.host}")
         answers: list[HttpResponse] = []
@@ -79,7 +84,7 @@ class Http:
             answers.append(await self._send(coming, url, left))
 
         try:
-            anyio.run(send)
+            anyio.run(send, backend_options={"loop_factory": partial(_Loop, self._clock)})
         except TimeoutError:
             raise request.cut(f"{url.host} did not answer in time", coming.part()) from None
         except (OSError, RuntimeError, MemoryError) as error:  # no descriptor, thread or memory
@@ -296,6 +301,22 @@ def _unpacker(coding: str) -> Callable[[bytes, int], bytes]:
     if coding in _PACKED:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
     return lambda chunk, room: chunk[:room]
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose time-outs go by a clock.
+
+    By the work clock, so that a process that got no processor does not call an answer late that
+    lies in its socket already, and with it a rotated refresh token.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._work_clock = clock
+        super().__init__()
+
+    def time(self) -> float:
+        """Return the time of the loop."""
+        return self._work_clock()
 
 
 class _DaemonThreads(ThreadPoolExecutor):

@@ -26,6 +26,7 @@ from brokerctl.helpers import (
 from brokerctl.helpers.outcomes import Forgotten, NotOurs, Stored, Users
 from brokerctl.home import make_token_request, read_plan
 from brokerctl.model import SUPERSEDED
+from brokerctl.platform.work_clock import work_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def reject(
     fingerprint = held.fingerprint
     if secret is not None and home.ring.fingerprint(secret.reveal()) != fingerprint:
         return False
-    with home.store.lock_grant(decided.grant_key, time.monotonic() + LOCK_WAIT_S) as locked:
+    with home.store.lock_grant(decided.grant_key, work_time() + LOCK_WAIT_S) as locked:
         locked.settle(fingerprint, SUPERSEDED)
     reason = "a server refused it" if secret is not None else "its tool forgets it"
     fields = record_fields(decided, held)

@@ -35,6 +35,10 @@ class Pauses:
         self._pause_s = first_s
         self._last_s = last_s
 
+    def prolong(self, seconds: float) -> None:
+        """Move the deadline to so many seconds from now."""
+        self._deadline = self._system.monotonic() + seconds
+
     def sleep(self) -> bool:
         """Sleep a while; False, without sleep, when the deadline is here."""
         now = self._system.monotonic()

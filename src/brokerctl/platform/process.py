@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from brokerctl.platform.system import System
 
 STOPPED = frozenset((b"T", b"t"))  # states of proc(5)
+WORKING = frozenset((b"R", b"D"))  # it runs, or waits for a processor or for the disk
 GONE = frozenset((b"", b"Z", b"X"))  # a zombie's number is not yet free, and that is all
 _HOST_CHARS = 64
 _STAT_START_TIME = 19  # of the fields after the name: the 22nd of proc(5)
@@ -54,6 +55,18 @@ def find_process(pid: str, system: System) -> tuple[bytes, int]:
         return words[0], int(words[_STAT_START_TIME])
     except (IndexError, ValueError):
         return b"", 0
+
+
+def find_schedule(pid: str, system: System) -> tuple[int, int] | None:
+    """Return for how many ns a process has run and waited for a processor; None if not known.
+
+    Both are of its first thread: `/proc/PID/schedstat`, which not every kernel has.
+    """
+    words = (_read(f"/proc/{pid}/schedstat", system) or b"").split()
+    try:
+        return int(words[0]), int(words[1])
+    except (IndexError, ValueError):
+        return None
 
 
 def _read(path: str, system: System) -> bytes | None:

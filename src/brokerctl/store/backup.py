@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import time
 
 from nacl import bindings
 from nacl.exceptions import CryptoError
@@ -20,6 +19,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, StoreError
 from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.model import SUPERSEDED, Value
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store import Damage, codec, slots
 from brokerctl.store.entry import (
     GRANT,
@@ -244,7 +244,7 @@ def _put_back(store: FileStore, path: str, payload: bytes, about: dict[str, Any]
     if kind == KEPT:
         return put_kept_back(store, value)
     key = value.key.grant if kind == TOKEN else value.key
-    with store.lock_grant(key, time.monotonic() + LOCK_WAIT_S) as locked:
+    with store.lock_grant(key, work_time() + LOCK_WAIT_S) as locked:
         if kind == GRANT:
             return locked.put_back(value)
         if kind == QUEUE:

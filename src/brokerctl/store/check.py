@@ -10,6 +10,7 @@ from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, DamagedError, LockTimeoutError, StoreError
 from brokerctl.model import Value
 from brokerctl.platform.private_files import TEMPORARY
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store import Damage, codec
 from brokerctl.store.entry import (
     GRANT,
@@ -174,7 +175,7 @@ def _remove_locks(store: FileStore) -> int:
             continue
         lock = FileLock(folder, name, disk.system)
         try:
-            lock.acquire(disk.system.monotonic(), store.clock())
+            lock.acquire(work_time(disk.system), store.clock())
         except LockTimeoutError:
             continue  # in use: something is about to be there
         try:

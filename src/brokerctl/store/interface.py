@@ -73,7 +73,7 @@ class Rows(Protocol):
     """Where the entries of one grant lie, whatever keeps them: a name is unique in its kind."""
 
     ring: StoreKeys
-    until: float  # a monotonic time: up to then what can't be stored is tried again
+    until: float  # of the work clock: up to then what can't be stored is tried again
 
     def read(self, kind: int, name: str) -> bytes | None:
         """Return an entry's payload; None if there is none, DamagedError if it does not open."""
@@ -128,7 +128,7 @@ class LockedGrant(Protocol):
         """Write an intent durably, having reserved the room that the commit needs."""
 
     def persist(self, until: float) -> None:
-        """Try what can't be stored from here on again, up to a monotonic time."""
+        """Try what can't be stored from here on again, up to a time of the work clock."""
 
     def commit(self, change: Change) -> GrantState:
         """Store durably: grant (generation + 1), then slot, then intent cleared."""
@@ -180,10 +180,10 @@ class Store(Protocol):
         """Return the last attempt's outcome, if it failed; no lock."""
 
     def lock_grant(self, key: GrantKey, deadline: float) -> AbstractContextManager[LockedGrant]:
-        """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
+        """Take the grant's lock by a time of the work clock, or raise LockTimeoutError."""
 
     def wait_for_another(self, key: GrantKey, deadline: float) -> None:
-        """Return when nobody has the grant's lock; LockTimeoutError at the monotonic `deadline`.
+        """Return when nobody has the grant's lock; LockTimeoutError at the work clock's `deadline`.
 
         For those who only want what another's request brings: no lock is kept.
         """

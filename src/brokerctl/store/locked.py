@@ -77,7 +77,10 @@ class GrantUnderLock:
         self._rows.reserve(TOKEN, f"{self._name}/")
 
     def persist(self, until: float) -> None:
-        """Try what can't be stored from here on again, up to a monotonic time: it may be lost."""
+        """Try what can't be stored from here on again, until a time of the work clock.
+
+        It may be lost otherwise.
+        """
         self._rows.until = until
 
     def commit(self, change: Change) -> FileState:

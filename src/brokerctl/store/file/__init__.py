@@ -126,7 +126,7 @@ class FileStore:
             return None
 
     def lock_grant(self, key: GrantKey, deadline: float) -> Locking:
-        """Take the grant's lock by a monotonic time, or raise LockTimeoutError."""
+        """Take the grant's lock by a time of the work clock, or raise LockTimeoutError."""
         from brokerctl.store.file.lock import Locking  # noqa: PLC0415 - a warm hit takes no lock
 
         return Locking(self.disk, key, deadline, self.clock, self._report)

@@ -131,7 +131,7 @@ class Disk(Reader):
         )
         self._folders: dict[str, Folder] = {}
         self._reserves: dict[int, list[tuple[Folder, str, int]]] = {}
-        self.until = 0.0  # monotonic: a write that fails is tried again up to then
+        self.until = 0.0  # of the work clock: a write that fails is tried again up to then
 
     def reserve(self, kind: int, name: str) -> None:
         """Take the room that one more write of this kind needs, or raise StoreError.
@@ -211,12 +211,17 @@ class Disk(Reader):
             try:
                 folder.write(file_name, data)
             except StoreError:
-                if pause_s and self.system.monotonic() + pause_s > self.until:
+                if pause_s and self._is_over(pause_s):
                     raise
                 self.system.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S) or _FIRST_PAUSE_S
             else:
                 return
+
+    def _is_over(self, pause_s: float) -> bool:
+        from brokerctl.platform.work_clock import work_time  # noqa: PLC0415 - after a failure alone
+
+        return work_time(self.system) + pause_s > self.until
 
     def _seal(self, kind: int, name: str, payload: bytes) -> bytes:
         if self.raise_format is not None:

@@ -13,9 +13,10 @@ import fcntl
 from brokerctl import jsonlite
 from brokerctl.errors import StoreError
 from brokerctl.freshness import LOCK_WAIT_S
-from brokerctl.platform.flock import is_current, lock_by
+from brokerctl.platform.flock import is_current
 from brokerctl.platform.private_files import checked_file, refused
 from brokerctl.platform.system import os
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.entry import grant_name
 from brokerctl.store.file.disk import LOCKS
 from brokerctl.store.file.lock_holder import (
@@ -25,7 +26,7 @@ from brokerctl.store.file.lock_holder import (
     held_by,
     read_held,
 )
-from brokerctl.store.file.lock_wait import LOCK_FLAGS, SUFFIX, pauses_for
+from brokerctl.store.file.lock_wait import LOCK_FLAGS, SUFFIX, lock_until
 from brokerctl.store.locked import GrantUnderLock
 
 TYPE_CHECKING = False
@@ -58,7 +59,7 @@ class FileLock:
         return self._fd >= 0
 
     def acquire(self, deadline: float, now: float) -> None:
-        """Take the lock by the monotonic `deadline`; LockTimeoutError names who has it."""
+        """Take the lock by the work clock's `deadline`; LockTimeoutError names who has it."""
         try:
             self._acquire(deadline)
         except OSError as error:
@@ -70,17 +71,17 @@ class FileLock:
             raise
 
     def _acquire(self, deadline: float) -> None:
-        system, pauses = self._system, pauses_for(self._system, deadline)
+        system = self._system
         while True:
             fd = open_lock_file(self._folder, self._name)
             try:
-                if not lock_by(fd, system, pauses):
+                if not lock_until(fd, system, deadline):
                     raise read_held(fd, system)
                 if is_current(self._folder, self._name, fd):
                     checked_file(fd, f"{self._folder.path}/{self._name}", system)
                     self._fd = fd
                     return
-                if system.monotonic() > deadline:
+                if work_time(system) > deadline:
                     raise held_by(None, system)  # the file goes each time that we have it
             finally:
                 if self._fd != fd:
@@ -171,16 +172,16 @@ class EntryLock:
     A damaged entry has no key by which `lock_grant` could take the lock.
     """
 
-    __slots__ = ("_clock", "_lock", "_monotonic")
+    __slots__ = ("_clock", "_lock", "_system")
 
     def __init__(self, disk: Disk, name: str, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._monotonic = disk.system.monotonic
+        self._system = disk.system
         self._lock = FileLock(disk.child(LOCKS), name.partition("/")[0], disk.system)
 
     def __enter__(self) -> None:
         """Take the lock; LockTimeoutError names who has it."""
-        self._lock.acquire(self._monotonic() + LOCK_WAIT_S, self._clock())
+        self._lock.acquire(work_time(self._system) + LOCK_WAIT_S, self._clock())
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from brokerctl import jsonlite
 from brokerctl.errors import LockTimeoutError
 from brokerctl.freshness import timestamp
-from brokerctl.platform.process import STOPPED, find_process, read_place
+from brokerctl.platform.process import STOPPED, WORKING, find_process, find_schedule, read_place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MARK_DIGITS = 20  # of the highest generation, before the JSON
 FILE_BYTES = 512
+_NANOS = 1_000_000_000
+_STOP_LOOK_S = 0.3  # `cpulimit` stops and continues a process ten times a second
 
 
 def parse_holder(data: bytes) -> dict[str, Any] | None:
@@ -31,12 +33,13 @@ def parse_holder(data: bytes) -> dict[str, Any] | None:
 
 def describe_self(system: System, now: float) -> dict[str, Any]:
     """Return who we are, so that a folder shared by hosts and containers can tell."""
-    pid = system.getpid()
+    pid, schedule = system.getpid(), find_schedule("self", system)
     return {
         "pid": pid,
         "start": find_process("self", system)[1],
         **describe_here(system),
         "since": timestamp(now),
+        **({} if schedule is None else {"delayed_ns": schedule[1]}),
     }
 
 
@@ -44,6 +47,37 @@ def describe_here(system: System) -> dict[str, Any]:
     """Return host, boot and pid namespace; a pid means something only where all are equal."""
     here = read_place(system)
     return {"host": here["host"], "boot": here["boot"] or "", "pid_ns": here["pid_ns"] or 0}
+
+
+def is_at_work(fd: int, system: System, late_s: float) -> bool:
+    """Return whether the holder of an open lock file would go on if the machine let it.
+
+    It runs, or it waits for a processor or for the disk; or since it took the lock it has waited
+    longer for a processor than the wait for it is late. OSError where the file can't be read.
+    """
+    holder = parse_holder(system.pread(fd, FILE_BYTES, 0))
+    here = describe_here(system)
+    if holder is None or any(holder[name] != here[name] for name in here):
+        return False
+    if holder["pid"] == system.getpid():
+        return False  # we wait for ourselves
+    pid = str(holder["pid"])
+    state, start = find_process(pid, system)
+    schedule = find_schedule(pid, system)
+    if start != holder["start"]:
+        return False
+    if state in STOPPED:
+        return schedule is not None and _has_run(pid, schedule[0], system)
+    if state in WORKING:
+        return True
+    before = holder.get("delayed_ns")
+    return schedule is not None and type(before) is int and schedule[1] - before > late_s * _NANOS
+
+
+def _has_run(pid: str, before_ns: int, system: System) -> bool:
+    system.sleep(_STOP_LOOK_S)
+    after = find_schedule(pid, system)
+    return after is not None and after[0] > before_ns
 
 
 def read_held(fd: int, system: System) -> LockTimeoutError:

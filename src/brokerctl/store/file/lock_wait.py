@@ -11,9 +11,11 @@ from __future__ import annotations
 import _thread
 import fcntl
 
+from brokerctl.freshness import AT_WORK_TIMES
 from brokerctl.platform.flock import BUSY, Pauses, lock_by, try_lock
 from brokerctl.platform.private_files import refused
 from brokerctl.platform.system import os, take_no_signal
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.file.disk import LOCKS
 
 TYPE_CHECKING = False
@@ -22,20 +24,49 @@ if TYPE_CHECKING:
     from brokerctl.platform.system import System
 
 SUFFIX = ".lock"
+_LOOK_S = 1.0  # between two looks at a holder that is late
 LOCK_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def pauses_for(system: System, deadline: float) -> Pauses:
-    """Return the pauses of who waits for a grant: its holder talks to an issuer, as a rule."""
-    return Pauses(system, deadline, first_s=0.0005, last_s=0.02)
+def lock_until(fd: int, system: System, deadline: float, how: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock of an open file; False where it was not free by the deadline, see `left_s`.
+
+    The holder talks to an issuer, as a rule: so the pauses are longer than for other locks.
+    """
+    begun = work_time(system)
+    pauses = Pauses(system, system.monotonic() + deadline - begun, first_s=0.0005, last_s=0.02)
+    while not lock_by(fd, system, pauses, how):
+        left = left_s(fd, system, begun, deadline)
+        if left <= 0:
+            return False
+        pauses.prolong(left)
+    return True
+
+
+def left_s(fd: int, system: System, begun: float, deadline: float) -> float:
+    """Return for how many seconds to wait before the next such question; 0.0: give up.
+
+    Begin and deadline are of the work clock. A wait that is not over for us, since the machine gave
+    us no processor, goes on; and so does one for a holder that is at work, up to a limit that grows
+    with the wait. One that had no time at all is a mere look.
+    """
+    late_s = work_time(system) - deadline
+    if late_s < 0:
+        return -late_s
+    if late_s >= (AT_WORK_TIMES - 1) * (deadline - begun):
+        return 0.0
+    from brokerctl.store.file.lock_holder import is_at_work  # noqa: PLC0415 - when all seems lost
+
+    return _LOOK_S if is_at_work(fd, system, late_s) else 0.0
 
 
 def wait_for_another(folder: Folder, grant: str, deadline: float) -> None:
     """Return when the grant's lock is free; LockTimeoutError names its holder at the `deadline`.
 
-    The deadline is monotonic. No lock is kept: the shared one that was waited for is given up at
-    once, so that it keeps nobody else from having it. What is found here decides nothing: whoever
-    came to change the grant takes the lock and looks again.
+    The deadline is of the work clock, and later for a holder that is at work. No lock is kept: the
+    shared one that was waited for is given up at once, so that it keeps nobody else from having it.
+    What is found here decides nothing: whoever came to change the grant takes the lock and looks
+    again.
     """
     system, path = folder.system, f"{LOCKS}/{grant}{SUFFIX}"
     try:
@@ -73,6 +104,7 @@ class _Waiter:
 
     def waits_until(self, deadline: float) -> bool:
         """Return whether the lock was free before the deadline; raises OSError."""
+        begun = work_time(self._system)
         if try_lock(self._fd, self._system, fcntl.LOCK_SH):
             return True
         self._is_over.acquire()
@@ -81,14 +113,24 @@ class _Waiter:
         except RuntimeError:  # a limit of threads or memory
             return self._look_until(deadline)
         self._is_waiting = True
-        if not self._is_over.acquire(timeout=max(0.0, deadline - self._system.monotonic())):
-            return False
+        left = deadline - begun
+        while not self._system.wait_for(self._is_over, max(0.0, left)):
+            left = left_s(self._fd, self._system, begun, deadline)
+            if left <= 0:
+                return self._is_free()
         self._is_waiting = False
         if self._trouble is None:
             return True
         if self._trouble.errno in BUSY:  # a file system, or memory, whose locks don't wait
             return self._look_until(deadline)
         raise self._trouble
+
+    def _is_free(self) -> bool:
+        """Look once more: a thread that had the lock may have got no processor to say it."""
+        if not try_lock(self._fd, self._system, fcntl.LOCK_SH):
+            return False
+        self._system.flock(self._fd, fcntl.LOCK_UN)
+        return True
 
     def _wait(self) -> None:
         take_no_signal()
@@ -100,7 +142,7 @@ class _Waiter:
         self._is_over.release()
 
     def _look_until(self, deadline: float) -> bool:
-        return lock_by(self._fd, self._system, pauses_for(self._system, deadline), fcntl.LOCK_SH)
+        return lock_until(self._fd, self._system, deadline, fcntl.LOCK_SH)
 
     def leave(self) -> None:
         """Close the file, which gives up a lock; a thread that waits for it ends with us."""
