@@ -223,6 +223,21 @@ def test_doctor_speaks_of_the_copy_until_it_has_gone(brokerctl: Program, earlier
     assert earlier("get", "p").returncode == 6
 
 
+def test_revoke_says_where_a_token_is_held_that_it_could_not_kill(
+    brokerctl: Program, earlier: Program
+) -> None:
+    """This issuer revokes nothing: dropped from the store, its tokens live on in the copy."""
+    copy = os.path.join(state(brokerctl), COPY)
+    done = brokerctl("revoke", "p")
+    assert done.returncode == 9
+    assert f"what is not dead may lie in {copy} too" in done.stderr
+    shutil.rmtree(copy)
+    assert brokerctl("login", "p", "--flow", "device").returncode == 0
+    done = brokerctl("revoke", "p")
+    assert (done.returncode, "may lie in" in done.stderr) == (9, False)
+    assert earlier("get", "p").returncode == 6
+
+
 def test_the_copy_takes_the_place_of_the_store(brokerctl: Program, earlier: Program) -> None:
     """Who has to go back puts it there: the earlier version serves what it had then."""
     assert brokerctl("get", "p", "--fresh").returncode == 0

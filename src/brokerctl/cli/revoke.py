@@ -19,6 +19,7 @@ from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.home import Home, open_home
 from brokerctl.model import EXPIRED, LOCAL_ONLY, REVOKED, UNKNOWN
 from brokerctl.store.entry import GRANT, INTENT, QUEUE, TOKEN, grant_name
+from brokerctl.store.file.earlier_copy import find_copy_time, place_of_copy
 from brokerctl.store.values import Intent
 from brokerctl.text import count_of
 
@@ -82,7 +83,17 @@ def revoke(
     others = end_kept(home, errors, is_meant=kept) if everything and subject is None else []
     if everything and subject is None:
         errors += _find_nameless(home, targets)
-    return _answer(endings, others, errors, json=json)
+    code = _answer(endings, others, errors, json=json)
+    if others or any(not ending.is_dead for ending in endings):
+        _tell_copy(home)
+    return code
+
+
+def _tell_copy(home: Home) -> None:
+    """Say where what lives on elsewhere is still held: here it has just been dropped."""
+    if find_copy_time(home.folder) is not None:
+        place = place_of_copy(home.folder)
+        output.note(f"what is not dead may lie in {place} too: remove it, or 'store gc' will")
 
 
 def _answer(
