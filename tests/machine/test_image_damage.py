@@ -120,6 +120,20 @@ def test_bytes_that_have_changed(machine: Machine, image: Installation) -> None:
 
 
 @pytest.mark.slow(reason=BUILT)
+def test_bytes_that_a_hand_out_does_not_read(machine: Machine, image: Installation) -> None:
+    """A tool's code that has changed makes the image a bad one too, and is written anew."""
+    good = image.read()
+    changed = bytearray(good)
+    changed[-TRAILER - 1] ^= 1
+    image.write(bytes(changed))
+    answers(machine(*GET))
+    assert image.read() == changed
+    assert "missing or out of date" in machine("doctor", "--offline").stdout
+    assert machine("status").returncode == 0
+    assert image.read() == good
+
+
+@pytest.mark.slow(reason=BUILT)
 def test_one_that_may_not_be_read(machine: Machine, image: Installation) -> None:
     """To a process without root's rights, a mode without any is as good as nothing."""
     token = answers(machine(*GET))

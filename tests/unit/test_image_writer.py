@@ -230,6 +230,9 @@ try:
   class Five: pass
 finally: 0
 """,
+        "brokerctl.e": """
+from brokerctl.elsewhere import One
+""",
     }
     found = {name: ModuleSource(name, ast.parse(text)) for name, text in texts.items()}
     deferred = defer(found)
@@ -243,9 +246,33 @@ finally: 0
     assert "class Three" in left["brokerctl.c"]
     assert "class Four" in left["brokerctl.c"]
     assert left["brokerctl.d"].startswith("from json import One\ntry:")
+    assert left["brokerctl.e"] == "from brokerctl.elsewhere import One"  # not that class
 
 
 def test_nobody_s_image_is_of_sources_elsewhere() -> None:
     """An editable installation has none: bin/brokerctl looks below its interpreter alone."""
     assert image_writer.find_place() is None
     assert IMAGE not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [(["helper"], ["helper"]), (["helper", "git", "get"], ["helper", "helper git"])],
+)
+def test_a_step_is_run_once(words: list[str], wanted: list[str]) -> None:
+    """One by the first word, and one by the first two where there are two."""
+    path = os.path.join(ROOT, "src/brokerctl/platform/start_image.py")
+    spec = importlib.util.spec_from_file_location("an_image", path)
+    assert spec
+    assert spec.loader
+    image = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(image)
+    read_for: list[str] = []
+
+    def read_step(found: str) -> tuple[Any, ...]:
+        read_for.append(found)
+        return (), {}, (), {}, {}
+
+    vars(image).update(_later=[((), {}, (), {}, {})], _read_step=read_step)
+    image.preload(words)
+    assert read_for == wanted

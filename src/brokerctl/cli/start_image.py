@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def write(doors: Mapping[str, str]) -> None:
     """Have later starts read at once what they import; `doors`: hot commands and their modules."""
-    if IMAGE in sys.modules:
+    if IMAGE in sys.modules and sys.modules[IMAGE].is_whole():
         return  # this process was started by it
     from brokerctl.platform import image_writer
 

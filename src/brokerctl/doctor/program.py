@@ -48,11 +48,11 @@ def check(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _start_image(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Say whether an image started this process; an editable installation has none."""
+    """Say whether a whole image started this process; an editable installation has none."""
     path = image_writer.find_place()
     if path is None:
         return
-    if IMAGE in sys.modules:
+    if IMAGE in sys.modules and sys.modules[IMAGE].is_whole():
         yield Finding(what="the start-up image is current")
         return
     what, hint = "the start-up image is missing or out of date", "run 'brokerctl status'"

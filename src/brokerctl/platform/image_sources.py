@@ -149,8 +149,11 @@ def defer(sources: dict[str, ModuleSource]) -> dict[str, tuple[str, CodeType]]:
 
 def _keep_import(node: ast.ImportFrom, single: dict[str, str]) -> bool:
     """Take the names of such classes out of an import; return whether there is another left."""
-    if is_ours(node.module or ""):
-        node.names = [one for one in node.names if one.name not in single or one.asname]
+    node.names = [
+        one
+        for one in node.names
+        if one.name not in single or single[one.name] != node.module or one.asname
+    ]
     return bool(node.names)
 
 

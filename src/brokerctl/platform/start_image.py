@@ -137,13 +137,22 @@ def preload(words: list[str]) -> None:
     names = _Names(_BUILTINS)
     try:
         _run(_later[0], names)
-        for count in (1, 2):
+        for count in range(1, len(words[:2]) + 1):
             step = _read_step(" ".join(words[:count]))
             if step is None or not _is_current(step):
                 return  # what comes after counts on it
             _run(step, names)
     except Exception:  # noqa: BLE001 - it comes again where the module is asked for, if it is
         return
+
+
+def is_whole() -> bool:
+    """Return whether what lies apart is all there, and of the sources that there are."""
+    try:
+        steps = [_read_step(words) for words in _places]
+        return all(step is not None and _is_current(step) for step in steps)
+    except OSError:
+        return False
 
 
 def _read_step(words: str) -> Step | None:
