@@ -10,6 +10,7 @@ from brokerctl.broker.obtain import next_failure
 from brokerctl.errors import IssuerError, LockTimeoutError
 from brokerctl.model import GrantKey, TokenKey
 from brokerctl.platform.work_clock import work_time
+from brokerctl.secret import Secret
 from brokerctl.store import Match
 from brokerctl.store.entry import GRANT, PLAN, QUEUE, TOKEN, plain_name
 from brokerctl.store.values import Change
@@ -180,13 +181,17 @@ class StoreContract:
 
     def test_end_compares_and_clears(self, store: Store) -> None:
         """Only the generation that was meant is ended; the entry stays and says why."""
-        log_in(store)
+        secrets = {"id_token": Secret("a.b.c"), "dpop_key": Secret("{}")}
         with store.lock_grant(GRANT_KEY, soon()) as locked:
+            change = make_change("r1", make_token("t1"))
+            assert change.grant is not None
+            locked.commit(change.replace(grant=change.grant.replace(**secrets)))
             assert not locked.end(7, "another's")
             assert locked.end(1, "revoked here")
         grant = store.find_grant(GRANT_KEY)
         assert grant is not None
         assert (grant.refresh_token, grant.dead_why) == (None, "revoked here")
+        assert (grant.id_token, grant.dpop_key) == (None, None)
 
     def test_an_ended_grant_keeps_no_token(self, store: Store) -> None:
         """The access token that came with a grant lies in its entry too, and goes with its end."""

@@ -131,6 +131,7 @@ def _row(home: Home, profile: Profile, slots: list[Slot], now: float) -> dict[st
         state = f"ended: {grant.dead_why}"
     elif grant is not None:
         state, todo = _HELD, ""
+    ends_at = grant.ends_at if grant is not None and grant.dead_why is None else None
     return {
         "profile": profile.name,
         "issuer": profile.issuer,
@@ -140,7 +141,7 @@ def _row(home: Home, profile: Profile, slots: list[Slot], now: float) -> dict[st
         "state": state,
         "tokens": len(alive),
         "expires_at": freshness.timestamp(ends) if ends else None,
-        "login_ends_at": freshness.timestamp(grant.ends_at) if grant and grant.ends_at else None,
+        "login_ends_at": freshness.timestamp(ends_at) if ends_at else None,
         "todo": todo or None,
     }
 

@@ -234,7 +234,9 @@ class GrantUnderLock:
         self.finish()
         self._retire()
         earlier = self.state.earlier_intent
-        ended = grant.replace(refresh_token=None, dead_why=why, issued=None)
+        ended = grant.replace(
+            refresh_token=None, id_token=None, dpop_key=None, dead_why=why, issued=None
+        )
         self._write_grant(ended.replace(generation=self.next_generation))
         self._rows.remove_unsynced(INTENT, self._name)
         self.state = self.state.changed(intent=None, earlier_intent=earlier)
