@@ -67,7 +67,7 @@ class Installation:
         self.remove()
         with open(self.image, "wb") as file:
             file.write(data)
-        os.chmod(self.image, os.stat(self.source).st_mode & 0o7777)
+        os.chmod(self.image, os.stat(self.source).st_mode & 0o7755)
 
     def remove(self) -> None:
         """Have nothing there at all."""

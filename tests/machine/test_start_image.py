@@ -229,6 +229,18 @@ def test_root_s_umask_and_another_s_hand_out(machine: Machine, installation: Ins
 
 
 @pytest.mark.slow(reason=BUILT)
+def test_a_source_that_a_group_may_write(machine: Machine, installation: Installation) -> None:
+    """The image's group is its writer's, which may be another one: nobody but its owner writes."""
+    os.chmod(installation.source, 0o664)  # as with a umask of 002
+    for _ in range(2):
+        assert machine("status", umask=0o002).returncode == 0
+        assert stat.S_IMODE(os.stat(installation.image).st_mode) == 0o644
+        assert opened_by_get(machine, installation) == [installation.image]
+    os.chmod(installation.image, 0o664)  # to be passed over
+    assert len(opened_by_get(machine, installation)) > 20
+
+
+@pytest.mark.slow(reason=BUILT)
 @pytest.mark.parametrize("why", ["read-only", "switched off", "of another user"])
 def test_where_none_may_be_written(machine: Machine, installation: Installation, why: str) -> None:
     """Not a word is lost about it, but for `doctor`."""

@@ -81,7 +81,7 @@ def put(path: str, make: Callable[[], bytes]) -> None:
     source = os.open(_source_of(path), os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _is_alone(source):
-            _put(path, make(), stat.S_IMODE(os.fstat(source).st_mode))
+            _put(path, make(), stat.S_IMODE(os.fstat(source).st_mode) & ~0o022)
     finally:
         os.close(source)
 
@@ -94,7 +94,7 @@ def _is_alone(fd: int) -> bool:
 
 
 def _put(path: str, data: bytes, mode: int) -> None:
-    """Security: with its source's mode, whatever the umask is."""
+    """Security: with its source's mode, whatever the umask is, but the group may be another one."""
     beside = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)  # of a writer that was killed
