@@ -1,10 +1,10 @@
 """Other tools' credential protocols, a folder each, and the table that names them.
 
-A protocol has two methods, and is values in, values out: `read` makes a `CredentialRequest` of
-what a tool sends, and `answer` renders what came of it. That is one of the closed set `Outcome`,
-whose five kinds are *credential, not ours, login needed, denied, failed* (contract, section 6).
-What else tells tools apart are its traits, data. The I/O is `serve`'s, and who may have what is
-the broker's: a helper is one more way to ask it.
+A protocol has two methods without I/O: `read` turns what a tool sends into a `CredentialRequest`,
+and `answer` renders the outcome. Outcomes are the closed set `Outcome`, with the five kinds
+*credential, not ours, login needed, denied, failed* (contract, section 6). All other differences
+between tools are data: their traits. `serve` does the I/O, and the broker decides who may get what:
+a helper is one more way to ask it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.secret import Secret
 
-USERNAME = "oauth2"  # where a profile names none: any does with a token; GitLab wants this one
-# What is asked: a credential; that a rejected one be used no more; that none be used; all hosts;
-# whose it would be, which hands nothing out.
+USERNAME = "oauth2"  # if a profile names none: with a token any will do; GitLab wants this
+# What a tool asks: for a credential; to use a rejected one no more; to use none any more; for the
+# list of hosts; for the user alone, which hands nothing out.
 GET, ERASE, FORGET, LIST, NAME = "get", "erase", "forget", "list", "name"
-STORE = "store"  # that a secret be kept: what is ours need not be
-NONE = "none"  # nothing: the reply is known already
-# How a tool's request comes on stdin: not at all, up to an empty line, up to the end, or many of
-# them, a line each, to be answered one by one.
+STORE = "store"  # to keep a secret; a token of ours need not be kept
+NONE = "none"  # for nothing: the reply is known already
+# How a tool's request comes on stdin: not at all, up to an empty line, up to the end, or as many
+# requests, a line each, which are answered one by one.
 NOTHING, BLOCK, ALL, LINES = "nothing", "block", "all", "lines"
 UNKNOWN = "; so nothing is known to be brokerctl's: run 'brokerctl doctor'"
 
@@ -59,11 +59,11 @@ def username_for(asked: str | None, profile: Profile) -> str:
 
 
 class MalformedError(ValueError):
-    """A request that no honest tool sends; its text says why, and holds nothing of the request."""
+    """A malformed request; the text says what is wrong, and holds nothing of the request."""
 
 
 class Terms(Value):
-    """What a tool says of a credential of its own that it wants kept."""
+    """What a tool says about a credential of its own that it wants us to keep."""
 
     expires_at: float | None = None
     refresh_token: Secret | None = None  # for the tool's own use
@@ -75,54 +75,54 @@ class HelperReply(Value):
 
     stdout: bytes = b""
     exit_code: int = 0
-    file: str | None = None  # where the tool wants the same bytes kept
+    file: str | None = None  # where the tool wants the same bytes written as well
     note: str | None = None  # one line for a person, on stderr
 
 
 class CredentialRequest(Value):
-    """What a tool asks for; `url` or `profile` says whose, and with both the URL must be its."""
+    """What a tool asks for. `url` or `profile` names the owner; given both, they must agree."""
 
     action: str  # get | erase | forget | list | name | store | none
     url: str | None = None
-    otherwise: str | None = None  # the other reading of an address, if `url` is nobody's
+    otherwise: str | None = None  # another reading of the address, if no profile has `url`
     profile: str | None = None  # named by the tool's own configuration
     username: str | None = None
-    rejected: Secret | None = None  # of erase: what the server did not take
+    rejected: Secret | None = None  # of erase: what the server rejected
     offered: Secret | None = None  # of store: what is to be kept
     terms: Terms = Terms()  # of store too
-    is_foreign: bool = False  # no profile's, wherever it is: the tool's own
+    is_foreign: bool = False  # the tool's own credential, whatever its URL: of no profile
     is_insecure: bool = False  # the tool would not check the server's certificate
-    route: tuple[tuple[str, str], ...] = ()  # how the tool gets there: for the record alone
-    margin: tuple[float, float] | None = None  # as that of `TokenRequest`, if a token is exchanged
-    can_bearer: bool = False  # the tool sends what it is told to, and the server wants a bearer
-    form: str | None = None  # what the protocol has to remember for its answer
-    reply: HelperReply | None = None  # of none
+    route: tuple[tuple[str, str], ...] = ()  # the tool's way to its server, for the record
+    margin: tuple[float, float] | None = None  # see `TokenRequest`
+    can_bearer: bool = False  # the tool can send a bearer token, and the server wants it
+    form: str | None = None  # what `answer` has to know of the request
+    reply: HelperReply | None = None  # of NONE
 
 
 class HelperTraits(Value):
-    """What other files ask about a tool: data, and what it demands of a profile.
+    """What other files need to know about a tool, and what the tool demands of a profile.
 
-    `fit` says of a profile that was found for a request: True; False where it is not for this
-    request after all; or the UsageError that refuses it, before a token is asked for. `unchecked`
-    names what has the tool check no certificate of the request's server, as far as that can be seen
-    (`CredentialRequest.is_insecure` is for those whose request says it).
+    `fit` judges a profile that was found for a request, before a token is asked for: True; False if
+    the request does not belong to it after all; or the UsageError that refuses it. `unchecked` is
+    the setting by which the tool does not check the certificate of the request's server, if such a
+    setting can be seen from here. A request that says so itself has `is_insecure`.
     """
 
     stdin: str = NOTHING
-    words_with_stdin: tuple[str, ...] = ()  # the requests that have something there; none: all
-    greeting: bytes = b""  # what is said before the first of many lines
-    takes_bearer: bool = True  # False: what it wants is of another kind
-    names_user: bool = True  # False: what is asked for has no user, whatever is stored has
-    tells_errors: bool = False  # the tool shows what its answer says of an error
-    is_silent: bool = False  # nothing may be written to stderr, the answer says it all
-    is_last: bool = False  # the tool has nobody else to ask, so that no answer is an error
-    own_keys: tuple[str, ...] = ()  # ends of URLs that are the tool's own, wherever they are
-    spelling: Callable[[str], str | None] | None = None  # how it asks for a host that it lists
+    words_with_stdin: tuple[str, ...] = ()  # the operations that send something on stdin; (): all
+    greeting: bytes = b""  # what the tool reads first, if its requests are LINES
+    takes_bearer: bool = True  # False: it wants a credential of another kind
+    names_user: bool = True  # False: its requests name no user, though its stored secrets do
+    tells_errors: bool = False  # the tool shows the error that is in its answer
+    is_silent: bool = False  # nothing may be written to stderr: the error is in the answer
+    is_last: bool = False  # the tool has no other helper to ask: no answer is an error
+    own_keys: tuple[str, ...] = ()  # ends of URLs that are the tool's own, at any host
+    spelling: Callable[[str], str | None] | None = None  # from a host to how the tool names it
     fit: Callable[[CredentialRequest, Profile], UsageError | bool] | None = None
     unchecked: Callable[[CredentialRequest, Mapping[str, str]], str | None] | None = None
 
     def stdin_for(self, words: list[str]) -> str:
-        """Return how this request comes on stdin: people who type another are not waited for."""
+        """Return how this request comes on stdin; NOTHING for words that no tool sends."""
         known = self.words_with_stdin
         return self.stdin if not known or (len(words) == 1 and words[0] in known) else NOTHING
 
@@ -146,10 +146,10 @@ if TYPE_CHECKING:
         def read(
             self, words: list[str], stdin: bytes, environ: Mapping[str, str]
         ) -> CredentialRequest:
-            """Read a request; MalformedError for what is none, BrokerError for what is refused."""
+            """Read a request; MalformedError if it is none, BrokerError if it is refused."""
 
         def answer(self, outcome: Outcome) -> HelperReply:
-            """Render an outcome; UsageError where a token can't be what the tool takes."""
+            """Render an outcome; UsageError if the tool can't use such a token."""
 
 
 def load(tool: str) -> Helper:
@@ -161,14 +161,14 @@ def load(tool: str) -> Helper:
 
 
 def answered(reply: HelperReply) -> CredentialRequest:
-    """Return the request of a tool that asks for nothing: the reply to it is known already."""
+    """Return a request whose reply is known already, since the tool asks for nothing."""
     return CredentialRequest(action=NONE, reply=reply)
 
 
 def find_owners(
     helper: Helper, wanted: CredentialRequest, profiles: Mapping[str, Profile]
 ) -> tuple[CredentialRequest, list[Profile]]:
-    """Return the reading of a request that counts, and the profiles that it belongs to, if any."""
+    """Return the request as it is to be read, and the profiles that it belongs to, if any."""
     found = _find_profiles(helper, wanted, profiles)
     if not found and wanted.otherwise is not None:
         wanted = wanted.replace(url=wanted.otherwise)
@@ -180,7 +180,7 @@ def find_owners(
 def _find_profiles(
     helper: Helper, wanted: CredentialRequest, profiles: Mapping[str, Profile]
 ) -> list[Profile]:
-    """Return who the URL and its user belong to; of what is refused, whoever it could be."""
+    """Return the profiles of a URL and its user; of a refused request, all that it could mean."""
     if wanted.is_foreign:
         return []
     if wanted.profile is not None:
@@ -191,7 +191,7 @@ def _find_profiles(
             wanted.url or "", profiles.values(), wanted.username if is_named else None
         )
     except UsageError:
-        return []  # a spelling that no profile's host has, so it is nobody's
+        return []  # no profile's host is spelled so: it belongs to none
 
 
 def complete(
@@ -201,7 +201,7 @@ def complete(
     profile: Profile,
     environ: Mapping[str, str],
 ) -> TokenRequest:
-    """Return a request with what the tool says of it; UsageError where the profile can't be its."""
+    """Return the request with the tool's details; UsageError if it can't have this profile."""
     traits, by = helper.traits, None
     refusal = traits.fit(wanted, profile) if traits.fit else True
     if isinstance(refusal, UsageError):

@@ -1,6 +1,6 @@
 """A helper's answers that hand out no token: not ours, rejected, stored, listed.
 
-They lie out of the way of a hand-out, which needs none of them.
+They have a file of their own since a hand-out, which needs none of them, must stay light.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def answer_none(
     wanted: CredentialRequest,
     asked: Callable[[], TokenRequest],
 ) -> HelperReply:
-    """Answer what is nobody's: refused where nobody else can be asked, or a profile was named."""
+    """Answer "not ours"; an error if the tool can ask no other helper, or has named a profile."""
     if helper.traits.is_last or wanted.profile is not None:
         whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
         home.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
@@ -56,7 +56,7 @@ def answer_none(
 def _note_other_user(
     helper: Helper, wanted: CredentialRequest, profiles: Mapping[str, Profile]
 ) -> None:
-    """Say where nothing but the user of a URL stands between it and a profile's token."""
+    """Note on stderr that a profile has the URL, but not its user."""
     if wanted.username is None or not helper.traits.names_user or wanted.is_foreign:
         return
     _, others = find_owners(helper, wanted.replace(username=None), profiles)
@@ -73,17 +73,17 @@ def answer_unopened(
     error: BrokerError,
     environ: Mapping[str, str],
 ) -> HelperReply:
-    """Answer where configuration, keys or store can't be opened: what can't be known is not ours.
+    """Answer if configuration, keys or store can't be opened: an unknown host counts as not ours.
 
-    An error would keep git from its next helper, and docker from what is public. Without keys or
-    store the configuration alone still says whose a host is: for ours the error is the answer.
+    An error would keep git from its next helper, and docker from public images. Without keys or
+    store the configuration still says whose a host is: for one of ours the error is the answer.
     """
     if helper.traits.is_last:
         raise error
     try:
         plan = read_plan(environ)
     except BrokerError:
-        plan = None  # it is the configuration that is wrong
+        plan = None  # the configuration itself is wrong
     if plan is not None and wanted.action != LIST:
         wanted, found = find_owners(helper, wanted, plan.profiles)
         if found:
@@ -95,7 +95,7 @@ def answer_unopened(
 
 
 def _nothing(helper: Helper, wanted: CredentialRequest) -> HelperReply:
-    """Answer what is not ours, whatever is asked."""
+    """Answer "not ours", whatever the request was."""
     if wanted.action == LIST:
         return helper.answer(Users(users={}))
     if wanted.action == STORE:
@@ -108,12 +108,12 @@ def _nothing(helper: Helper, wanted: CredentialRequest) -> HelperReply:
 def reject(
     home: Home, request: TokenRequest, secret: Secret | None, *, is_any: bool = False
 ) -> bool:
-    """Serve this token no more, if it is the one that would be; the grant stays as it is.
+    """Serve this token no more, if it is the one in the slot; the grant stays as it is.
 
-    `is_any`: whichever it is, where a tool has no way to say which.
+    `is_any`: whichever token it is, since some tools do not say which one was rejected.
 
     A process that comes late with an old token must not drop the new one. The issuer may still
-    honour what a server refused, so `revoke` reaches it as any superseded token.
+    accept a token that one server refused: `revoke` reaches it as any superseded token.
     """
     if secret is None and not is_any:
         return False
@@ -135,14 +135,14 @@ def reject(
 def answer_change(
     home: Home, helper: Helper, tool: str, wanted: CredentialRequest, requests: list[TokenRequest]
 ) -> HelperReply:
-    """Answer that a tool has no use for a token any more, or has one that is to be kept."""
+    """Answer a tool that drops a credential, or offers one to be kept."""
     dropped = 0
     if tool in home.plan.keep:
         from brokerctl.helpers.custody import drop, keep  # noqa: PLC0415 - nothing is, by default
 
         if wanted.action != STORE:
             dropped = drop(home, tool, wanted)
-        elif not requests and keep(home, tool, wanted):  # a profile's host is the profile's
+        elif not requests and keep(home, tool, wanted):  # nothing is kept for the host of a profile
             return helper.answer(Stored(is_kept=True, is_ours=False))
     is_ours = bool(requests)
     if wanted.action == STORE:
@@ -154,7 +154,7 @@ def answer_change(
 
 
 def answer_name(helper: Helper, wanted: CredentialRequest, profile: Profile) -> HelperReply:
-    """Say who the user of a profile is, where a tool asks for that alone."""
+    """Answer with the user of a profile, where a tool asks for that alone."""
     return helper.answer(Users(users={wanted.url or "": profile.username or USERNAME}))
 
 
@@ -164,10 +164,10 @@ def answer_list(home: Home, helper: Helper, tool: str) -> HelperReply:
 
 
 def find_usernames(home: Home, helper: Helper, tool: str) -> dict[str, str]:
-    """Return host to username, for every host whose name `get` would answer without a person.
+    """Return the username of every host for which `get` would have an answer without a person.
 
-    And for what the tool itself had us keep, where `[helpers] keep` says so. Each name is read as
-    `get` reads it: of two profiles that share a name, one may be the answer, or neither.
+    That includes credentials that the tool had us keep, if `[helpers] keep` allows it. Each host is
+    read as `get` reads it: if two profiles have it, one of them may be the answer, or neither.
     """
     asking = make_token_request("", home.environ, tool)
     hosts = [host for _, one in sorted(home.plan.profiles.items()) for host in one.hosts]

@@ -1,8 +1,8 @@
-"""What git asks a program for where no credential helper has answered (gitcredentials(7)).
+"""Git's askpass program, which git runs if no credential helper has answered (gitcredentials(7)).
 
 Security: the prompt is a sentence with a URL in it, and old versions of git do not escape what
-they put there. So it is taken only in git's own two forms, for a URL with neither path nor query:
-`https://ours.example%2f@evil.example` must never read like our host.
+they put there. So a prompt is accepted only in git's own two forms, for a URL with neither path nor
+query: `https://ours.example%2f@evil.example` must never be taken for our host.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers import Outcome
 
-_NO_ANSWER = HelperReply(exit_code=1)  # an empty one would be taken as a password
+_NO_ANSWER = HelperReply(exit_code=1)  # empty output would be taken as a password
 _FORMS = (("Username for '", NAME), ("Password for '", GET))
 _END = "': "
 _SCHEMES = ("https://", "http://")
@@ -44,8 +44,8 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-    """Name the variable or the file of git's that has it check no certificate."""
-    user = wanted.username or wanted.form  # of the URL, which may name the one that is ours
+    """Name git's variable or file by which it checks no certificate."""
+    user = wanted.username or wanted.form  # a user in the URL selects settings too
     return find_git_s(wanted.replace(username=user), environ)
 
 
@@ -60,7 +60,7 @@ class Askpass:
         stdin: bytes,  # noqa: ARG002 - the terminal's, not ours
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in the prompt
     ) -> CredentialRequest:
-        """Read git's prompt; ssh's and anybody else's are no request."""
+        """Read git's prompt; that of ssh or of another program is malformed."""
         if len(words) != 1:
             raise MalformedError("it is not one prompt")
         action, text = _split(words[0])
@@ -83,7 +83,7 @@ class Askpass:
         )
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the user, which git puts into its prompt for the password, or the password."""
+        """Render the user, whom git names in its next prompt, or the password."""
         match outcome:
             case Credential():
                 return _render(outcome)
@@ -99,14 +99,14 @@ class Askpass:
 def _render(found: Credential) -> HelperReply:
     """Render the token as the password."""
     profile, form = found.profile, found.request.form
-    is_any = profile.username_match == "any"  # the user stays the URL's: none is looked at
+    is_any = profile.username_match == "any"  # the URL's user stays, and is not compared
     if form and profile.username not in {None, form} and not is_any:
         raise UsageError(f"'{profile.name}' is not the user that the URL names")
     return _line(found.token.value.reveal())
 
 
 def _split(prompt: str) -> tuple[str, str]:
-    """Return what is asked for, and the text between the quotes."""
+    """Return what the prompt asks for, and the text between its quotes."""
     for begin, action in _FORMS:
         if prompt.startswith(begin) and prompt.endswith(_END) and len(prompt) > len(begin + _END):
             return action, prompt[len(begin) : -len(_END)]

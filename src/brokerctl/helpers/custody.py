@@ -1,7 +1,7 @@
-"""Credentials of a tool's own, kept in our store where `[helpers] keep` says so.
+"""Custody of a tool's own credentials: kept in our store if `[helpers] keep` names the tool.
 
-Security: one goes back to the very protocol, host, port, path and user that it was stored for,
-to its owner alone, and not without a record. Whatever belongs to a profile is never among them.
+Security: a credential is handed out only for the protocol, host, port, path and user that it was
+stored for, only to its owner, and never without a record. Nothing is kept for a profile's hosts.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def keep(home: Home, tool: str, wanted: CredentialRequest, *, is_latest: bool = False) -> bool:
-    """Keep what a tool offers, over what its place had; False where it can't be kept.
+    """Keep what a tool offers, in place of what was kept for the same place; False if it can't be.
 
-    `is_latest`: it is answered before what was kept until now, even where it is kept already.
+    `is_latest`: it becomes the newest of its place, even if the same one was kept already.
     """
     url = place_of(wanted)
     if url is None or wanted.username is None or wanted.offered is None or not home.is_kept:
@@ -66,14 +66,14 @@ def keep(home: Home, tool: str, wanted: CredentialRequest, *, is_latest: bool = 
 
 
 def find_here(home: Home, tool: str, wanted: CredentialRequest) -> ToolCredential | None:
-    """Return what is kept for this very place and user; UsageError where none can be."""
+    """Return what is kept for exactly this place and user; UsageError if the place is ambiguous."""
     if place_of(wanted) is None:
         raise UsageError("its host or path is not spelled in the plain way")
     return next((one for _, one in _matching(home, tool, wanted)), None)
 
 
 def find_places(home: Home, tool: str) -> list[tuple[str, str]]:
-    """Return where what is kept for a tool belongs, as a URL, and its user; the newest first."""
+    """Return the URL and the user of each credential that is kept for a tool; the newest first."""
     now = time.time()
     held = (one for _, one in store_kept.all_kept(home.store) if one.tool == tool)
     return [(url_of(one), one.username) for one in held if not one.is_over(now)]
@@ -82,7 +82,7 @@ def find_places(home: Home, tool: str) -> list[tuple[str, str]]:
 def hand_out(
     home: Home, helper: Helper, tool: str, wanted: CredentialRequest
 ) -> HelperReply | None:
-    """Answer with what was kept for this very place, the newest first; None if nothing was."""
+    """Answer with the newest credential of exactly this place; None if there is none."""
     now = time.time()
     for name, one in _matching(home, tool, wanted):
         if one.is_over(now):
@@ -103,7 +103,7 @@ def hand_out(
 
 
 def drop(home: Home, tool: str, wanted: CredentialRequest) -> int:
-    """Drop what a tool has no use for any more: of a password that it names, that one alone.
+    """Drop what a tool erases; if it names a password, that one alone.
 
     Return how many were dropped.
     """
@@ -124,7 +124,7 @@ def drop(home: Home, tool: str, wanted: CredentialRequest) -> int:
 
 
 def release(home: Home, one: ToolCredential, path: str) -> None:
-    """Decide and record that one goes into its tool's own file, before it is written there."""
+    """Decide and record that a credential goes into its tool's own file, before it is written."""
     _decide(home, one.tool, one)
     _record(home, "credential.exported", one, by="helper", file=path)
 
@@ -137,9 +137,9 @@ def not_released(home: Home, one: ToolCredential, path: str) -> None:
 def forget(
     home: Home, name: str, one: ToolCredential, by: str, reason: str = "a person forgets it"
 ) -> bool:
-    """Drop one that a person names, recorded first; False where another one is there by now.
+    """Drop one that a person names, recorded first; False if it was replaced meanwhile.
 
-    Security: its server takes it still, so that whoever is told that it is gone relies on it.
+    Security: its server still accepts it, and the person relies on our word that it is gone here.
     """
 
     def is_meant(found: ToolCredential) -> bool:
@@ -158,7 +158,7 @@ def forget(
 def _matching(
     home: Home, tool: str, wanted: CredentialRequest, *, any_path: bool = False
 ) -> list[tuple[str, ToolCredential]]:
-    """Return what was stored for this place; `any_path`: for any path where none is named."""
+    """Return what was stored for this place; `any_path`: with any path, if the request has none."""
     url = place_of(wanted)
     if url is None:
         return []
@@ -172,7 +172,7 @@ def _matching(
 
 
 def place_of(wanted: CredentialRequest) -> Url | None:
-    """Return where a credential belongs; None for a spelling that could be read in two ways."""
+    """Return the place of a credential; None for a URL that could be read in two ways."""
     url = find_place(wanted.url or "")
     is_web = url is not None and url.scheme in _DEFAULT_PORTS
     return url if is_web or wanted.is_foreign else None
@@ -192,7 +192,7 @@ def find_place(text: str) -> Url | None:
         return None
     if not is_other:
         return url
-    # Of another protocol: who names no port means the usual one, which is not ours to know.
+    # Of another protocol: without a port its usual one is meant, which is not known here.
     is_said = bool(host) and (url.port != _DEFAULT_PORTS["https"] or host.endswith(f":{url.port}"))
     is_plain = not url.path and all("!" <= char <= "~" for char in path)
     if not is_plain or not (host or path):
@@ -206,7 +206,7 @@ def find_place(text: str) -> Url | None:
 
 
 def _is_news(home: Home, one: ToolCredential, here: ToolCredential | None) -> bool:
-    """Record what is about to be kept; git stores what it was given after every use of it."""
+    """Record what is about to be kept, if it is new: git stores a password after every use."""
     if here is not None and here.replace(kept_at=one.kept_at) == one:
         return False
     _record(home, "credential.kept", one)
@@ -223,9 +223,9 @@ def _decide(home: Home, tool: str, one: ToolCredential) -> None:
 def _record(
     home: Home, name: str, one: ToolCredential, *, by: str | None = None, **more: str
 ) -> None:
-    """Append a record. Security: no secret is in it, and what is refused leaves no credential.
+    """Append a record. Security: it holds no secret, and without it no credential is handed out.
 
-    `by`: our own command that a person has run, where it was not the credential's tool.
+    `by`: the command of ours that a person has run, if it was not the tool that asked.
     """
     request = make_token_request("", home.environ, by or one.tool)
     decision = policy.decide_kept(request.requester)
@@ -249,7 +249,7 @@ def _record(
 
 
 def url_of(one: ToolCredential) -> str:
-    """Return where it goes back to, as a URL."""
+    """Return the place of a credential as a URL."""
     port = "" if one.port == _DEFAULT_PORTS.get(one.protocol, 0) else f":{one.port}"
     return f"{one.protocol}://{one.host}{port}{one.path}"
 

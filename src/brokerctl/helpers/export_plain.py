@@ -1,7 +1,7 @@
-"""Puts what is kept for a tool back into the tool's own plain file: written first, then dropped.
+"""Puts kept credentials back into the tool's own plain file: written first, then dropped.
 
-A crash in between leaves a credential in both places; none is ever in neither. What the tool would
-not find in its file as it finds it here stays, with the reason.
+A crash in between leaves a credential in both places, and never in neither. A credential that the
+tool would not find in its file stays in the store, with the reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
     from brokerctl.store.values import ToolCredential
 
-    # The file's bytes with these in it, and why some are left out of it, by their position.
+    # Returns the file's bytes with these in it, and why some are left out, by their index.
     Put = Callable[[bytes, list[ToolCredential]], tuple[bytes, dict[int, str]]]
 
 _CRATES_IO = "https://index.crates.io/"
@@ -41,7 +41,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Target(NamedTuple):
-    """One file: its bytes before and after, what goes into it, what is left, what to know."""
+    """One file: its bytes before and after, what goes into it, what stays, and notes."""
 
     path: str
     before: bytes | None
@@ -53,7 +53,7 @@ class Target(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """One tool's own file: where it is, how it is changed, and the tool's own lock of it."""
+    """One tool's own file: its path, how it is changed, and the tool's own lock file."""
 
     path: Callable[[Mapping[str, str]], str]
     put: Callable[[Home], Put]
@@ -62,7 +62,7 @@ class _Kind(NamedTuple):
 
 
 def plan_export(home: Home, tool: str) -> Target:
-    """Plan to put back what is kept for a tool; nothing is changed."""
+    """Plan to put back a tool's credentials; nothing is changed."""
     helper, tool = find_keeping(tool), tool_name(tool)
     kind = _KINDS[tool]
     path = os.path.realpath(kind.path(home.environ))
@@ -81,7 +81,7 @@ def plan_export(home: Home, tool: str) -> Target:
 
 
 def export_credentials(home: Home, target: Target) -> list[KeptCredential]:
-    """Write the file, durably, and then drop what is in it; return what has changed meanwhile.
+    """Write the file, durably, then drop what it holds; return what was replaced meanwhile.
 
     Security: each is decided and recorded before it leaves, as for any other hand-out.
     """
@@ -103,18 +103,18 @@ def export_credentials(home: Home, target: Target) -> list[KeptCredential]:
 
 
 def _is_written(target: Target) -> bool:
-    """Return whether the file holds it all the same, as if only the folder could not be synced."""
+    """Return whether the file was written although an error came, as from syncing the folder."""
     try:
         return read_own(target.path) == target.after
     except UsageError:
-        return True  # who can't be asked may have it: the record says so
+        return True  # unknown, so the record must say that it may have left
 
 
 def _write(target: Target) -> None:
     path = target.path
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        if target.before is not None:  # what takes its place has the same mode
+        if target.before is not None:  # the new file gets the mode of the old one
             os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & ~_OTHERS)
         if target.after != target.before:
             change_file(path, target.lock, target.before, target.after)
@@ -125,7 +125,7 @@ def _write(target: Target) -> None:
 
 
 def _git_path(environ: Mapping[str, str]) -> str:
-    """Return the file that git's own store writes: the second one only if it alone is there."""
+    """Return the file that git's own store writes: the second one only if just that exists."""
     own, other = git_paths(environ)
     return other if os.path.exists(other) and not os.path.exists(own) else own
 
@@ -145,7 +145,7 @@ def _cargo_path(environ: Mapping[str, str]) -> str:
 
 
 def _put_tokens(home: Home) -> Put:
-    """Put tokens below the names that cargo's own configuration has for their indexes."""
+    """Return what puts tokens in, each by its index's name in cargo's own configuration."""
     config = os.path.realpath(CargoSetup().places(home.environ)[0].path)
     registries = parse_toml(config, (read_own(config) or b"").decode()).get("registries", {})
     names = {_CRATES_IO: ""}
@@ -166,7 +166,7 @@ def _put_tokens(home: Home) -> Put:
 
 
 def _put_token(text: str, name: str | None, one: ToolCredential) -> tuple[str, str]:
-    """Return the text with a registry's token at its end, and why it is not there."""
+    """Return the text with a registry's token at its end, or as it was with the reason."""
     if name is None:
         return text, "cargo's configuration has no name for its index"
     before, token = tomllib.loads(text), one.secret.reveal()

@@ -1,6 +1,6 @@
-"""Moves what other tools keep in plain text into our store: kept first, and only then cut out.
+"""Moves other tools' plain-text credentials into our store: stored first, then cut out.
 
-A crash in between leaves a credential in both places; none is ever in neither.
+A crash in between leaves a credential in both places, and never in neither.
 """
 
 from __future__ import annotations
@@ -47,39 +47,39 @@ if TYPE_CHECKING:
 
 _NOT_ASKED = "git does not ask brokerctl for it"
 _NO_PATH = "git does not name its path to a helper"
-_TEMPORARY = ".brokerctl-import-"  # begins a file that is being written
-_GIT_LOCK = ".lock"  # git's own (git-credential-store(1)): nobody else writes meanwhile
+_TEMPORARY = ".brokerctl-import-"  # prefix of a file that is being written
+_GIT_LOCK = ".lock"  # git's own lock of its store
 
 
 class PlainFile(NamedTuple):
-    """One file: its bytes, what can be kept of it, what is left with the reason, what to know."""
+    """One file: its bytes, what can be moved, what is left with the reason, and notes."""
 
     tool: str
     path: str
     data: bytes
-    after: bytes  # what it is without what is moved
+    after: bytes  # the file without what is moved
     moving: list[PlainCredential]
     left: list[PlainCredential]
     notes: list[str]
 
 
 class _Kind(NamedTuple):
-    """One tool's files: for which helper they are, where, and how they are read and changed."""
+    """One tool's files: their helper and paths, and how they are read and changed."""
 
     kept_for: str
     paths: Callable[[Mapping[str, str]], list[str]]
     read: Callable[[bytes], list[PlainCredential]]
     cut: Callable[[bytes, list[PlainCredential]], bytes]
-    lock: str | None  # what the tool's own lock of a file is called after it
+    lock: str | None  # the ending of the tool's own lock file
     notes: Callable[
         [Mapping[str, str], str, bytes, list[PlainCredential], list[PlainCredential]], list[str]
     ]
-    # Why the tool would not ask brokerctl for one that is moved: then it is left.
+    # The reason why the tool would not ask brokerctl for a moved credential, which then stays.
     unasked: Callable[[Mapping[str, str]], Callable[[PlainCredential], str]]
 
 
 def plan_import(home: Home, tool: str) -> list[PlainFile]:
-    """Read the files of a tool; nothing is changed. UsageError where nothing would be kept."""
+    """Read the files of a tool; nothing is changed. UsageError if nothing can be kept for it."""
     if tool not in _KINDS:
         known = any_of(_KINDS)
         raise UsageError(f"'helper import {tool}' is not in this version", hint=f"say {known}")
@@ -135,20 +135,20 @@ def _sorted(
 def _why_not(
     home: Home, kind: _Kind, helper: Helper, one: PlainCredential, before: list[PlainCredential]
 ) -> str:
-    """Return why a credential can't be moved: what is there already is never lost for it."""
+    """Return why a credential can't be moved, or "": it must not replace one that is kept."""
     wanted = one.wanted
     if wanted is None:
         return "it is nothing to keep"
     user = (
         wanted.username if helper.traits.names_user else None
-    )  # else the newest of a place is answered
+    )  # else the newest one of the place would be the answer
     try:
         here = find_here(home, kind.kept_for, wanted.replace(username=user))
     except UsageError as error:
         return error.message
     if here is not None and (here.username, here.secret) != (wanted.username, wanted.offered):
         return "another password is kept for it"
-    for earlier in before:  # the first line is what git uses
+    for earlier in before:  # git uses the first line
         other = earlier.wanted
         if other is None or place_of(other) != place_of(wanted):
             continue
@@ -159,10 +159,10 @@ def _why_not(
 
 
 def find_again(home: Home) -> list[tuple[str, str, int]]:
-    """Return tool, file and how many credentials that are kept stand there in plain text too.
+    """Return (tool, file, count) of kept credentials that stand in a file in plain text again.
 
-    A tool that had read its file before they were cut out writes them back, as git's own store
-    does. What is left in .netrc is so on purpose.
+    A tool that read its file before the import may write them back later, as git's own store does.
+    Those in .netrc are left out: they were left there on purpose.
     """
     found = []
     for tool, kind in _KINDS.items():
@@ -171,7 +171,7 @@ def find_again(home: Home) -> list[tuple[str, str, int]]:
         try:
             sources = plan_import(home, tool)
         except UsageError:
-            continue  # a file that can't be read, which the tool says itself
+            continue  # a file that can't be read: its tool reports that
         for source in sources:
             places = [one.wanted for one in source.moving if one.wanted is not None]
             count = sum(_is_kept(home, tool, wanted) for wanted in places)
@@ -185,9 +185,9 @@ def _is_kept(home: Home, tool: str, wanted: CredentialRequest) -> bool:
 
 
 def import_credentials(home: Home, source: PlainFile, *, is_cut: bool) -> None:
-    """Keep what can be kept of a file, durably, and then cut it out."""
+    """Store what can be moved from a file, durably, and then cut it out."""
     kind = _KINDS[source.tool]
-    for one in reversed(source.moving):  # the newest is answered first, as the first line was
+    for one in reversed(source.moving):  # the newest is answered first: it must be the first line
         if one.wanted is None or not keep(home, kind.kept_for, one.wanted, is_latest=True):
             raise UsageError(f"{one.shown} can't be kept", hint="nothing was removed")
     if not is_cut or not source.moving:
@@ -202,7 +202,7 @@ def import_credentials(home: Home, source: PlainFile, *, is_cut: bool) -> None:
 
 
 def git_paths(environ: Mapping[str, str]) -> list[str]:
-    """Return the files of git's own store, the one that it asks first before the other."""
+    """Return the files of git's own store, in the order in which it reads them."""
     home = _home(environ)
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
     return [os.path.join(home, ".git-credentials"), os.path.join(base, "git", "credentials")]
@@ -231,9 +231,9 @@ def change_file(
     after: bytes,
     system: System = SYSTEM,
 ) -> None:
-    """Replace a file, or remove what is empty now, under `helper install`'s lock and its tool's.
+    """Replace a file, or remove an empty one, under the lock of `helper install` and its tool's.
 
-    docker, podman and skopeo take no lock: they read, and later put another file in its place.
+    docker, podman and skopeo take no lock: they read the file and replace it later.
     """
     folder = os.path.dirname(path)
 
@@ -246,7 +246,7 @@ def change_file(
     with locked_folder(folder), held_signals(), locked_as_its_tool_does(path, suffix):
         check()
         for name in os.listdir(folder):
-            if name.startswith(_TEMPORARY):  # whoever wrote it was killed, and held this lock
+            if name.startswith(_TEMPORARY):  # its writer held this lock, so it was killed
                 system.unlink(os.path.join(folder, name))
         if after.strip():
             replace_file(path, after, system=system, prefix=_TEMPORARY, last=check)
@@ -256,7 +256,7 @@ def change_file(
 
 
 def read_own(path: str) -> bytes | None:
-    """Return the bytes of a file of the user's own, None where there is none."""
+    """Return the bytes of a file that the user owns; None if there is no file."""
     try:
         data = read_regular(path, MAX_FILE_BYTES)
         owner = os.stat(path).st_uid
@@ -265,7 +265,7 @@ def read_own(path: str) -> bytes | None:
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f"can't read {path}: {reason}") from error
-    if data and owner != os.geteuid():  # what is written in its place would be ours
+    if data and owner != os.geteuid():  # the file in its place would get another owner
         raise UsageError(f"{path} belongs to another user", hint="run it as that user")
     return data
 
@@ -277,7 +277,7 @@ def _docker_notes(
     moving: list[PlainCredential],
     left: list[PlainCredential],  # noqa: ARG001 - the file itself says whom docker asks
 ) -> list[str]:
-    """Say for which registries the file will name us, what is not found then, and what is left."""
+    """Return notes: the registries that will name us, what the tool won't find, what stays."""
     notes = [f"name brokerctl as the helper for {host}" for host in find_unasked(data, moving)]
     setup = DockerSetup()
     advice = setup.advice(Part("docker", (), find_script(setup.script), environ))
@@ -289,7 +289,7 @@ def _docker_notes(
 
 
 def _git_unasked(environ: Mapping[str, str]) -> Callable[[PlainCredential], str]:
-    """Return what says why git would not find one that is moved: it would be lost to it."""
+    """Return a function that says why git would not find a moved credential; "" if it would."""
     asking = Asking(environ)
 
     def why(one: PlainCredential) -> str:
@@ -311,7 +311,7 @@ def _git_notes(
     moving: list[PlainCredential],
     left: list[PlainCredential],
 ) -> list[str]:
-    """Say what git has to be told first, and what would write the moved back in plain text."""
+    """Return notes: what to configure in git first, and what would write plain text again."""
     notes = []
     if any(one.why == _NOT_ASKED for one in left):
         value = git_value(find_script(GitSetup.script))
@@ -329,7 +329,7 @@ def _git_notes(
 
 
 def _docker_unasked(environ: Mapping[str, str]) -> Callable[[PlainCredential], str]:  # noqa: ARG001 - as every kind's
-    """Return what finds no reason: the file is made to name brokerctl for what is moved."""
+    """Return a function that says "": the file will name brokerctl for all that is moved."""
     return lambda _: ""
 
 

@@ -1,7 +1,6 @@
-"""Plans to write a helper into its tool's own configuration, or to take it out; and how it stands.
+"""Plans the set-up of a helper in its tool's own configuration, or its removal; finds its state.
 
-The change is made as a plan first, so that it can be shown; nothing but our own part of a file
-is touched.
+A change is planned first, so that it can be shown; only our own part of a file is changed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def find_setup(tool: str) -> tuple[str, Setup]:
-    """Return a tool's own name and how it is set up; an unknown one is refused."""
+    """Return a tool's name in the table and its set-up; UsageError for an unknown one."""
     tool = tool_name(tool)
     if tool not in SETUPS:
         raise UsageError(
@@ -50,9 +49,9 @@ def plan_install(
     keep: Container[str] = (),
     kept: Iterable[str] = (),
 ) -> Planned:
-    """Plan to put our part in, or to bring it up to date; `keep` is that of the policy.
+    """Plan to put our part in, or to bring it up to date; `keep` is `[helpers] keep`.
 
-    `kept` is where what is kept for the tool belongs: it finds that by asking us alone.
+    `kept` has the URLs of the credentials that are kept for the tool: it must ask us for them.
     """
     tool, setup = find_setup(tool)
     script = find_script(setup.script)
@@ -62,7 +61,7 @@ def plan_install(
     changes = []
     for place in _places(setup, environ):
         path = place.path
-        if os.path.exists(path) and not os.path.isfile(path):  # a variable says /dev/null
+        if os.path.exists(path) and not os.path.isfile(path):  # a variable may name /dev/null
             raise UsageError(f"{path} is not a file", hint="unset the variable that names it")
         before = read_text(path)
         had = before is not None and _take(setup, place, before) is not None
@@ -72,9 +71,9 @@ def plan_install(
 
 
 def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
-    """Plan to take our part out; a file that is empty then, and was made by us, goes.
+    """Plan to take our part out; a file that we made, and that is empty then, is removed.
 
-    What a file still names stays, and is said.
+    A file of ours that another file still names stays, and a note says so.
     """
     tool, setup = find_setup(tool)
     changes = [_taken_out(setup, place) for place in _places(setup, environ)]
@@ -96,8 +95,8 @@ def plan_uninstall(tool: str, environ: Mapping[str, str]) -> Planned:
 
 
 def _places(setup: Setup, environ: Mapping[str, str]) -> list[SetupFile]:
-    """Return the files of a set-up, and what tells of our part where a tool drops comments."""
-    # A link, as dotfiles often are, stays one.
+    """Return the files of a set-up, with what shows that our part is in one without our marks."""
+    # A symbolic link, as dotfiles often are, must stay one.
     found = [one._replace(path=os.path.realpath(one.path)) for one in setup.places(environ)]
     is_named = any(
         setup.take(one, read_text(one.path) or "") is not None for one in found if one.is_own
@@ -106,7 +105,7 @@ def _places(setup: Setup, environ: Mapping[str, str]) -> list[SetupFile]:
 
 
 def _readable(path: str) -> str:
-    """Return the text of a file that is not to be changed; nothing where it can't be read."""
+    """Return the text of a file that is only read; "" if it can't be read."""
     try:
         return read_text(path) or ""
     except UsageError:
@@ -114,14 +113,14 @@ def _readable(path: str) -> str:
 
 
 def _put(setup: Setup, place: SetupFile, text: str, part: Part) -> str:
-    """Put our part in as the text ends its lines: some editors change all of a file's."""
+    """Put our part in with the text's own line ends: an editor may have made all CRLF."""
     if place.is_own or not _is_crlf(text):
         return setup.put(place, text, part)
     return setup.put(place, text.replace("\r\n", "\n"), part).replace("\n", "\r\n")
 
 
 def _take(setup: Setup, place: SetupFile, text: str) -> str | None:
-    """Take our part out, whichever way the text ends its lines."""
+    """Take our part out, with either kind of line end."""
     if not _is_crlf(text):
         return setup.take(place, text)
     taken = setup.take(place, text.replace("\r\n", "\n"))
@@ -142,19 +141,17 @@ def _taken_out(setup: Setup, place: SetupFile) -> FileChange:
 
 
 class Installed(NamedTuple):
-    """How it stands with one tool: its file, whether our part is in it, what is wrong, a cure."""
+    """The state of one tool: its file, whether our part is in it, what is wrong, and the hint."""
 
     path: str
     is_in: bool
     fault: str | None = None
     hint: str | None = None
-    copies: tuple[
-        str, ...
-    ] = ()  # of its files: from before a set-up that is gone, or of a killed run
+    copies: tuple[str, ...] = ()  # of its files: by a set-up that is gone, or by a killed run
 
 
 def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
-    """Return whether our part is in the tool's files, and whether what they name can be run."""
+    """Return whether our part is in the tool's files, and whether their program can be run."""
     _, setup = find_setup(tool)
     path = os.path.realpath(setup.places(environ)[0].path)
     again = f"run 'brokerctl helper install {shell_word(tool)}'"
@@ -184,7 +181,7 @@ def find_installed(tool: str, environ: Mapping[str, str]) -> Installed:
 
 
 def _is_left(lock: str) -> bool:
-    """Return whether a lock of ours outlived its maker: nobody holds the lock of the folder."""
+    """Return whether a killed run of ours left a tool's lock file: our folder lock is free."""
     if not is_left_lock(lock):
         return False
     try:
@@ -197,9 +194,9 @@ def _is_left(lock: str) -> bool:
 def _fault(
     script: str, texts: list[str], environ: Mapping[str, str]
 ) -> tuple[str | None, str | None]:
-    """Return why a program that a tool is told to run can't be, and what else than `install` helps.
+    """Return why the program that a tool is told to run can't be run, and a hint if not `install`.
 
-    A bare name is sought in PATH.
+    A bare name is looked for in PATH.
     """
     own = os.path.join(os.path.dirname(sys.executable), script)
     if not os.access(own, os.X_OK):
@@ -208,14 +205,14 @@ def _fault(
         return None, None
     if any(f"/{script}" in text for text in texts):
         return "it runs the brokerctl of another installation", None
-    # Whose script is brokerctl itself runs no program of ours, or has its path in another file.
+    # A tool whose script is `brokerctl` runs none, or has its path in another file.
     if script == "brokerctl" or shutil.which(script, path=environ.get("PATH", os.defpath)):
         return None, None
     return f"{script} is not in PATH", f"link {own} into a folder of PATH"
 
 
 def find_script(name: str) -> str:
-    """Return the path of one of our own scripts, beside the interpreter that runs us."""
+    """Return the path of one of our scripts, which stands next to our Python interpreter."""
     path = os.path.join(os.path.dirname(sys.executable), name)
     if not os.access(path, os.X_OK):
         raise UsageError(f"{path} is not there", hint="install brokerctl again")

@@ -1,4 +1,4 @@
-"""What is kept of other tools' own, for the person: what there is, why a tool does not get it."""
+"""The credentials that are kept for tools, as people see them: which, and why one is not used."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOT_ASKED = "{tool} does not ask brokerctl for it"
 
 
 class KeptCredential(NamedTuple):
-    """One credential that is kept: its entry's name, and why its tool is not answered with it."""
+    """One kept credential: its entry's name, and why its tool does not get it, if it does not."""
 
     name: str
     one: ToolCredential
@@ -36,19 +36,19 @@ class KeptCredential(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Say whose it is and where it belongs; no password is in it."""
+        """Return its tool, user and URL, without the password."""
         who = f"{self.one.username} at " if self.one.username else ""
         return f"{self.one.tool}: {who}{url_of(self.one)}"
 
 
 def find_keeper(tool: str) -> str | None:
-    """Return the helper for which a tool's own credentials can be kept, if there is one."""
+    """Return the helper under which a tool's own credentials are kept; None if they can't be."""
     found = SETUPS.get(tool_name(tool))
     return None if found is None else found.kept_by
 
 
 def find_keeping(tool: str) -> str:
-    """Return for which helper the credentials of a tool are kept; UsageError if none are."""
+    """Return the helper under which a tool's credentials are kept; UsageError if they can't be."""
     found = find_keeper(tool)
     if found is None:
         hint = f"say {any_of(name for name, one in SETUPS.items() if one.kept_by is not None)}"
@@ -57,7 +57,7 @@ def find_keeping(tool: str) -> str:
 
 
 def list_kept(home: Home, tool: str | None = None) -> list[KeptCredential]:
-    """Return what is kept and of use, of one helper or of all, the newest first."""
+    """Return the kept credentials that have not expired, of one helper or of all, newest first."""
     now, reach = time.time(), _Reach(home)
     return [
         held._replace(unanswered=reach.why_not(held.one))
@@ -67,12 +67,12 @@ def list_kept(home: Home, tool: str | None = None) -> list[KeptCredential]:
 
 
 def list_all(home: Home) -> list[KeptCredential]:
-    """Return all that is kept, what is over too, the newest first; no tool's files are read."""
+    """Return all kept credentials, also expired ones, newest first; no tool's files are read."""
     return [KeptCredential(name, one) for name, one in all_kept(home.store)]
 
 
 def find_urls(home: Home, tool: str) -> list[str]:
-    """Return where what is kept for a tool belongs, if the tool would be answered with it."""
+    """Return the URLs of the kept credentials that a tool would get."""
     helper = find_keeper(tool)
     if helper is None:
         return []
@@ -84,12 +84,12 @@ def find_urls(home: Home, tool: str) -> list[str]:
 
 
 def count_damaged(home: Home) -> int:
-    """Return how many entries do not open: nobody can tell what is in them."""
+    """Return how many entries can't be opened, so that their content is unknown."""
     return sum(entry.damage is not None for entry in home.store.entries(KEPT))
 
 
 def find_one(home: Home, tool: str, host: str, user: str | None) -> KeptCredential:
-    """Return the one that a person means by a host or a URL; UsageError for none, or for two."""
+    """Return the credential that a host or URL means; UsageError if there is none, or several."""
     helper = find_keeping(tool)
     found = [
         held
@@ -109,7 +109,7 @@ def find_one(home: Home, tool: str, host: str, user: str | None) -> KeptCredenti
 
 
 def _is_at(one: ToolCredential, text: str, *, any_path: bool) -> bool:
-    """Return whether a credential belongs to a host, or to a URL, in any of its spellings."""
+    """Return whether a credential belongs to a host or to a URL, however that is spelled."""
     text = text.removeprefix("sparse+")
     url = find_place(text if "://" in text else f"{one.protocol}://{text}")
     if url is None or (url.scheme, url.host, url.port) != (one.protocol, one.host, one.port):
@@ -118,14 +118,14 @@ def _is_at(one: ToolCredential, text: str, *, any_path: bool) -> bool:
 
 
 class _Reach:
-    """Why a tool is not answered with what is kept for it; its files are read once."""
+    """Finds why a tool does not get what is kept for it; the tool's files are read once."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
         self._asked: dict[str, Callable[[ToolCredential], bool]] = {}
 
     def why_not(self, one: ToolCredential) -> str | None:
-        """Return why the tool's own request would not be answered with it, or would not come."""
+        """Return why the tool would not get it, or would not ask us for it; None if it does."""
         if one.tool not in self._home.plan.keep:
             return f"'[helpers] keep' in config.toml does not have {one.tool}"
         helper, url = load(one.tool), url_of(one)
@@ -148,13 +148,13 @@ def _git_asked(environ: Mapping[str, str]) -> Callable[[ToolCredential], bool]:
 
 
 def _docker_asked(environ: Mapping[str, str]) -> Callable[[ToolCredential], bool]:
-    """Return what says whether docker's file or podman's names brokerctl for a place."""
+    """Return a test whether docker's or podman's file names brokerctl for a place."""
     found: set[str] = set()
     for setup in (DockerSetup(), PodmanSetup()):
         try:
             found |= read_asked(read_regular(setup.path(environ)))
         except (OSError, ValueError, UsageError):
-            continue  # what can't be read can't be asked by
+            continue  # a file that can't be read names nothing
     return lambda one: ANY_NAME in found or not found.isdisjoint(asked_names(url_of(one)))
 
 

@@ -1,7 +1,7 @@
-"""What came of a tool's request, where it is no token: the rest of the closed set `Outcome`.
+"""The outcomes of a tool's request without a token: the rest of the closed set `Outcome`.
 
-Apart from `Credential`, which stands in the room's `__init__`: a warm hand-out needs none of these.
-A tool's `answer` walks through all of them, and mypy says which it forgot.
+`Credential` stands in the room's `__init__`, since a warm hand-out needs none of these. Each tool's
+`answer` handles all of them; mypy reports one that it forgets.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ class OwnCredential(Value):
 
 
 class NotOurs(Value):
-    """The credential that was asked for is no profile's: the tool may ask somebody else."""
+    """No profile has the credential that was asked for: the tool may ask another helper."""
 
 
 class Acknowledged(Value):
-    """What asked for no credential is answered, and nothing is handed out."""
+    """A request for something other than a credential is answered; nothing is handed out."""
 
 
 class Users(Acknowledged):
-    """The user of each place: of `name` there is one place, of `list` each with a live grant."""
+    """The user of each host: for `name` of one host, for `list` of each with a live grant."""
 
     users: Mapping[str, str]
 
 
 class Stored(Acknowledged):
-    """A secret was to be kept; it is, or it is ours and need not be, unless `is_kept` is False."""
+    """The answer to `store`: whether the secret is kept, or is ours and need not be kept."""
 
     is_kept: bool
-    is_ours: bool  # its place is a profile's
+    is_ours: bool  # its place belongs to a profile
 
 
 class Forgotten(Acknowledged):
-    """A token is used no more; not `is_ours`: there was none of this place."""
+    """The answer to `erase`: the token is used no more; not `is_ours`: there was none."""
 
     is_ours: bool
 
 
 class Malformed(Value):
-    """What came was no request of the tool."""
+    """The input was not a request of the tool."""
 
 
 class Refused(Value):
-    """The request could not be answered; stderr says why, unless the tool tells errors itself."""
+    """The request could not be answered; stderr says why, unless the tool shows errors itself."""
 
     error: BrokerError
 
 
 class LoginNeeded(Refused):
-    """Only a person can go on from here."""
+    """A person has to log in first."""
 
 
 class Denied(Refused):
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 
 
 def refused_by(error: BrokerError) -> LoginNeeded | Denied | Failed:
-    """Return the outcome that an error is."""
+    """Return the outcome for an error."""
     if isinstance(error, LoginNeededError):
         return LoginNeeded(error=error)
     if isinstance(error, DeniedError):

@@ -1,4 +1,4 @@
-"""A file in which a tool wants an answer kept: its owner's alone, and whole at any moment."""
+"""The file in which a tool wants its answer stored: private, and never half written."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def leave(path: str, data: bytes, system: System = SYSTEM) -> None:
-    """Write the file; UsageError where somebody else could put another in its place.
+    """Write the file; UsageError if another user could replace it.
 
-    Security: the tool believes what it finds there, so whoever can write to the folder would
-    choose its credential. A sticky folder does not help: the file could be there before ours.
+    Security: the tool trusts what it finds there, so every user who can write to the folder could
+    choose its credential. A sticky folder does not help: the file could exist before ours.
     """
     folder = os.path.dirname(path)
     if not os.path.isabs(path):
@@ -27,7 +27,7 @@ def leave(path: str, data: bytes, system: System = SYSTEM) -> None:
         if found.st_uid not in {0, os.geteuid()} or found.st_mode & _OTHERS:
             raise UsageError(f"others can write to {folder}, where the output file would be")
         if _is_there(path):
-            os.chmod(path, 0o600)  # what takes its place has its mode
+            os.chmod(path, 0o600)  # the new file gets this mode
         replace_file(path, data, system=system)
     except OSError as error:
         _take_back(path, data)
@@ -36,7 +36,7 @@ def leave(path: str, data: bytes, system: System = SYSTEM) -> None:
 
 
 def _is_there(path: str) -> bool:
-    """Return whether there is a file; UsageError for none of ours: a link leads anywhere."""
+    """Return whether the file exists; UsageError if it is a link, or another user's."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -47,7 +47,7 @@ def _is_there(path: str) -> bool:
 
 
 def _take_back(path: str, data: bytes) -> None:
-    """Remove what was written all the same: the record says that it went nowhere."""
+    """Remove a file that was written although an error came: the record says "not delivered"."""
     with suppress(OSError):
         if read_regular(path) == data:
             os.unlink(path)

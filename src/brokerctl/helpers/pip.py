@@ -23,7 +23,7 @@ class PipSetup(KeyringCommandSetup):
     name = "pip"
 
     def path(self, environ: Mapping[str, str]) -> str:
-        """Return the user's file; PIP_CONFIG_FILE is read instead of it."""
+        """Return the file that PIP_CONFIG_FILE names, else the user's."""
         given = environ.get("PIP_CONFIG_FILE")
         if given:
             return os.path.abspath(given)
@@ -35,5 +35,5 @@ class PipSetup(KeyringCommandSetup):
         return _KEYS.put(place, text)
 
     def take_keys(self, place: SetupFile, text: str) -> str | None:
-        """Take it out."""
+        """Take the provider out."""
         return _KEYS.take(place, text)

@@ -1,4 +1,4 @@
-"""The one option of helpers whose tool does not say which server it asks: `--profile NAME`."""
+"""The option `--profile NAME`, for helpers whose tool does not name its server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LONG, _SHORT = "--profile", "-p"
 
 
 def split_profile(words: list[str]) -> tuple[str | None, list[str]]:
-    """Return the profile that the first words name, if they do, and the rest."""
+    """Return the profile that the first words name, or None, and the other words."""
     if not words or not words[0].startswith("-"):
         return None, words
     option, equals, name = words[0].partition("=")
@@ -23,7 +23,7 @@ def split_profile(words: list[str]) -> tuple[str | None, list[str]]:
 
 
 def read_profile(words: list[str]) -> str:
-    """Return the profile, where nothing else can be said."""
+    """Return the profile; MalformedError for any other words."""
     name, rest = split_profile(words)
     if name is None or rest:
         raise MalformedError("it is not --profile NAME")

@@ -1,7 +1,7 @@
-"""The way of a helper's request: read it, find its profile, ask the broker, answer once.
+"""Serves a helper's request: reads it, finds its profile, asks the broker, answers once.
 
-Nothing is printed before the outcome is known; nothing waits for a person; whatever happens is one
-of the five outcomes. The working folder is whatever repository the tool is in.
+Nothing is printed before the outcome is known, no person is waited for, and everything that happens
+is one of the five outcomes. The working folder may be any repository, so it is not trusted.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _REQUEST_BYTES = 1 << 20
 _WAIT_S = 20.0
-_POLL_S = 0.005  # where stdin was made not to block
+_POLL_S = 0.005  # between two reads of a non-blocking stdin
 _LINE_BYTES = 1 << 20
 
 
@@ -65,7 +65,7 @@ def run_words(
 
 
 def _close_stderr() -> None:
-    """Have nothing of ours, and nothing of a library's, beside an answer that says it all."""
+    """Close stderr for us and for libraries, since the tool reads it as part of the answer."""
     nowhere = os.open("/dev/null", os.O_WRONLY)
     os.dup2(nowhere, _STDERR)
     os.close(nowhere)
@@ -74,7 +74,7 @@ def _close_stderr() -> None:
 def answer_to(
     helper: Helper, words: list[str], data: bytes | None, environ: Mapping[str, str]
 ) -> HelperReply:
-    """Answer one request, read from stdin where `data` is None; what was delivered is empty."""
+    """Answer one request, from stdin if `data` is None; the reply is empty if it was written."""
     try:
         request = _read_request(helper.traits.stdin_for(words[1:])) if data is None else data
         wanted = _read(helper, words, request, environ)
@@ -97,13 +97,13 @@ def answer_to(
 def _read(
     helper: Helper, words: list[str], request: bytes, environ: Mapping[str, str]
 ) -> CredentialRequest:
-    """Read a request; one that is refused for what it lacks is recorded, where that can be."""
+    """Read a request; one that is refused while it is read is recorded, if that is possible."""
     try:
         return helper.read(words[1:], request, environ)
     except BrokerError as error:
         from contextlib import suppress  # noqa: PLC0415 - no hand-out is refused
 
-        with suppress(BrokerError):  # no token leaves, with a record or without
+        with suppress(BrokerError):  # no token is handed out, so it may lack a record
             home = open_home(environ, may_use_memory=True)
             home.broker.record_refusal(make_token_request("", environ, words[0]), error)
         raise
@@ -160,7 +160,7 @@ def _answer(home: Home, helper: Helper, tool: str, wanted: CredentialRequest) ->
 def _open(
     helper: Helper, tool: str, wanted: CredentialRequest, environ: Mapping[str, str]
 ) -> Home | HelperReply:
-    """Open what an answer needs; where that fails, the answer is what can still be said."""
+    """Open the home; if that fails, return the answer that is possible without it."""
     try:
         return open_home(environ, may_use_memory=True)
     except BrokerError as error:
@@ -173,14 +173,14 @@ def _open(
 
 
 class _Recorded:
-    """What is refused inside is recorded, as the broker does it for what reaches it."""
+    """Records a BrokerError raised in its block, as the broker does for its own refusals."""
 
     def __init__(self, home: Home, asked: Callable[[], TokenRequest]) -> None:
         self._home = home
         self._asked = asked
 
     def __enter__(self) -> None:
-        """Record nothing yet."""
+        """Begin the block."""
 
     def __exit__(self, _: object, error: object, __: object) -> None:
         """Record a refusal."""
@@ -189,7 +189,7 @@ class _Recorded:
 
 
 def _only(found: list[Profile], wanted: CredentialRequest) -> Profile:
-    """Return the one profile; UsageError where it could be another as well."""
+    """Return the only profile; UsageError if there are several."""
     if len(found) > 1:
         names = " and ".join(sorted(f"'{profile.name}'" for profile in found))
         hint = "give one of them a path, or a username that the URL has too"
@@ -201,14 +201,14 @@ def _only(found: list[Profile], wanted: CredentialRequest) -> Profile:
 def _find_kept(
     home: Home, helper: Helper, tool: str, wanted: CredentialRequest
 ) -> HelperReply | None:
-    """Answer with a credential of the tool's own; None where there is none, as by default."""
+    """Answer with a credential of the tool's own; None if there is none, as by default."""
     if tool not in home.plan.keep or wanted.action != GET:
         return None
     from brokerctl.helpers.custody import hand_out  # noqa: PLC0415 - nothing is, by default
 
     try:
         return hand_out(home, helper, tool, wanted)
-    except StoreError as error:  # what is kept can't be read: it may be nobody's
+    except StoreError as error:  # kept credentials can't be read: this place may have none
         output.warn(error.message + UNKNOWN)
         return None
 
@@ -216,7 +216,7 @@ def _find_kept(
 def _deliver(home: Home, helper: Helper, found: Credential) -> HelperReply:
     """Write a credential in full, or record that it was not delivered."""
     token = found.token
-    is_left = False  # in a file, where its tool finds it whatever becomes of stdout
+    is_left = False  # it is in a file, so it was delivered whatever stdout does
     try:
         _refuse_kind(helper, token)
         answer = helper.answer(found)
@@ -228,7 +228,7 @@ def _deliver(home: Home, helper: Helper, found: Credential) -> HelperReply:
         for text in home.notices(token):
             output.warn(text)
         output.write_fully(_STDOUT, answer.stdout)
-    except Exception as error:  # whatever it was: the record says so if the token went nowhere
+    except Exception as error:  # for any error the record says that nothing was delivered
         if not is_left:
             home.broker.not_delivered(token)
         if isinstance(error, OSError):
@@ -249,11 +249,11 @@ def _refuse_kind(helper: Helper, token: AccessToken) -> None:
 
 
 def _read_request(how: str, wait_s: float = _WAIT_S) -> bytes:
-    """Read up to an empty line (BLOCK) or the end (ALL); MalformedError where neither comes.
+    """Read up to an empty line (BLOCK) or the end (ALL); MalformedError if neither comes.
 
-    Bounded in size and in time, whoever sends it. The kernel's timer ends the wait: it works for
-    whatever stdin is, and `select` would be one more module. What came after it would meet a token
-    request, so that timer and handler end here.
+    Size and time are limited for every sender. The kernel's timer ends the wait: it works for any
+    kind of stdin, and `select` would be one more module. A later alarm would interrupt a request to
+    the issuer, so timer and handler are restored here.
     """
     if how == NOTHING:
         return b""
@@ -268,7 +268,7 @@ def _read_request(how: str, wait_s: float = _WAIT_S) -> bytes:
         signals.setitimer(signals.ITIMER_REAL, 0)
         signals.pthread_sigmask(signals.SIG_SETMASK, mask)
         signals.signal(signals.SIGALRM, before if before is not None else signals.SIG_DFL)
-        if left_s:  # our caller's own: it outlives `exec`
+        if left_s:  # the caller's own timer, which survives execve(2)
             passed_s = time.monotonic() - begun
             signals.setitimer(signals.ITIMER_REAL, max(left_s - passed_s, 0.001), again_s)
 
@@ -286,7 +286,7 @@ def _read_up_to_end(how: str) -> bytes:
             time.sleep(_POLL_S)
             continue
         except OSError:
-            break  # it was closed: nothing is asked
+            break  # stdin was closed: there is no request
         if not piece:
             break
         data += piece
@@ -306,7 +306,7 @@ def _write(answer: HelperReply) -> int:
 
 
 def talk(helper: Helper, respond: Callable[[bytes], HelperReply]) -> int:
-    """Greet, and answer line by line until the tool ends it; return the exit code."""
+    """Write the greeting, and answer line by line until stdin ends; return the exit code."""
     code = 0
     try:
         output.write_fully(_STDOUT, helper.traits.greeting)
@@ -324,7 +324,7 @@ def talk(helper: Helper, respond: Callable[[bytes], HelperReply]) -> int:
 
 
 def _lines() -> Iterator[bytes | None]:
-    """Yield whole lines without their end; None for one that is too long, and nothing after it."""
+    """Yield lines without their newline; None for one that is too long, and then no more."""
     data = b""
     while True:
         line, newline, rest = data.partition(b"\n")

@@ -1,4 +1,4 @@
-"""How each tool is told of brokerctl: the table, what a set-up has to say, and the usual kind."""
+"""How tools are configured to ask brokerctl: the table, a set-up's interface, the usual kinds."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 class Tool(NamedTuple):
     """One line of the table: where a tool's set-up is, and what other files ask about the tool."""
 
-    entry: str  # below `helpers`: the file, and its class
-    aliases: tuple[str, ...] = ()  # programs that are set up with it, by their own names
-    asks_for_all: bool = False  # what is written names no host: the tool asks, the profiles decide
-    kept_by: str | None = None  # the helper for which credentials of the tool's own can be kept
-    # What the tool believes before it asks anybody. `*` in a variable is what the tool appends.
+    entry: str  # the module below `helpers`, and its class
+    aliases: tuple[str, ...] = ()  # other programs with the same set-up
+    asks_for_all: bool = False  # its configuration names no hosts: the tool always asks
+    kept_by: str | None = None  # the helper under which the tool's own credentials are kept
+    # Variables that the tool takes before it asks a helper. `*` stands for what it appends.
     variables: tuple[str, ...] = ()
     reads_netrc: bool = False
-    runs_keyring: bool = False  # one that it looks for in PATH
+    runs_keyring: bool = False  # the first `keyring` in PATH
     reads_auth_files: bool = False  # containers-auth.json(5)
-    has_other_helpers: bool = False  # git asks all that its configuration names
+    has_other_helpers: bool = False  # its configuration can name several helpers
 
 
 SETUPS = {
@@ -85,20 +85,20 @@ class Part(NamedTuple):
 
     tool: str
     profiles: tuple[Profile, ...]
-    script: str  # where our own program for this tool is
+    script: str  # the path of our program for this tool
     environ: Mapping[str, str]
     keep: Container[str] = ()  # the helpers that keep what is stored for hosts of no profile
-    kept: tuple[str, ...] = ()  # where what is kept for this tool belongs, as URLs
+    kept: tuple[str, ...] = ()  # the URLs of what is kept for this tool
 
     def check_hosts(self) -> None:
-        """Raise UsageError where no profile has a host that the tool could ask for."""
+        """Raise UsageError if no profile has a host that the tool could ask for."""
         if not any(profile.hosts for profile in self.profiles):
             raise UsageError(
                 f"no profile has hosts, so {self.tool} has nothing to ask for", hint=NO_HOSTS_HINT
             )
 
     def one_profile(self) -> Profile:
-        """Return the only profile; UsageError where there are more to choose from."""
+        """Return the only profile; UsageError if there is none, or several."""
         if len(self.profiles) != 1:
             names = ", ".join(sorted(profile.name for profile in self.profiles)) or "none"
             raise UsageError(
@@ -109,40 +109,40 @@ class Part(NamedTuple):
 
 
 class Setup(Protocol):
-    """Where one tool's configuration is, and what stands in it for brokerctl. Pure text."""
+    """One tool's configuration files, and our part of them. Pure text."""
 
     script: str  # the program of ours that the tool runs
 
     def places(self, environ: Mapping[str, str]) -> list[SetupFile]:
-        """Return the files to change, there or not; the first is the tool's configuration."""
+        """Return the files to change, also missing ones; the first is the tool's configuration."""
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Return the text with our part, brought up to date; UsageError where it can't be."""
+        """Return the text with our part, brought up to date; UsageError if that can't be done."""
 
     def take(self, place: SetupFile, text: str) -> str | None:
         """Return the text without our part, as it was before; None if there is none.
 
-        What others wrote stays, with its meaning.
+        What others wrote stays, and means the same as before.
         """
 
     def advice(self, part: Part) -> str | None:
-        """Return what is left to do for the person, if anything is."""
+        """Return what the person still has to do, if anything."""
 
     def read_also(self, environ: Mapping[str, str]) -> Iterable[str]:
-        """Return other files that the tool reads, which may name what is ours."""
+        """Return other files that the tool reads, which may name a file or program of ours."""
 
     def names(self, own: SetupFile, text: str) -> bool:
         """Return whether a file's text names a file of ours."""
 
     def names_us(self, text: str) -> bool:
-        """Return whether a tool that reads this text, without our part, asks brokerctl."""
+        """Return whether this text, which is without our part, makes the tool ask brokerctl."""
 
     def farewell(self, environ: Mapping[str, str]) -> str | None:
-        """Return what the person should know when our part goes."""
+        """Return a warning for the person before our part is taken out, if there is one."""
 
 
 class UsualSetup:
-    """What most set-ups answer: a tool has one file, and asks by our program's name."""
+    """The usual answers of a set-up: the tool has one file, which names our program."""
 
     script = "brokerctl"
 
@@ -151,15 +151,15 @@ class UsualSetup:
         return ()
 
     def names(self, own: SetupFile, text: str) -> bool:
-        """Look for the path."""
+        """Look for the file's path."""
         return any(own.path in row for row in _live_rows(text))
 
     def names_us(self, text: str) -> bool:
-        """Look for the program, where it has a name that nothing else has."""
+        """Look for our program's name, unless that is just `brokerctl`."""
         return self.script != "brokerctl" and any(self.script in row for row in _live_rows(text))
 
     def farewell(self, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - most have none
-        """Nothing changes but the tool's asking."""
+        """There is nothing to warn of."""
         return None
 
 
@@ -209,7 +209,7 @@ class BlockSetup(UsualSetup):
 
 
 def _live_rows(text: str) -> list[str]:
-    """Return the rows that are no comments."""
+    """Return the rows that are not comments."""
     return [row for row in text.split("\n") if row.lstrip()[:1] not in {"#", ";"}]
 
 
@@ -224,6 +224,6 @@ def home_path(environ: Mapping[str, str], *parts: str) -> str:
 def own_path(environ: Mapping[str, str], *parts: str) -> str:
     """Return a path in the folder where brokerctl puts what a tool has to run or read."""
     base = environ.get("XDG_DATA_HOME", "")
-    if not base.startswith("/"):  # security: tools run what is there, in whatever folder they are
+    if not base.startswith("/"):  # security: tools run files from here, in any working folder
         base = home_path(environ, ".local", "share")
     return os.path.join(base, "brokerctl", "helpers", *parts)

@@ -1,6 +1,6 @@
-"""Who answers a tool before brokerctl does: its variables, another file, another helper of git's.
+"""Finds what answers a tool before brokerctl: variables, other files, other helpers of git.
 
-Nothing of what is found is shown but its name: what it holds may be a secret.
+Only the name of a finding is shown, since its value may be a secret.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _machines(environ: Mapping[str, str]) -> list[str]:
 
 
 def _registry_logins(hosts: Iterable[str], environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what a `login` of podman's own left in the file that it reads first."""
+    """Yield the logins in the file that podman reads first, which its own `login` writes."""
     if environ.get("REGISTRY_AUTH_FILE"):
         return
     base = environ.get("XDG_RUNTIME_DIR")
@@ -91,9 +91,9 @@ def _registry_logins(hosts: Iterable[str], environ: Mapping[str, str]) -> Iterat
 
 
 class Asking:
-    """What git does for a URL, whatever folder it is in: whom it asks, and whether it names paths.
+    """What git does for a URL in every folder: which helpers it asks, and if it names the path.
 
-    Security: what a repository's own configuration says counts nowhere else.
+    Security: the configuration of a repository is not read, since it counts nowhere else.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -113,14 +113,14 @@ class Asking:
         return any(_is_ours(value) for _, value in self.asked(url))
 
     def names_path(self, url: str) -> bool:
-        """Return whether git tells a helper the path: for the web it does only if told to."""
+        """Return whether git sends the path: for HTTP it does only with `useHttpPath`."""
         if not url.startswith(("https://", "http://")):
             return True
         words = ["--type=bool", "--get-urlmatch", "credential.useHttpPath", url]
         return _run_git(self._environ, words, is_anywhere=True).strip() == b"true"
 
     def plain_stores(self, url: str) -> list[str]:
-        """Return the keys by which git also has its own store, which writes what it is given."""
+        """Return the keys that name git's own store, which writes passwords in plain text."""
         return sorted(
             {
                 f"credential.{section}.helper" if section else "credential.helper"
@@ -141,8 +141,8 @@ def _git_helpers(environ: Mapping[str, str], *, is_anywhere: bool = False) -> li
 
 
 def _run_git(environ: Mapping[str, str], words: list[str], *, is_anywhere: bool) -> bytes:
-    """Return what `git config` prints; nothing where it can't be run."""
-    # Security: never a `git` of the working folder, which may be anybody's repository.
+    """Return what `git config` prints; b"" if it can't be run."""
+    # Security: never a `git` from the working folder, which may be anybody's repository.
     folders = [one for one in environ.get("PATH", os.defpath).split(":") if os.path.isabs(one)]
     git = shutil.which("git", path=":".join(folders)) if folders else None
     if git is None:
@@ -164,7 +164,7 @@ def _run_git(environ: Mapping[str, str], words: list[str], *, is_anywhere: bool)
 
 
 def _git_shadows(entries: list[tuple[str, str]], host: str) -> Iterator[str]:
-    """Yield what git asks first for a host; an empty value ends what was before it."""
+    """Yield what git asks before us for a host; an empty value clears the list."""
     asked: list[str] = []
     for section, value in entries:
         if _is_for(section, host):
@@ -179,7 +179,7 @@ def _is_for(section: str, host: str) -> bool:
     try:
         return not section or covering(split_pattern(host), parse_pattern(section)) is not None
     except UsageError:
-        return False  # git takes URLs that we do not
+        return False  # git accepts URLs that we don't
 
 
 def _is_ours(value: str) -> bool:
@@ -187,5 +187,5 @@ def _is_ours(value: str) -> bool:
 
 
 def _name(value: str) -> str:
-    """Return what is run, without its arguments and without a variable's value before it."""
+    """Return the first word of a command, and of an assignment only the variable's name."""
     return " ".join(value.split()[:1]).partition("=")[0]

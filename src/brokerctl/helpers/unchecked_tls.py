@@ -1,7 +1,7 @@
-"""How each tool is told to check no certificate, as far as that can be seen from here: one table.
+"""The variables by which each tool is told not to check certificates: one table.
 
-Security: whoever stands between such a tool and its server reads the token. What cannot be seen,
-the options on a tool's own command line before all, is on the tool's page.
+Security: an attacker between such a tool and its server could read the token. What can't be seen
+from here, above all the options on the tool's command line, is named on the tool's page in docs/.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     Test = Callable[[str, str], bool]  # of a variable's value and the URL that is asked for
 
 _HTTPS = "https://"
-_GIT = ()  # GIT_SSL_NO_VERIFY, and files, in git/config
+_GIT = ()  # GIT_SSL_NO_VERIFY and files: see helpers/git
 
 
 def is_empty(value: str, _url: str) -> bool:
-    """Return whether it holds nothing, which means no file of roots to some."""
+    """Return whether the value is empty: some tools take that for "no CA file"."""
     return not value
 
 
 def is_true(value: str, _url: str) -> bool:
-    """Return whether it holds anything but a word for no."""
+    """Return whether the value is anything but a word for no."""
     return value.lower() not in {"", "0", "f", "false", "n", "no", "off"}
 
 
 def is_false(value: str, _url: str) -> bool:
-    """Return whether it holds a word for no."""
+    """Return whether the value is a word for no."""
     return value.lower() in {"0", "f", "false", "n", "no", "off", "null"}
 
 
 def is_no(value: str, url: str) -> bool:
-    """Return whether it holds a word for no, or nothing, as npm hands "no" down to what it runs."""
+    """Return whether the value is a word for no, or empty: npm passes "no" to its children so."""
     return not value or is_false(value, url)
 
 
@@ -60,18 +60,18 @@ def split_host(url: str, default: str = "443") -> tuple[str, str]:
 
 
 _NODE = ("NODE_TLS_REJECT_UNAUTHORIZED", is_false)
-# requests before 2.28 takes an empty one for "do not check".
+# The library requests before 2.28 takes an empty value for "do not check".
 _REQUESTS = (("CURL_CA_BUNDLE", is_empty), ("REQUESTS_CA_BUNDLE", is_empty))
-# A variable, whose `*` stands for what the tool puts there, and whether its value means it.
+# By tool: variables (`*` stands for what the tool inserts), each with the test of its value.
 VARIABLES: dict[str, tuple[tuple[str, Test], ...]] = {
     "askpass": _GIT,
     "aws": (),  # SDKs sign with the secret key and do not send it
     "bazel": (),  # Bazel has no such option
     "cargo": (),  # nor has cargo
-    "docker": (),  # files, in docker/tls_files
+    "docker": (),  # files: see helpers/docker/tls_files.py
     "gcp": (_NODE, *_REQUESTS, ("CLOUDSDK_AUTH_DISABLE_SSL_VALIDATION", is_true)),
     "git": _GIT,
-    "goauth": (),  # GOINSECURE, in goauth: its globs are of modules
+    "goauth": (),  # GOINSECURE: see helpers/goauth, its globs are of modules
     "keyring": (
         *_REQUESTS,
         ("PIP_TRUSTED_HOST", names_host),
@@ -86,7 +86,7 @@ VARIABLES: dict[str, tuple[tuple[str, Test], ...]] = {
         ("npm_config_strict_ssl", is_no),
         ("pnpm_config_strict_ssl", is_no),
     ),
-    "terraform": (),  # it has no such option for what its helper is asked about
+    "terraform": (),  # no such option for the hosts of its helper
     "vault": (("BAO_SKIP_VERIFY", is_true), ("VAULT_SKIP_VERIFY", is_true)),
 }
 
@@ -95,7 +95,7 @@ def find_variable(tool: str, wanted: CredentialRequest, environ: Mapping[str, st
     """Name the variable by which a tool checks no certificate of this server, if there is one."""
     url = wanted.url or ""
     if url and not url.startswith(_HTTPS):
-        return None  # there is none to check: plain http is for loopback
+        return None  # no certificate: plain http is allowed on loopback only
     for pattern, test in VARIABLES.get(tool, ()):
         for name in _names(pattern, environ):
             if test(environ[name], url):
@@ -111,7 +111,7 @@ def _names(pattern: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def is_said(data: bytes, mark: bytes) -> bool:
-    """Return whether a word is in a line that is no comment."""
+    """Return whether a word stands in a line that is not a comment."""
     lines = (line.strip().lower() for line in data.split(b"\n"))
     return any(mark in line and line[:1] not in {b"#", b";"} for line in lines)
 
@@ -123,7 +123,7 @@ def config_folder(environ: Mapping[str, str]) -> str | None:
 
 
 def is_off(test: Test, data: bytes, url: str) -> bool:
-    """Return what a test says of a file; what a tool could not read, with that word in it, is."""
+    """Return a test's result for a file; True if it can't be parsed, since the word is in it."""
     try:
         return test(data.decode("utf-8", "replace"), url)
     except (ValueError, TypeError, AttributeError, RecursionError):
@@ -131,7 +131,7 @@ def is_off(test: Test, data: bytes, url: str) -> bool:
 
 
 def read_toml_text(text: str) -> dict[str, Any]:
-    """Return what a file's text says in TOML; ValueError for what is none."""
+    """Return what a text says; ValueError if it is not TOML."""
     import tomllib  # noqa: PLC0415 - hardly anybody has one
 
     return tomllib.loads(text)

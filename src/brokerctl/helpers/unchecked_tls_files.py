@@ -1,8 +1,7 @@
 """The files in which tools are told to check no certificate; git and docker have their own.
 
-Each is searched for its word first, comments aside, and read in full only where that is found:
-hardly anybody has one. Which of the tools behind one protocol is asking is not known, so that the
-files of all of them count.
+Each file is searched for its word first, without comments, and parsed only if the word is found,
+which is rare. It is not known which of the tools of one protocol is asking: the files of all count.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def find_either(tool: str, wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-    """Name the variable or the file."""
+    """Name the variable or the file by which a tool checks no certificate of this server."""
     return find_variable(tool, wanted, environ) or find_file(tool, wanted, environ)
 
 
@@ -91,7 +90,7 @@ def _workspaces(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _above(*names: str) -> Iterator[str]:
-    """Yield files of the working folder and of those above it."""
+    """Yield the files of these names in the working folder and in those above it."""
     try:
         folder = os.getcwd()
     except OSError:
@@ -125,7 +124,7 @@ def _is_open_to_uv(text: str, url: str) -> bool:
 
 
 def _is_open_to_poetry(text: str, url: str) -> bool:
-    """Say so of a repository without a certificate that is at this host, or nobody knows where."""
+    """Return whether poetry checks no certificate at this host, or at one that is not known."""
     found = read_toml_text(text)
     for name, table in found.get("certificates", {}).items():
         if table.get("cert") is False:
@@ -136,7 +135,7 @@ def _is_open_to_poetry(text: str, url: str) -> bool:
 
 
 def _is_loose(text: str, _url: str) -> bool:
-    """Say so of npm's `strict-ssl` and pnpm's `strictSsl` that is anything but true."""
+    """Return whether npm's `strict-ssl` or pnpm's `strictSsl` is anything but true."""
     for line in text.splitlines():
         key, _, value = line.strip().replace(":", "=", "=" not in line).partition("=")
         if key.strip().lower().replace("-", "") == "strictssl":

@@ -27,7 +27,7 @@ class UvSetup(KeyringCommandSetup):
     name = "uv"
 
     def path(self, environ: Mapping[str, str]) -> str:
-        """Return the user's file; UV_CONFIG_FILE is read instead of it."""
+        """Return the file that UV_CONFIG_FILE names, else the user's."""
         given = environ.get("UV_CONFIG_FILE")
         if given:
             return os.path.abspath(given)
@@ -35,7 +35,7 @@ class UvSetup(KeyringCommandSetup):
         return os.path.join(base, "uv", "uv.toml")
 
     def put_keys(self, place: SetupFile, text: str) -> str:
-        """Name the provider in the first line: what stands behind a table belongs to that."""
+        """Name the provider in the first line: below a table's header it would be in that."""
         path, base = place.path, without_block(text, self.name, _FORM)
         found = parse_toml(path, base)
         given = found.get(_KEY)
@@ -50,5 +50,5 @@ class UvSetup(KeyringCommandSetup):
         return text if is_same else after
 
     def take_keys(self, place: SetupFile, text: str) -> str | None:  # noqa: ARG002 - marks stay here
-        """Take it out."""
+        """Take the provider out."""
         return take_block(text, self.name, _FORM)

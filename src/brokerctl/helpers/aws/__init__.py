@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Aws:
-    """`brokerctl helper aws --profile P`; any exit code but 0 is an error, told from stderr."""
+    """`brokerctl helper aws --profile P`; any exit code but 0 is an error, shown from stderr."""
 
     traits = HelperTraits(takes_bearer=False, is_last=True)
 
@@ -30,7 +30,7 @@ class Aws:
         stdin: bytes,  # noqa: ARG002 - it is whatever the tool's own is
         environ: Mapping[str, str],  # noqa: ARG002 - nothing is said here
     ) -> CredentialRequest:
-        """Read the profile's name, and say how long SDKs want credentials to last."""
+        """Read the profile's name, and ask for credentials that last as long as the SDKs want."""
         return CredentialRequest(action=GET, profile=read_profile(words), margin=SDK_MARGIN)
 
     def answer(self, outcome: Outcome) -> HelperReply:
@@ -47,7 +47,7 @@ class Aws:
 
 
 def _render(token: AccessToken) -> HelperReply:
-    """Render the credentials; they end when policy says so, if that is before AWS does."""
+    """Render the credentials; they end at the policy's limit if that is before AWS's."""
     assert token.expires_at is not None  # noqa: S101 - STS always says when they end
     value = aws_credentials.render(
         aws_credentials.words_of(token.value), timestamp(token.expires_at)

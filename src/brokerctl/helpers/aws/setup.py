@@ -1,4 +1,4 @@
-"""AWS's own configuration: a section for each profile, which says what to run for credentials."""
+"""AWS's own configuration: a section for each profile, with the program that prints credentials."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _KEY, _WE = "credential_process", " helper aws --profile "
 _Sections = dict[str, dict[str, str]]
 _WORDS = 2  # "profile" and its name
-# What gives a section credentials of its own (AWS's guide to its shared files).
+# The keys that give a section credentials of its own (AWS's guide to its shared files).
 _CREDENTIALS = (
     *("aws_access_key_id", "aws_secret_access_key", "aws_session_token", _KEY, "credential_source"),
     *("role_arn", "source_profile", "web_identity_token_file", "login_session"),
@@ -50,14 +50,14 @@ class AwsSetup(BlockSetup):
         return [SetupFile(self.path(environ), PRIVATE_MODE)]
 
     def path(self, environ: Mapping[str, str]) -> str:
-        """Return the file; AWS_CONFIG_FILE is read instead of it."""
+        """Return the file that AWS_CONFIG_FILE names, else the usual one."""
         given = environ.get("AWS_CONFIG_FILE")
         return os.path.abspath(given) if given else home_path(environ, ".aws", "config")
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Put the sections in; one that has credentials already is somebody's and stays.
+        """Put the sections in; UsageError if one has credentials of somebody else already.
 
-        One without any gets our line: `aws configure set region` makes such a section.
+        A section without any gets our line: `aws configure set region` makes such a section.
         """
         base = without_block(text, self.name, self.form)
         before, sections = _parse(place.path, base), self.sections(part)
@@ -85,7 +85,7 @@ class AwsSetup(BlockSetup):
         raise UsageError(f"can't change {place.path}", hint="add the section by hand")
 
     def take(self, place: SetupFile, text: str) -> str | None:
-        """Take our lines out; a section to which a key of somebody's came stays with that."""
+        """Take our lines out; a section stays if somebody has added a key of their own."""
         taken = take_block(text, self.name, self.form)
         before, after = _try(text), None if taken is None else _try(taken)
         if before is not None and taken is not None and _others(before) != _others(after):
@@ -103,7 +103,7 @@ class AwsSetup(BlockSetup):
         return row.startswith("[profile ")
 
     def sections(self, part: Part) -> dict[str, list[str]]:
-        """Return the sections; a path is quoted as a shell's word, which AWS's tools split at."""
+        """Return the sections; the path is quoted, since AWS's tools split it as a shell does."""
         chosen = _chosen(part)
         if not chosen:
             raise UsageError(
@@ -119,7 +119,7 @@ class AwsSetup(BlockSetup):
         return found
 
     def advice(self, part: Part) -> str | None:
-        """Say which profile has static keys elsewhere: those go before."""
+        """Say which profile has static keys elsewhere: AWS's tools take those first."""
         given = part.environ.get("AWS_SHARED_CREDENTIALS_FILE")
         path = given or home_path(part.environ, ".aws", "credentials")
         try:
@@ -145,20 +145,20 @@ def _chosen(part: Part) -> list[Profile]:
 
 
 def _names(sections: set[str]) -> set[str]:
-    """Return whose sections these are; AWS's tools read a name as a shell's words."""
+    """Return the profiles of these sections; AWS's tools split a section's name as a shell does."""
     found = {"default"} & sections
     for section in sections:
         try:
             words = shlex.split(section)
         except ValueError:
-            continue  # an open quote: AWS's tools pass over it too
+            continue  # an open quote: AWS's tools skip this section too
         if section.startswith("profile") and len(words) == _WORDS:
             found.add(words[1])
     return found
 
 
 def _others(found: _Sections | None) -> _Sections | None:
-    """Return what a file says beside our commands, and the sections that hold nothing else."""
+    """Return what a file says without our commands and the sections that hold nothing else."""
     if found is None:
         return None
     left = {}

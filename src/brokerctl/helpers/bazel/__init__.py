@@ -1,10 +1,10 @@
 """The credential helper protocol of Bazel and other build tools (EngFlow's specification).
 
-Security: any URL that a build fetches is asked for, so it is compared with the profiles' hosts and
-nothing else of the request counts.
+Security: Bazel asks for any URL that a build fetches. So the URL is compared with the profiles'
+hosts, and nothing else in the request counts.
 
-The specification would rather have an error for a host of nobody's. But Bazel's patterns have
-neither port nor path, and take in every subdomain: what is public there is to be fetched.
+The specification prefers an error for a host of no profile. But Bazel's patterns have neither port
+nor path, and include every subdomain: an error would stop the download of what is public there.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Bazel:
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is on stdin
     ) -> CredentialRequest:
-        """Read the URI; other members are to be tolerated."""
+        """Read the URI; the specification has us ignore other members."""
         if words != [GET]:
             raise MalformedError("the one command is 'get'")
         try:
@@ -59,7 +59,7 @@ class Bazel:
         return CredentialRequest(action=GET, url=uri)
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the header; say that nothing is needed, since an error would end the build."""
+        """Render the header; an empty answer for "not ours", as an error would end the build."""
         match outcome:
             case Credential():
                 return _render(outcome.token)
@@ -74,7 +74,7 @@ class Bazel:
 
 
 def _render(token: AccessToken) -> HelperReply:
-    """Render the header, and how long it may be kept: whole seconds, or Bazel fails."""
+    """Render the header, and until when it may be reused: in whole seconds, or Bazel fails."""
     found: dict[str, object] = {"headers": {"Authorization": [f"Bearer {token.value.reveal()}"]}}
     until = reuse_until(token)
     if until is not None:

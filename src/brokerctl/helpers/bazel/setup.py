@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers.setups import Part
 
-_PLAIN = frozenset("/._-+@:,")  # beside letters and digits: what .bazelrc takes as it is
+_PLAIN = frozenset("/._-+@:,")  # with letters and digits: needs no quotes in .bazelrc
 _OURS = re.compile(r'common "?--credential_helper=[^=]+=.*/brokerctl-bazel"?')
 _SPECIAL = frozenset("\"'\\%\n")  # `%workspace%` is replaced, also in a path
 
@@ -52,7 +52,7 @@ class BazelSetup(BlockSetup):
         return _OURS.fullmatch(rows[at]) is not None
 
     def advice(self, part: Part) -> str | None:
-        """Name the hosts that there is no line for."""
+        """Name the hosts for which no line could be written."""
         hosts = sorted(host for profile in part.profiles for host in profile.hosts)
         left_out = [host for host in hosts if not _has_pattern(split_pattern(host).host)]
         if not left_out:
@@ -61,7 +61,7 @@ class BazelSetup(BlockSetup):
 
 
 def _has_pattern(host: str) -> bool:
-    """Return whether Bazel has a pattern for a host; one without a dot stops every start."""
+    """Return whether Bazel has a pattern for a host; with one without a dot it would not start."""
     return "." in host and not host.startswith("[")
 
 

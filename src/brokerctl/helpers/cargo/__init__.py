@@ -1,12 +1,12 @@
 """cargo's credential provider protocol, version 1 (the Cargo Book, Credential Provider Protocol).
 
-cargo greets nobody: the provider does, and answers a line of JSON with a line of JSON until stdin
-ends. What went wrong is in the answer, and cargo shows it.
+The provider writes first: the versions that it knows. Then it answers each line of JSON with a line
+of JSON until stdin ends. An error is in the answer, and cargo shows it.
 
-Security: a cloned repository's own configuration can name any registry and run a provider with any
-`args`, so that these decide nothing here. An index says which servers cargo sends the token to, and
-whoever can put a file below a host of ours could be an index: so the index itself, path and all,
-has to be one of the profile's hosts.
+Security: the configuration in a cloned repository can name any registry, and run a provider with
+any `args`: these decide nothing here. An index says to which servers cargo sends the token, and
+everybody who can put a file on a host of ours could make an index there. So the whole URL of the
+index, with its path, has to be one of the profile's hosts.
 """
 
 from __future__ import annotations
@@ -51,20 +51,20 @@ if TYPE_CHECKING:
 _VERSION = 1
 _OPERATIONS = ("read", "publish", "yank", "unyank", "owners")
 _KINDS = {GET: GET, "login": STORE, "logout": FORGET}
-_GREETING = b'{"v":[1]}\n'  # which versions are spoken
+_GREETING = b'{"v":[1]}\n'  # the versions that we know
 _NOT_OURS = HelperReply(stdout=b'{"Err":{"kind":"not-found"}}\n')
 _SPARSE = "sparse+"
 _LOGIN = "cargo keeps no token here: log in with 'brokerctl login'"
 
 
 class _NotTheIndexError(UsageError):
-    """An index that lies below one of a profile's hosts and is none of them."""
+    """An index whose URL lies below one of a profile's hosts, and is not itself one of them."""
 
 
 def fit(wanted: CredentialRequest, profile: Profile) -> UsageError | bool:
-    """Refuse an index that is below one of the profile's hosts and none of them.
+    """Refuse an index below one of the profile's hosts that is not itself one of them.
 
-    A logout of such an index is another provider's.
+    A logout of such an index belongs to another provider.
     """
     if wanted.action == STORE:
         return True
@@ -92,7 +92,7 @@ class Cargo:
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that cargo says is in the line
     ) -> CredentialRequest:
-        """Read one line; what is not known yet is tolerated, as the protocol wants it."""
+        """Read one line; unknown members are ignored, as the protocol demands."""
         request = _read_object(stdin)
         if request.get("v") != _VERSION:
             return answered(_error("operation-not-supported"))
@@ -113,7 +113,7 @@ class Cargo:
         return CredentialRequest(action=_KINDS[kind], url=url, username="", offered=offered)
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the answer; what is not ours is the next provider's, all else cargo shows."""
+        """Render the answer; for "not ours" cargo asks the next provider, an error it shows."""
         match outcome:
             case Credential():
                 return _render(outcome.token)
@@ -121,7 +121,7 @@ class Cargo:
                 return _render_own(outcome.credential)
             case Stored() | Forgotten():
                 return _acknowledge(outcome)
-            case Malformed():  # cargo sends nothing of the kind
+            case Malformed():  # cargo itself never sends one
                 return _error("other", "not a request of cargo")
             case Refused():
                 return _refuse(outcome.error)
@@ -143,13 +143,13 @@ def _render(token: AccessToken) -> HelperReply:
 
 
 def _render_own(one: ToolCredential) -> HelperReply:
-    """Render what `cargo login` gave us, as it gave it."""
+    """Render a token that `cargo login` gave us, unchanged."""
     said = {"token": one.secret.reveal(), "cache": "session", "operation_independent": True}
     return _ok({"kind": "get", **said})
 
 
 def _acknowledge(outcome: Stored | Forgotten) -> HelperReply:
-    """Say that a token is kept, or gone; what was never ours is the next provider's."""
+    """Answer that a token is kept or dropped; the next provider is asked if it was not ours."""
     if isinstance(outcome, Stored):
         if outcome.is_kept:
             return _ok({"kind": "login"})
@@ -158,9 +158,9 @@ def _acknowledge(outcome: Stored | Forgotten) -> HelperReply:
 
 
 def _refuse(error: BrokerError) -> HelperReply:
-    """Say why, and what to do about it; cargo shows both, and asks nobody else.
+    """Answer with the reason and the hint; cargo shows both, and asks no other provider.
 
-    An index that is no host of ours itself may be another provider's.
+    For an index that is not itself one of our hosts cargo goes on: another provider may have it.
     """
     if isinstance(error, _NotTheIndexError):
         return _NOT_OURS.replace(note=f"{error.message}; {error.hint}")
@@ -168,7 +168,7 @@ def _refuse(error: BrokerError) -> HelperReply:
 
 
 def _index_of(wanted: CredentialRequest) -> str:
-    """Return an index as a profile's hosts would have it: one with a query is none of them."""
+    """Return an index in the form of a profile's hosts; with a query it equals none of them."""
     url = parse_url(wanted.url or "")
     query = "" if url.query is None else f"?{url.query}"
     return url.origin + url.path.rstrip("/") + query

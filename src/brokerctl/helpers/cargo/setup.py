@@ -1,6 +1,6 @@
 """cargo's own configuration: brokerctl as the provider that is asked before cargo's own.
 
-Providers are asked from the last to the first, and those of no profile's hosts are passed on.
+cargo asks its providers from the last to the first, and goes on if an index is not ours.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FORM = Form(
 
 
 class CargoSetup(UsualSetup):
-    """`config.toml` in CARGO_HOME, or the older `config` where only that is there."""
+    """`config.toml` in CARGO_HOME, or the older `config` if only that exists."""
 
     script = "cargo-credential-brokerctl"
 
@@ -56,7 +56,7 @@ class CargoSetup(UsualSetup):
         return [SetupFile(older if os.path.isfile(older) and not os.path.exists(path) else path)]
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Name our program in the table that is there, or in one at the end."""
+        """Name our program in the existing table, or in a new one at the end."""
         part.check_hosts()
         base = without_block(text, _NAME, _FORM)
         before = parse_toml(place.path, base)
@@ -78,7 +78,7 @@ class CargoSetup(UsualSetup):
         return taken
 
     def advice(self, part: Part) -> str | None:
-        """Name what cargo believes before any provider is asked."""
+        """Name the token that cargo takes before it asks a provider."""
         path = self.places(part.environ)[0].path
         try:
             registries = tomllib.loads(read_regular(path).decode()).get("registries", {})
@@ -103,7 +103,7 @@ def _refuse_other(path: str, found: dict[str, Any]) -> None:
 
 
 def _others(found: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return what a file says beside the tables that we write into, and others' keys there."""
+    """Return what a file says without our keys, and without tables that hold only these."""
     if found is None:
         return None
     ours = {_TABLE: _KEY, _ALIASES: _ALIAS}
@@ -116,12 +116,12 @@ def _others(found: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _meant(before: dict[str, Any], script: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Return what the file is to say, and the lines for it below their headers."""
+    """Return what the file must say afterwards, and our lines by the header above them."""
     program = script if _is_one_word(script) else _ALIAS
     providers = ["cargo:token", program]
     wanted = {**before, _TABLE: {**before.get(_TABLE, {}), _KEY: providers}}
     sections: dict[str, list[str]] = {}
-    if program == _ALIAS:  # cargo would take a name with spaces apart
+    if program == _ALIAS:  # cargo would split a path with spaces
         wanted[_ALIASES] = {**before.get(_ALIASES, {}), _ALIAS: [script]}
         sections[f"[{_ALIASES}]"] = [f"{_ALIAS} = [{quote(script)}]"]
     sections[f"[{_TABLE}]"] = [f"{_KEY} = [{', '.join(map(quote, providers))}]"]

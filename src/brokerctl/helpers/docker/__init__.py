@@ -1,11 +1,11 @@
 """The credential helper protocol of docker, podman, skopeo and whatever reads their configuration.
 
-Errors are told on stdout, and three texts of them are compared letter by letter; any other is
-fatal in skopeo and podman, even for a public image. So whoever has to log in is told on stderr,
-and the tool that it has nothing here.
+Errors are written to stdout. The tools compare three error texts letter by letter; any other is
+fatal in skopeo and podman, even for a public image. So if a login is needed, the tool gets "not
+found", and the person is told on stderr.
 
-Security: a registry names the realm that its clients send the password to. A token is answered as
-a password alone, never as an identity token (user `<token>`), which would be spent as a grant.
+Security: a registry names the realm to which its clients send the password. A token is handed out
+as a password and never as an identity token (user `<token>`), which would be used as a grant.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from brokerctl.helpers.outcomes import OutcomeWithoutToken
     from brokerctl.model import Profile
 
-HUB = "https://index.docker.io/v1/"  # docker's name for its own registry, wherever it is a key
-HUB_NAMES = ("docker.io", "index.docker.io")  # as podman and skopeo call it, and as it is found
+HUB = "https://index.docker.io/v1/"  # docker's key for its own registry
+HUB_NAMES = ("docker.io", "index.docker.io")  # podman's and skopeo's key, and its host
 IDENTITY = "<token>"  # the user whose secret is an identity token
 _NOT_FOUND = "credentials not found in native keychain"
 _NO_SERVER = "no credentials server URL"
@@ -56,7 +56,7 @@ OWN_KEYS = ("/v1/access-token", "/v1/refresh-token")  # where docker keeps its o
 
 
 def fit(_: CredentialRequest, profile: Profile) -> UsageError | bool:
-    """Refuse a user that would make another thing of the token at any registry."""
+    """Refuse a user with whom every registry would read the token as something else."""
     username = profile.username or USERNAME
     if username == IDENTITY or ":" in username:
         return UsageError(
@@ -67,12 +67,12 @@ def fit(_: CredentialRequest, profile: Profile) -> UsageError | bool:
 
 
 def server_name(pattern: str) -> str | None:
-    """Return how docker calls one of a profile's hosts; None where it has no name for it."""
+    """Return docker's name for one of a profile's hosts; None if it has none."""
     host, _, path = pattern.partition("://")[2].partition("/")
     if host == HUB_NAMES[1] and path in {"", "v1", "v1/"}:
         return HUB
     if path or host.startswith("*.") or host in HUB_NAMES:
-        return None  # only servers are named, one at a time, and Hub by the name above
+        return None  # docker names whole servers, and Hub as above
     return host
 
 
@@ -119,22 +119,22 @@ class Docker:
 
 
 def _answer_without_token(outcome: OutcomeWithoutToken) -> HelperReply:  # noqa: PLR0911 - one for each
-    """Answer with what docker had us keep, or let it go on without, or fail."""
+    """Answer with a credential that docker had us keep, with "not found", or with an error."""
     from brokerctl.helpers import outcomes  # noqa: PLC0415 - no warm hand-out needs them
     from brokerctl.text import safe  # noqa: PLC0415 - as above
 
     match outcome:
-        case outcomes.OwnCredential():  # an identity token too
+        case outcomes.OwnCredential():  # it may be an identity token
             one = outcome.credential
             return _json({"Username": one.username, "Secret": one.secret.reveal()})
         case outcomes.Users():
             return _json(_by_server(outcome.users), sort=True)
         case outcomes.Stored(is_kept=False):
-            # Whoever was told that a password is stored would rely on it.
+            # An error, since a person who is told that a password is stored relies on it.
             return _failure(_NOT_KEPT, note=_NOT_NEEDED)
         case outcomes.Stored() | outcomes.Forgotten():
             return HelperReply()
-        case outcomes.NotOurs() | outcomes.LoginNeeded():  # what is public is still there
+        case outcomes.NotOurs() | outcomes.LoginNeeded():  # public images need no password
             return _failure(_NOT_FOUND)
         case outcomes.Malformed():
             return _failure("brokerctl: not a request")
@@ -143,7 +143,7 @@ def _answer_without_token(outcome: OutcomeWithoutToken) -> HelperReply:  # noqa:
 
 
 def _by_server(users: Mapping[str, str]) -> dict[str, str]:
-    """Return the servers that can be named, each with its user; the first of a name counts."""
+    """Return the user of each server that docker can name; of two hosts of one name the first."""
     found: dict[str, str] = {}
     for host, user in users.items():
         name = server_name(host)
@@ -171,7 +171,7 @@ def _read_address(data: bytes) -> str:
 
 
 def _read_offer(data: bytes) -> CredentialRequest:
-    """Read what is to be stored: it may be our own token, which docker's `login` has got here."""
+    """Read what is to be stored: it may be our own token, which `docker login` got from us."""
     try:
         found = jsonlite.loads_needed(data)
     except ValueError as error:
@@ -192,11 +192,11 @@ def offer(address: str, username: str, secret: str) -> CredentialRequest:
 
 
 def _wanted(action: str, address: str) -> CredentialRequest:
-    """Return the request: an address without a scheme means https, on loopback http as well."""
+    """Return the request; an address without a scheme is https, or http if it is on loopback."""
     if not address:
         return answered(_failure(_NO_SERVER))
     url, other = address if "://" in address else f"https://{address}", None
-    is_own = address.endswith(OWN_KEYS)  # of docker's login to Hub, which no profile has
+    is_own = address.endswith(OWN_KEYS)  # docker's own login to Hub belongs to no profile
     if address in HUB_NAMES:
         url = HUB
     elif not is_own and url != address and _is_on_loopback(url):

@@ -1,7 +1,7 @@
 """Passwords in plain text in docker's and podman's files: read, and cut out again. Pure text.
 
-Only what the tool would get back is a credential here: the store's place of an entry is the one
-that the tool's own request for that registry leads to (`docker.offer`).
+An entry counts as a credential only if the tool would get it back from us: it is stored under the
+place to which the tool's own request for that registry leads (`helpers.docker.offer`).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 _SECTION, _HELPERS, _STORE = "auths", "credHelpers", "credsStore"
 _OURS = "brokerctl"
 ANY_NAME = "*"
-_HUB_ALIAS = "registry-1.docker.io"  # podman looks for it at Hub's name
+_HUB_ALIAS = "registry-1.docker.io"  # podman asks for it by Hub's name
 _FIELDS = frozenset(("auth", "identitytoken"))
 _CONTROL = frozenset("\n\r\0")
-_MAX_CHARS = 65536  # of a user or a secret: far more than any has, and far less than an entry may
+_MAX_CHARS = 65536  # of a user or a secret: more than any has, less than an entry may hold
 
 
 def read_auths(data: bytes) -> list[PlainCredential]:
     """Read the entries of `auths`; ValueError if the file is not JSON.
 
-    Where one stands is counted in characters of `decode`'s text.
+    Positions are counted in characters of the decoded text.
     """
     text = _decoded(data)
     members = find_members(text, _SECTION)
@@ -60,7 +60,7 @@ def read_auths(data: bytes) -> list[PlainCredential]:
 def hand_over(data: bytes, found: list[PlainCredential]) -> bytes:
     """Return the file without these entries, and with brokerctl as the helper of their hosts.
 
-    All else stays byte for byte.
+    Everything else stays byte for byte.
     """
     unasked, data = find_unasked(data, found), cut_auths(data, found)
     if not unasked:
@@ -78,10 +78,11 @@ def cut_auths(data: bytes, found: list[PlainCredential]) -> bytes:
 def put_auths(
     data: bytes, kept: list[ToolCredential], hosts: Iterable[str]
 ) -> tuple[bytes, dict[int, str]]:
-    """Return the file with these in plain text, and why some are not in it, by their position.
+    """Return the file with these in plain text, and why some are left out, by index in `kept`.
 
-    For what is put in the file names brokerctl no more: a helper that is named is asked, and the
-    file's own entries are not. A registry among `hosts` is a profile's, and stays with brokerctl.
+    The file no longer names brokerctl as the helper of these registries: for a registry that has a
+    helper the tools do not read the entry. The registries of `hosts` are profiles': their helper
+    stays.
     """
     filling = _Filling(data, hosts)
     why = {at: reason for at, one in enumerate(kept) if (reason := filling.add(one))}
@@ -89,7 +90,7 @@ def put_auths(
 
 
 class _Filling:
-    """A file into which entries are put: what is there, who is asked, and what is put so far."""
+    """A file into which entries are put: its content, its helpers, and the new entries so far."""
 
     def __init__(self, data: bytes, hosts: Iterable[str]) -> None:
         self._text, self._asked = _decoded(data), read_asked(data)
@@ -102,7 +103,7 @@ class _Filling:
         self._gone: set[str] = set()
 
     def add(self, one: ToolCredential) -> str:
-        """Put one in, or return why it can't be."""
+        """Put one in and return "", or return why it can't be put in."""
         key = _key_of(one)
         if key is None:
             return "docker has no name for its place"
@@ -124,7 +125,7 @@ class _Filling:
         return ""
 
     def render(self) -> bytes:
-        """Return the file, which names brokerctl no more for what is in it."""
+        """Return the file, which no longer names brokerctl for the registries that were put in."""
         text, left = add_members(self._text, _SECTION, self._values), self._asked - self._gone
         if self._gone:
             bare = take_members(text, _HELPERS, _OURS)
@@ -135,12 +136,12 @@ class _Filling:
 
 
 def _place(key: str) -> str:
-    """Return what two keys have in common that docker takes for the same."""
+    """Return the form of a key that is equal for all keys that docker takes for the same."""
     return key if key.endswith(OWN_KEYS) else _server(key).lower()
 
 
 def _key_of(one: ToolCredential) -> str | None:
-    """Return the name that docker has for a place in its file; None where it has none."""
+    """Return docker's key for a place; None if it has none."""
     url = url_of(one)
     if url.endswith(OWN_KEYS):
         return url
@@ -151,7 +152,7 @@ def _key_of(one: ToolCredential) -> str | None:
 
 
 def _why_not_in(one: ToolCredential, found: Member | None) -> str:
-    """Return why a credential can't be an entry of the file, which may have one for its host."""
+    """Return why a credential can't be put in (`found`: the entry of its host); "" if it can."""
     if one.expires_at is not None or one.refresh_token is not None:
         return "it has an end, for which the file has no place"
     if found is None:
@@ -173,30 +174,30 @@ def _rendered(one: ToolCredential) -> str:
 
 
 def is_also_in(other: bytes, data: bytes, found: list[PlainCredential]) -> bool:
-    """Return whether a value of any of these entries of a file stands in another file too."""
+    """Return whether a secret of these entries also stands in another file."""
     entries = {one.start: one.value for one in find_members(_decoded(data), _SECTION)}
     values = (value for one in found for value in _filled(entries[one.start]).values())
     return any(value.encode("utf-8", "surrogateescape") in other for value in values)
 
 
 def find_unasked(data: bytes, found: Iterable[PlainCredential]) -> list[str]:
-    """Return the registries among these for which nothing in the file says to ask brokerctl."""
+    """Return the registries of these entries for which the file does not name brokerctl."""
     asked = value_names(_decoded(data), _HELPERS, _OURS)
     keys = [one.wanted.form or "" for one in found if one.wanted]
     return [name for key in keys for name in _names(key) if name not in asked]
 
 
 def read_asked(data: bytes) -> set[str]:
-    """Return the registries for which a file says to ask brokerctl, ANY_NAME for all others."""
+    """Return the registries for which a file names brokerctl; ANY_NAME means all others."""
     text = _decoded(data)
     names = set(value_names(text, _HELPERS, _OURS)) if text.strip() else set()
     return names | ({ANY_NAME} if text.strip() and find_value(text, _STORE) == _OURS else set())
 
 
 def _read_others(text: str) -> Callable[[str], bool]:
-    """Return what says whether the tool asks another helper for a registry, and reads no `auths`.
+    """Return a test whether the tool asks another helper for a registry, and reads no `auths`.
 
-    The tools compare these names exactly; what stands for all others is docker's alone.
+    The tools compare these names exactly; the helper for all others is read by docker alone.
     """
     store = find_value(text, _STORE)
     helpers = {one.key: one.value for one in find_members(text, _HELPERS)}
@@ -213,11 +214,11 @@ def _encoded(text: str) -> bytes:
 
 
 def _left(one: Member, text: str, times: int, *, is_other: bool) -> PlainCredential:
-    """Return an entry as one that is left; `why` is empty where it need not be."""
+    """Return an entry with the reason why it is left in the file; "" if it can be moved."""
     why = ""
     if not _is_plain(one.key):
         why = "it is not a plain host"
-    elif times > 1:  # in two spellings, or with a path beside it: a helper has one answer
+    elif times > 1:  # in two spellings or with a path: but a helper has one answer
         why = "its host is in the file more than once"
     elif is_other:
         why = "another helper is asked for its host, and not this file"
@@ -227,7 +228,7 @@ def _left(one: Member, text: str, times: int, *, is_other: bool) -> PlainCredent
 
 
 def _has_twice(text: str) -> bool:
-    """Return whether an object has a name twice, in whichever case: which one counts is no rule."""
+    """Return whether a name stands twice in an object, in any case: which counts is not defined."""
     names: list[str] = []
     json.loads(text, object_pairs_hook=lambda pairs: names.extend(name for name, _ in pairs))
     return len({name.lower() for name in names}) < len(names)
@@ -245,7 +246,7 @@ def _read_entry(one: Member, left: PlainCredential) -> PlainCredential:
 
 
 def _is_plain(key: str) -> bool:
-    """Return whether the tool's request for this host, without a scheme, means the same place."""
+    """Return whether the tool's request for this host, without a scheme, leads to its entry."""
     if not all("!" <= char <= "~" for char in key) or _server(key) == _HUB_ALIAS:
         return False
     whole, bare = (offer(address, "-", "-") for address in (key, _server(key)))
@@ -256,10 +257,10 @@ def _is_plain(key: str) -> bool:
 
 
 def _read_credential(entry: Any) -> tuple[str, str]:  # noqa: ANN401 - JSON has any type
-    """Return a user and a secret; ValueError says why they are none.
+    """Return a user and a secret; ValueError with the reason if there are none.
 
-    Beside an identity token docker writes the user's name and no password. To a helper it gives
-    the token alone, as that of the user `<token>`.
+    Next to an identity token docker writes the user's name and no password. It gives a helper the
+    token alone, with the user `<token>`.
     """
     fields = _filled(entry)
     username, password = _read_auth(fields["auth"]) if "auth" in fields else (IDENTITY, "")
@@ -276,7 +277,7 @@ def _read_credential(entry: Any) -> tuple[str, str]:  # noqa: ANN401 - JSON has 
 
 
 def _filled(entry: Any) -> dict[str, str]:  # noqa: ANN401 - as above
-    """Return what an entry has that we know to give back; ValueError if it has more or nothing."""
+    """Return the fields of an entry; ValueError if it has none, or one that we can't give back."""
     if not isinstance(entry, dict):
         raise ValueError("it is not an object")  # noqa: TRY004 - of the text, no type
     fields = {key: value for key, value in entry.items() if value is not None and value != ""}
@@ -310,13 +311,13 @@ def _checked(text: str) -> str:
 
 
 def _shown(key: str) -> str:
-    """Return an entry's key without what could be a password in it."""
+    """Return an entry's key without what may be a password."""
     _, at, host = key.rpartition("@")
     return f"****@{host}" if at else key
 
 
 def _server(key: str) -> str:
-    """Return an entry's host and port; Hub has more than one name."""
+    """Return an entry's host and port, the same for each of Hub's names."""
     host = (key.partition("://")[2] or key).partition("/")[0]
     return HUB_NAMES[1] if host in HUB_NAMES else host
 

@@ -1,7 +1,7 @@
-"""Where docker, and podman, skopeo and buildah, find out which program has a registry's password.
+"""The files in which docker, podman, skopeo and buildah find the helper of a registry.
 
-The entries are for our registries alone. A helper for all of them (`credsStore`) would be asked
-for every other registry too, and one that fails would fail for all.
+The entries are for our registries alone. A helper for all (`credsStore`) would be asked for every
+other registry too, and its failure would be a failure of them all.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from brokerctl.helpers.setups import Part
 
 _SECTION = "credHelpers"
-_SUFFIX = "brokerctl"  # `docker-credential-` goes before it, and no folder may
+_SUFFIX = "brokerctl"  # the tools put `docker-credential-` before it; a path can't be given
 
 
 class DockerSetup(UsualSetup):
-    """`~/.docker/config.json`, or what is in the folder that DOCKER_CONFIG names."""
+    """`~/.docker/config.json`, or `config.json` in the folder that DOCKER_CONFIG names."""
 
     script = "docker-credential-brokerctl"
     hub = HUB
@@ -43,7 +43,7 @@ class DockerSetup(UsualSetup):
         return home_path(environ, ".docker", "config.json")
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Put an entry in for each registry; another helper of one is not replaced."""
+        """Put an entry in for each registry; UsageError if one has another helper."""
         names = [self.hub if name == HUB else name for _, name in _names(part) if name]
         names += [name for url in part.kept for name in asked_names(url)]
         if not names:
@@ -54,7 +54,7 @@ class DockerSetup(UsualSetup):
         try:
             if (
                 "docker" in part.keep and text.strip()
-            ):  # `helper import` has put in entries for what is kept
+            ):  # entries by `helper import` for kept credentials stay
                 names += value_names(text, _SECTION, _SUFFIX)
             return put_members(text, _SECTION, names, _SUFFIX)
         except ValueError as error:
@@ -69,7 +69,7 @@ class DockerSetup(UsualSetup):
             raise UsageError(f"{place.path}: {error}", hint="change it by hand") from error
 
     def advice(self, part: Part) -> str | None:
-        """Return what the tool would not find: a host that it has no name for, and our script."""
+        """Name what the tool would not find: a host that it can't name, or our script in PATH."""
         found = []
         left_out = [host for host, name in _names(part) if name is None]
         if left_out:
@@ -86,7 +86,7 @@ class DockerSetup(UsualSetup):
 
 
 class PodmanSetup(DockerSetup):
-    """The file of podman, skopeo and buildah that outlives a restart (containers-auth.json(5))."""
+    """Podman's, skopeo's and buildah's file that survives a reboot (containers-auth.json(5))."""
 
     hub = HUB_NAMES[0]
 
@@ -100,12 +100,12 @@ class PodmanSetup(DockerSetup):
 
 
 def asked_names(url: str) -> tuple[str, ...]:
-    """Return the names by which docker and podman look for a helper of a place; none: no name."""
+    """Return the names by which docker and podman look up the helper of a place, if any."""
     name = server_name(url.removesuffix("/"))
     return (HUB, HUB_NAMES[0]) if name == HUB else (name,) if name else ()
 
 
 def _names(part: Part) -> list[tuple[str, str | None]]:
-    """Return each host with its name at the tool, if it has one."""
+    """Return each host with the tool's name for it, if there is one."""
     hosts = sorted({host for profile in part.profiles for host in profile.hosts})
     return [(host, server_name(host)) for host in hosts]

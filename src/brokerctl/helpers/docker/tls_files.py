@@ -1,7 +1,7 @@
-"""Whether docker, podman, skopeo or buildah check no certificate of a registry, by their files.
+"""Finds the file of docker, podman, skopeo or buildah that switches certificate checks off.
 
-On the road of a warm answer: what has the word in a line that is no comment is read in full, and
-hardly anybody has one. Which of these tools is asking is not known: the files of all count.
+A warm answer runs this, so it must be quick: a file is parsed only if the word stands in a line
+that is no comment, which is rare. It is not known which tool is asking: the files of all count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str
     """Name the file by which no certificate of this server is checked, if there is one."""
     url = wanted.url or ""
     if not url.startswith("https://"):
-        return None  # there is none to check: plain http is for loopback
+        return None  # no certificate: plain http is allowed on loopback only
     for paths, mark in ((_registries, _REGISTRIES), (_daemons, _DAEMONS)):
         for path in paths(environ):
             data = find_regular(path) or b""
@@ -71,8 +71,8 @@ def _daemons(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def is_registry_open(text: str, url: str) -> bool:
-    """Return whether a registries.conf has this server as insecure, or as a mirror that is."""
-    found = read_toml_text(text.lower())  # its reader takes keys in any case, and so are hosts
+    """Return whether a registries.conf names this server as insecure, or as an insecure mirror."""
+    found = read_toml_text(text.lower())  # keys and hosts in any case
     tables = list(found.get("registry", ()))
     tables += [mirror for table in tables for mirror in table.get("mirror", ())]
     open_ones = [table for table in tables if table.get("insecure") is True]
@@ -87,7 +87,7 @@ def is_registry_open(text: str, url: str) -> bool:
 
 
 def is_daemon_open(text: str, url: str) -> bool:
-    """Return whether a daemon.json has this server among its insecure registries."""
+    """Return whether a daemon.json lists this server among its insecure registries."""
     import json  # noqa: PLC0415 - hardly anybody has one
     from ipaddress import ip_address, ip_network  # noqa: PLC0415 - as above
 

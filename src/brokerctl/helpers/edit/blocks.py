@@ -1,10 +1,10 @@
 """Lines of somebody else's configuration that are ours: put in, found, taken out. Pure text.
 
-They stand between two comment lines. A tool's own `set`, and people, write there too: below our
-last line, or under a header of ours that stands above. So a line is ours if it stands there and
-has the form that we write, and a header goes only where nothing of anybody else is left under it.
-Everything else in the file stays byte for byte. A file that did not end its last line gets the end
-of that line from us, which the first comment remembers.
+Our lines stand between two comment lines, the marks. People and the tool's own `set` command
+write there too: below our last line, or below a header of ours. So a line is ours if it stands
+between the marks and has the form that we write, and a header is removed only if nothing of others
+is left below it. Everything else in the file stays byte for byte. If the last line of the file had
+no newline, we add one, and our first mark notes that.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ def _no_header(row: str) -> bool:  # noqa: ARG001 - most formats have none
 class Form(NamedTuple):
     """How the lines that a set-up writes look, in every version of brokerctl."""
 
-    is_ours: Callable[[list[str], int], bool]  # of the rows one, without white space around them
+    is_ours: Callable[[list[str], int], bool]  # of rows (stripped), and the index of one
     is_header: Callable[[str], bool] = _no_header  # whether a row is a header that we write
 
 
 class _Found(NamedTuple):
-    """What of a text is ours: rows, those that go, and those between our marks that stay."""
+    """The rows of a text by index: ours, and those of others between our marks."""
 
     rows: list[str]
     gone: set[int]
     others: set[int]
-    headers: set[int]  # of the others those that we wrote, which now are of use to somebody else
+    headers: set[int]  # those of `others` that are our headers, with others' lines below
 
     @property
     def first(self) -> int:
-        """Return the row of the first mark, or where one was."""
+        """Return the index of the first row that is ours."""
         return min(self.gone)
 
     @property
@@ -51,14 +51,14 @@ class _Found(NamedTuple):
 
     @property
     def ends_a_line(self) -> bool:
-        """Return whether the end of the line before is ours too, and the last of the text."""
+        """Return whether the newline before our part is ours too, and nothing follows our part."""
         is_noted = self.rows[self.first].rstrip("\r").endswith(_NEW_LINE)
         last = len(self.rows) - 1
         return is_noted and self.gone.issuperset(range(self.first, last)) and not self.rows[last]
 
 
 def put_block(text: str, name: str, lines: list[str], form: Form) -> str:
-    """Return the text with our lines in it: where they were, else at its end."""
+    """Return the text with our lines: where they were before, else at the end."""
     found = _find(text, name, form)
     if found is None:
         return _put_at_end(text, name, lines)
@@ -72,10 +72,10 @@ def put_block(text: str, name: str, lines: list[str], form: Form) -> str:
 
 
 def put_in_sections(text: str, name: str, sections: Mapping[str, list[str]]) -> Iterator[str]:
-    """Yield texts with lines below their headers, of which those that are missing go to the end.
+    """Yield texts with our lines below their headers; missing headers are added at the end.
 
-    Our lines must not be in the text. A row that looks like a header may be none: only a parser of
-    the format knows, and picks one of the texts.
+    The text must not hold our lines yet. A row that looks like a header may not be one: the caller
+    parses each text and picks the right one.
     """
     rows = text.split("\n")
     found = {one: [at for at, row in enumerate(rows) if _bare(row) == one] for one in sections}
@@ -87,7 +87,7 @@ def put_in_sections(text: str, name: str, sections: Mapping[str, list[str]]) -> 
 
 
 def _put_below(rows: list[str], name: str, below: dict[int, list[str]], new: list[str]) -> str:
-    last = below.pop(len(rows) - 1, [])  # a header that ends the text, and has no end of its line
+    last = below.pop(len(rows) - 1, [])  # below a header in the last row, which has no newline
     made: list[str] = []
     for at, row in enumerate(rows):
         made.append(row)
@@ -115,7 +115,7 @@ def without_block(text: str, name: str, form: Form) -> str:
 
 
 def split_at_block(text: str, name: str) -> tuple[str, list[str]]:
-    """Return what is before our first mark, and the rows that follow, up to the last mark."""
+    """Return the text before our first mark, and the rows between the marks."""
     rows = text.split("\n")
     inside = _inside(rows, name)
     first = next(at for at, row in enumerate(rows) if _mark(row, name))
@@ -124,12 +124,12 @@ def split_at_block(text: str, name: str) -> tuple[str, list[str]]:
 
 
 def has_block(text: str, name: str) -> bool:
-    """Return whether our marks, or one of them, are in the text."""
+    """Return whether at least one of our marks is in the text."""
     return any(_mark(row, name) for row in text.split("\n"))
 
 
 def find_kept(text: str, name: str, form: Form) -> list[str]:
-    """Return the headers of ours that stay, since somebody else has written below them."""
+    """Return our headers that stay, because others have written below them."""
     found = _find(text, name, form)
     return [] if found is None else [found.rows[at].strip() for at in sorted(found.headers)]
 
@@ -147,7 +147,7 @@ def _joined(found: _Found) -> str:
 
 
 def _is_whole(found: _Found, block: list[str]) -> bool:
-    """Return whether these lines are in it already; the note of the first one may differ."""
+    """Return whether exactly these lines are in the text already; the newline note may differ."""
     ours = [found.rows[at].rstrip("\r") for at in sorted(found.gone | found.headers)]
     return [ours[0].removesuffix(_NEW_LINE), *ours[1:]] == block
 
@@ -168,7 +168,7 @@ def _find(text: str, name: str, form: Form) -> _Found | None:
 def _inside(rows: list[str], name: str) -> set[int]:
     """Return the rows between our marks.
 
-    A tool that removes a section takes the mark behind it along: then the text's end is the other.
+    A tool that removes a section may remove the mark after it: then the end of the text counts.
     """
     found: set[int] = set()
     start = 0
@@ -186,7 +186,7 @@ def _inside(rows: list[str], name: str) -> set[int]:
 
 
 def _mark(row: str, name: str) -> str:
-    """Return which of our marks a row is, if it is one; an editor may have changed its line end."""
+    """Return "begin" or "end" for a mark, else ""; an editor may have changed its newline."""
     if row[:1] != "#":
         return ""
     row = row.rstrip("\r").removesuffix(_NEW_LINE)

@@ -1,6 +1,6 @@
-"""Changes of other tools' files: all that were planned are made, or none, whatever happens.
+"""Makes the planned changes of other tools' files: all of them or none, whatever happens.
 
-The file as it was lies beside the new one until our part is taken out.
+A copy of the original lies next to the new file until our part is taken out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from brokerctl.platform.system import System
 
 BACKUP = ".before-brokerctl"
-_TEMPORARY = ".brokerctl-install-"  # begins a file that is being written
+_TEMPORARY = ".brokerctl-install-"  # prefix of a file that is being written
 
 
 class FileChange(NamedTuple):
@@ -51,11 +51,11 @@ class Planned(NamedTuple):
 
     tool: str
     changes: tuple[FileChange, ...]
-    advice: str | None = None  # what is left to the person
-    warning: str | None = None  # what will no longer work, before it is done
+    advice: str | None = None  # what the person has to do
+    warning: str | None = None  # what will stop working, said before the change
     left: tuple[
         str, ...
-    ] = ()  # where a tool goes on to ask brokerctl, in lines that we did not write
+    ] = ()  # files of lines that are not ours, by which a tool goes on to ask brokerctl
 
     @property
     def path(self) -> str:
@@ -64,7 +64,7 @@ class Planned(NamedTuple):
 
     @property
     def backups(self) -> list[str]:
-        """Return the copies of files as they were, of those that are there."""
+        """Return the copies of the original files that exist."""
         found = [one.path + BACKUP for one in self.changes]
         return [path for path in found if os.path.exists(path)]
 
@@ -77,8 +77,8 @@ class Planned(NamedTuple):
 def carry_out(planned: Planned, system: System = SYSTEM) -> None:
     """Write what was planned, all of it or nothing; UsageError if a file can't be changed.
 
-    What another file names comes before that one, and goes after it, so that at every moment what
-    is named is there.
+    A file that another file names is written before that one, and removed after it, so that at
+    every moment a named file exists.
     """
     is_in = any(one.has_ours[1] for one in planned.changes)
     todo = [one for one in planned.changes if one.is_change]
@@ -95,19 +95,19 @@ def carry_out(planned: Planned, system: System = SYSTEM) -> None:
                     system.rmdir(folder)
             raise
         for change in planned.changes:
-            with contextlib.suppress(OSError, UsageError):  # a copy too many does no harm
+            with contextlib.suppress(OSError, UsageError):  # a copy that stays does no harm
                 _remove_backup(change, system)
 
 
 def tidy(planned: Planned, system: System = SYSTEM) -> None:
-    """Remove what a run that was killed left beside files that need no change."""
+    """Remove what a killed run left in the folders of files that need no change."""
     for change in planned.changes:
         folder = os.path.dirname(change.path)
         try:
             with locked_folder(folder, 0), held_signals():
                 _tidy(change, folder, system)
         except (OSError, UsageError, LockTimeoutError):
-            continue  # somebody is at it, or nothing can be removed there
+            continue  # another run has the lock, or the folder is read-only
 
 
 def _tidy(change: FileChange, folder: str, system: System) -> None:
@@ -119,7 +119,7 @@ def _tidy(change: FileChange, folder: str, system: System) -> None:
 
 
 def _hold_folders(held: ExitStack, todo: list[FileChange], system: System) -> list[str]:
-    """Lock the folders of all files, in one order; return those that were made for it."""
+    """Lock the folders of all files, in sorted order; return those that were made for it."""
     made: list[str] = []
     for folder in sorted({os.path.dirname(one.path) for one in todo}):
         try:
@@ -140,13 +140,13 @@ def _make_folder(folder: str, system: System) -> list[str]:
         try:
             system.mkdir(one, 0o777)
         except FileExistsError:
-            continue  # somebody was faster; what is no folder is found out when it is opened
+            continue  # it was made meanwhile; if it is no folder, opening it fails
         made.append(one)
     return made
 
 
 def _hold_files(held: ExitStack, todo: list[FileChange], system: System) -> None:
-    """Lock the files as their tools do, and see that they are as they were when it was planned."""
+    """Lock the files as their tools do, and check that none has changed since the plan."""
     for change in todo:
         try:
             _remove_leftovers(os.path.dirname(change.path), system)
@@ -159,7 +159,7 @@ def _hold_files(held: ExitStack, todo: list[FileChange], system: System) -> None
 
 
 def find_leftovers(path: str) -> list[str]:
-    """Return the copies of a file that a run left which was killed."""
+    """Return the copies of a file that a killed run left."""
     folder, name = os.path.split(path)
     try:
         found = os.listdir(folder)
@@ -169,7 +169,7 @@ def find_leftovers(path: str) -> list[str]:
 
 
 def _remove_leftovers(folder: str, system: System) -> None:
-    """Remove what a run that was killed left: copies of files, which nobody else may write."""
+    """Remove the unfinished copies of a killed run; the folder's lock is held."""
     for name in os.listdir(folder):
         if name.startswith(_TEMPORARY):
             system.unlink(os.path.join(folder, name))
@@ -191,7 +191,7 @@ def _write_all(todo: list[FileChange], system: System) -> None:
 
 
 def _remove_backup(change: FileChange, system: System) -> None:
-    """Remove the copy where the file is as it was before: nothing is to be kept."""
+    """Remove the copy of the original if the file is equal to it again."""
     backup = change.path + BACKUP
     if not change.has_ours[1] and change.after is not None and read_text(backup) == change.after:
         system.unlink(backup)
@@ -222,7 +222,7 @@ def _replace(path: str, text: str, mode: int, system: System, like: str | None =
 
 
 def _undo(change: FileChange, system: System) -> bool:
-    """Return whether a file is as it was, or could be made so."""
+    """Restore a file; return whether it is as it was."""
     try:
         if read_text(change.path) != change.before:
             _put_file(change, change.before, system)

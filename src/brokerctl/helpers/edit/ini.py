@@ -1,10 +1,10 @@
 """Keys of a section of somebody else's INI file, as Python's configparser reads it. Pure text.
 
-A section can't be there twice, so our keys go into the one that there is, right after its name;
-a section that is not there goes to the end. Each result is read as a check before it is used.
+A section can't stand twice in a file. So our keys go into the existing section, right below its
+header, or a new section is added at the end. Each result is parsed, as a check, before it is used.
 
-`pip config set` writes the file without its comments, so without our marks. Then a key is ours by
-its value, if a file that only a set-up makes is there and the file as it was had no such key.
+`pip config set` drops all comments, and so our marks. Then a key counts as ours by its value, if a
+file exists that only a set-up makes and the original file had no such key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Sections = dict[str, dict[str, str]]
 
 
 class _Parser(configparser.RawConfigParser):
-    """Spells a key as pip does, to which both are the same."""
+    """Spells all keys with hyphens: to pip, hyphen and underscore are the same."""
 
     def optionxform(self, optionstr: str) -> str:
         """Return the spelling with hyphens."""
@@ -32,7 +32,7 @@ class _Parser(configparser.RawConfigParser):
 
 
 class Keys(NamedTuple):
-    """Keys of ours in one section; a value that begins with `*` stands for all that end so."""
+    """Our keys in one section; a value `*X` matches every value that ends with X."""
 
     name: str  # the tool's
     section: str
@@ -69,7 +69,7 @@ class Keys(NamedTuple):
         return None if taken is None else self._checked(place.path, text, taken)
 
     def _is_unmarked(self, place: SetupFile, text: str) -> bool:
-        """Return whether our keys are in it, without our marks."""
+        """Return whether our keys are in the text without our marks."""
         if not place.is_named or has_block(text, self.name):
             return False
         has = (_try(text, place.path) or {}).get(self.section, {})
@@ -100,7 +100,7 @@ class Keys(NamedTuple):
         return self._checked(place.path, text, after) if after.strip() else ""
 
     def _checked(self, path: str, text: str, taken: str) -> str:
-        """Return a text without our keys, once it is sure to say what it said beside them."""
+        """Return `taken`; UsageError if anything but our keys differs between it and `text`."""
         before, after = _try(text, path), _try(taken, path)
         if before is not None and self._others(before) != self._others(after):
             raise UsageError(f"can't take brokerctl out of {path}", hint="do it by hand")
@@ -163,7 +163,7 @@ def _is_like(value: str | None, wanted: str) -> bool:
 
 
 def _indent(text: str) -> str:
-    """Return the indent of the next key: one that is deeper than ours would continue our value."""
+    """Return the indent for our key: a deeper row below it would be read as part of its value."""
     for row in text.split("\n"):
         if row.strip() and row.strip()[0] not in "#;":
             return row[: len(row) - len(row.lstrip())]
@@ -178,7 +178,7 @@ def _parse(text: str, path: str) -> _Sections:
 
 
 def _try(text: str, path: str) -> _Sections | None:
-    """Return what a file says, keys spelled with hyphens; None where it says nothing sensible."""
+    """Return what a file says, keys spelled with hyphens; None if it can't be parsed."""
     parser = _Parser(default_section="\0")
     try:
         parser.read_string(text, path)

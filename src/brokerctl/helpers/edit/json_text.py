@@ -1,10 +1,10 @@
 """Members of somebody else's JSON file that are ours: put in, found, taken out. Pure text.
 
-JSON has no comments to mark them with, so that they are known by their value; and how the text
-around them is spaced says what was there before, which a plain parser and renderer would lose:
+JSON has no comments that could mark our members, so they are known by their value. The white space
+shows what was there before us, which a plain parser and renderer would lose:
 
-* an object that we made begins with white space, one that was there and empty does not;
-* a text that was nothing but white space is that behind what we write.
+* an object that we made begins with white space; an empty one that was there before does not;
+* if the text was nothing but white space, that stands after what we wrote.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPACE = " \t\r\n"
 
 
 class Member(NamedTuple):
-    """One member of an object, and where its key begins, its value begins and ends."""
+    """One member of an object: key, value, and the positions of both."""
 
     key: str
     value: Any
@@ -30,9 +30,9 @@ class Member(NamedTuple):
 
 
 def put_members(text: str, section: str, names: Iterable[str], value: str) -> str:
-    """Return the text where the section has these names with this value, and no others with it.
+    """Return the text in which exactly these names of the section have this value.
 
-    ValueError where that can't be: the text is not JSON, or a name has another value already.
+    ValueError if the text is not JSON, or a name has another value already.
     """
     names = sorted(set(names))
     taken = take_members(text, section, value)
@@ -43,7 +43,7 @@ def put_members(text: str, section: str, names: Iterable[str], value: str) -> st
 
 
 def add_members(text: str, section: str, values: Mapping[str, str]) -> str:
-    """Return the text where the section has these too, each with a value that is JSON already.
+    """Return the text with these members added to the section; the values are rendered JSON.
 
     ValueError as for `put_members`.
     """
@@ -51,9 +51,9 @@ def add_members(text: str, section: str, values: Mapping[str, str]) -> str:
 
 
 def take_members(text: str, section: str, value: str) -> str | None:
-    """Return the text without the section's members of this value, None if there are none.
+    """Return the text without the section's members of this value; None if there are none.
 
-    A section that holds nothing else goes with them, if we made it. ValueError if it is not JSON.
+    A section that is empty then is removed, if we made it. ValueError if the text is not JSON.
     """
     if json.dumps(value) not in text:
         return None
@@ -83,15 +83,15 @@ def find_value(text: str, name: str) -> Any:  # noqa: ANN401 - JSON has any type
 
 
 def find_members(text: str, section: str) -> list[Member]:
-    """Return the section's members, none where it is missing or null; ValueError if not JSON."""
+    """Return the section's members, [] if it is missing or null; ValueError if not JSON."""
     _, found = _find(text, section)
     return [] if found is None or found.value is None else _read_section(text, found)
 
 
 def cut_members(text: str, section: str, starts: Container[int]) -> str:
-    """Return the text without the section's members that begin there.
+    """Return the text without the section's members that begin at these positions.
 
-    All else stays byte for byte; a section of which nothing is left stays as `{}`.
+    Everything else stays byte for byte; a section that is empty then stays as `{}`.
     """
     _, found = _find(text, section)
     inner = find_members(text, section)
@@ -104,7 +104,7 @@ def cut_members(text: str, section: str, starts: Container[int]) -> str:
 
 
 def _put_all(bare: str, section: str, values: Mapping[str, str]) -> str:
-    """Return the text with these members at the end of the section, which is made if need be."""
+    """Return the text with these members at the end of the section, which is made if missing."""
     entries = [f"{json.dumps(name)}: {value}" for name, value in values.items()]
     if not bare.strip(_SPACE):
         return _opening(section) + ",\n\t".join(entries) + f"\n}}}}\n{bare}"
@@ -127,7 +127,7 @@ def _opening(section: str) -> str:
 
 
 def _put_section(text: str, members: list[Member], section: str, entries: list[str]) -> str:
-    """Return the text with a new section behind the last member, spaced as that one is."""
+    """Return the text with a new section after the last member, spaced like that member."""
     opened = text.index("{")
     gap = _gap(text, members, opened) if members else "\n\t"
     inner = gap + gap.rpartition("\n")[2] if "\n" in gap else " "
@@ -149,7 +149,7 @@ def _cut_section(text: str, members: list[Member], found: Member) -> str:
 
 
 def _cut_some(text: str, inner: list[Member], is_meant: Callable[[Member], bool]) -> str:
-    """Return the text without some members: each goes with the comma before it, if there is one."""
+    """Return the text without some members, each removed with the comma before it, if any."""
     first = next(at for at, one in enumerate(inner) if not is_meant(one))
     pieces, at = [text[: inner[0].start]], inner[first].start
     for before, one in pairwise(inner[first:]):
@@ -170,7 +170,7 @@ def _insert(text: str, at: int, more: str) -> str:
 
 
 def _find(text: str, section: str) -> tuple[list[Member], Member | None]:
-    """Return the text's members and the one of this name, in whichever case, as Go reads it."""
+    """Return the text's members, and the one of this name in any case, as Go reads JSON."""
     start = _skip(text, 0)
     members, end = _read_object(text, start)
     if _skip(text, end) != len(text):
@@ -224,7 +224,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"it is not JSON: {name} is no value")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)  # Python's own takes NaN
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)  # Python's default accepts NaN
 
 
 def _skip(text: str, at: int) -> int:

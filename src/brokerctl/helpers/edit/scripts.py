@@ -1,4 +1,4 @@
-"""A small script of ours where a tool runs only what lies in a place of its own. Pure text."""
+"""A small script for tools that run only programs in a folder of their own. Pure text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shlex
 
 from brokerctl.errors import UsageError
 
-_EXEC, _ROWS = "exec ", 4  # the last row is what follows the last end of a line
+_EXEC, _ROWS = "exec ", 4  # four rows; the last one is the empty row after the last newline
 _MARK = "# brokerctl helper install {name}: this file"
 
 
 def put_script(path: str, text: str, name: str, words: list[str]) -> str:
-    """Return the script that runs these words and its own; UsageError where another file is."""
+    """Return a script that runs these words and adds its own; UsageError if the file is another."""
     taken = take_script(text, name)
     if text and taken is None:
         raise UsageError(f"{path} is there already, and not made by brokerctl", hint="move it away")
@@ -26,7 +26,7 @@ def put_script(path: str, text: str, name: str, words: list[str]) -> str:
 
 
 def take_script(text: str, name: str) -> str | None:
-    """Return nothing, which removes it; all of it where somebody changed it, None if not ours."""
+    """Return "" to remove the file; its text if somebody changed it; None if it is not ours."""
     rows = text.split("\n")
     if _MARK.format(name=name) not in rows[:2]:
         return None

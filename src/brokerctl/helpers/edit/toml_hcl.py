@@ -1,4 +1,4 @@
-"""Other tools' TOML and HCL, as much of it as a set-up needs: what a file says. Pure text."""
+"""Reads as much of other tools' TOML and HCL as a set-up needs. Pure text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _TOKENS = re.compile(r'"(?:\\.|[^"\\\n])*"|#[^\n]*|//[^\n]*|/\*.*?\*/|[A-Za-z_][
 
 
 def refuse_other(path: str, rest: str, key: str) -> None:
-    """Raise UsageError where a file has this key, beside our part of it, or is JSON.
+    """Raise UsageError if `rest`, a file without our part, has this key or is JSON.
 
-    In doubt it is refused: a word in a heredoc counts as a key.
+    In doubt the file is refused: a word in a heredoc counts as a key.
     """
     if rest.lstrip().startswith("{"):
         raise UsageError(f"{path} is JSON, which has no place for comments", hint="edit it by hand")
@@ -25,7 +25,7 @@ def refuse_other(path: str, rest: str, key: str) -> None:
 
 
 def has_key(text: str, key: str) -> bool:
-    """Return whether a key is in a text, outside comments and strings; quoted it is one too."""
+    """Return whether a text has a key outside comments and strings; a quoted key counts."""
     return not {key, f'"{key}"'}.isdisjoint(_TOKENS.findall(text))
 
 
@@ -42,7 +42,7 @@ def find_labels(text: str, key: str) -> set[str]:
 
 
 def parse_toml(path: str, text: str) -> dict[str, Any]:
-    """Return what a file says; UsageError, naming it, for what is no TOML."""
+    """Return what a file says; UsageError with its path if it is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -50,7 +50,7 @@ def parse_toml(path: str, text: str) -> dict[str, Any]:
 
 
 def read_toml(text: str) -> dict[str, Any] | None:
-    """Return what a text says; None for what is no TOML."""
+    """Return what a text says; None if it is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:

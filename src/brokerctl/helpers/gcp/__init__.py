@@ -1,7 +1,7 @@
 """Google's executable-sourced credentials: a program that prints a JWT, which Google exchanges.
 
-Google's libraries say what they want in the environment, and read an answer in JSON from stdout
-and stderr together: nothing else may be written, and a failure is an answer too, with exit code 0.
+Google's libraries send their request in environment variables, and read a JSON answer from stdout
+and stderr together: nothing else may be written. A failure is an answer too, with exit code 0.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-t
 _CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _PARTS = 3  # of a compact JWS (RFC 7515, section 7.1)
 _TEXT_CHARS = 600
-_SEPARATOR = "\n"  # in no variable's line
+_SEPARATOR = "\n"  # an audience may not hold it
 
 
 def fit(wanted: CredentialRequest, profile: Profile) -> UsageError | bool:
     """Refuse a provider that is not the profile's own.
 
-    Security: whoever wrote the credential file also chose where the token is sent.
+    Security: the author of the credential file also chose where the token is sent.
     """
     _, audience, _ = _asked(wanted)
     if not profile.google:
@@ -58,7 +58,7 @@ def fit(wanted: CredentialRequest, profile: Profile) -> UsageError | bool:
 
 
 def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-    """Name the variable of the table that has Google's libraries check no certificate."""
+    """Name the variable by which Google's libraries check no certificate."""
     return find_variable("gcp", wanted, environ)
 
 
@@ -75,7 +75,7 @@ class Gcp:
         stdin: bytes,  # noqa: ARG002 - it is whatever the tool's own is
         environ: Mapping[str, str],
     ) -> CredentialRequest:
-        """Read the profile's name, and from the environment for whom the token is to be."""
+        """Read the profile's name, and from the environment who is to get the token."""
         name = read_profile(words)
         if environ.get(f"{_PREFIX}ALLOW_EXECUTABLES") != "1":
             raise DeniedError(f"{_PREFIX}ALLOW_EXECUTABLES is not 1")
@@ -88,20 +88,20 @@ class Gcp:
         path = environ.get(f"{_PREFIX}OUTPUT_FILE", "")
         if _SEPARATOR in audience:
             raise MalformedError("the audience is more than a line")
-        # Whether somebody is there does not matter: a helper never asks (_INTERACTIVE).
+        # The variable about interactive use is not read: a helper never asks a person.
         return CredentialRequest(
             action=GET, profile=name, form=_SEPARATOR.join((kind, audience, path))
         )
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the token, or say why there is none, since stderr must be empty."""
+        """Render the token, or the error, which must not go to stderr."""
         match outcome:
             case Credential():
                 return _render(outcome)
             case Malformed():
                 usage = "the command is not 'brokerctl helper gcp --profile NAME'"
                 return _failed("usage", usage)
-            case NotOurs():  # nobody else can be asked
+            case NotOurs():  # the libraries ask no other program
                 return _failed("usage", "no such profile")
             case Refused():
                 return _failed(outcome.error.name, _reason(outcome.error))
@@ -110,7 +110,7 @@ class Gcp:
 
 
 def _render(found: Credential) -> HelperReply:
-    """Render a token that is a JWT; Google reads it, and the libraries when it ends."""
+    """Render a token that is a JWT, as Google demands, and its end for the libraries."""
     token, name = found.token, found.profile.name
     value = token.value.reveal()
     if not _is_jwt(value):

@@ -1,4 +1,4 @@
-"""Google's credential file, one of our own: which pool takes a profile's token, and what to run."""
+"""Makes Google's credential file: the pool for a profile's token, and the command to run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _STS = "https://sts.googleapis.com/v1/token"
 _IMPERSONATE = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
-_TIMEOUT_MS = 60000  # what one holder of a grant's lock may take, and who waits for it
+_TIMEOUT_MS = 60000  # time for one holder of a grant's lock, and for one that waits
 _SAYS = " helper gcp --profile "
 _OURS = {
     "type",
@@ -30,7 +30,7 @@ _OURS = {
 
 
 class GcpSetup(UsualSetup):
-    """`gcp.json` among our own files; a variable tells Google's libraries of it."""
+    """`gcp.json` among our own files; Google's libraries find it by a variable."""
 
     name = "gcp"
     script = "brokerctl"
@@ -40,7 +40,7 @@ class GcpSetup(UsualSetup):
         return [SetupFile(own_path(environ, "gcp.json"), PRIVATE_MODE)]
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Write the whole file; one that is there and not ours stays."""
+        """Write the whole file; UsageError if another's file is there."""
         if text and self.take(place, text) is None:
             raise UsageError(f"{place.path} is another's file", hint="move it away first")
         profile = part.one_profile()
@@ -66,7 +66,7 @@ class GcpSetup(UsualSetup):
         return json.dumps(body, indent=2) + "\n"
 
     def take(self, place: SetupFile, text: str) -> str | None:  # noqa: ARG002 - there is one place
-        """Take all of ours out, None where it is not; a `quota_project_id` of somebody's stays."""
+        """Take out all that is ours; what somebody added, as a `quota_project_id`, stays."""
         try:
             command = json.loads(text)["credential_source"]["executable"]["command"]
         except (ValueError, KeyError, TypeError):

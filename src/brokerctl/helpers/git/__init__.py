@@ -1,9 +1,10 @@
 """git's credential helper protocol (gitcredentials(7), git-credential(1)).
 
 Security: git sends whatever a repository's URLs and redirects say. Bytes are split at newlines and
-nowhere else; a carriage return, a NUL, a repeated or missing host is no request (CVE-2020-5260,
-CVE-2020-11008, CVE-2024-52006). `wwwauth[]` decides in which form a token is sent, never to whom;
-like every key that an operation does not need it comes from a server, and can't spoil a request.
+nowhere else; a request with a carriage return, a NUL, or a repeated or missing host is malformed
+(CVE-2020-5260, CVE-2020-11008, CVE-2024-52006). `wwwauth[]` decides in which form a token is sent,
+never to whom. It comes from a server, as other keys do that an operation does not need; odd lines
+of such keys are skipped, so that no server can make a request fail.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ _NO_PROMPT = b"quit=1\n"
 _SCHEMES = ("https", "http")
 _PLACE = frozenset(("protocol", "host", "path", "username"))
 _OFFER = ("password", "password_expiry_utc", "oauth_refresh_token", "ephemeral")
-# What each operation needs: an odd line of those is no request, and any other is passed over.
+# What each operation needs: an odd line of such a key is malformed, of any other it is skipped.
 _NEEDED = {
     GET: _PLACE,
     ERASE: _PLACE.union(("password", "credential")),
     STORE: _PLACE.union(_OFFER),
 }
 _LISTS = ("capability[]", "wwwauth[]")
-_NO_HOST = frozenset("/?#")  # git unescapes: `https://ours%2f@evil/` has a host that is a path too
+_NO_HOST = frozenset("/?#")  # git unescapes: in `https://ours%2f@evil/` the host would hold a path
 _PLAIN = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/!$&'()*+,;=:@"
 )
-_TIMEOUT = "--timeout"  # as that of git-credential-cache(1)
+_TIMEOUT = "--timeout"  # as in git-credential-cache(1)
 _TRUE = ("1", "true", "yes", "on")
 _DIGITS = frozenset("0123456789")
 _MAX_DIGITS = 12
@@ -67,13 +68,13 @@ _TOKEN68 = _LETTERS.union("-._~+/")  # and `=` behind it (11.2)
 def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
     """Name the setting by which git checks no certificate of a server; hardly anybody has one."""
     if not (wanted.url or "").startswith("https:"):
-        return None  # there is none to check: plain http is for loopback
-    if _NO_VERIFY in environ:  # set at all is set (git(1), Git Network)
+        return None  # no certificate: plain http is allowed on loopback only
+    if _NO_VERIFY in environ:  # any value counts, also an empty one (git(1), Git Network)
         return _NO_VERIFY
     try:
         folder = os.getcwd()
     except OSError:
-        folder = "/"  # it was removed under us: git is in no repository either
+        folder = "/"  # the folder was removed: git is in no repository either
     if not may_be_unchecked(environ, folder):
         return None
     from brokerctl.helpers.git import config  # noqa: PLC0415 - only where it might
@@ -92,7 +93,7 @@ class Git:
         stdin: bytes,
         environ: Mapping[str, str],  # noqa: ARG002 - all that git asks is on stdin
     ) -> CredentialRequest:
-        """Read what git asks; unknown operations are nothing."""
+        """Read what git asks; an unknown operation gets an empty answer."""
         operation = words[-1] if words else ""
         if operation == "capability":
             return answered(HelperReply(stdout=_CAPABILITIES))
@@ -108,7 +109,7 @@ class Git:
         url = f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}"
         if operation == STORE:
             return read_offer(words, url, fields)
-        # A bearer comes back as `credential` (git 2.46 and later).
+        # A bearer token comes back as `credential` (git 2.46 and later).
         password = fields.get("password") or fields.get("credential")
         return CredentialRequest(
             action=operation,
@@ -119,7 +120,7 @@ class Git:
         )
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the token as a password, or as a bearer where the server asked for one."""
+        """Render the token as a password, or as a bearer token if the server asked for one."""
         if isinstance(outcome, Credential):
             return _render(outcome)
         return _answer_without_token(outcome)
@@ -143,9 +144,9 @@ def _render(found: Credential) -> HelperReply:
 
 
 def _answer_without_token(outcome: OutcomeWithoutToken) -> HelperReply:
-    """Answer with what git had us keep, or with nothing: another helper may have or keep it.
+    """Answer with a credential that git had us keep, or with nothing: git asks the next helper.
 
-    What is refused has git ask for no password, which would be the wrong thing to type.
+    If we refuse, `quit` stops git from asking the person for a password, which would not help.
     """
     from brokerctl.helpers import outcomes  # noqa: PLC0415 - no warm hand-out needs them
 
@@ -159,7 +160,7 @@ def _answer_without_token(outcome: OutcomeWithoutToken) -> HelperReply:
 
 
 def _render_own(one: ToolCredential) -> HelperReply:
-    """Render what git gave us, as it gave it."""
+    """Render a credential that git gave us, unchanged."""
     lines = [f"username={one.username}", f"password={one.secret.reveal()}"]
     if one.expires_at is not None:
         lines.append(f"password_expiry_utc={int(one.expires_at)}")
@@ -171,7 +172,7 @@ def _render_own(one: ToolCredential) -> HelperReply:
 def parse_request(
     data: bytes, operation: str = GET
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return the attributes that an operation needs, and lists, up to the first empty line."""
+    """Return the attributes that an operation needs, and its lists, up to the first empty line."""
     fields: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
     for line in data.split(b"\n"):
@@ -194,7 +195,7 @@ def parse_request(
 
 
 def _is_key(name: bytes) -> bool:
-    """Return whether this can be a key, known or not; with a control character in it is no request.
+    """Return whether this can be a key, known or not; one with a control character can't.
 
     Security: a carriage return ends a line for some readers, and another key would begin there.
     """
@@ -214,7 +215,7 @@ def escape_path(path: str) -> str:
 
 
 def _wants_bearer(lists: dict[str, tuple[str, ...]]) -> bool:
-    """Return whether the server offers Bearer and no Basic, in which forges take a token, too."""
+    """Return whether the server offers Bearer and not Basic; forges take a token by Basic, too."""
     if "wwwauth[]" not in lists:
         return False
 
@@ -223,7 +224,7 @@ def _wants_bearer(lists: dict[str, tuple[str, ...]]) -> bool:
 
 
 def read_offer(words: list[str], url: str, fields: Mapping[str, str]) -> CredentialRequest:
-    """Read a credential; nothing to do for one without a password or that is not to be saved."""
+    """Read a credential to keep; nothing is done without a password, or if it is ephemeral."""
     username, password = fields.get("username"), fields.get("password")
     if username is None or password is None or fields.get("ephemeral") in _TRUE:
         return answered(HelperReply())
@@ -239,10 +240,10 @@ def read_offer(words: list[str], url: str, fields: Mapping[str, str]) -> Credent
 
 
 def read_other(words: list[str], scheme: str, fields: Mapping[str, str]) -> CredentialRequest:
-    """Read a request of another protocol than the web's: of mail, a proxy or a certificate.
+    """Read a request of a protocol other than HTTP: for mail, a proxy or a certificate.
 
-    Security: no profile has a host of such, so that nothing but what was kept for the very place
-    is an answer. Git's own store takes any protocol (git-credential-store(1)).
+    Security: no profile has such a host, so the only answer is a credential kept for exactly this
+    place. Git's own store takes any protocol (git-credential-store(1)).
     """
     host, path = fields.get("host", ""), fields.get("path", "")
     if not is_scheme(scheme) or not (host or path) or not _NO_STORED_HOST.isdisjoint(host):
@@ -261,12 +262,12 @@ def read_other(words: list[str], scheme: str, fields: Mapping[str, str]) -> Cred
 
 
 def place_url(scheme: str, host: str, path: str) -> str:
-    """Return a place as a URL; a path that begins with a slash keeps it."""
+    """Return a place as a URL; if the path begins with a slash, the URL has both slashes."""
     return f"{scheme}://{host}/{escape_path(path)}" if path else f"{scheme}://{host}"
 
 
 def is_scheme(text: str) -> bool:
-    """Return whether a protocol is spelled as a URL's (RFC 3986, 3.1), and is not the web's."""
+    """Return whether this is a URL scheme (RFC 3986, 3.1) other than `http` and `https`."""
     is_plain = text[:1].isalpha() and len(text) <= _MAX_SCHEME_CHARS and _SCHEME.issuperset(text)
     return is_plain and text not in {"http", "https"}
 
@@ -292,14 +293,14 @@ def _is_count(text: str) -> bool:
 def find_schemes(header: str) -> list[str]:
     """Return the schemes of a `WWW-Authenticate` field, in lower case (RFC 9110, section 11.6.1).
 
-    A challenge that is none by that grammar is left out: it is the server's, and not the request's.
+    A challenge that breaks the grammar is left out: it is the server's fault, not the request's.
     """
     found: list[str] = []
     for part in _split_list(header):
         name, equals, _ = part.partition("=")
         if equals and _is_token(name.rstrip(_SPACE)):
             if not _is_parameter(part) and found:
-                found[-1] = ""  # of the challenge before it
+                found[-1] = ""  # the challenge before it is malformed
             continue
         scheme, _, rest = part.partition(" ")
         rest = rest.strip(_SPACE)
@@ -309,7 +310,7 @@ def find_schemes(header: str) -> list[str]:
 
 
 def _split_list(header: str) -> list[str]:
-    """Split at the commas that stand in no quoted string; empty elements are none (5.6.1)."""
+    """Split at commas outside quoted strings; empty elements do not count (5.6.1)."""
     parts, begin, is_quoted, at = [], 0, False, 0
     while at < len(header):
         char = header[at]

@@ -1,11 +1,11 @@
-"""Whether git's configuration has it check no certificate of a server: `http.sslVerify`.
+"""Finds whether git's configuration switches certificate checks off: `http.sslVerify`.
 
 Read as git reads it (git-config(1)): system, user, repository, worktree, command line, and what
-these include; the last value of the most specific URL counts. A helper is not told the path of the
-repository, as a rule, so that every path counts that a section names. What is not decided here,
-`onbranch:` and `hasconfig:` for two, is believed where it switches checks off and nowhere else.
+these include; the last value of the most specific URL counts. Git mostly does not tell a helper the
+path of the repository, so a section for any path of the host counts. A condition that can't be
+decided here, as `onbranch:`, counts as true for what switches checks off, and as false otherwise.
 
-Only what looks as if it could matter comes here: git.py says when.
+`helpers.git.files` looks first, quickly: this file is imported only if git might check nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _SPACE = " \t\r\n"
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 _ESCAPES = {"t": "\t", "b": "\b", "n": "\n", "\\": "\\", '"': '"', "\n": ""}
 _BOM = b"\xef\xbb\xbf"
-_MAX_DEPTH = 10  # git's own
-# Security: conditions that git finds false, and we can't tell, could make it endless. What is
-# beyond these bounds is believed to switch checks off.
-_MAX_READ, _PART_BYTES = 1000, 4096  # files, of which a large one counts by its parts
+_MAX_DEPTH = 10  # git's own limit
+# Security: by conditions that are false for git, and unknown to us, files could include each other
+# without end. Whatever lies beyond these limits is taken to switch checks off.
+_MAX_READ, _PART_BYTES = 1000, 4096  # files; a large one counts once for each such part
 _MAX_STARS = 16
 _COMMAND_LINE = "git's command line"
 _ON, _OFF = ("true", "yes", "on"), ("false", "no", "off")
@@ -42,17 +42,17 @@ class ConfigEntry(Value):
     """One value: `http.<section>.sslVerify`, or an include."""
 
     key: str
-    value: str | None  # None: the key alone, which is true
+    value: str | None  # None: a key without a value, which is true
     origin: str
-    is_sure: bool = True  # False: of a file that may be included or not
+    is_sure: bool = True  # False: git may not include this file
 
 
 def find_unchecked(
     url: str, username: str | None, environ: Mapping[str, str], folder: str
 ) -> str | None:
-    """Name what has git check no certificate of this server; None where it checks all."""
+    """Name the setting by which git does not check this server's certificate; None if it does."""
     found = read_sections(environ, folder)
-    # Git finds no section for a path like `/../x`, which its server may see as another one.
+    # Git matches no section for a path like `/../x`, but its server may read it as `/x`.
     asked = normalize(url) or normalize("/".join(url.split("/", 3)[:3]))
     if asked is None:
         return None
@@ -72,7 +72,7 @@ def find_unchecked(
 def read_sections(
     environ: Mapping[str, str], folder: str
 ) -> list[tuple[ConfigEntry, UrlPattern | None]]:
-    """Return every value in the order that counts, with its section's URL."""
+    """Return every value, a later one having precedence, with its section's URL."""
     entries = read_entries(environ, folder)
     return [(one, normalize(one.key[len("http.") : -len(_NAME) - 1])) for one in entries]
 
@@ -94,7 +94,7 @@ def find_last(
 
 
 def is_true(value: str | None) -> bool:
-    """Return a boolean of git's; what git would stop at is not one that is relied on."""
+    """Return a boolean as git reads it; a value that git would stop at counts as false."""
     if value is None or value.lower() in _ON:
         return True
     if not value or value.lower() in _OFF:
@@ -128,7 +128,7 @@ class _Reader:
         self._folder = folder
         self._repository = repository
         self._left = _MAX_READ
-        self.has_worktree_file = False  # as the repository's own file says
+        self.has_worktree_file = False  # so says the repository's own file
 
     def read(self, path: str, depth: int = 0, *, is_sure: bool = True) -> Iterator[ConfigEntry]:
         data = find_regular(os.path.join(self._folder, path))
@@ -142,12 +142,12 @@ class _Reader:
             for key, value in parse(data):
                 yield from self._follow(key, value, path, depth, is_sure=is_sure)
         except ValueError:
-            # git stops at such a file; whoever reads on may find it switched off.
+            # Git stops at such a file; another reader of it may find checks switched off.
             if _NAME.encode() in data.lower():
                 yield ConfigEntry(key=f"http.{_NAME}", value="false", origin=path, is_sure=False)
 
     def command_line(self) -> Iterator[ConfigEntry]:
-        """Yield what `git -c` and its like have put into the environment."""
+        """Yield what `git -c` and similar options have put into the environment."""
         for key, value in (*_counted(self._environ), *_parameters(self._environ)):
             yield from self._follow(canonical(key), value, None, 0, is_sure=True)
 
@@ -182,7 +182,7 @@ class _Reader:
         return f"{home}/{rest}" if "/" in path else home
 
     def _holds(self, condition: str, path: str | None) -> bool | None:
-        """Return whether an includeIf's condition holds; None where that is not known here."""
+        """Return whether an includeIf's condition holds; None if that can't be decided here."""
         kind, _, pattern = condition.partition(":")
         if kind not in {"gitdir", "gitdir/i"}:
             return None if kind in {"onbranch", "hasconfig"} else False
@@ -214,7 +214,7 @@ def _is_like(
     text: str, pattern: str, at: int = 0, failed: set[tuple[int, int]] | None = None
 ) -> bool:
     """Match a path as git's wildmatch does, without sets in brackets; `at` is in the pattern."""
-    failed = set() if failed is None else failed  # each end of the text, tried once at each star
+    failed = set() if failed is None else failed  # pairs (length, star) without a match
     place = (len(text), at)
     if place not in failed and _is_like_from(text, pattern, at, failed):
         return True
@@ -247,7 +247,7 @@ def _is_like_from(text: str, pattern: str, at: int, failed: set[tuple[int, int]]
 def parse(data: bytes) -> Iterator[tuple[str, str | None]]:
     """Yield a file's keys and values; ValueError at a line that git would stop at."""
     text = data.removeprefix(_BOM).replace(b"\r\n", b"\n").decode("utf-8", "surrogateescape")
-    text += "\n\n"  # git ends a last line so, a continued one too
+    text += "\n\n"  # as git ends the last line, a continued one too
     base, at, end = "", 0, len(text)
     while at < end:
         char = text[at]
@@ -280,7 +280,7 @@ def _pair(text: str, at: int) -> tuple[str, str | None, int]:
 
 
 def _section(text: str, at: int) -> tuple[str, int]:
-    """Return a section's name with its dot, and where it ends."""
+    """Return a section's name with a dot after it, and where the header ends."""
     start = at
     while text[at] in _KEY or text[at] == ".":
         at += 1
@@ -308,7 +308,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
     line = text[at:end]
     if not any(char in line for char in '"\\#;'):
         return line.strip(_SPACE), end + 1
-    found, kept, is_quoted = "", 0, False  # `kept`: how much of it is no blank at the end
+    found, kept, is_quoted = "", 0, False  # `kept`: its length without blanks at the end
     while text[at] != "\n":
         char, at = text[at], at + 1
         if char in "#;" and not is_quoted:
@@ -334,15 +334,15 @@ def _escaped_value(char: str) -> str:
 
 
 def canonical(key: str) -> str:
-    """Return a key of the command line as a file has it: only a section's URL keeps its case."""
+    """Return a key in git's normal form: in lower case, but for the section's URL."""
     section, _, rest = key.partition(".")
     middle, dot, name = rest.rpartition(".")
     return f"{section.lower()}.{middle}{dot}{name.lower()}"
 
 
 def _counted(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
-    """Yield GIT_CONFIG_KEY_n and GIT_CONFIG_VALUE_n, of which GIT_CONFIG_COUNT says how many."""
-    count = environ.get("GIT_CONFIG_COUNT", "").lstrip().removeprefix("+")  # as strtoul(3) has it
+    """Yield the pairs GIT_CONFIG_KEY_n, GIT_CONFIG_VALUE_n; GIT_CONFIG_COUNT is their number."""
+    count = environ.get("GIT_CONFIG_COUNT", "").lstrip().removeprefix("+")  # as strtoul(3) reads it
     number = 0
     while count.isdigit() and number < int(count):
         key = environ.get(f"GIT_CONFIG_KEY_{number}")
@@ -370,7 +370,7 @@ def _parameters(environ: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
 
 
 def _dequote(text: str) -> tuple[str, str]:
-    """Return a shell's word in single quotes, and what follows it."""
+    """Return the word in single quotes at the beginning, as a shell reads it, and the rest."""
     found = ""
     while text.startswith("'"):
         piece, _, text = text[1:].partition("'")

@@ -1,4 +1,4 @@
-"""Credentials that lie in plain text in other tools' files: read, and cut out again. Pure bytes."""
+"""Credentials in plain text in git's and netrc's files: read, and cut out again. Pure bytes."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _REST_OF_LINE = re.compile(rb"[ \t\r]*\n?")
 
 
 class PlainCredential(NamedTuple):
-    """One credential in a file: where it stands, and what is to be kept, or why it can't be."""
+    """One credential in a file: its position, and the request to keep it, or why it stays."""
 
     start: int
     end: int
-    shown: str  # for people: no password is in it
+    shown: str  # for people, without the password
     wanted: CredentialRequest | None = None
     why: str = ""
 
 
 def read_git_credentials(data: bytes) -> list[PlainCredential]:
-    """Read the lines of git-credential-store(1); whatever else is in the file is named too."""
+    """Read the lines of git-credential-store(1); other lines are returned with a reason."""
     found, start = [], 0
     for line in re.split(rb"(?<=\n)", data):
         end = start + len(line)
@@ -57,7 +57,7 @@ def _read_url(line: bytes, start: int, end: int) -> PlainCredential:
             return left
         name, password, host = (unquote(one, errors="strict") for one in (name, password, host))
         path = rest[len(authority) :]
-        # What git's own store has written of a path that begins with a slash keeps that one.
+        # Git's own store writes a slash before the path: a second one belongs to the path.
         path = path.strip("/") if scheme in _SCHEMES else path.removeprefix("/").rstrip("/")
         path = unquote(path, errors="strict")
     except UnicodeDecodeError:
@@ -85,7 +85,7 @@ def _found(
 
 
 def read_netrc(data: bytes) -> list[PlainCredential]:
-    """Read the machines of a .netrc, each with its user and password; they are https hosts."""
+    """Read the machines of a .netrc, each with its user and password, as https hosts."""
     macros: list[int] = []
     words = _netrc_words(data, macros)
     starts = [at for at, (word, _, _) in enumerate(words) if word in {b"machine", b"default"}]
@@ -96,14 +96,14 @@ def read_netrc(data: bytes) -> list[PlainCredential]:
         end = rest.end() if rest else entry[-1][2]
         one = _read_machine([word for word, _, _ in entry], entry[0][1], end)
         after = words[last][1] if last < len(words) else len(data)
-        if any(one.start < at < after for at in macros):  # without it the one before would have it
+        if any(one.start < at < after for at in macros):  # the one before would get the macro
             one = one._replace(wanted=None, why="a macro belongs to it")
         found.append(one)
     return found
 
 
 def _netrc_words(data: bytes, macros: list[int]) -> list[tuple[bytes, int, int]]:
-    """Return words with where they stand; comments are none, nor macros, which are noted apart."""
+    """Return words and positions without comments and macros; where those begin is in `macros`."""
     words, at = [], 0
     while match := _NETRC_WORD.search(data, at):
         at = match.end()
@@ -143,17 +143,17 @@ def _read_machine(words: list[bytes], start: int, end: int) -> PlainCredential:
 
 
 def cut_out(data: bytes, found: list[PlainCredential]) -> bytes:
-    """Return a file without these."""
+    """Return a file without these credentials."""
     for one in sorted(found, reverse=True):
         data = data[: one.start] + data[one.end :]
     return data
 
 
 def put_lines(data: bytes, kept: list[ToolCredential]) -> tuple[bytes, dict[int, str]]:
-    """Return the file of git's own store with these, and why some are not in it, by position.
+    """Return the file of git's own store with these, and why some are left out, by their index.
 
-    They stand first, those without a path before the others: git takes the first line that fits,
-    and one with a path fits who names none.
+    They go to the top, those without a path first: git takes the first line that matches, and a
+    request without a path matches lines with any path.
     """
     there = [one.wanted for one in read_git_credentials(data) if one.wanted]
     lines: dict[int, str] = {}

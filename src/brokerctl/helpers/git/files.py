@@ -1,7 +1,7 @@
-"""Which configuration files git reads here, and whether any of them could switch checks off.
+"""The configuration files that git reads here, and a quick test whether one may switch checks off.
 
-On the road of a warm answer: each is read once and searched for two words, which takes less than
-it would to open a note of what was in them. What a hit means is `git/config`'s to say.
+A warm answer runs this, so it must be quick: each file is read once and searched for two words,
+which takes less time than a cache of the result would. `helpers.git.config` judges what is found.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Where git's own build says; which of them it was is not known here.
+# The path is set when git is built; which one it was is not known here.
 _SYSTEM = ("/etc/gitconfig", "/usr/local/etc/gitconfig", "/opt/homebrew/etc/gitconfig")
 _MARK, _INCLUDE = b"sslverify", b"[include"
-_MAX_FILES = 1000  # a file has endless names, as `./config` of itself, and git follows few of them
+_MAX_FILES = 1000  # a file can include itself by ever new names, as `././config`
 _NO_VERIFY = "GIT_SSL_NO_VERIFY"
 _VARIABLE, _VARIABLE_MARKS = "GIT_CONFIG_", ("sslverify", "include")
 _FALSE = frozenset(("0", "false", "no", "off", ""))
 
 
 def may_be_unchecked(environ: Mapping[str, str], folder: str) -> bool:
-    """Return whether git's configuration speaks of it, or has what can't be told at a glance."""
+    """Return whether git's configuration may switch checks off, or can't be judged quickly."""
     for name, value in environ.items():
         if name.startswith(_VARIABLE) and any(one in value.lower() for one in _VARIABLE_MARKS):
             return True
@@ -47,7 +47,7 @@ def may_be_unchecked(environ: Mapping[str, str], folder: str) -> bool:
 
 
 def _included(data: bytes, path: str, home: str | None) -> set[str] | None:
-    """Return all that a file may include, on whatever condition; None where that is not plain."""
+    """Return all files that a file may include, under any condition; None if that is unclear."""
     found = set()
     for line in data.split(b"\n"):
         key, equals, value = line.strip().partition(b"=")
@@ -90,7 +90,7 @@ def standard_files(
 
 
 def find_repository(environ: Mapping[str, str], folder: str) -> tuple[str, str] | None:
-    """Return the folder of the repository that git is in, and what its worktrees have in common."""
+    """Return the git folder of the repository here, and the one that its worktrees share."""
     said = environ.get("GIT_DIR")
     git_dir = _search(environ, folder) if said is None else _linked(_below(folder, said))
     if git_dir is None:
@@ -120,7 +120,7 @@ def _search(environ: Mapping[str, str], folder: str) -> str | None:
 
 
 def _linked(path: str) -> str:
-    """Return the folder that a `.git` is, or that such a file names."""
+    """Return the folder that `.git` is, or that a file `.git` names."""
     data = find_regular(path) or b""
     if not data.startswith(b"gitdir: "):
         return path

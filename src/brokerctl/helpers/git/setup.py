@@ -37,23 +37,23 @@ class GitSetup(BlockSetup):
         return other if os.path.exists(other) and not os.path.exists(own) else own
 
     def lines(self, part: Part) -> list[str]:
-        """Return the sections: the empty helper takes away those that would be asked first."""
+        """Return the sections: an empty helper removes those that git would ask first."""
         part.check_hosts()
         hosts = sorted({host for profile in part.profiles for host in profile.hosts})
         helper = _quoted(git_value(part.script))
         lines = []
         for host in hosts:
-            section = host.replace('"', '\\"')  # security: else a path could go on as a helper
+            section = host.replace('"', '\\"')  # security: else it could set a helper
             lines += [f'[credential "{section}"]', "\thelper =", f"\thelper = {helper}"]
             if parse_url(host.replace("*.", "any.", 1)).path:
-                lines.append(f"\t{_PATH}")  # else git does not say which path it wants
+                lines.append(f"\t{_PATH}")  # else git does not send the path
         return lines
 
     @staticmethod
     def is_ours(rows: list[str], at: int) -> bool:
-        """Return whether a row is our helper, the empty one before it, or that on paths after it.
+        """Return whether a row is our helper, the empty one before it, or `useHttpPath` after it.
 
-        `gh auth setup-git`, for one, has an empty helper before its own: that is no line of ours.
+        `gh auth setup-git` also writes an empty helper before its own: that line is not ours.
         """
         if rows[at] == "helper =":
             return _is_helper(_next_helper(rows[at + 1 :]))
@@ -62,17 +62,17 @@ class GitSetup(BlockSetup):
         return _is_helper(rows[at])
 
     def names_us(self, text: str) -> bool:
-        """Look for a helper that git finds by its short name, too."""
+        """Look for our helper, also by its short name."""
         return any(map(_ANY.fullmatch, map(str.strip, text.split("\n"))))
 
     @staticmethod
     def is_header(row: str) -> bool:
-        """Return whether a row begins a section as ours do."""
+        """Return whether a row is a section's header as we write it."""
         return row.startswith('[credential "') and row.endswith('"]')
 
 
 def _has_path(above: list[str]) -> bool:
-    """Return whether a section begins as ours for a path; at a host alone it is somebody's wish."""
+    """Return whether this section is ours and for a path; at a host the line is somebody else's."""
     is_ours = False
     for row in reversed(above):
         if row[:1] == "[":
@@ -84,7 +84,7 @@ def _has_path(above: list[str]) -> bool:
 
 
 def _next_helper(rows: list[str]) -> str:
-    """Return the helper that a section names next; nothing where it names none."""
+    """Return the next row that names a helper, or the next header; "" at the end."""
     for row in rows:
         if row.startswith(("[", "helper")):
             return row
@@ -96,7 +96,7 @@ def _is_helper(row: str) -> bool:
 
 
 def git_value(script: str) -> str:
-    """Return how `credential.helper` names a program: with more than a plain path, a shell does."""
+    """Return `credential.helper` for a program: its path, or a shell command with a quoted path."""
     return script if shlex.quote(script) == script else f"!{shlex.quote(script)}"
 
 

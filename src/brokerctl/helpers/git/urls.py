@@ -18,11 +18,11 @@ class UrlPattern(Value):
     user: str | None
     host: str
     port: str
-    path: str  # and the rest
+    path: str  # with query and fragment
 
 
 def normalize(url: str) -> UrlPattern | None:
-    """Return a URL in git's normal form, in whose host `*` may stand; None for what is none."""
+    """Return a URL in git's normal form, whose host may hold `*`; None if it is not a URL."""
     scheme, separator, rest = url.partition("://")
     if not separator or not scheme[:1].isalpha() or not _SCHEME.issuperset(scheme):
         return None
@@ -49,7 +49,7 @@ def _is_port(port: str) -> bool:
 
 
 def _escaped(text: str) -> str | None:
-    """Return a part of a URL with the escapes that it needs; None where one is none."""
+    """Return a part of a URL, escaped as git does it; None if an escape is malformed."""
     data, found, at = text.encode("utf-8", "surrogateescape"), "", 0
     while at < len(data):
         byte, was_escaped = data[at], data[at : at + 1] == b"%"
@@ -68,7 +68,7 @@ def _escaped(text: str) -> str | None:
 
 
 def _normal_path(rest: str) -> str | None:
-    """Return the path without its dots, and the rest."""
+    """Return the path without `.` and `..`, and the rest; None if it leaves the root."""
     end = min((at for at in map(rest.find, "?#") if at >= 0), default=len(rest))
     kept: list[str] = []
     for text in rest[:end].removeprefix("/").split("/"):
@@ -84,7 +84,7 @@ def _normal_path(rest: str) -> str | None:
 
 
 def rank_of(url: UrlPattern, pattern: UrlPattern) -> tuple[int, int, bool] | None:
-    """Return how well a section's URL fits: by host, then by path, then by user."""
+    """Return how well a section's URL matches: by host, then path, then user; None if not."""
     if (url.scheme, url.port) != (pattern.scheme, pattern.port):
         return None
     if pattern.user is not None and pattern.user != url.user:

@@ -1,11 +1,11 @@
 """Go's GOAUTH protocol (`go help goauth`), Go 1.24 and later.
 
-Go asks without a URL at its start, and again with one after an answer of 4xx. The answer is for
-URL prefixes, which Go keeps for as long as it runs.
+Go asks without a URL at its start, and again with a URL after a 4xx response. The answer names URL
+prefixes, which Go uses as long as it runs.
 
-Security: whatever a module's path or a redirect names is asked for. So the prefixes are the
-profile's own hosts, never what was asked, but for the host that stands where a host has `*`. Of a
-host that GOINSECURE may mean Go does not check the certificate, and says so in our environment.
+Security: Go asks for any host that a module's path or a redirect names. So the prefixes are the
+profile's own hosts and not the URL that was asked for; only a `*` is replaced by the host in that
+URL. GOINSECURE, in our environment too, names hosts whose certificate Go may not check.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 _INSECURE = "GOINSECURE"
 _PORT = 443
-_HTTPS = "https://"  # all that Go asks for, on loopback as well
+_HTTPS = "https://"  # Go asks for no other scheme, not even on loopback
 
 
 def fit(wanted: CredentialRequest, profile: Profile) -> bool:
-    """Leave out a profile that was named for other hosts than this one."""
-    if wanted.url is None:  # what stands for a `*` comes with the next call
+    """Return False for a profile that is named in GOAUTH, but is not for this host."""
+    if wanted.url is None:  # the host for a `*` comes with the next call
         hosts = [host for host in profile.hosts if host.startswith(_HTTPS)]
         return not hosts or any(_prefix(host, None) for host in hosts)
     try:
@@ -50,7 +50,7 @@ def fit(wanted: CredentialRequest, profile: Profile) -> bool:
 class Goauth:
     """`brokerctl helper goauth [--profile NAME] [URL]`; exit codes are brokerctl's own.
 
-    On stdin is the answer that the server gave: it decides nothing, and is not read.
+    Stdin has the server's response: it decides nothing here, and is not read.
     """
 
     traits = HelperTraits(fit=fit)
@@ -61,7 +61,7 @@ class Goauth:
         stdin: bytes,  # noqa: ARG002 - see above
         environ: Mapping[str, str],
     ) -> CredentialRequest:
-        """Read the URL; without one nothing is asked for, unless a profile is named."""
+        """Read the URL; without one the answer is empty, unless a profile is named."""
         profile, rest = split_profile(words)
         globs = environ.get(_INSECURE) or None
         if not rest:
@@ -80,7 +80,7 @@ class Goauth:
         )
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the prefixes and the header; a failure Go tells with -x."""
+        """Render the prefixes and the header; Go shows a failure with -x."""
         match outcome:
             case Credential():
                 return _render(outcome)
@@ -93,7 +93,7 @@ class Goauth:
 
 
 def _render(found: Credential) -> HelperReply:
-    """Render the prefixes and the header; both empty lines have to be there."""
+    """Render the prefixes and the header; an empty line has to follow each."""
     profile, wanted = found.profile, found.request
     prefixes = [prefix for host in profile.hosts if (prefix := _prefix(host, wanted.url))]
     if not profile.insecure_ok:
@@ -124,8 +124,8 @@ def _prefix(pattern: str, asked: str | None) -> str | None:
 def is_unchecked(url: str, globs: str | None) -> bool:
     """Return whether Go may ask for this without checking the certificate: GOINSECURE's globs.
 
-    They are for module paths, whose first part is the host, without a port. More is taken to be
-    meant than is: what stands behind the host is not looked at, nor what stands in brackets.
+    The globs are for module paths, whose first part is the host, without a port. In doubt a glob
+    counts: only its first part is compared, and what stands in brackets matches anything.
     """
     if not globs:
         return False

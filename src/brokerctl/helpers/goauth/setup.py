@@ -1,8 +1,8 @@
-"""Go's own environment file: `brokerctl helper goauth` before whatever GOAUTH says already.
+"""Go's own environment file: puts `brokerctl helper goauth` before the value of GOAUTH.
 
 Of two lines for one variable the last counts, and `go env -w` deletes the other. So the line that
-is there becomes a comment of our part, and a line again when the part is taken out. What a person
-has `go env -w` write into our line meanwhile is newer than the comment, and stays.
+was there becomes a comment in our part, and a line again when our part is taken out. If a person
+has changed our line by `go env -w` meanwhile, that is newer than the comment, and stays.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class GoauthSetup(UsualSetup):
         return text if has_block(text, _NAME) and own in text.split("\n") else put
 
     def take(self, place: SetupFile, text: str) -> str | None:  # noqa: ARG002 - there is one place
-        """Take our line out, and have the other one back."""
+        """Take our line out, and restore the one that was there before."""
         rest = take_block(text, _NAME, _FORM)
         if rest is None:
             return None
         head, rows = split_at_block(text, _NAME)
-        tail = rest[len(head) :]  # nothing, where the end of the line before goes as well
+        tail = rest[len(head) :]  # "" if the newline before our part was ours too
         was, end = _was(rows, tail)
         line = _left(rows, was)
         if line == was:
@@ -84,14 +84,14 @@ class GoauthSetup(UsualSetup):
         return head + tail if line is None else f"{head}{line}\n{tail}"
 
     def advice(self, part: Part) -> str | None:
-        """Name the variable that go believes before its file."""
+        """Name the variable that Go takes before its file."""
         if part.environ.get("GOAUTH"):
             return "GOAUTH is set in the environment, and go takes that instead of its file"
         return None
 
 
 def _was(rows: list[str], tail: str) -> tuple[str | None, str]:
-    """Return the line that a comment of ours remembers, if there was one, and its end."""
+    """Return the earlier line that our comment holds, if there was one, and its newline."""
     for mark, end in ((_WAS, "\n"), (_WAS_LAST, "\n" if tail else "")):
         row = next((row for row in rows if row.startswith(mark + _KEY)), None)
         if row is not None:
@@ -100,7 +100,7 @@ def _was(rows: list[str], tail: str) -> tuple[str | None, str]:
 
 
 def _left(rows: list[str], was: str | None) -> str | None:
-    """Return what is to stand instead of our part: the line that was, unless ours was changed."""
+    """Return what replaces our part: the earlier line, or ours as somebody has changed it."""
     line = next((row for row in rows if row.startswith(_KEY)), None)
     if line is None:
         return None
@@ -114,7 +114,7 @@ def _left(rows: list[str], was: str | None) -> str | None:
 def _split(text: str) -> tuple[str, str | None, str | None]:
     """Return what is before the line that counts, the line, and what is after its end.
 
-    Without such a line all is before; the line without an end has nothing after it, not even "".
+    Without such a line the whole text is before it; after a line without a newline comes None.
     """
     rows = text.split("\n")
     found = [at for at, row in enumerate(rows) if row.startswith(_KEY)]
@@ -127,7 +127,7 @@ def _split(text: str) -> tuple[str, str | None, str | None]:
 
 
 def _command(script: str) -> str:
-    """Return what go runs: words, of which one with spaces stands in quotes as a whole."""
+    """Return the command for Go, which splits it into words: a path with spaces is quoted whole."""
     quote = next((one for one in ("", "'", '"') if _is_whole(script, one)), None)
     if quote is None or ";" in script or "\n" in script:
         raise UsageError(

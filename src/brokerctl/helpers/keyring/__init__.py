@@ -1,4 +1,4 @@
-"""The command line of `keyring`, as pip and uv call it, and as our back end of that library does.
+"""The command line of `keyring`, as pip, uv and our own back end of that library call it.
 
     keyring get SERVICE USERNAME
     keyring get SERVICE --mode creds
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers import Outcome
 
-# Users that say "the password is a token" and name nobody: GitLab's, and PyPI's.
+# Users that mean "the password is a token" and name no person: GitLab's and PyPI's.
 _NOBODY = ("oauth2", "__token__", "")
 _OPTIONS = {"--mode": ("password", "creds"), "--output": ("plain", "json")}
 _PROBES = {
@@ -55,12 +55,12 @@ class _Call(Value):
 
 
 def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-    """Name the variable or the file of the tables that has pip and uv check no certificate."""
+    """Name the variable or the file by which pip or uv checks no certificate."""
     return find_either("keyring", wanted, environ)
 
 
 class Keyring:
-    """`keyring get …`; nothing found is exit code 1 and no output."""
+    """`keyring get …`; without a credential exit code 1 and no output."""
 
     traits = HelperTraits(unchecked=find_unchecked)
 
@@ -70,7 +70,7 @@ class Keyring:
         stdin: bytes,  # noqa: ARG002 - `set` alone would send something
         environ: Mapping[str, str],
     ) -> CredentialRequest:
-        """Read what is asked; the exit codes are those of the command that we stand for."""
+        """Read what is asked; the exit codes are those of the real `keyring` command."""
         probe = next((word for word in words if word in _PROBES), None)
         if probe is not None:
             return answered(HelperReply(stdout=_PROBES[probe].encode()))
@@ -93,7 +93,7 @@ class Keyring:
         )
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the password, or end as for one that is not kept, and as argparse does."""
+        """Render the password; else exit code 1 as for a missing one, or 2 as of argparse."""
         match outcome:
             case Credential():
                 return _render(outcome)
@@ -117,11 +117,11 @@ def _render(found: Credential) -> HelperReply:
 
 
 def find_url(service: str) -> str | None:
-    """Return the URL that a service means; None where it is a name, of no host.
+    """Return the URL that a service means; None if it is a name without a host.
 
-    A host alone means http on loopback, where an index for trials is, and is nobody's elsewhere.
-    Security: pip and uv ask for it after a URL that got no answer, so also after one of plain http,
-    where a project of somebody else's may have the index of the host that is ours.
+    A host alone means http on loopback, as for a test index, and no URL anywhere else. Security:
+    pip and uv ask for the host alone if a URL got no answer, also if that URL was plain http. So
+    somebody else's project could have a token of ours sent in the open.
     """
     if "://" in service:
         return service
@@ -138,10 +138,10 @@ def find_url(service: str) -> str | None:
 
 
 def _split_user(url: str | None) -> tuple[str | None, str | None]:
-    """Return a URL without the user in it, and the user.
+    """Return a URL without its user, and the user.
 
-    Security: only a plain name is taken off, without a password or an escape; whatever else has an
-    `@` in it is refused where URLs are compared.
+    Security: only a plain name is cut off, without a password or an escape. Every other URL with an
+    `@` is refused later, when URLs are compared.
     """
     scheme, separator, rest = (url or "").partition("://")
     user, at, host = rest.partition("@")

@@ -1,6 +1,6 @@
-"""A command named `keyring` for tools that run one: in a folder of its own for each of them.
+"""A command named `keyring` for tools that run one, in a separate folder for each tool.
 
-It is not among our scripts, where it would hide the real one from everybody.
+It is not one of our installed scripts, since it would hide the real `keyring` everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class KeyringCommandSetup(UsualSetup):
-    """A tool with a configuration file, its first place, and our command, its second."""
+    """A tool with two files: its configuration, then our command."""
 
     name: str
 
@@ -41,14 +41,14 @@ class KeyringCommandSetup(UsualSetup):
         return [SetupFile(self.path(environ)), SetupFile(command, SCRIPT_MODE, is_own=True)]
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Have the tool run a `keyring`, and be that."""
+        """Make the tool run `keyring`, or write that command, according to the file."""
         part.check_hosts()
         if place.mode == SCRIPT_MODE:
             return put_script(place.path, text, self.name, [part.script, "helper", "keyring"])
         return self.put_keys(place, text)
 
     def take(self, place: SetupFile, text: str) -> str | None:
-        """Take the key, or the command, out."""
+        """Take out the key or the command, according to the file."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)
         return self.take_keys(place, text)
@@ -60,7 +60,7 @@ class KeyringCommandSetup(UsualSetup):
 
 
 def find_fault(tool: str, environ: Mapping[str, str]) -> str | None:
-    """Return what PATH needs: tools look for the command there and nowhere else."""
+    """Return how PATH has to change: tools look for the command there and nowhere else."""
     folder = os.path.dirname(own_path(environ, tool, "keyring"))
     found = shutil.which("keyring", path=environ.get("PATH", ""))
     if found is not None and os.path.dirname(found) == folder:

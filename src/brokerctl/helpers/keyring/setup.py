@@ -1,8 +1,8 @@
 """Python's `keyring` library, for twine, poetry and whatever else imports it.
 
-Its own configuration can name a folder to import from, so that our back end is found in every
-environment without being installed there. The chain that it names is the library's own, which
-asks ours beside the others.
+Its configuration can name a folder to import from, so every environment finds our back end although
+it is not installed there. The configured back end is the library's own chain, which asks ours and
+the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeyringSetup(UsualSetup):
         ]
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Have the library import the module, and write that."""
+        """Make the library import the module, or write that module, according to the file."""
         part.check_hosts()
         if place.path.endswith(".py"):
             if text and self.take(place, text) is None:
@@ -49,17 +49,17 @@ class KeyringSetup(UsualSetup):
         return _keys(own_path(part.environ, "keyring")).put(place, text)
 
     def take(self, place: SetupFile, text: str) -> str | None:
-        """Take our keys, or the module, out."""
+        """Take out our keys or the module, according to the file."""
         if place.path.endswith(".py"):
             return "" if text.startswith(_MARK) else None
         return _keys("*/brokerctl/helpers/keyring").take(place, text)
 
     def names(self, own: SetupFile, text: str) -> bool:
-        """Look for the module's folder, where nothing else is."""
+        """Look for the path of the module's folder, which holds nothing else."""
         return super().names(own._replace(path=os.path.dirname(own.path)), text)
 
     def advice(self, part: Part) -> str | None:
-        """Say what else decides."""
+        """Name the variable that overrides the configuration."""
         if part.environ.get("PYTHON_KEYRING_BACKEND"):
             return "PYTHON_KEYRING_BACKEND is set, and the library asks that back end alone"
         return None
@@ -71,7 +71,7 @@ def _keys(folder: str) -> Keys:
 
 
 def _read_backend() -> str:
-    """Return our back end: a copy, since where Python keeps us changes with its version."""
+    """Return our back end's source, to be copied: its own path changes with Python's version."""
     path = os.path.join(os.path.dirname(brokerctl.__file__), "keyring_backend.py")
     with open(path, encoding="utf-8") as file:
         return file.read()

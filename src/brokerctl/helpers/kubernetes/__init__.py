@@ -1,11 +1,11 @@
 """The exec credential plug-in of kubectl and every other client-go program.
 
-The request is the variable KUBERNETES_EXEC_INFO, a JSON object; stdin may be somebody's terminal
-and is never read. The answer names the time from which on the client had better ask again, which
-is before the token ends: kubectl takes no margin of its own.
+The request is the variable KUBERNETES_EXEC_INFO, a JSON object; stdin may be a person's terminal
+and is never read. The answer's expiry is the time from which the client should ask again. It lies
+before the token's end, since kubectl has no margin of its own.
 
-Security: a kubeconfig from elsewhere names any server it likes, so it is compared with the
-profile's hosts; one whose certificate would not be checked is refused unless the profile allows it.
+Security: a kubeconfig from elsewhere can name any server. So the server is compared with the
+profile's hosts, and refused if its certificate would not be checked, unless the profile allows it.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Kubernetes:
         stdin: bytes,  # noqa: ARG002 - nothing is sent there
         environ: Mapping[str, str],
     ) -> CredentialRequest:
-        """Read the variable; without it, as older and other clients start us, v1 is spoken.
+        """Read the variable; without it, as with older and other clients, the answer is v1.
 
-        An empty one says as much as none.
+        An empty variable counts as none.
         """
         named = read_profile(words) if words else None
         text = environ.get(VARIABLE, "")
@@ -80,9 +80,9 @@ class Kubernetes:
         )
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the token, or fail: there is nobody else to ask.
+        """Render the token, or fail: the client asks no other plug-in.
 
-        An empty answer would be an obscure error.
+        It would report an empty answer as an error that explains nothing.
         """
         match outcome:
             case Credential():
@@ -102,14 +102,14 @@ def _render(token: AccessToken, version: str | None) -> HelperReply:
     status = {"token": token.value.reveal()}
     if token.expires_at is not None:
         at = token.expires_at if token.renew_at is None else token.renew_at
-        # Not a moment before the broker would give another: the client would ask in vain.
+        # Rounded up: a client that asked earlier would get the same token again.
         status["expirationTimestamp"] = timestamp(min(-int(-at // 1), int(token.expires_at)))
     body = {"apiVersion": version, "kind": _KIND, "status": status}
     return HelperReply(stdout=jsonlite.dumps(body).encode() + b"\n")
 
 
 def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:
-    """Return the version and the cluster, if the client says which."""
+    """Return the API version, and the cluster if the client names it."""
     try:
         info = jsonlite.loads_needed(text.encode("utf-8", "surrogateescape"))
     except ValueError as error:
@@ -129,9 +129,9 @@ def _read_info(text: str) -> tuple[str, dict[str, Any] | None]:
 
 
 def _route(cluster: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return how the client gets to its server: the user's own, believed, and in the record.
+    """Return how the client reaches its server: the user's own setting, trusted and recorded.
 
-    What is no text is left out: it decides nothing.
+    A value that is not text is left out, since it decides nothing.
     """
     found = []
     proxy = cluster.get("proxy-url")

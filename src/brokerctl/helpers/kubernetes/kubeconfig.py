@@ -1,8 +1,8 @@
 """A user of ours in somebody else's kubeconfig: put in, found, taken out. Pure text.
 
 It is the first of the list, between two comment lines, so that every other byte stays as it is.
-kubectl drops all comments when it writes the file; the user is known by its name and words then.
-What is not the plain block style that kubectl writes is not guessed at: a ValueError says so.
+kubectl drops all comments when it writes the file; then the user is known by its name and command.
+A file in another style than kubectl's plain blocks raises ValueError: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WHOLE = frozenset(
         "interactiveMode: Never",
         "provideClusterInfo: true",
     )
-)  # the shape of all that we write
+)  # the rows that we write, with command and profile left out
 
 
 def user_rows(command: str, profile: str) -> list[str]:
@@ -53,14 +53,14 @@ def user_rows(command: str, profile: str) -> list[str]:
         f"      {_WORDS[0]}",
         f"      {_WORDS[1]}",
         f"      {_PROFILE}",
-        f"      - {_quoted(profile)}",  # a name like `on` or `1.5` would be no text
+        f"      - {_quoted(profile)}",  # without quotes, `on` or `1.5` would not be text
         "      interactiveMode: Never",
         "      provideClusterInfo: true",
     ]
 
 
 def put_user(text: str, user: list[str]) -> str:
-    """Return the text with this user in it; ValueError where it can't be put in as text."""
+    """Return the text with this user; ValueError if it can't be put in."""
     rows = text.split("\n")
     is_marked = _find_block(rows) is not None
     found = _find_user(rows)
@@ -76,7 +76,7 @@ def put_user(text: str, user: list[str]) -> str:
 
 
 def _put_new(text: str, user: list[str]) -> str:
-    """Return a text that has no user of ours with this one."""
+    """Return the text with this user; it has none of ours yet."""
     rows = text.split("\n")
     if _find_user(rows):
         raise ValueError(f"it has another user '{NAME}'")
@@ -97,7 +97,7 @@ def _put_new(text: str, user: list[str]) -> str:
 
 
 def take_user(text: str) -> str | None:
-    """Return the text without our user, as it was if nobody else wrote it; None if it is not in."""
+    """Return the text without our user, as it was before us if nobody edited it; None if not in."""
     rows = text.split("\n")
     block = _find_block(rows)
     if block:
@@ -108,7 +108,7 @@ def take_user(text: str) -> str | None:
     try:
         found = _find_user(rows)
     except ValueError:
-        return None  # nothing of ours was ever put into such a text
+        return None  # our part is never put into such a text
     if found is None or not found.is_ours:
         return "\n".join(rows) if block else None
     notes = [row for row in rows[found.start : found.end] if row.lstrip()[:1] == "#"]
@@ -119,7 +119,7 @@ def take_user(text: str) -> str | None:
 
 
 def find_contexts(text: str) -> list[str]:
-    """Return the names of the contexts that have a user of our name."""
+    """Return the names of the contexts whose user has our name."""
     rows = text.split("\n")
     try:
         key = _find_key(rows, "contexts")
@@ -137,7 +137,7 @@ def find_contexts(text: str) -> list[str]:
 
 
 class _User(NamedTuple):
-    """Where a user of our name stands."""
+    """The position of the user with our name."""
 
     key: int  # the row of `users:`
     start: int
@@ -147,7 +147,7 @@ class _User(NamedTuple):
 
 
 def _find_user(rows: list[str]) -> _User | None:
-    """Return the user of our name in the list, whoever made it."""
+    """Return the user with our name, also if another program made it."""
     key = _find_key(rows)
     if key is None or _value(rows[key]):
         return None
@@ -161,7 +161,7 @@ def _find_user(rows: list[str]) -> _User | None:
 
 
 def _items(rows: list[str], key: int) -> list[tuple[int, int]]:
-    """Return where each item of the list below a key begins, and where the next thing does."""
+    """Return (start, end) of each item of the list below a key."""
     indent = _find_indent(rows, key)
     section = _section(rows, key)
     starts = [at for at in section if _is_item(rows[at].removeprefix(" " * indent))]
@@ -169,7 +169,7 @@ def _items(rows: list[str], key: int) -> list[tuple[int, int]]:
 
 
 def _shape(rows: list[str]) -> list[str]:
-    """Return rows of ours as they are for any command and profile."""
+    """Return our rows without command and profile, to compare them."""
     found = [
         _unquoted(row.strip()) for row in rows if row.strip() and not row.endswith("env: null")
     ]
@@ -187,7 +187,7 @@ def _has_more(item: list[str]) -> bool:
 
 
 def _renewed(item: list[str], user: list[str]) -> list[str]:
-    """Return our user with the command and the profile of another; nothing if it has neither."""
+    """Return our user with command and profile taken from `user`; [] if it lacks one of them."""
     command = next(row.strip() for row in user if row.lstrip().startswith("command: "))
     renewed, is_profile, count = [], False, 0
     for row in item:
@@ -222,7 +222,7 @@ def _is_ours(item: list[str]) -> bool:
 
 
 def _find_key(rows: list[str], wanted: str = _KEY) -> int | None:
-    """Return the row of a key; ValueError for a text that is not plain block style."""
+    """Return the row of a top-level key, if any; ValueError if the text is not in block style."""
     found: list[int] = []
     is_begun = False
     for at, row in enumerate(rows):
@@ -269,13 +269,13 @@ def _is_blank(row: str) -> bool:
 
 
 def _value(row: str) -> str:
-    """Return what stands behind a key in its row, without a comment."""
+    """Return the value after a key in its row, without a comment."""
     value = row.partition(":")[2].strip()
     return "" if value[:1] == "#" else value.partition(" #")[0].strip()
 
 
 def _bare(rows: list[str]) -> list[str]:
-    """Return rows in an order and a spelling that kubectl does not change."""
+    """Return rows sorted and unquoted, so that kubectl's rewriting makes no difference."""
     found = sorted(_unquoted(row.strip()) for row in rows if not _is_blank(row))
     return [row for row in found if row != "env: null"]
 
@@ -311,7 +311,7 @@ def _taken_block(rows: list[str], start: int, end: int) -> str:
     following = next((row for row in after if not _is_blank(row)), "")
     keys = [at for at in range(start, end) if rows[at] == f"{_KEY}:"]
     if keys and _is_item(following.lstrip(" ")):
-        return "\n".join([*before, *rows[start + 1 : keys[0] + 1], *after])  # others rely on it now
+        return "\n".join([*before, *rows[start + 1 : keys[0] + 1], *after])  # others use it
     if note.startswith(_INSTEAD):
         return "\n".join([*before, note.removeprefix(_INSTEAD), *after])
     return "\n".join([*before, *after])

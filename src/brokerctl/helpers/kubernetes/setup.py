@@ -56,7 +56,7 @@ class KubernetesSetup(UsualSetup):
             raise UsageError(f"{place.path}: {error}", hint=f"add to its users: {user}") from error
 
     def take(self, place: SetupFile, text: str) -> str | None:
-        """Take our user out; contexts that have it are whoever's made them."""
+        """Take our user out; contexts that use it belong to others and stay."""
         try:
             return take_user(text)
         except ValueError as error:
@@ -65,7 +65,7 @@ class KubernetesSetup(UsualSetup):
             ) from error
 
     def farewell(self, environ: Mapping[str, str]) -> str | None:
-        """Name the contexts whose user goes: kubectl fails there until they have another."""
+        """Name the contexts that lose their user: kubectl fails there until they get another."""
         paths = [path for path in environ.get("KUBECONFIG", "").split(os.pathsep) if path]
         found = []
         for path in paths or [self.places(environ)[0].path]:

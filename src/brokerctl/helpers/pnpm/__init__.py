@@ -1,7 +1,7 @@
-"""pnpm's token helper: a program without arguments that is not told which registry asks.
+"""pnpm's token helper: a program without arguments, which is not told the registry.
 
-So a profile has to be named, by the script that `helper install pnpm` makes; to which registry its
-token goes is what the user's own `.npmrc` says.
+So the script that `helper install pnpm` makes has to name a profile. The user's own `.npmrc`
+decides to which registry the token is sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-    """Name the variable or the file of the tables that has pnpm check no certificate."""
+    """Name the variable or the file by which pnpm checks no certificate."""
     return find_either("pnpm", wanted, environ)
 
 
@@ -38,7 +38,7 @@ class Pnpm:
         return CredentialRequest(action=GET, profile=read_profile(words))
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the whole value of the header: every version of pnpm sends that as it is."""
+        """Render the whole value of the header, which every version of pnpm sends unchanged."""
         match outcome:
             case Credential():
                 token = outcome.token

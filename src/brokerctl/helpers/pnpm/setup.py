@@ -1,4 +1,4 @@
-"""pnpm's own configuration: a line for each registry, and the script that they name."""
+"""pnpm's own configuration: a line for each registry, and the script that the lines name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers.setups import Part
 
-# What `.npmrc` takes as it is. Security: a `=` in a path would name a program of its own.
+# Needs no quotes in `.npmrc`. Security: what follows a `=` in a path could name a program.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/@+,[]")
 _OURS = re.compile(r"//\S+/:tokenHelper=\S+/brokerctl/helpers/pnpm-token")
 _VARIABLES = ("npm_config_userconfig", "NPM_CONFIG_USERCONFIG")
 
 
 class PnpmSetup(BlockSetup):
-    """The user's `.npmrc`: in a project's, pnpm takes no helper."""
+    """The user's `.npmrc`: pnpm accepts no helper in that of a project."""
 
     name = "pnpm"
     script = "brokerctl"
@@ -43,13 +43,13 @@ class PnpmSetup(BlockSetup):
         return os.path.abspath(given) if given else home_path(environ, ".npmrc")
 
     def read_also(self, environ: Mapping[str, str]) -> list[str]:
-        """Return where `pnpm config set` writes, and the usual file, which may be another's."""
+        """Return the file that `pnpm config set` writes, and `~/.npmrc`, if not ours."""
         base = environ.get("XDG_CONFIG_HOME") or home_path(environ, ".config")
         found = [os.path.join(base, "pnpm", "rc"), home_path(environ, ".npmrc")]
         return [path for path in found if path != self.path(environ)]
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Put the lines in, or make the script, which has to know the profile."""
+        """Put the lines in, or make the script, according to the file."""
         if place.mode == SCRIPT_MODE:
             words = [part.script, "helper", "pnpm", "--profile", part.one_profile().name]
             return put_script(place.path, text, self.name, words)
@@ -94,7 +94,7 @@ class PnpmSetup(BlockSetup):
         return [f"//{host}/:tokenHelper={path}" for host in hosts]
 
     def take(self, place: SetupFile, text: str) -> str | None:
-        """Take the lines out, or remove the script."""
+        """Take out the lines or the script, according to the file."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)
         taken = take_block(text, self.name, self.form)
@@ -105,7 +105,7 @@ class PnpmSetup(BlockSetup):
 
 
 def _is_unmarked(row: str) -> bool:
-    """Return whether a row is ours by its value: npm writes the file without comments."""
+    """Return whether a row is ours by its value: npm drops comments, and so our marks."""
     return _OURS.fullmatch(row.strip()) is not None
 
 

@@ -1,7 +1,7 @@
 """Terraform's and OpenTofu's credentials helper protocol.
 
-Security: the host is whatever a configuration's `source` names, so it is compared letter by letter
-and nothing that could be more than a host and a port is taken.
+Security: the host is whatever a configuration's `source` names. So it is compared letter by letter,
+and anything but a host and a port is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NO_HOST = frozenset("/?#@\\%")
 _STORE = "'terraform login' is not needed: brokerctl keeps no token that another program made"
 _WORDS = 2
-_NONE = b"{}\n"  # no token for this host: no text at all would be an error
+_NONE = b"{}\n"  # no token for this host; empty output would be an error
 
 
 class Terraform:
@@ -42,7 +42,7 @@ class Terraform:
         stdin: bytes,  # noqa: ARG002 - what is to be stored is not even read
         environ: Mapping[str, str],  # noqa: ARG002 - all that is asked is in the words
     ) -> CredentialRequest:
-        """Read what terraform asks; to store is refused, since nothing foreign is kept."""
+        """Read what terraform asks; `store` is refused, since we keep nothing for this tool."""
         if len(words) != _WORDS:
             raise MalformedError("it is not OPERATION HOST")
         operation, host = words
@@ -55,7 +55,7 @@ class Terraform:
         return CredentialRequest(action=operation, url=f"https://{host}")
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the token, which terraform sends as a bearer; the reason it takes from stderr."""
+        """Render the token, which terraform sends as a bearer; it shows an error from stderr."""
         match outcome:
             case Credential():
                 said = {"token": outcome.token.value.reveal()}

@@ -1,4 +1,4 @@
-"""Terraform's CLI configuration, and the plug-in folder that is the only place it looks in."""
+"""Terraform's CLI configuration, and the plug-in folder, the only one in which it looks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOCK = f'{_KEY} "brokerctl" {{}}'
 
 
 class TerraformSetup(BlockSetup):
-    """`~/.terraformrc`, which OpenTofu reads too where there is no `~/.tofurc`; else both."""
+    """`~/.terraformrc`, which OpenTofu reads too; with a `~/.tofurc` both files."""
 
     name = "terraform"
     script = "terraform-credentials-brokerctl"
@@ -44,7 +44,7 @@ class TerraformSetup(BlockSetup):
         return os.path.abspath(given) if given else home_path(environ, ".terraformrc")
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Put the block in, or make the script; a second helper is an error to terraform."""
+        """Put the block in, or make the script; terraform accepts only one helper."""
         if place.mode == SCRIPT_MODE:
             return put_script(place.path, text, self.name, [part.script])
         refuse_other(place.path, without_block(text, self.name, self.form), _KEY)
@@ -59,7 +59,7 @@ class TerraformSetup(BlockSetup):
         return rows[at] == _BLOCK
 
     def lines(self, part: Part) -> list[str]:
-        """Return the block, which is for every host: the helper says which are ours."""
+        """Return the block, which is for all hosts: the helper knows which are ours."""
         if not any(_is_whole(host) for profile in part.profiles for host in profile.hosts):
             raise UsageError(
                 "no profile has an https host without a path, so terraform has nothing to ask for",
@@ -68,7 +68,7 @@ class TerraformSetup(BlockSetup):
         return [_BLOCK]
 
     def advice(self, part: Part) -> str | None:
-        """Name what terraform believes before it asks: `terraform login` leaves such a file."""
+        """Name a token that terraform takes before it asks us, as one of `terraform login`."""
         hosts = {host.removeprefix("https://") for one in part.profiles for host in one.hosts}
         for path, text in (*_files(self.path(part.environ)), *_beside(part.environ)):
             for host in sorted(hosts & find_labels(text, "credentials")):
@@ -76,7 +76,7 @@ class TerraformSetup(BlockSetup):
         return None
 
     def read_also(self, environ: Mapping[str, str]) -> list[str]:
-        """Return what else terraform and OpenTofu read."""
+        """Return the other files that terraform and OpenTofu read."""
         return [path for path, _ in _beside(environ)]
 
     def names(self, own: SetupFile, text: str) -> bool:  # noqa: ARG002 - the plug-in has one name
@@ -84,11 +84,11 @@ class TerraformSetup(BlockSetup):
         return "brokerctl" in find_labels(text, _KEY)
 
     def names_us(self, text: str) -> bool:
-        """Look for the same."""
+        """Look for a block with the plug-in's name."""
         return "brokerctl" in find_labels(text, _KEY)
 
     def take(self, place: SetupFile, text: str) -> str | None:
-        """Take the block out, or remove the script."""
+        """Take out the block or the script, according to the file."""
         if place.mode == SCRIPT_MODE:
             return take_script(text, self.name)
         return take_block(text, self.name, self.form)
@@ -99,7 +99,7 @@ def _given(environ: Mapping[str, str]) -> str | None:
 
 
 def _is_whole(host: str) -> bool:
-    """Return whether terraform could ask for it: it names a host and a port, and speaks TLS."""
+    """Return whether terraform can ask for a host: without a path, since it names host and port."""
     return "/" not in host.removeprefix("https://")
 
 
@@ -114,7 +114,7 @@ def _beside(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _files(*paths: str) -> Iterator[tuple[str, str]]:
-    """Yield what can be read, with its path."""
+    """Yield (path, text) of the files that can be read."""
     for path in paths:
         with contextlib.suppress(OSError):
             yield path, read_regular(path).decode("utf-8", "replace")

@@ -1,7 +1,7 @@
 """Vault's and OpenBao's token helper protocol.
 
-The helper is not told which server is asked; the address in the environment is what the command
-line uses, unless `-address` says otherwise.
+The helper is not told which server is asked. It takes the address from the environment, as the
+command line does, unless that has `-address`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers import Outcome
 
-# The last two go before the others: the server that is asked, and sent the token, is an agent.
+# The last two have precedence: they name an agent, which is then sent the token.
 _ADDRESSES = ("VAULT_ADDR", "BAO_ADDR", "VAULT_AGENT_ADDR", "BAO_AGENT_ADDR")
 _STORE = "'login' is not needed: brokerctl keeps no token that another program made"
 
 
 def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str | None:
-    """Name the variable of the table that has Vault check no certificate."""
+    """Name the variable by which Vault checks no certificate."""
     return find_variable("vault", wanted, environ)
 
 
@@ -47,13 +47,13 @@ class Vault:
         stdin: bytes,  # noqa: ARG002 - what is to be stored is not even read
         environ: Mapping[str, str],
     ) -> CredentialRequest:
-        """Read what is asked; to store is refused, so that `login` shows its token and says so."""
+        """Read what is asked; `store` is refused, so that `vault login` shows its token."""
         if words == ["store"]:
             return answered(HelperReply(exit_code=1, note=_STORE))
         if words not in ([GET], [ERASE]):
             raise MalformedError("it is not get, store or erase")
         addresses = {environ[name] for name in _ADDRESSES if environ.get(name)}
-        if len(addresses) > 1:  # Vault reads one of them, OpenBao both: either may be asking
+        if len(addresses) > 1:  # Vault reads one of them, OpenBao both: it may be either
             raise MalformedError("its variables name two servers")
         if not addresses:
             return answered(HelperReply())
@@ -61,7 +61,7 @@ class Vault:
         return CredentialRequest(action=action, url=addresses.pop())
 
     def answer(self, outcome: Outcome) -> HelperReply:
-        """Render the token alone, without a newline, which would be taken as part of it."""
+        """Render the token without a newline, which would be taken as part of it."""
         match outcome:
             case Credential():
                 return HelperReply(stdout=outcome.token.value.reveal().encode())

@@ -1,4 +1,4 @@
-"""Vault's configuration of its command line: one line in HCL."""
+"""The configuration of Vault's command line: one line in HCL."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VaultSetup(BlockSetup):
         return os.path.abspath(given)
 
     def put(self, place: SetupFile, text: str, part: Part) -> str:
-        """Put our line in; the key can be there once."""
+        """Put our line in; UsageError if the file has the key already."""
         refuse_other(place.path, without_block(text, self.name, self.form), _KEY)
         return put_block(text, self.name, self.lines(part), self.form)
 
@@ -44,7 +44,7 @@ class VaultSetup(BlockSetup):
         return rows[at].startswith(f'{_KEY} = "') and rows[at].endswith('/brokerctl-vault"')
 
     def lines(self, part: Part) -> list[str]:
-        """Return the line: Vault has a shell run what it says."""
+        """Return the line; a shell would split the path, so it may not need quotes."""
         part.check_hosts()
         if shlex.quote(part.script) != part.script:
             raise UsageError(
