@@ -1,1 +1,1 @@
-"""The full program: one file a command, no logic; each takes a room and prints what it says."""
+"""The full program: a file for each command, without logic, which prints what a room answers."""

@@ -1,4 +1,4 @@
-"""Puts the Typer program together from the table of commands and turns its errors into ours."""
+"""Builds the Typer program from the table of commands, and turns Typer's errors into ours."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from brokerctl.cli.typer_classes import App, Group
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 
 _STDOUT = 1
-# A new command is one file and one line here. Only the module of the command that was called is
-# imported; `--help` imports all.
+# A new command is one file and one line here. Only the module of the called command is imported;
+# `--help` imports all of them.
 COMMANDS = {
     "login": "brokerctl.cli.login",
     "get": "brokerctl.cli.get",
@@ -45,11 +45,11 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
 class StdoutError(OSError):
-    """What stands on stdout is not the whole answer."""
+    """The answer could not be written to stdout in full."""
 
 
 class _Stdout(io.RawIOBase):
-    """Descriptor 1, waited for where it is non-blocking and full: Python's own gives up there."""
+    """Descriptor 1; waits if it is non-blocking and full, where Python's own stream raises."""
 
     def writable(self) -> bool:
         return True
@@ -72,7 +72,7 @@ class _Stdout(io.RawIOBase):
 
 
 def replace_stdout() -> None:
-    """Let Python print through it: also where stdout was closed, and in any locale."""
+    """Make `print` use it, also if stdout was closed, and with any locale."""
     encoding = sys.stdout.encoding if sys.stdout is not None else "utf-8"
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Stdout()),
@@ -83,13 +83,13 @@ def replace_stdout() -> None:
 
 
 class Program(Group):
-    """The whole, whose commands stand in the order of the table."""
+    """The whole program; its help lists the commands in the order of the table."""
 
     order = tuple(COMMANDS)
 
 
 def make_app() -> typer.Typer:
-    """Make an empty Typer program with the settings that every part of ours has.
+    """Make an empty Typer program with the settings of all our groups.
 
     Security: Typer's own error pages show source lines, which may hold a secret; they are off.
     """
@@ -114,7 +114,7 @@ def build(only: str | None = None) -> typer.Typer:
     if COMPLETE in os.environ:
         from typer.completion import get_completion_inspect_parameters
 
-        get_completion_inspect_parameters()  # registers the shells; there is no other public way
+        get_completion_inspect_parameters()  # registers the shells; no other public function does
     return app
 
 
@@ -147,18 +147,18 @@ def run(words: list[str], umask: int | None = None) -> int:
     `umask` is the caller's own, for the child of `exec`.
     """
     called = next((word for word in words if not word.startswith("-")), None)
-    is_json = called != "exec" and _asks_for_json(words)  # there they are the child's options
-    gc.enable()  # the script turned it off
+    is_json = called != "exec" and _asks_for_json(words)  # of `exec` these are the child's options
+    gc.enable()  # our start script turned it off
     replace_stdout()
     try:
         _refuse_later(called)
         return _invoke(build(called), words, umask)
     except BrokenPipeError:
-        return 1  # whoever read stdout went away: nobody is left to be told
+        return 1  # the reader of stdout is gone: an error message has no reader
     except KeyboardInterrupt:
         return 130
     except typer.TyperException as error:
-        if type(error).__name__ == _NO_ARGS:  # a bare group: its message is the help text itself
+        if type(error).__name__ == _NO_ARGS:  # no command was given: the message is the help
             typer.echo(str(error), err=True)
             return UsageError.exit_code
         return output.print_error(_usage(error), is_json=is_json)
@@ -195,7 +195,7 @@ def _invoke(app: typer.Typer, words: list[str], umask: int | None) -> int:
 
 
 def _usage(error: typer.TyperException) -> UsageError:
-    """Say in our form what Typer found, and in the hint what was probably meant."""
+    """Return Typer's error as ours, with what was probably meant as its hint."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "brokerctl"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _STDOUT = 1
 _WHOLE_CHARS = 24
 _MIN_COLUMNS = 100
-_FINGERPRINT_CHARS = 12  # as many as `revoke` shows
+_FINGERPRINT_CHARS = 12  # as in the output of `revoke`
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _OnlyProfile = Annotated[
     str | None,
@@ -58,7 +58,7 @@ HELD_HEADINGS = ("profile", "kind", "fingerprint", "expires", "status", "scopes"
 
 
 def has_room() -> bool:
-    """Return whether stdout is a terminal on which a table of ours is not squeezed."""
+    """Return whether stdout is a terminal that is wide enough for our tables."""
     return sys.stdout.isatty() and shutil.get_terminal_size().columns >= _MIN_COLUMNS
 
 
@@ -72,8 +72,8 @@ def print_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = Table(box=None, pad_edge=False, header_style=header_style)
     texts = [[safe(cell) for cell in cells] for cells in rows]
     for number, heading in enumerate(headings):
-        # What is short stays whole, the last column and sentences give way: half a time or half a
-        # profile is of no use.
+        # Short columns stay whole; the last column and long texts are cut: half a time or half a
+        # profile would be of no use.
         widest = max((len(cells[number]) for cells in texts), default=0)
         table.add_column(heading, no_wrap=heading != headings[-1] and widest <= _WHOLE_CHARS)
     for cells in texts:
@@ -149,14 +149,14 @@ def log(
         found = show.ask(folder, match, limit, follow=follow)
         _print(found, json=json, is_table=has_room() and not follow)
     except BrokenPipeError:
-        # `| head` has what it wanted; the code says that not all was written, as for SIGPIPE.
+        # The reader, as `head`, has enough. The exit code is that of SIGPIPE: not all was written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return 0
 
 
 def _open_record() -> tuple[Folder, KeyRing]:
-    """Return the log's folder and keys; where a CI job keeps nothing, nothing is made."""
+    """Return the log's folder and keys; in a CI job without a store neither is made on disk."""
     if not is_job_without_store(os.environ):
         home = open_home(os.environ)
         return home.log.folder, home.ring
@@ -207,7 +207,7 @@ def tokens(json: JSON = False) -> int:
     from brokerctl.store.slots import find_cut_off
 
     home = open_home(os.environ)
-    cut_off = list(find_cut_off(home.store))  # before the slots: their tokens may get there now
+    cut_off = list(find_cut_off(home.store))  # first: their tokens may go to slots meanwhile
     grants, slots = home.store.entries(GRANT), home.store.entries(TOKEN)
     held = list_held(grants, slots, home.ring.fingerprint, time.time(), cut_off)
     if json:
@@ -283,7 +283,7 @@ def held_cells(entry: Held) -> tuple[str, ...]:
 
 
 def held_lines(held: list[Held]) -> list[str]:
-    """Return what is held, under a line for each profile and issuer."""
+    """Return lines of what is held, below a headline for each profile and issuer."""
     lines: list[str] = []
     above: tuple[str | None, ...] = ()
     for entry in held:
@@ -295,7 +295,7 @@ def held_lines(held: list[Held]) -> list[str]:
             lines.append(safe(f"{entry.profile}  {entry.issuer}{whom}", COLUMNS))
         until = _time(entry.expires_at) or "-"
         line = f"  {entry.kind} {entry.fingerprint or '-':<32} {until:<20} {entry.status}"
-        lines.append(safe(line, 2 * COLUMNS))  # why a grant ended stands last
+        lines.append(safe(line, 2 * COLUMNS))  # longer, as the reason of a grant's end stands last
         if entry.scopes:
             lines.append(safe(f"        {' '.join(entry.scopes)}", COLUMNS))
     return lines

@@ -1,4 +1,4 @@
-"""`brokerctl demo`: the whole story on an embedded issuer, or that issuer for other tests."""
+"""`brokerctl demo`: shows all that we do on an embedded issuer, or serves that issuer for tests."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def doctor(
 
 
 def _show(finding: Finding) -> None:
-    """Print what was found, folded to the terminal, and its hint as it is: a command is copied."""
+    """Print a finding, wrapped to the terminal, and its hint unwrapped, since it is copied."""
     begin, is_painted = f"{finding.state}:", is_wanted(_STDOUT)
     lines = [safe(f"{begin} {finding.what}", _TEXT_CHARS)]
     if sys.stdout.isatty():
@@ -78,7 +78,7 @@ def _show(finding: Finding) -> None:
 
 
 def _sum_up(states: list[str]) -> None:
-    """Say on stderr how many findings want care: it is for people, not a part of the answer."""
+    """Print on stderr how many warnings and problems there are: it is not part of the answer."""
     counts = [(states.count("problem"), "problem"), (states.count("warning"), "warning")]
     told = ", ".join(count_of(count, word) for count, word in counts if count)
     typer.echo(f"brokerctl: {told or 'nothing wants care'}", err=True)

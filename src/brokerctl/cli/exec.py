@@ -15,7 +15,7 @@ from brokerctl.session.start import parse_pairs
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command; what follows the first word that is no option is the child's."""
+    """Add the command; all words from the first that is not an option belong to the child."""
     app.command("exec", context_settings={"allow_interspersed_args": False})(exec_)
 
 

@@ -65,7 +65,7 @@ def _profile(given: str | None, for_url: str | None) -> str:
     if given and for_url:
         raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:
-        return ""  # found where the configuration is read for the request itself
+        return ""  # found later, when the configuration is read for the request
     name = given or default_profile(open_home(os.environ, may_use_memory=True).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl profile list'")
@@ -82,7 +82,7 @@ def _form(given: str | None, *, is_json: bool) -> str:
 
 
 def _log_in(asked: GetOptions, needed: LoginNeededError) -> None:
-    """Log in for who is there, or raise what said so (contract, section 1)."""
+    """Log in if a person is at the terminal, else raise `needed` (contract, section 1)."""
     from brokerctl.cli.login import login_interactively
     from brokerctl.effects.terminal import is_interactive
 

@@ -24,7 +24,7 @@ _Tool = Annotated[
         autocompletion=suggest.tools,
     ),
 ]
-_LONG = 40  # lines of a file that is made or removed
+_LONG = 40  # lines of a new or removed file; a longer one is not shown
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask nobody.")]
 
@@ -208,7 +208,7 @@ def _change(planned: Planned, word: str, *, yes: bool, json: bool) -> None:
 
 
 def _tell(planned: Planned, word: str, *, json: bool) -> None:
-    """Say how it ended; PartialError where the tool goes on to ask brokerctl."""
+    """Print the result; PartialError if the tool still asks brokerctl."""
     from brokerctl import jsonlite, output
     from brokerctl.text import safe
 
@@ -230,12 +230,12 @@ def _tell(planned: Planned, word: str, *, json: bool) -> None:
 
 
 def _diff(planned: Planned) -> list[str]:
-    """Return the changes as git shows them: a file that is not there is /dev/null."""
+    """Return the changes as `git diff` shows them: a missing file is /dev/null."""
     return [line for one in planned.changes for line in _shown(one)]
 
 
 def _shown(one: FileChange) -> list[str]:
-    """Return one change; of a long file that is all ours, how long it is."""
+    """Return one change; for a long file that is made or removed, only its length."""
     before, after = ("/dev/null" if text is None else one.path for text in (one.before, one.after))
     lines = [
         line.rstrip("\n").replace("\t", "    ")
@@ -291,7 +291,7 @@ def show(
 
 
 def _tell_fault() -> None:
-    """Warn of a configuration for which every tool is told that its host is nobody's."""
+    """Warn of an invalid configuration: until it is mended every tool gets "not ours"."""
     from brokerctl import output
     from brokerctl.home import read_plan
 
@@ -302,7 +302,7 @@ def _tell_fault() -> None:
 
 
 def _profile_for(url: str) -> str:
-    """Return whose token a helper would answer a URL with; the error is what it would say."""
+    """Return the profile whose token a helper would hand out for a URL, or raise its error."""
     from brokerctl.config.hosts import match_profile
     from brokerctl.home import open_home
 

@@ -1,6 +1,6 @@
 """`helper import`, `export`, `kept` and `forget`: the credentials that brokerctl keeps for tools.
 
-What is shown and asked, and what is said afterwards. No values.
+What these commands show, ask and report. No secret is shown.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _HERE = "still kept, and good at its server"
 
 
 def run(what: str, *, is_cut: bool, yes: bool) -> None:
-    """Show, ask, keep, cut out."""
+    """Import: show the plan, ask, store, and cut out."""
     home = open_home(os.environ)
     sources = plan_import(home, what)
     for source in sources:
@@ -57,7 +57,7 @@ def run(what: str, *, is_cut: bool, yes: bool) -> None:
         raise UsageError("there is nobody to ask", hint="say --yes")
     if moving and not yes and not confirm("do this?"):
         raise UsageError("stopped: nothing was changed", hint="answer y, or say --yes")
-    for source in reversed(moving):  # the newest is answered first, as the first file was
+    for source in reversed(moving):  # the newest is answered first: that must be the first file's
         import_credentials(home, source, is_cut=is_cut)
         removed = f", and removed from {safe(source.path, 1000)}" if is_cut else ""
         typer.echo(f"{what}: {len(source.moving)} kept{removed}")
@@ -75,14 +75,14 @@ def _show(source: PlainFile, *, is_cut: bool) -> None:
 
 
 class KeptEnd(NamedTuple):
-    """What came of one kept credential in a revoke."""
+    """What `revoke` did with one kept credential."""
 
     held: KeptCredential
     is_gone: bool
 
     @property
     def told(self) -> str:
-        """Say it in words."""
+        """Return it as text."""
         return safe(f"{self.held.shown}: {_GONE if self.is_gone else _HERE}", 1000)
 
     def as_json(self) -> dict[str, object]:
@@ -93,7 +93,7 @@ class KeptEnd(NamedTuple):
 
 
 def show(tool: str | None, *, json: bool) -> int:
-    """List what is kept, and why a tool does not get some of it."""
+    """List the kept credentials, each with the reason if its tool does not get it."""
     helper = None if tool is None else find_keeping(tool)
     home = open_home(os.environ)
     found = list_kept(home, helper)
@@ -113,14 +113,14 @@ def show(tool: str | None, *, json: bool) -> int:
 
 
 def note_kept(tool: str) -> None:
-    """Say that a tool which is about to ask us no more has something here, and the way out."""
+    """Note that credentials are kept for a tool that will ask us no more, and the way out."""
     helper = find_keeper(tool)
     if helper is None:
         return
     try:
         home = open_folder(paths.state_home(os.environ), create=False)
         folder = home.child(paths.STATE_VERSION, create=False) if home is not None else None
-        is_any = folder is not None and has_kept(folder)  # else no store is made
+        is_any = folder is not None and has_kept(folder)  # without any, no store must be made
         count = len(list_kept(open_home(os.environ), helper)) if is_any else 0
     except BrokerError as error:
         output.warn(f"what is kept for {helper} can't be counted: {error.message}")
@@ -132,7 +132,7 @@ def note_kept(tool: str) -> None:
 
 
 def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
-    """Show, ask, forget one."""
+    """Show one credential, ask, and forget it."""
     home = open_home(os.environ)
     held = find_one(home, tool, host, user)
     if not yes:
@@ -147,7 +147,7 @@ def run_forget(tool: str, host: str, user: str | None, *, yes: bool) -> None:
 
 
 def end_kept(home: Home, errors: list[BrokerError], *, is_meant: bool) -> list[KeptEnd]:
-    """Forget all that is kept if that is meant; an error tells of what is left, as revoke does."""
+    """Forget all kept credentials if `is_meant`; `errors` gets one for what is left."""
     ends, now = [], time.time()
     for held in list_all(home):
         if held.one.is_over(now) and not is_meant:
@@ -175,7 +175,7 @@ def end_kept(home: Home, errors: list[BrokerError], *, is_meant: bool) -> list[K
 
 
 def run_export(tool: str, *, yes: bool) -> int:
-    """Show, ask, write the tool's own file, and only then forget; 9 where something is left."""
+    """Show the plan, ask, write the tool's file, and only then forget; 9 if something is left."""
     home = open_home(os.environ)
     target = plan_export(home, tool)
     lines = [f"  write in plain text, and keep no more: {held.shown}" for held in target.moving]

@@ -1,4 +1,4 @@
-"""Finds or makes the profile of a login, and puts interaction, flow and store together for it."""
+"""Finds or makes the profile of a login, and runs its flow with an interaction and the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LoginOptions(Value):
 
 
 def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
-    """Put interaction, flow and store together for one login."""
+    """Run one login: its flow, with an interaction and the store."""
     from brokerctl.broker.login import Login
     from brokerctl.effects.drive import PersonInteraction, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
@@ -49,14 +49,14 @@ def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
         hint = "run 'brokerctl profile list'" if home.plan.profiles else first
         raise UsageError("no profile named", hint=hint)
     profile = find_profile(home.plan.profiles, name)
-    refuse_circle(home.broker.within, name)  # who runs us holds the grant's lock
+    refuse_circle(home.broker.within, name)  # a parent process holds the grant's lock
     if options.flow is not None:
         profile = profile.replace(flow=options.flow)
     issuer = home.issuer()
     paste = None if home.environ.get("CI") else open_paste()
     interaction = PersonInteraction(
         issuer.sender(profile),
-        # Security: a browser is a child like any other; no variable of a client secret reaches it.
+        # Security: the browser is a child process: it must not inherit a client secret's variable.
         inherited(home.environ, home.plan.profiles.values(), is_clean=False),
         paste=paste,
         no_browser=options.no_browser,
@@ -65,7 +65,7 @@ def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
         request_s=profile.timeout_s,
     )
     try:
-        find_flow(profile.flow)  # one that there is none of is refused before anything else
+        find_flow(profile.flow)  # refuses an unknown flow before anything else is done
         if profile.traits.needs_person:
             refuse_without_person(
                 interaction, name, profile.flow, is_asked=options.flow is not None
@@ -86,7 +86,7 @@ def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
 
 
 def name_for_url(home: Home, url: str, name: str | None, options: LoginOptions) -> str:
-    """Return the profile of an issuer's URL, stored in the user's file if there is none yet."""
+    """Return the profile of an issuer's URL, which is added to the user's file if missing."""
     from brokerctl.config import new_profile
     from brokerctl.config.edit import add_profile, change_user_file
     from brokerctl.effects import terminal
@@ -116,7 +116,7 @@ def name_for_url(home: Home, url: str, name: str | None, options: LoginOptions) 
 
 
 def with_preset(home: Home, name: str) -> Home:
-    """Add a profile of a known issuer first, where somebody can be asked."""
+    """Add a profile of a known issuer first, if a person can be asked."""
     from brokerctl.config.presets import PRESETS
     from brokerctl.effects import terminal
 
@@ -135,5 +135,5 @@ def _owner() -> str:
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        user = str(os.getuid())  # a container's user without a name
+        user = str(os.getuid())  # in a container the user may have no name
     return f"{user}@{os.uname().nodename}"

@@ -1,4 +1,4 @@
-"""Options that several commands have: one form, one help line, one way to complete them."""
+"""Options of several commands: each with one form, one help line and one completion."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def seconds(text: str | None) -> float | None:
-    """Return the seconds of an option that is a duration, or raise UsageError."""
+    """Return the seconds of a duration option; None if it was not given; raises UsageError."""
     found = None if text is None else get.parse_duration(text)
     if text is not None and found is None:
         raise UsageError(

@@ -104,7 +104,7 @@ def add(
 def add_with_questions(
     name: str, preset: str | None = None, given: dict[str, Any] | None = None
 ) -> None:
-    """Add a profile, asking on the terminal for what is missing; exit 2 where nobody is there."""
+    """Add a profile, asking on the terminal for what is missing; UsageError without a terminal."""
     from brokerctl.config import fields, new_profile
     from brokerctl.config.edit import add_profile, change_user_file
     from brokerctl.effects import terminal

@@ -1,4 +1,4 @@
-"""`brokerctl revoke`: kill at the issuer, then here, and say honestly what is still alive."""
+"""`brokerctl revoke`: ends grants and tokens, at the issuer first, and says what may still live."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ def revoke(
     if kept and (subject is not None or not everything):
         raise UsageError("--kept goes with --all", hint="for one run 'brokerctl helper forget'")
     if profile:
-        refuse_circle(read_within(os.environ), profile)  # who runs us holds the grant's lock
+        refuse_circle(read_within(os.environ), profile)  # a parent process holds the grant's lock
     home = open_home(os.environ)
-    # Before anything takes a lock, for what is damaged is set aside then.
+    # Before a grant's lock is taken, since damaged entries are set aside then.
     errors = _find_damaged(home, home.plan.profiles.get(profile) if profile else None)
     tend(home)
     names = {profile} if profile else None
     targets = keys_of(home.store, home.plan.profiles, names, subject)
     if profile and not targets:
-        find_profile(home.plan.profiles, profile)  # a wrong name is an error, nothing held is not
+        find_profile(home.plan.profiles, profile)  # an unknown name is an error
     revoker = home.revoker("revoke")
     endings = _revoke_each(revoker, targets, errors, verify=verify)
     others = end_kept(home, errors, is_meant=kept) if everything and subject is None else []
@@ -99,7 +99,7 @@ def _tell_copy(home: Home) -> None:
 def _answer(
     endings: list[Ending], others: list[KeptEnd], errors: list[BrokerError], *, json: bool
 ) -> int:
-    """Say what came of each, and of what other tools had us keep; return the exit code."""
+    """Print the result for each token and kept credential; return the exit code."""
     is_over = not errors and all(ending.is_dead for ending in endings)
     if json:
         body = _as_json(endings, is_over=is_over and not others)
@@ -111,7 +111,7 @@ def _answer(
     for error in errors:
         output.print_error(error, is_json=json)
     if len(errors) == 1 and not endings and not others:
-        return errors[0].exit_code  # nothing was done at all
+        return errors[0].exit_code  # nothing was revoked
     return 0 if is_over else PARTIAL
 
 
@@ -122,7 +122,7 @@ def _revoke_each(
     *,
     verify: bool,
 ) -> list[Ending]:
-    """Revoke one grant after the other; one's trouble is noted and keeps no other alive."""
+    """Revoke one grant after the other; an error is noted, and the next grant follows."""
     endings: list[Ending] = []
     for profile, key in targets:
         try:
@@ -136,9 +136,9 @@ def _revoke_each(
 
 
 def _find_nameless(home: Home, targets: list[tuple[Profile, GrantKey]]) -> list[BrokerError]:
-    """Return what to say of logins that were killed, for a subject that nothing else names.
+    """Return an error for killed logins whose subject is not known.
 
-    An intent holds no key: by its name it is found only by who knows the subject.
+    An intent holds no grant key. Its name can be computed only if the subject is known.
     """
     known = {grant_name(home.ring.name_key, key) for _, key in targets}
     nameless = [
@@ -162,7 +162,7 @@ def _find_nameless(home: Home, targets: list[tuple[Profile, GrantKey]]) -> list[
 
 
 def _find_damaged(home: Home, profile: Profile | None) -> list[BrokerError]:
-    """Return what to say of entries that don't open: of one profile, or of all."""
+    """Return errors for entries that can't be opened, of one profile or of all."""
     own = grant_name(home.ring.name_key, grant_key(profile)) if profile else ""
     damaged = [
         entry
@@ -170,7 +170,7 @@ def _find_damaged(home: Home, profile: Profile | None) -> list[BrokerError]:
         for entry in home.store.entries(kind)
         if entry.damage is not None and entry.name.startswith(own)
     ]
-    # What was set aside before is evidence, and as alive as it was: `gc` removes it in time.
+    # An entry that was set aside may still live at the issuer; `store gc` removes it later.
     aside = [name for kind in _ALIVE for name in home.store.names_aside(kind)]
     aside = [name for name in aside if own in name]
     if not damaged and not aside:
@@ -210,7 +210,7 @@ def _print(endings: list[Ending]) -> None:
 
 
 def told(ending: Ending) -> str:
-    """Say one ending in words, with until when a token lives that could not be killed."""
+    """Return one result as text; for a token that could not be revoked, until when it lives."""
     until = freshness.timestamp(ending.until) if ending.until else "the issuer ends it"
     text = {
         REVOKED: "revoked",

@@ -1,4 +1,4 @@
-"""Has the start-up image (`platform.start_image`) written after a command that took long anyway."""
+"""Writes the start-up image (`platform.start_image`), after a command that took long anyway."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 
 
 def write(doors: Mapping[str, str]) -> None:
-    """Have later starts read at once what they import; `doors`: hot commands and their modules."""
+    """Write the image, so that later starts read all they import at once.
+
+    `doors`: the fast commands, each with its module.
+    """
     if IMAGE in sys.modules and sys.modules[IMAGE].is_whole():
-        return  # this process was started by it
+        return  # this process was started from an image
     from brokerctl.platform import image_writer
 
     image_writer.write(*needed(doors), os.environ)
 
 
 def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Return the modules that each warm hand-out needs, and more by the words that need them.
+    """Return the modules of every warm hand-out, and others by the command words that need them.
 
-    Beside the first door these are of tables: the store, and the key's keeper if it lies beside it.
+    Of the tables these are the store, and the keepers that lie next to it.
     """
     door, *others = doors
     keepers = (traits.entry for traits in KEEPERS.values() if traits.lies_beside)

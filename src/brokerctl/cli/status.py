@@ -1,4 +1,4 @@
-"""`brokerctl status`: what is held, for whom, until when, and what needs care."""
+"""`brokerctl status`: shows what is held, for whom, until when, and what needs attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`brokerctl store`: look after what is at rest, and move it elsewhere."""
+"""`brokerctl store`: checks the sealed store, and backs up, restores and re-keys it."""
 
 from __future__ import annotations
 

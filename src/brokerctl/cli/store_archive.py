@@ -1,4 +1,4 @@
-"""Backup and restore as the commands do them: the passphrase, the file and the record."""
+"""The steps of `store backup` and `store restore`: passphrase, file and record."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_backup(home: Home, path: str) -> BackupReport:
     data, report = backup.backup(
         home.store, key, render_parameters(parameters), _secret_names(home)
     )
-    # Security: recorded first. Whoever has the archive and its passphrase has every grant.
+    # Security: recorded first, since archive and passphrase together give every grant.
     fields = {"entries": sum(report.counts.values()), "requester": _requester()}
     home.log.append(*event("store.backup", fields), durable=True)
     _write(path, data)
@@ -53,14 +53,14 @@ def write_backup(home: Home, path: str) -> BackupReport:
 
 
 def find_missing(home: Home) -> tuple[Outside, ...]:
-    """Return the secrets that profiles name and that no archive of this store has."""
+    """Return the secrets that profiles name and that an archive of this store lacks."""
     return find_outside(
         home.plan.profiles.values(), lambda name: home.find_secret(name) is not None
     )
 
 
 def read_backup(home: Home, path: str) -> RestoreReport:
-    """Put back what a file holds, under the passphrase that it was made with."""
+    """Restore what a file holds, with the passphrase of its backup."""
     data = _read(path)
     passphrase = _passphrase(is_new=False)
     fields: dict[str, object] = {"requester": _requester()}
@@ -78,7 +78,7 @@ def _requester() -> object:
 
 
 def _secret_names(home: Home) -> tuple[str, ...]:
-    """Return the stored secrets that profiles name: their entries have keyed names alone."""
+    """Return the names of stored secrets, from the profiles: their entries' names are hashed."""
     profiles = home.plan.profiles.values()
     references = [found for one in profiles for found in (one.client_secret, one.client_key)]
     return tuple(found.target[0] for found in references if found and found.kind == "store")
@@ -109,7 +109,7 @@ def _write(path: str, data: bytes) -> None:
             write_fully(fd, data)
             os.fsync(fd)
         except OSError:
-            os.unlink(path)  # half an archive is none
+            os.unlink(path)  # half an archive is useless
             raise
         finally:
             os.close(fd)

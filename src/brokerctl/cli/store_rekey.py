@@ -1,4 +1,4 @@
-"""`store rekey` as the command does it: which keeper, which environment, what is sealed anew."""
+"""The steps of `store rekey`: the new keeper, its environment, and what is sealed anew."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from brokerctl.platform.private_files import Folder
 
-# What the new keeper reads, by what it would read of the old one.
+# From the variable of the current key to that of the new one.
 _NEW = {
     f"BROKERCTL_{name}{end}": f"BROKERCTL_{name}_NEW{end}"
     for name in ("PASSPHRASE", "KEY")
@@ -38,7 +38,7 @@ _NEW = {
 
 
 class Rekeyed(Value):
-    """What was done: who keeps the key now, and what was sealed anew, if that was asked for."""
+    """What was done: the keeper of the key, and what was sealed anew with --new-keys."""
 
     keeper: str
     resealed: int | None = None
@@ -91,9 +91,9 @@ def replace_keys(environ: Mapping[str, str]) -> Rekeyed:
 
 
 def _without_earlier_copy(folder: Folder) -> list[str]:
-    """Remove the copy of the store in its earlier format; return what to tell people.
+    """Remove the copy of the store in its earlier format; return lines for people.
 
-    Security: it opens with the key that was replaced.
+    Security: the replaced key still opens that copy.
     """
     try:
         is_removed = remove_copy(folder)
@@ -104,7 +104,7 @@ def _without_earlier_copy(folder: Folder) -> list[str]:
 
 @contextmanager
 def _where_the_keyring_is() -> Iterator[None]:
-    """Say where to run this very command, which is what the key's own hint would lead to."""
+    """Replace the key's own hint, which would name this command, by where to run it."""
     try:
         yield
     except KeyLockedError as error:
@@ -114,7 +114,7 @@ def _where_the_keyring_is() -> Iterator[None]:
 
 
 def _environment(environ: Mapping[str, str], keeper: str, *, is_same: bool) -> dict[str, str]:
-    """Return what the new keeper reads; the same key again would be no new key."""
+    """Return the environment of the new keeper; UsageError for the same key again."""
     changed = dict(environ)
     traits = KEEPERS.get(keeper, NO_KEEPER)
     own = traits.variable

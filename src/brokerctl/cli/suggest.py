@@ -1,7 +1,7 @@
-"""What a shell offers for the next word: profiles, scopes, sessions, events, formats.
+"""Completion of the next word in a shell: profiles, scopes, sessions, events, formats, tools.
 
-Security: nothing here opens a key, makes a file, asks an issuer or fails aloud: a shell runs it at
-each press of TAB. Words that a shell would have to quote are not offered, since zsh evaluates them.
+Security: a shell runs this at each press of TAB, so it opens no key, makes no file, asks no issuer
+and prints no error. Words that a shell would have to quote are not offered: zsh evaluates them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def scopes(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the scopes of the profiles that are named so far, or of all."""
     found, given = _profiles(), ctx.params.get("profile")
     named: list[object] = list(given) if isinstance(given, list | tuple) else [given]
-    named += ctx.args  # where an argument is that stands before an unfinished option
+    named += ctx.args  # has an argument that stands before an unfinished option
     chosen = [one for one in found.values() if one.name in named] or list(found.values())
     return _offer({scope for profile in chosen for scope in profile.scopes}, incomplete)
 
@@ -61,7 +61,7 @@ def events(incomplete: str) -> list[str]:
 
 
 def formats(incomplete: str) -> list[str]:
-    """Offer what a token can be printed as."""
+    """Offer the output formats of a token."""
     return _offer(FORMATS, incomplete)
 
 
@@ -85,7 +85,7 @@ def _profiles() -> Mapping[str, Profile]:
         found = layers.read_layers(os.environ, os.getcwd())
         return compile_layers(found, os.environ).profiles
     except (BrokerError, OSError):
-        return {}  # the command itself says what is wrong with the configuration
+        return {}  # an invalid configuration: the command itself reports it
 
 
 def _newest_records() -> list[dict[str, object]]:
@@ -108,4 +108,4 @@ def _parse(line: bytes) -> object:
     try:
         return jsonlite.loads(line)
     except ValueError:
-        return None  # cut in half by where we began, or damaged
+        return None  # the first line was not read from its beginning, or is damaged

@@ -1,4 +1,4 @@
-"""`brokerctl trust`: let a project's .brokerctl.toml count, as it is now."""
+"""`brokerctl trust`: trusts a project's .brokerctl.toml as it is now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brokerctl.errors import UsageError
 if TYPE_CHECKING:
     from brokerctl.config.layers import Layer
 
-_LINE_CHARS = 1_000_000  # what is to count is shown whole, its escapes as text
+_LINE_CHARS = 1_000_000  # the file is shown whole, with control characters escaped
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def trust(
 
 
 def _ask(project: Layer) -> None:
-    """Show what is to count, where somebody can look at it; UsageError for a no."""
+    """Show the file and ask, if there is a terminal; UsageError if the answer is no."""
     from brokerctl.effects.terminal import confirm, is_interactive
     from brokerctl.text import safe
 

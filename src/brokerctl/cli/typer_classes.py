@@ -1,4 +1,4 @@
-"""Typer's classes as ours: help as people read it, and words taken as they were typed."""
+"""Our subclasses of Typer's: their help is tidied, and text values skip pydantic."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _RANGE = re.compile(r"  \[(?:(.*); )?\d*<?=?x[<>]=?\d+\]$", re.MULTILINE)
 
 
 def tidy(text: str) -> str:
-    """Return help without braces, types and ranges that no line of a shell has."""
+    """Return help without Typer's braces, types and open ranges, which nobody types."""
     text = _BRACES.sub(r"\1", _TYPE.sub(r"\1", text)).replace("  [required]", "")
     return _RANGE.sub(lambda found: f"  [{found[1]}]" if found[1] else "", text)
 
 
 class _Words:
-    """Takes what a command line gave where text was asked for, and leaves the rest to Typer.
+    """Returns text values as they were typed, and leaves other types to Typer.
 
-    Typer hands every value to pydantic, whose import takes longer than most commands do; for text
-    it returns what it was given.
+    Typer gives every value to pydantic, whose import takes longer than most commands; it returns
+    text unchanged.
     """
 
     def __init__(self, param: Any) -> None:  # noqa: ANN401 - of what Typer vendors
@@ -35,7 +35,7 @@ class _Words:
         self._is_text = param.type_descriptor.annotation in (str, list[str])
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - as above
-        """Return the value as the command is to have it."""
+        """Return the value for the command's parameter."""
         several = param.multiple or param.nargs == -1
         if value is None:
             return () if several else None

@@ -1,4 +1,4 @@
-"""What every command that may talk to an issuer does first: finish what others left behind."""
+"""The first step of every command that may ask an issuer: finish what killed processes left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT_S = 1.0
 
 
 def tend(home: Home) -> None:
-    """Revoke the tokens of killed sessions and what is queued; say what came of it on stderr."""
+    """Revoke the tokens of killed sessions and the queued ones; report each on stderr."""
     ended, errors = settle_leftovers(home)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
     told += [e.notice for e in ended if e.notice]
@@ -50,7 +50,7 @@ def tend(home: Home) -> None:
 
 
 def _finish(home: Home, revoker: Revoker) -> list[str]:
-    """List the access tokens of commits that were cut off between grant and slot."""
+    """Finish the commits that were cut off between grant and slot; return lines for people."""
     told = []
     for grant in find_cut_off(home.store):
         profile = profile_for(home.plan.profiles, grant.profile, grant.key)

@@ -1,4 +1,4 @@
-"""`brokerctl unlock` and `brokerctl lock`: the data key for a while, as ssh-add does it."""
+"""`brokerctl unlock` and `brokerctl lock`: loads and drops the data key, as ssh-add does."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def unlock(duration: _For = None, json: _Json = False) -> int:
     try:
         done = unlock_keys(_home(), os.environ, for_s, ask=ask, choice=_choice)
     except KeyLockedError as error:
-        if ask is None and error.hint == UNLOCK:  # which is what was run
+        if ask is None and error.hint == UNLOCK:  # the hint would name this command
             more = "" if "keyring" in error.message else ", or set BROKERCTL_PASSPHRASE_FILE"
             error.hint = f"run it on a terminal{more}"
         raise
