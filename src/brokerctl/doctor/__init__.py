@@ -1,8 +1,8 @@
-"""What would fail in the next hour, each finding with the command that repairs it.
+"""Finds what would fail in the next hour, with the command that repairs it.
 
-A check is a function in one file of this room and one line of `CHECKS`: it gets an open Home (or,
-in `EARLY`, what there is before one) and yields findings. It changes nothing, asks nobody, and what
-it can't look at is a finding of its own.
+A check is a function in a file of this room, and one line of `CHECKS`: it gets an open Home (in
+`EARLY`: the environment, before a Home is open) and yields findings. It changes nothing and asks no
+person. If it can't look at something, that is a finding too.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ CHECKS = {
     "helpers": "brokerctl.doctor.helpers:check",
     "issuers": "brokerctl.doctor.issuers:check",
 }
-ONLINE = ("issuers",)  # talks to others
+ONLINE = ("issuers",)  # these checks send requests
 
 
 class Finding(Value):
-    """One thing that was looked at; `hint` is the command that repairs it, or what to do."""
+    """The state of one thing; `hint` is the command that repairs it, or what to do."""
 
     what: str
     state: str = OK  # ok | warning | problem
@@ -47,7 +47,7 @@ class Finding(Value):
 
 
 def examine(environ: Mapping[str, str], *, is_offline: bool = False) -> Iterator[Finding]:
-    """Yield every finding once, in the order of the tables; a check that fails is one too."""
+    """Yield every finding once, in the order of the tables; a check that raises gives one too."""
     told = set()
     for finding in _examine(environ, is_offline=is_offline):
         if finding.what not in told:

@@ -1,4 +1,4 @@
-"""The configuration: its layers, what they say, and a project file that doesn't count."""
+"""Checks the configuration: its layers, and a project file that is not trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Compile the layers as a command would; a wrong one raises with file and line."""
+    """Compile the layers as a command would; UsageError with file and line if one is wrong."""
     layers = read_layers(environ, _folder())
     plan = compile_layers(layers, environ)
     found = [layer.path for layer in layers.files if layer.content is not None]

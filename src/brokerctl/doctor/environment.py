@@ -1,4 +1,4 @@
-"""The environment: variables that change what brokerctl does, or look as if they should."""
+"""Checks the environment: variables that change what brokerctl does, or that it ignores."""
 
 from __future__ import annotations
 

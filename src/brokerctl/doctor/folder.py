@@ -1,4 +1,4 @@
-"""Where everything is at rest: can it be written, is there room, do locks work there."""
+"""Checks the state folder: can it be written, is there room, do locks work there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "gluster", "lustr
 def check(home: Home) -> Iterator[Finding]:
     """Write and remove a file as a refresh would; look at the disk and its kind."""
     path = home.folder.path
-    # raises what a refresh would meet
+    # raises the error that a refresh would meet
     home.store.disk.probe(METADATA, plain_name(home.ring.name_key, "probe"))
     found = os.statvfs(home.folder.fd)
     free = found.f_bavail * found.f_frsize
@@ -43,7 +43,7 @@ def check(home: Home) -> Iterator[Finding]:
 
 
 def file_system(path: str, mounts: str = "/proc/self/mountinfo") -> str | None:
-    """Return the kind of file system that a path is on; None where that can't be known."""
+    """Return the type of the file system that a path is on; None if it is not known."""
     real = os.path.realpath(path)
     best, kind = -1, None
     try:

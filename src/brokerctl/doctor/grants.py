@@ -1,4 +1,4 @@
-"""The grants of the profiles: missing, dead, ending within the hour, or still to be revoked."""
+"""Checks grants: those that are missing, dead, end within the hour, or are to be revoked."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def check(home: Home) -> Iterator[Finding]:
 def _grant(home: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
     name, key = profile.name, grant_key(profile)
     failure = home.store.find_failure(key)
-    # A success forgets it; until then the next one will most likely fail as well.
+    # A success removes the failure; until then the next request will probably fail as well.
     if failure is not None and now < failure.at + _SOON_S and not _is_dead(home, key):
         yield Finding(
             what=f"'{name}': the last attempt failed: {failure.message}",
             state=WARNING,
-            # No command: the `get` that failed has sent its reader here.
+            # No command: the `get` that failed has named `doctor` in its hint.
             hint=failure.hint or "the next request asks the issuer again; mend what it says first",
         )
     yield from _broader(profile, [slot for slot in slots if slot.key.grant == key])
@@ -67,7 +67,7 @@ def _grant(home: Home, profile: Profile, slots: list[Slot], now: float) -> Itera
 
 
 def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
-    """Tell of tokens whose scopes go beyond what was asked for, unless the profile allows it."""
+    """Report tokens with scopes beyond those asked for, unless the profile allows that."""
     tokens = [(slot.key.scopes, slot.current) for slot in slots if slot.current is not None]
     found = {scope for asked, token in tokens for scope in find_broader(asked, token.scopes)}
     if found and not profile.allow_broader:
@@ -81,7 +81,7 @@ def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
 
 
 def _is_dead(home: Home, key: GrantKey) -> bool:
-    """Return whether a grant has ended: what failed before that is no longer what keeps it."""
+    """Return whether a grant has ended: then an earlier failure no longer matters."""
     try:
         grant = home.store.find_grant(key)
     except DamagedError:

@@ -1,4 +1,4 @@
-"""The tools that ask brokerctl: whether what they are told to run is there, and is asked first."""
+"""Checks the tools that ask brokerctl: does their program exist, and is it asked first."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check(home: Home) -> Iterator[Finding]:
 
 
 def _twice(profiles: Iterable[Profile]) -> Iterator[Finding]:
-    """Name the hosts for which a tool that names no user gets nothing: two profiles have them."""
+    """Name the hosts of two profiles: a tool that names no user gets no token for them."""
     owners: dict[tuple[str, str | None], list[str]] = {}
     for profile in profiles:
         for host in profile.hosts:
@@ -57,7 +57,7 @@ def _twice(profiles: Iterable[Profile]) -> Iterator[Finding]:
 
 
 def _unanswered(home: Home) -> Iterator[Finding]:
-    """Name what is kept for a tool that is not answered with it, each reason once."""
+    """Name kept credentials that their tool does not get, each reason once."""
     reasons = Counter((held.one.tool, held.unanswered) for held in list_kept(home))
     for (tool, why), count in sorted(reasons.items(), key=str):
         if why is not None:
@@ -74,7 +74,7 @@ def _plain_again(home: Home) -> Iterator[Finding]:
 
 
 def _way_on(tool: str, line: str) -> str:
-    if "does not ask brokerctl" in line:  # a host that a profile has had only since, mostly
+    if "does not ask brokerctl" in line:  # mostly a host that was added after `install`
         again = f"run 'brokerctl helper install {shell_word(tool)}'"
         return f"{again}; or an empty 'helper =' below it is to go"
     if "in PATH" in line:

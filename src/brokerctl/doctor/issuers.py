@@ -1,4 +1,4 @@
-"""The issuers: does each answer, is its metadata what was pinned, and does its clock agree."""
+"""Checks issuers: does each answer, is its metadata as pinned, does its clock agree with ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key: who keeps it, whether it is at hand, and who else could read it."""
+"""Checks the key: who keeps it, whether it is available, and who else could read it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Say what the pinned keeper protects against, without asking it."""
+    """Report what the pinned keeper protects against, without asking it for the key."""
     state = find_state_here(environ, is_open=False)
     if state is None:
         yield Finding(what="keys: none yet; the first use makes one")

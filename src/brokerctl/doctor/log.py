@@ -1,4 +1,4 @@
-"""The record: is its chain whole, and does the clock agree with it."""
+"""Checks the record: is its chain whole, and does the clock agree with it."""
 
 from __future__ import annotations
 

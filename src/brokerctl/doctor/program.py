@@ -1,4 +1,4 @@
-"""The program itself: versions, and whether its byte code was compiled when it was installed."""
+"""Checks the program: its versions, and whether byte code and start-up image are in place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUDGET = 1.5  # of the same environment's `python -I -c ''`
 
 
 def check(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Say which versions are at work, and what slows every start."""
+    """Report the versions, and what makes every start slower."""
     python = platform.python_version()
     system = f"{platform.system()} {platform.machine()}"
     yield Finding(what=f"brokerctl {brokerctl.__version__}, Python {python}, {system}")
@@ -48,7 +48,7 @@ def check(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _start_image(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Say whether a whole image started this process; an editable installation has none."""
+    """Report whether a whole image started this process; an editable install has none."""
     path = image_writer.find_place()
     if path is None:
         return
@@ -76,7 +76,7 @@ def _folder() -> str:
 
 
 def _uncompiled() -> list[str]:
-    """Return the modules of the warm road's rooms whose byte code is not beside them."""
+    """Return the modules of all rooms but `demo` whose byte code is not next to them."""
     missing = []
     for folder, folders, names in os.walk(_folder()):
         folders[:] = [name for name in folders if name not in {"__pycache__", "demo"}]
@@ -90,7 +90,7 @@ def _uncompiled() -> list[str]:
 def measure(runs: int = RUNS) -> float:
     """Return the median ratio of `get` of an unknown profile to a bare interpreter's start.
 
-    That opens configuration, keys, store and log, and hands nothing out.
+    Such a `get` opens configuration, keys, store and log, and hands nothing out.
     """
     script = os.path.join(os.path.dirname(sys.executable), "brokerctl")
     bare = [sys.executable, "-I", "-c", ""]

@@ -1,6 +1,6 @@
-"""The secrets of clients: is each where its reference says. None is asked of a keyring or command.
+"""Checks clients' secrets: whether each is where its reference says.
 
-What would ask somebody or run a program is only named.
+A reference that would ask a person, a keyring or a command is only named.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOOKED_AT = ("env", "file", "store")
 
 
 def check(home: Home) -> Iterator[Finding]:
-    """Resolve what costs nothing to resolve."""
+    """Resolve the references that ask nobody and run nothing."""
     for _, profile in sorted(home.plan.profiles.items()):
         for reference in (profile.client_secret, profile.client_key):
             if not isinstance(reference, Reference):

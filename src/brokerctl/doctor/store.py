@@ -1,4 +1,4 @@
-"""What lies in the store: entries that don't open, what killed writers left, what is set aside."""
+"""Checks the store: damaged entries, leftovers of killed writers, and entries set aside."""
 
 from __future__ import annotations
 
