@@ -1,8 +1,8 @@
 """The record: one line for each decision, hand-out and change of a grant, chained by keyed hashes.
 
-`append` is on the warm road and writes; `verify` judges the chain, `query` finds records, `repair`
-goes on after damage. The chain is that of contract 10; the threats that it answers are in
-SECURITY.md. Files: `log.lock` (never removed), `log`, and `log-<first seq>`, which are closed.
+`append` writes and is on the warm road. `verify` judges the chain, `read` finds records, `repair`
+makes a damaged log writable again. The chain is that of contract 10; SECURITY.md names the threats
+that it answers. Files: `log.lock` (never removed), `log`, and closed segments `log-<first seq>`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from brokerctl.platform.system import System
 
     class LogKeys(Protocol):
-        """What the log needs of the key ring: the keys of its chain, old and current."""
+        """What the log needs of the key ring: the keys of its chain, current and earlier ones."""
 
         @property
         def log_id(self) -> int:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
             """Return the log key of this id; StoreError if there is none."""
 
     class LogFile(Protocol):
-        """What explains and closes a log's end needs of the log that is being written."""
+        """What `recover` needs of the log that is being written."""
 
         folder: Folder
         ring: LogKeys

@@ -1,4 +1,4 @@
-"""Append one record: locked, chained, in one write. No record, no token (contract, section 10)."""
+"""Appends records: locked, chained, in one write. No record, no token (contract, section 10)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REFUSED = (".denied", ".refused")
 class Log:
     """The log in its folder. `clock` gives seconds since the epoch; `rotate` is in bytes.
 
-    `renew` reads the key ring again where a line names a key newer than `ring` has.
+    `renew` reads the key ring again, if a line names a newer key than `ring` has.
     """
 
     def __init__(
@@ -55,8 +55,9 @@ class Log:
     def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
         """Write one record and return its sequence number, or raise AuditError.
 
-        `durable`: the event changes a grant, so it is on the disk when this returns. A refusal
-        that repeats one of the last minute is counted, and the first one's number returned.
+        `durable`: the event changes a grant, so the record is on the disk when this returns. A
+        refusal that repeats one of the last minute is only counted; the first one's number is
+        returned.
         """
         now = self.clock()
         refusal = (event, fields) if is_refusal(event, fields) else None
@@ -65,8 +66,8 @@ class Log:
     def append_all(self, records: list[tuple[str, dict[str, Any]]]) -> None:
         """Write several records of events that change a grant: one lock, one write, one sync.
 
-        All of them are on the disk when this returns; after AuditError any number of the first.
-        More than a reader looks back for the end of the chain are written in several parts.
+        All of them are on the disk when this returns; after AuditError some of the first may be.
+        Many records are written in parts, so that a writer always finds the chain's end.
         """
         now = self.clock()
         bodies = self._render(records, now)
@@ -140,7 +141,7 @@ class Log:
 
                 rotate(self, fd, seq)
             held, lock = lock, -1
-            self.system.close(held)  # releases: the slow part below is outside
+            self.system.close(held)  # releases the lock before the slow part below
             if durable:
                 self.system.fdatasync(fd)
             return seq
@@ -160,7 +161,7 @@ class Log:
             line, head = close_line(self.ring, head, body)
             data += line
         written = self.system.write(fd, data)
-        if written != len(data):  # never cut off again: what is there is evidence
+        if written != len(data):  # the bytes stay: they are evidence
             text = f"can't write the whole record to {self.folder.path}/{LOG}: disk full"
             raise AuditError(text, hint=_MAKE_ROOM)
         return head.seq, size + written

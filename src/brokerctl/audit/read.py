@@ -1,8 +1,8 @@
-"""Reads the log: from its first segment to its last line, in blocks, and the records asked for.
+"""Reads the log: all of it, in blocks of lines, or the records that a filter matches.
 
-Records are found by profile, event, time, requester and session, now or as they are written. That
-is not a judgement of the log: no key and no lock is needed, fields that this version does not know
-are kept, and a line that can't be read is handed on as what it is.
+A filter is by profile, event, time, requester and session; records can also be followed as they
+are written. Nothing is verified here: no key and no lock is needed, unknown fields are kept, and a
+damaged line is returned as such.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WORDS = ("exe", "tool", "session", "ci")
 
 
 class Segment(Value):
-    """One open file of the log, and how much of it there was when it was opened."""
+    """One open file of the log, and its size when it was opened."""
 
     name: str
     fd: int
@@ -64,14 +64,14 @@ def open_segment(folder: Folder, name: str) -> Segment | None:
 def all_segments(folder: Folder, *, locked: bool) -> Iterator[Segment]:
     """Yield every file of the log, open, in order; each is closed when the next is asked for.
 
-    `locked` takes the log's lock while the last one is opened, so that no half write is seen.
+    `locked`: the last one is opened under the log's lock, so that no half write is seen.
     """
     names, last = _snapshot(folder, locked=locked)
     try:
         for name in names:
             segment = open_segment(folder, name)
             if segment is None:
-                continue  # removed meanwhile: its records are missed by their numbers
+                continue  # removed meanwhile: the missing sequence numbers show it
             try:
                 yield segment
             finally:
@@ -85,7 +85,7 @@ def all_segments(folder: Folder, *, locked: bool) -> Iterator[Segment]:
 
 def _snapshot(folder: Folder, *, locked: bool) -> tuple[list[str], Segment | None]:
     if not any(name == LOG or name.startswith(LOG + "-") for name in folder.names()):
-        return [], None  # nothing was ever written: no lock is made for looking
+        return [], None  # nothing was ever written: reading must make no lock file
     try:
         lock = acquire(folder) if locked else -1
         try:
@@ -104,15 +104,15 @@ def _snapshot(folder: Folder, *, locked: bool) -> tuple[list[str], Segment | Non
 def read_lines(
     folder: Folder, segment: Segment, start: int = 0
 ) -> Iterator[tuple[list[bytes], bool]]:
-    """Yield the lines in blocks, without their newlines, and whether they had one.
+    """Yield blocks of lines without their newlines, and whether these lines had newlines.
 
-    The last block may be one line without a newline; all others are whole.
+    The last block may be one line that had none; all other lines are whole.
     """
     left = b""
     while start < segment.size:
         data = read_at(folder.system, segment.fd, start, min(start + BLOCK_BYTES, segment.size))
         if not data:
-            break  # became shorter: a truncation, which the numbers tell
+            break  # truncated meanwhile: the sequence numbers show it
         start += len(data)
         lines = (left + data).split(b"\n")
         left = lines.pop()
@@ -123,7 +123,7 @@ def read_lines(
 
 
 class RecordFilter(Value):
-    """What a record must be; None asks for nothing. Times are as in the log: RFC 3339, UTC."""
+    """The conditions for a record; None: no condition. Times are as in the log: RFC 3339, UTC."""
 
     profile: str | None = None
     event: str | None = None  # whole, or its beginning up to a dot: `token`
@@ -164,7 +164,7 @@ def parse_moment(text: str, now: float) -> str:
 def find_records(
     folder: Folder, match: RecordFilter = ANY, limit: int | None = None
 ) -> list[FoundRecord]:
-    """Return what matches, oldest first; with a limit the newest so many."""
+    """Return the records that match, oldest first; with a limit only the newest ones."""
     found = (
         entry
         for segment in all_segments(folder, locked=False)
@@ -176,7 +176,7 @@ def find_records(
 def follow_records(
     folder: Folder, match: RecordFilter = ANY, limit: int = 10
 ) -> Iterator[FoundRecord]:
-    """Yield the newest so many and then each as it is written, over rotations, without end."""
+    """Yield the newest records, then each new one, across rotations, without end."""
     segment = open_segment(folder, LOG)
     start = _whole_bytes(folder, segment) if segment else 0
     newest = deque(_upto(folder, match, segment, start), maxlen=limit)
@@ -188,7 +188,7 @@ def follow_records(
         following = _next_segment(folder, segment)
         if following is not None:
             if segment is not None:
-                # Closed: what was written to it before that is read first.
+                # The segment was closed: what was written before that is read first.
                 segment, lines, start = _read_new(folder, segment, start)
                 yield from _matching(segment, lines, match)
                 folder.system.close(segment.fd)
@@ -218,7 +218,7 @@ def _is_same(folder: Folder, one: Segment, other: Segment) -> bool:
 
 
 def _next_segment(folder: Folder, segment: Segment | None) -> Segment | None:
-    """Return the file that follows this one, or None while it is still `log`."""
+    """Return the file after this one; None while this one is still `log`."""
     following = open_segment(folder, LOG)
     if segment is None or following is None:
         return following
@@ -274,7 +274,7 @@ def _matching(segment: Segment, lines: list[bytes], match: RecordFilter) -> Iter
 
 
 def _needles(match: RecordFilter) -> list[bytes]:
-    """Return what a matching line must hold, so that others need not be parsed."""
+    """Return bytes that a matching line must hold, so that other lines need not be parsed."""
     words = (match.profile, match.session)
     return [dumps(word).encode("ascii") for word in words if word is not None]
 
@@ -302,7 +302,7 @@ def _is_event(wanted: str, event: object) -> bool:
 
 
 def _is_within(match: RecordFilter, when: object) -> bool:
-    """Compare as text: the log's times are all of one form and of one length."""
+    """Compare times as text: in the log all have one form and one length."""
     return (
         isinstance(when, str)
         and (match.since is None or when >= match.since)

@@ -1,4 +1,4 @@
-"""One record as a line: its shape by position, its keyed-hash chain, and its cut to 4,096 bytes.
+"""One record as a line: its fixed positions, its keyed-hash chain, its limit of 4,096 bytes.
 
 A line is `{"v":1,"seq":N,"kid":K,"time":…,"event":…,…,"prev":"<64 hex>","mac":"<64 hex>"}`. The MAC
 is keyed BLAKE2b with the ring's log key K over every byte before `,"mac":`, `prev` is the MAC of
@@ -70,9 +70,9 @@ def render_body(
 
 
 def _dumps_plain(fields: dict[str, Any]) -> str | None:
-    """Render what is JSON as it is; None for values of ours and for what may be half a character.
+    """Render fields that are plain JSON; None for our own values and for lone surrogates.
 
-    Nearly every record is, and looking at each field costs more than all the rest of a record.
+    Nearly all records are plain, and to look at each field costs more than all other steps.
     """
     try:
         text = dumps(fields)
@@ -122,8 +122,8 @@ def find_numbers(line: bytes) -> tuple[int, int] | None:
 def find_head(ring: LogKeys, line: bytes) -> Head | None:
     """Return the head that a line (without newline) makes, or None if its MAC is wrong.
 
-    Security: a key that the ring does not have vouches for nothing: its id can be anybody's. Where
-    a `rekey` made a newer one meanwhile, `resume` reads the ring again.
+    Security: a line with a key that the ring does not have proves nothing: anybody can write an id.
+    If a `rekey` has made a newer key meanwhile, `recover` reads the ring again.
     """
     numbers = find_numbers(line) if is_shaped(line) else None
     key = find_key(ring, numbers[1]) if numbers is not None else None
@@ -145,8 +145,8 @@ def find_key(ring: LogKeys, key_id: int) -> bytes | None:
 def hash_bytes(ring: LogKeys, what: bytes, data: bytes, key_id: int | None = None) -> str:
     """Return the keyed hash, in hex, of bytes that a record names.
 
-    Security: these bytes may be anybody's. `what` comes first, so that a hash published in the
-    log can never be the MAC of a line, which begins with `{`.
+    Security: anybody may have written these bytes. `what` comes first, so that a hash in the log
+    can never be the MAC of a line, which begins with `{`.
     """
     key = ring.log_key(ring.log_id if key_id is None else key_id)
     return keyed_hash(key, what + b"\0" + data).hex()
@@ -155,7 +155,7 @@ def hash_bytes(ring: LogKeys, what: bytes, data: bytes, key_id: int | None = Non
 def as_plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON is what it is
     """Return a field as JSON's own types; what is nested too deep becomes an ellipsis."""
     if isinstance(value, str):
-        # Security: a path from /proc may hold bytes that are no UTF-8; a reader must not stumble.
+        # Security: a path from /proc may not be UTF-8; a reader of the log must not fail at it.
         return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Value):
         value = value.as_dict()
@@ -169,14 +169,14 @@ def as_plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - JSON is what it i
 
 
 def cut_to_fit(plain: dict[str, Any], room: int) -> dict[str, Any]:
-    """Return the fields shortened, and marked so, until they take no more than `room` bytes."""
+    """Return the fields shortened to `room` bytes, with the mark `cut`."""
     for chars, items in _CUTS:
         cut = {name: _cut(value, chars, items) for name, value in plain.items()}
         cut["cut"] = True
         if len(dumps(cut)) <= room:
             return cut
     kept: dict[str, Any] = {"cut": True}
-    for name, value in plain.items():  # too many fields: the first that fit, as they matter most
+    for name, value in plain.items():  # too many fields: the first matter most
         kept[name] = _cut(value, *_CUTS[-1])
         if len(dumps(kept)) > room:
             del kept[name]
@@ -197,7 +197,7 @@ def _cut(value: Any, chars: int, items: int) -> Any:  # noqa: ANN401 - as as_pla
 
 
 def find_end(system: System, ring: LogKeys, fd: int, size: int) -> Head | None:
-    """Return the head that the last line makes, if it is whole and its MAC right. By position."""
+    """Return the head that the last line makes, if it is whole and its MAC is right."""
     data = read_at(system, fd, max(0, size - _WINDOW_BYTES), size)
     if not data.endswith(b"\n"):
         return None

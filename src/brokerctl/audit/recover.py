@@ -1,8 +1,9 @@
-"""What an append does now and then: begins a log, explains a damaged end, closes a segment. Cold.
+"""The rare parts of an append: begins a log, explains a damaged end, closes a segment. Cold.
 
-Where the chain ends if the log's end is damaged or new is looked for, judged and named here. What a
-crash or an edit left at the end is not cut off (it is evidence): the next record names its bytes,
-their number and their keyed hash, and continues from the last line whose MAC is right.
+If the log is new or its end is damaged, the end of the chain is looked for here, and the damage
+judged. What a crash or an edit left at the end is evidence, and is not cut off: the next record
+gives the number and the keyed hash of these bytes, and continues from the last line whose MAC is
+right.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ if TYPE_CHECKING:
 CLOSED = "log-"
 SKIPPED = b"skipped"
 _MAX_DIGITS = 18
-SEARCH_WHOLE = 1 << 62  # how far back `repair` looks: to the beginning
+SEARCH_WHOLE = 1 << 62  # how far back `repair` looks: the whole log
 
 
 class TailDamage(Value):
-    """Bytes after the last right line: a write cut short (torn) or lines that were edited."""
+    """Bytes after the last line with a right MAC: a write cut short (torn), or edited lines."""
 
     is_torn: bool
     skipped: int  # bytes
     lines: int  # whole lines among them
     hash: str  # keyed, 64 hex digits
-    ends_open: bool  # no newline at the end
+    ends_open: bool  # the last byte is not a newline
 
     @property
     def event(self) -> str:
@@ -54,7 +55,7 @@ class TailDamage(Value):
 
 
 class Tail(Value):
-    """The head to continue, what lies behind it, and whether the file is still empty."""
+    """The head to continue, the damage after it, and whether the file is still empty."""
 
     head: Head
     damage: TailDamage | None = None
@@ -65,7 +66,7 @@ class Tail(Value):
 def read_tail(
     folder: Folder, ring: LogKeys, fd: int, size: int, limit: int = SEARCH_BYTES
 ) -> Tail | None:
-    """Find the end of the chain in the open log; None if no right line is near enough."""
+    """Find the end of the chain in the open log; None if no right line is within `limit`."""
     head = find_end(folder.system, ring, fd, size)
     if head is not None:
         return Tail(head=head)
@@ -78,7 +79,7 @@ def read_tail(
 def _search(
     folder: Folder, ring: LogKeys, fd: int, size: int, limit: int, names: list[str]
 ) -> Tail | None:
-    """Look back for the last right line, at its worst into the closed segments `names`."""
+    """Look back for the last right line, if necessary in the closed segments `names`."""
     start = max(0, size - limit)
     data = read_at(folder.system, fd, start, size)
     ends_open = not data.endswith(b"\n")
@@ -101,7 +102,7 @@ def _search(
 
 
 def judge(ring: LogKeys, skipped: bytes, *, ends_open: bool) -> TailDamage:
-    """Measure and name what lies behind the last right line."""
+    """Measure and classify the bytes after the last right line."""
     return TailDamage(
         is_torn=is_torn(skipped, ends_open=ends_open),
         skipped=len(skipped),
@@ -112,11 +113,11 @@ def judge(ring: LogKeys, skipped: bytes, *, ends_open: bool) -> TailDamage:
 
 
 def is_torn(skipped: bytes, *, ends_open: bool) -> bool:
-    """Tell a write that was cut short from an edit.
+    """Return whether this is a write that was cut short, and not an edit.
 
-    Torn is what has no newline at its end, no whole line in it, and no piece longer than a line:
-    writers may have died one after the other, each leaving half a line behind the newline that
-    it began with. A file system that lost the last write may have left zeros in its place.
+    Torn bytes have no newline at their end, no whole line among them, and no piece longer than a
+    line: several writers may have died, each after a newline and half a line of its own. A file
+    system that lost the last write may have left zeros in its place.
     """
     pieces = skipped.split(b"\n")
     return (
@@ -154,10 +155,10 @@ def _number(name: str) -> int:
 
 
 def name_closed(folder: Folder, fd: int, seq: int) -> str:
-    """Choose the name of the log when it is closed: its first sequence number.
+    """Choose the name under which the log is closed: its first sequence number.
 
-    Security: that number was written by anybody if the first line was edited. A closed segment is
-    never replaced, so a name that is not newer than all of them gives way to the last number.
+    Security: an edited first line may have any number. A closed segment must never be replaced, so
+    a name that is not newer than all of them is not used: the last number is taken.
     """
     line = folder.system.pread(fd, len(START) + _MAX_DIGITS + 1, 0)
     digits = line[len(START) :].partition(b",")[0]
@@ -167,13 +168,13 @@ def name_closed(folder: Folder, fd: int, seq: int) -> str:
 
 
 class ChainLostError(AuditError):
-    """No right line is near the end of the log: only `audit repair` goes on from here."""
+    """No right line is near the end of the log: only `audit repair` can continue it."""
 
 
 class _Following:
-    """The keys of a log's ring, which is read again where a line names a newer key; once.
+    """The keys of a log's ring, which is read again, once, if a line names a newer key.
 
-    Another process may have made that key meanwhile, and then the line is no edit.
+    Another process may have made that key meanwhile: then the line is not an edit.
     """
 
     def __init__(self, log: LogFile) -> None:
@@ -189,7 +190,7 @@ class _Following:
             renew, self._renew = self._renew, None
             try:
                 self._log.ring = renew()
-            except BrokerError as error:  # locked, say: neither to be believed nor to be accused
+            except BrokerError as error:  # a locked ring, say: the line is not judged
                 raise AuditError(
                     f"a record names a newer key, and the key ring can't be read: {error.message}",
                     hint=error.hint,
@@ -200,9 +201,9 @@ class _Following:
 def explain_end(
     log: LogFile, fd: int, size: int, bodies: list[bytes], now: float
 ) -> tuple[bytes, Head, list[bytes]]:
-    """Return what a write starts with, the head to continue, and the records with the first one.
+    """Return the first bytes of the write, the head to continue, and the records to write.
 
-    That one says what segment the chain comes from, or names the damage.
+    If there was damage or an earlier segment, a record that explains it comes first.
     """
     tail = read_tail(log.folder, _Following(log), fd, size, log.search)
     if tail is None:
@@ -230,7 +231,7 @@ def _explained(log: LogFile, tail: Tail, now: float) -> list[bytes]:
 
 
 def rotate(log: LogFile, fd: int, seq: int) -> None:
-    """Close the segment that this record has made long enough."""
+    """Close the segment, which has reached its size with this record."""
     try:
         _rename(log, name_closed(log.folder, fd, seq))
     except (OSError, StoreError):

@@ -1,4 +1,4 @@
-"""Go on after damage: close what can't be continued, and record who accepted what, and why."""
+"""Repairs after damage: closes what can't be continued, records who accepted what, and why."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Repaired(Value):
-    """What a repair did: the segment it closed aside, if any, and the judgement after it."""
+    """What a repair did: the segment that it closed, if any, and the report after it."""
 
     closed: str | None
     report: Report
@@ -23,9 +23,9 @@ class Repaired(Value):
 def repair(log: Log, requester: Requester) -> Repaired:
     """Make the log writable again and say what is wrong with it; nothing is ever removed.
 
-    A torn end or an edited last line is named by the record `log.checked`, as by any other. Where
-    no right line is near enough for that, the segment is closed and a new one begins with
-    `log.continued`, which names the closed one and its damage.
+    As with every append, a torn end or an edited last line is explained by the first record that is
+    written, here before `log.checked`. If no right line is near enough for that, the segment is
+    closed and a new one begins with `log.continued`, which names the closed one and its damage.
     """
     patient = Log(
         log.folder,

@@ -1,8 +1,8 @@
-"""Identical refusals of one requester within a minute are counted, not repeated.
+"""Counts identical refusals of one requester within a minute, instead of recording each.
 
-A helper that is refused is often asked again at once, hundreds of times. The first refusal is a
-record; the others within its minute raise a counter in `log.lock`, and when the minute is over the
-next record is preceded by `log.repeated`, which says how many there were.
+A tool that is refused often asks again at once, hundreds of times. The first refusal is recorded;
+the others within its minute raise a counter in `log.lock`. When the minute is over, the next append
+writes `log.repeated` first, which says how many there were.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COUNTER = b"counter"
 
 
 class Counter(Value):
-    """How often one refusal came again after its record `seq`."""
+    """How often one refusal was repeated after its record `seq`."""
 
     what: str  # keyed hash of the refusal
     seq: int
@@ -37,7 +37,7 @@ class Counter(Value):
 
 
 def name_refusal(ring: LogKeys, event: str, fields: dict[str, Any]) -> str:
-    """Return the name of a refusal: all of it but the number of the process."""
+    """Return the keyed hash of a refusal: of everything in it but the process id."""
     plain = {k: v.as_dict() if isinstance(v, Value) else v for k, v in fields.items()}
     requester = plain.get("requester")
     if isinstance(requester, dict):
@@ -47,9 +47,9 @@ def name_refusal(ring: LogKeys, event: str, fields: dict[str, Any]) -> str:
 
 
 class Counts:
-    """The counters under the log's lock: `seq` if this refusal was counted, else what to write.
+    """The counters, under the log's lock; `seq` is set if this refusal was counted.
 
-    `ended` are the records of counters whose minute is over; they come before the new one.
+    `ended` are the records of counters whose minute is over; they are written before the new one.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class Counts:
         try:
             write_counters(self._log.ring, self._log.system, self._lock, self._kept)
         except OSError:
-            return  # the record is written: a counter that starts again is no reason to fail
+            return  # the record is written; the counter only starts again
 
 
 def read_counters(ring: LogKeys, data: bytes) -> list[Counter]:
-    """Read the counters behind the holder's line.
+    """Read the counters after the line of the lock's holder.
 
-    Security: each carries a keyed hash, so that nobody without the key can plant one and so have
-    a refusal counted away instead of recorded. One that doesn't verify is nothing.
+    Security: each has a keyed hash, so that nobody without the key can forge a counter, and thereby
+    have a refusal counted instead of recorded. A counter that doesn't verify is ignored.
     """
     found = []
     for start in range(0, len(data), _ENTRY_BYTES):
@@ -136,7 +136,7 @@ def count_again(
 def split_ended(
     counters: Iterable[Counter], micros: int, *, room: int
 ) -> tuple[list[Counter], list[Counter]]:
-    """Split into those that go on and those to be reported: ended, or in the way of new ones."""
+    """Split into counters that go on, and those to report: ended, or their slot is needed."""
     going = [c for c in counters if 0 <= micros - c.since < _WINDOW_MICROS]
     kept = going[-(_SLOTS - room) :]
     return kept, [c for c in counters if c.count and c not in kept]

@@ -1,7 +1,4 @@
-"""Records and problems as text of 80 columns and as JSON; text is made safe.
-
-A question about the log comes as words of a command line, and records go out.
-"""
+"""Renders records and problems as safe text of 80 columns and as JSON; parses filter options."""
 
 from __future__ import annotations
 
@@ -56,7 +53,7 @@ def record_line(found: FoundRecord) -> str:
     if found.fields is None:
         return safe(cells[0], COLUMNS)
     line = f"{cells[0]} {cells[1]:<16} {cells[2]:<8} {cells[3]:<7} {cells[4]:<8} {cells[5]}"
-    return safe(line.rstrip(), 2 * COLUMNS)  # cut is what nobody would read: who asked is last
+    return safe(line.rstrip(), 2 * COLUMNS)  # cut late, since the requester stands last
 
 
 def _word(value: object) -> str:
@@ -108,7 +105,7 @@ def report_lines(report: Report) -> list[str]:
 def make_match(
     now: float, *, since: str | None, until: str | None, **words: str | None
 ) -> RecordFilter:
-    """Return what a record must be; UsageError for a time that is none."""
+    """Return the filter of these options; UsageError for a malformed time."""
     return RecordFilter(
         since=parse_moment(since, now) if since else None,
         until=parse_moment(until, now) if until else None,
@@ -119,14 +116,14 @@ def make_match(
 def ask(
     folder: Folder, match: RecordFilter, limit: int | None, *, follow: bool
 ) -> Iterable[FoundRecord]:
-    """Return what matches, oldest first; `follow` goes on as the log grows, without end."""
+    """Return the records that match, oldest first; with `follow` also new ones, without end."""
     if follow:
         return follow_records(folder, match, _NEWEST if limit is None else limit)
     return find_records(folder, match, limit)
 
 
 def check_reason(reason: str | None, *, accepted: bool) -> None:
-    """Refuse to accept what is wrong without saying why, and a reason for nothing."""
+    """Raise UsageError for --accept without a reason, or a reason without --accept."""
     if accepted and not (reason and reason.strip()):
         raise UsageError("--accept needs a reason", hint="add --reason 'why it is all right'")
     if reason and not accepted:
@@ -134,6 +131,6 @@ def check_reason(reason: str | None, *, accepted: bool) -> None:
 
 
 def mend(log: Log, requester: Requester, reason: str | None) -> Report:
-    """Repair the log, with a reason also accept what is wrong; return the judgement after it."""
+    """Repair the log; with a reason also accept its problems. Return the report after that."""
     done = accept(log, requester, reason) if reason else repair(log, requester)
     return done.report

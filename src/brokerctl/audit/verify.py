@@ -1,7 +1,7 @@
-"""Verify the chain of all segments: edits, gaps, truncation and torn writes, told from each other.
+"""Verifies the chain of all segments, and tells edits, gaps, truncation and torn writes apart.
 
-Whole lines are judged by position, 200,000 and more a second; only what is out of order, and the
-log's own records, are parsed. The MAC is computed by hashlib here and by libsodium when writing.
+Whole lines are judged by position, 200,000 and more a second; only lines that are out of order, and
+the log's own records, are parsed. Here hashlib computes the MAC, while a writer uses libsodium.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
 
 _ACCEPTED_KIND = b"accepted"
 _OWN_EVENT = b'"event":"log.'
-_OWN_EVENT_END = 128  # seq, key id and time end before it
+_OWN_EVENT_END = 128  # the event's name stands before this byte
 _PERSON = b"brokerctl/1"  # as sodium.keyed_hash; a test holds both to the same answers
 _REPAIRED, _TAMPERED, _ACCEPTED = "log.repaired", "log.tampered", "log.accepted"
 _TEXTS = ("time", "event", "prev", "mac")
 
 
 class Problem(Value):
-    """One place where the log is not what was written.
+    """One place where the log differs from what was written.
 
-    `kind`: edited (lines changed, added or noticed as such by a writer), gap (records are missing
+    `kind`: edited (lines changed or added, found now or by a writer), gap (records are missing
     or out of order), truncated (a segment's beginning or end is missing), torn (a write was cut
-    short and no later record explains it), unreadable (a right MAC over what is no record).
+    short and no later record explains it), unreadable (the MAC is right, but it is not a record).
     """
 
     kind: str
     segment: str
     line: int  # in the segment, from 1
     offset: int  # bytes, where it begins
-    after: int  # the last right sequence number before it
+    after: int  # the last verified sequence number before it
     digest: str  # hash of the bytes in question
     message: str
 
 
 class Notice(Value):
-    """Something that a later record explains: no problem, and worth knowing."""
+    """Damage that a later record explains: worth knowing, but no problem."""
 
     segment: str
     line: int
@@ -64,7 +64,7 @@ class Notice(Value):
 
 
 class Report(Value):
-    """The judgement of the whole log."""
+    """The result of verifying the whole log."""
 
     records: int  # with a right MAC
     segments: int
@@ -75,14 +75,14 @@ class Report(Value):
 
     @property
     def is_whole(self) -> bool:
-        """Return whether nothing is wrong but what was accepted."""
+        """Return whether there is no problem but those that were accepted."""
         return not self.problems
 
 
 def digest_problems(ring: LogKeys, problems: Sequence[Problem], key_id: int | None = None) -> str:
-    """Return what a `log.accepted` record holds: it accepts exactly these problems, in order.
+    """Return the hash for a `log.accepted` record, which accepts exactly these problems, in order.
 
-    The names of segments are left out, since `log` gets another one when it is closed.
+    Segments' names are left out, since `log` gets another name when it is closed.
     """
     lines = [f"{p.kind} {p.after} {p.digest}" for p in problems]
     return hash_bytes(ring, _ACCEPTED_KIND, "\n".join(lines).encode(), key_id)
@@ -106,12 +106,12 @@ class _Walk:
         self.parse = parse
         self.hashers: dict[int, Any] = {}
         self.head = START_OF_CHAIN
-        self.kid = 0  # of the last right line; 0: none yet in this segment
+        self.kid = 0  # of the last verified line; 0: none yet in this segment
         self.segment = ""
         self.segments = self.records = self.line = self.offset = 0
         self.is_open = False  # the last line has no newline
-        self.pending: list[bytes] = []  # what lies between the last right line and here
-        self.place = ("", 0, 0)  # where that begins
+        self.pending: list[bytes] = []  # the lines since the last verified one
+        self.place = ("", 0, 0)  # where these begin
         self.problems: list[Problem] = []
         self.accepted = 0  # how many of them
         self.notices: list[Notice] = []
@@ -133,7 +133,7 @@ class _Walk:
                 index += 1
 
     def _run(self, lines: list[bytes], start: int) -> int:
-        """Pass over lines that simply continue the chain; return the index of the first other."""
+        """Verify lines that continue the chain; return the index of the first that does not."""
         prev, seq, kid = self.head.mac, self.head.seq, self.kid
         hasher, offset, index = self.hashers[kid], self.offset, start
         for line in lines[start:] if start else lines:
@@ -183,7 +183,7 @@ class _Walk:
         return bool(digest.hexdigest().encode() == line[-66:-2])
 
     def _take(self, line: bytes, head: Head, kid: int) -> None:
-        """Take one right line: judge what lies before it and whether it continues the chain."""
+        """Take a line with a right MAC: judge those before it, and if it continues the chain."""
         is_own = line.find(_OWN_EVENT, 0, _OWN_EVENT_END) >= 0
         fields = self._fields(line, head) if is_own or self.parse else {}
         event = str(fields.get("found", fields.get("event")))
@@ -214,14 +214,14 @@ class _Walk:
     def _explain(
         self, event: str, fields: dict[str, Any], line: bytes, head: Head, kid: int
     ) -> None:
-        """Hold a record that names damage against the bytes that lie there."""
+        """Compare a record that explains damage with the bytes that are there."""
         region = b"".join(self.pending)
         skipped, lines = fields.get("skipped"), fields.get("lines")
         if not isinstance(skipped, int) or not isinstance(lines, int):
             skipped, lines = -1, 0
         closing = region[skipped:] if skipped >= 0 else region
         is_named = (
-            closing in {b"", b"\n"}  # the newline with which the explaining write began
+            closing in {b"", b"\n"}  # the newline that the explaining write put first
             and line[-139:-75] == self.head.mac
             and head.seq == self.head.seq + lines + 1
             and hash_bytes(self.ring, SKIPPED, region[:skipped], kid) == fields.get("hash")
@@ -244,7 +244,7 @@ class _Walk:
             self._miss(line, head)
 
     def _miss(self, line: bytes, head: Head) -> None:
-        """Report that a right line does not continue the one before."""
+        """Report that a line with a right MAC does not continue the one before."""
         first, last = self.head.seq + 1, head.seq - 1
         kind = "truncated" if self.kid == 0 else "gap"
         if last >= first:
