@@ -1,8 +1,8 @@
 """A session: one supervised `exec`, from the request for its tokens to their end.
 
-This file holds the room's words: what a command line asks for (`ExecRequest`) and what the rooms
-below give (`Tools`). Every way in, the front door's hand-written grammar and Typer's, makes an
-`ExecRequest` and calls `session.run.run`.
+This file has the room's two inputs: what a command line asks for (`ExecRequest`), and what the
+rooms below provide (`Tools`). Both parsers, the hand-written one of the front door and Typer, make
+an `ExecRequest`, with which `session.run.run` is called.
 """
 
 from __future__ import annotations
@@ -64,23 +64,23 @@ class ExecRequest(Value):
 
 
 class Tools(Value):
-    """What the rooms below give to a session; `session.start` makes it from an open Home."""
+    """What a session needs from the rooms below; `session.start` makes it from an open Home."""
 
     profiles: Mapping[str, Profile]
     environ: Mapping[str, str]
     default_profile: str | None
     requester: Callable[[str], Requester]  # of a session id
     get: Callable[[TokenRequest], AccessToken]
-    # Ends every token that `get` made for a session id, of these profiles. What the issuer could
-    # not be told is queued by it and comes back as `unknown`; if it raises, the session's entry
-    # stays and a later command tries again (leftovers.py).
+    # Revokes every token that `get` obtained for a session id, of these profiles. A token that
+    # could not be revoked now is queued and returned as `unknown`. If it raises, the session's
+    # entry stays, and a later command tries again (leftovers.py).
     revoke_own: Callable[[str, tuple[str, ...]], Iterable[Ended]]
     record: Callable[[str, dict[str, object]], object]
     store: SessionStore
     name_of: Callable[[str], str]  # a session id's name in the store
     say: Callable[[str], None]  # one line for people, on stderr
-    warn: Callable[[str], None]  # the same of a warning, which is made safe
+    warn: Callable[[str], None]  # a warning for people, which is made safe
     system: System
     notices: Callable[[AccessToken], list[str]] = lambda token: list(filter(None, [token.warning]))
-    umask: int | None = None  # the caller's own, where ours has been changed
-    is_kept: bool = True  # False: no later command finds what is in the store
+    umask: int | None = None  # the caller's own, if ours was changed
+    is_kept: bool = True  # False: the store ends with this process

@@ -1,8 +1,8 @@
-"""The child: found as a shell finds it, started with our very descriptors, never touched again.
+"""Finds the child's program as a shell does, and starts it with our own descriptors.
 
-Not a byte of its input or output passes through us: descriptors 0, 1, 2 and whatever else the
-caller opened are inherited as they are. Ours (locks, log, folders) are close-on-exec (standards
-M7), so that no child can hold a lock after us.
+Its input and output do not pass through us: descriptors 0, 1, 2 and others that the caller opened
+are inherited as they are. Our own (locks, log, folders) are close-on-exec, so that no child can
+hold a lock after our end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class NotStartedError(BrokerError):
 
 
 class NotExecutableError(NotStartedError):
-    """The command is there and can't be run."""
+    """The command exists and can't be run."""
 
     exit_code = 126
     name = "not_executable"
@@ -44,7 +44,7 @@ class NotFoundError(NotStartedError):
 
 
 def find_program(command: str, environ: Mapping[str, str]) -> str:
-    """Return the path of a command by the child's PATH; NotFoundError, NotExecutableError."""
+    """Return the path of a command in the child's PATH; NotFoundError, NotExecutableError."""
     if "/" in command:
         found = [command]
     else:
@@ -79,8 +79,8 @@ def start(
 ) -> int:
     """Start the child and return its process id; NotStartedError with its exit code.
 
-    `mask` is the caller's signal mask. Ignored signals stay ignored but for those that Python
-    ignores by itself and SIGCHLD, which a supervisor must not ignore.
+    `mask` is the caller's signal mask. Ignored signals stay ignored, but for those that Python
+    itself ignores, and SIGCHLD, which a supervisor must not ignore.
     """
     more |= {"setsigdef": signals.IGNORED_BY_PYTHON, "setsigmask": mask}
     try:

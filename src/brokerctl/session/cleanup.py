@@ -1,6 +1,6 @@
-"""What a session must end: its own tokens and private files, and the processes that outlived it.
+"""Ends a session's own tokens and private files, and reports processes that outlived it.
 
-Sharing sessions load none of it.
+A session with shared tokens and without files does not import it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOMENT_S = 0.1
 
 
 class SessionEnd:
-    """One session's debts, known to the store from before the first token until all have ended."""
+    """What one session must end: in the store from before its first token until all have ended."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class SessionEnd:
         has_files: bool,
         is_asked: bool = False,
     ) -> None:
-        """`is_asked`: somebody said `--revoke`, and is told where that is not what came."""
+        """`is_asked`: `--revoke` was given, so a token that is not revoked must be reported."""
         folder = None
         if has_files:
             folder = token_files.folder_path(tools.environ, session_id, tools.system)
@@ -64,7 +64,7 @@ class SessionEnd:
         self._tools.store.put_sealed(SESSION, self._name, data)
 
     def end(self) -> None:
-        """End files and tokens; what can't be ended is said and left to a later command."""
+        """End files and tokens; a failure is reported, and left to a later command."""
         tools = self._tools
         try:
             ended = leftovers.settle(
@@ -93,7 +93,7 @@ class SessionEnd:
                 self._say(f"the token of '{one.profile}' may still be alive{reason}; {after}")
 
     def report_survivors(self, held: Iterable[tuple[str, str]]) -> None:
-        """Name processes that outlived the child and hold one of these variables."""
+        """Report processes that outlived the child and hold one of these variables."""
         for survivor in find_survivors(held):
             who = f"{survivor.name} (process {survivor.pid})"
             self._say(f"still running with an ended token: {who}")
@@ -115,8 +115,8 @@ class Survivor:
 def find_survivors(assignments: Iterable[tuple[str, str]]) -> list[Survivor]:
     """Return processes of ours whose environment holds one of these NAME, VALUE pairs.
 
-    This finds what was inherited, not what was copied: a report for people, no boundary. The rest
-    of a pipeline that is just ending gets a moment for it.
+    This finds variables that were inherited, not copies of them: it informs people, and prevents
+    nothing. Other processes of a pipeline get a moment to end first.
     """
     lines = [os.fsencode(f"{name}={value}") for name, value in assignments]
     found, is_sure = _find(lines)
@@ -127,7 +127,7 @@ def find_survivors(assignments: Iterable[tuple[str, str]]) -> list[Survivor]:
 
 
 def _find(lines: list[bytes]) -> tuple[list[Survivor], bool]:
-    """Return who holds one, and whether every process could be looked at."""
+    """Return the processes that hold one, and whether all processes could be examined."""
     own = os.getpid()
     found, is_sure = [], True
     try:
@@ -150,7 +150,7 @@ def _find(lines: list[bytes]) -> tuple[list[Survivor], bool]:
 def _is_starting(entry: str) -> bool:
     """Return whether an empty environment is that of a process in the middle of its execve(2).
 
-    A process that has ended, and a thread of the kernel, has no program.
+    An ended process and a kernel thread have an empty environment too, but no program.
     """
     try:
         return bool(os.readlink(f"/proc/{entry}/exe"))
@@ -159,7 +159,7 @@ def _is_starting(entry: str) -> bool:
 
 
 def _read(path: str) -> bytes:
-    """Read what the kernel lets us read; another user's process is none of ours."""
+    """Read a file of /proc; b"" if it can't be read, as that of another user's process."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -1,8 +1,8 @@
 """The child's environment: which variable holds which token, and what must not be inherited.
 
-Security: a token in the environment can be read by every process of the same user, for as long as
-the child lives, in /proc/PID/environ: execve makes a process readable again whatever we set
-(standards M6). Other users can't read it. `--file` keeps the token out of the environment.
+Security: every process of the same user can read a token in the environment in /proc/PID/environ
+while the child lives: we can't prevent it, since execve(2) makes a process readable again. Other
+users can't read it. `--file` keeps the token out of the environment.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 # Security: what opens our store never reaches a child: BROKERCTL_KEY, BROKERCTL_KEY_FILE, ….
 _OURS = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
-# What `--clean-env` keeps: without these most programs don't find themselves.
+# What `--clean-env` keeps: without these most programs don't work.
 _KEPT = frozenset(
     ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
 )
 _KEPT_START = "LC_"
-# What AWS's tools read, in the order of aws_credentials.WORDS, and what some of them prefer to it.
+# Read by AWS's tools, in the order of aws_credentials.WORDS; and what some take instead.
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AWS_OTHERS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN")
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
@@ -46,7 +46,7 @@ def plan_variables(
 ) -> list[ChildVariable]:
     """Decide which variable gets which profile's token; raises UsageError.
 
-    `--env` and `--file` name a profile as `-p` does; one with either has no other variable.
+    `--env` and `--file` name a profile as `-p` does; then its default variable is not set.
     """
     names = names_of(ask, default)
     if not names:
@@ -64,7 +64,7 @@ def plan_variables(
 
 
 def names_of(ask: ExecRequest, default: str | None) -> tuple[str, ...]:
-    """Return the profiles that a session is to have tokens of, known or not, each once."""
+    """Return the names of the profiles of a session, known or not, each once."""
     names = [*ask.profiles, *(name for _, name in (*ask.env, *ask.files))]
     if not names and default:
         names = [default]
@@ -72,14 +72,14 @@ def names_of(ask: ExecRequest, default: str | None) -> tuple[str, ...]:
 
 
 def default_variables(profile: Profile) -> tuple[str, ...]:
-    """Return the variables of a profile that no option names: those of AWS's words are three."""
+    """Return the default variables of a profile: one, or three for AWS credentials."""
     if profile.traits.token_type == NOT_BEARER and not profile.env:
         return AWS_VARIABLES
     return (default_variable(profile),)
 
 
 def put_token(environ: dict[str, str], wanted: ChildVariable, value: Secret) -> None:
-    """Put a token into its variables; the profile that AWS's tools were to use gives way to it."""
+    """Put a token into its variables; AWS credentials replace the choice of an AWS profile."""
     if wanted.variables != AWS_VARIABLES:
         environ.update((variable, value.reveal()) for variable in wanted.variables)
         return
@@ -92,7 +92,7 @@ def put_token(environ: dict[str, str], wanted: ChildVariable, value: Secret) -> 
 
 
 def default_variable(profile: Profile) -> str:
-    """Return the variable of a profile that no option names: its `env`, else `<PROFILE>_TOKEN`."""
+    """Return the default variable of a profile: its `env`, else `<PROFILE>_TOKEN`."""
     if profile.env:
         return profile.env
     upper = profile.name.upper()

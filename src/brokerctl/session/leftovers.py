@@ -1,7 +1,7 @@
-"""What a supervisor that was killed left behind: its sealed entry names what must still end.
+"""Ends what a killed supervisor left behind, as its sealed entry names it.
 
-The entry is written before the first token is obtained and dropped after the last has ended, so
-that no SIGKILL falls between. It holds no token: those lie in the store under the session's id.
+The entry is written before the first token is obtained and dropped after the last has ended, so a
+SIGKILL at any moment leaves it. It holds no token: those lie in the store under the session's id.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from brokerctl.session import Ended, SessionStore
     from brokerctl.store.file import FileStore
 
-# A supervisor on another machine or in another container can't be looked at from here: it counts
-# as ended when its tokens have, or after this.
+# A supervisor on another machine or in another container can't be seen from here: it counts as
+# ended when its tokens have expired, or after this time.
 UNSEEN_S = 86_400.0
 _VERSION = 1
 _ALIVE = (LIVE, SUPERSEDED)  # at the issuer, as far as is known
@@ -42,7 +42,7 @@ class Session(StoredValue):
 
     id: str
     pid: int
-    started: str  # the kernel's start time of that pid: a number is used again, this is not
+    started: str  # the start time of that process, as pids are reused
     boot: str
     pid_space: str
     host: str
@@ -76,7 +76,7 @@ def render_session(session: Session) -> bytes:
 def parse_session(data: bytes) -> Session | None:
     """Return the entry, or None for another version's or none at all.
 
-    A member that this version does not know is kept: the session must be ended all the same.
+    Unknown members are kept: the session must be ended all the same.
     """
     try:
         body = jsonlite.loads(data)
@@ -89,12 +89,12 @@ def parse_session(data: bytes) -> Session | None:
 
 
 def is_alive(session: Session, now: float) -> bool:
-    """Return whether the supervisor lives, or can't be seen from here and may live."""
+    """Return whether the supervisor is alive, or may be and can't be seen from here."""
     boot, pid_space = read_boot(SYSTEM), _pid_space()
     if boot and session.boot == boot and session.pid_space == pid_space:
         return _start_time(session.pid) == session.started
     if session.boot != boot and session.host == os.uname().nodename:
-        return False  # this machine was started anew
+        return False  # the machine was rebooted since
     ends_at = session.ends_at if session.ends_at is not None else session.at + UNSEEN_S
     return now < ends_at
 
@@ -124,7 +124,7 @@ def settle(
     try:
         if session.folder is not None:
             token_files.remove_files(session.folder, system)
-    finally:  # what the child did to its folder must not keep its tokens alive
+    finally:  # an error in the folder must not keep the tokens alive
         ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
     store.drop_sealed(SESSION, name)
     return ended
@@ -136,7 +136,7 @@ def settle_all(
     revoke_own: Callable[[str, tuple[str, ...]], Iterable[Ended]],
     system: System,
 ) -> tuple[list[Ended], list[BrokerError]]:
-    """Settle every leftover; return how tokens ended, and what failed and stays for later."""
+    """End every killed session; return how tokens ended, and the errors of those that stay."""
     ended: list[Ended] = []
     failed: list[BrokerError] = []
     for session in collect(store):
@@ -152,7 +152,7 @@ def settle_all(
 
 
 def _start_time(pid: int) -> str | None:
-    """Read the start time; a zombie's process is gone, only its number is not yet free."""
+    """Return the start time; None for no process, or for a zombie, which has ended."""
     state, start = find_process(str(pid), SYSTEM)
     return None if state in GONE else str(start)
 
@@ -163,10 +163,10 @@ def _pid_space() -> str:
 
 
 def settle_lost(home: Home) -> tuple[list[Ending], list[BrokerError]]:
-    """Set damaged entries aside, and end the tokens and files of the sessions that they were of.
+    """Set damaged entries aside, and end the tokens and files of their sessions.
 
-    Security: a supervisor that can't be seen counts as killed here. A session that lives on and
-    loses its token says so at once; a token that nobody ends would say nothing.
+    Security: the supervisor is not known, so it counts as killed. If its session lives on, the loss
+    of its token is noticed at once; a token that nobody revokes would not be noticed.
     """
     moved = set_damaged_aside(home.store, SESSION)
     if moved and home.store.tell is not None:
@@ -185,14 +185,14 @@ def settle_lost(home: Home) -> tuple[list[Ending], list[BrokerError]]:
 
 
 def _find_lost(home: Home) -> list[str]:
-    """Return the sessions with tokens that may live and an entry that was set aside.
+    """Return the sessions whose entry was set aside and whose tokens may live.
 
-    By whomever: where a command stopped half-way, or `store check --mend` was first, the next one
-    still finds them. What has been tried is queued or spared, and not tried again.
+    It does not matter which command set the entry aside: if it stopped half-way, or was `store
+    check --mend`, the next one still finds them. A token that was tried before is left out.
     """
     store, name_key = home.store, home.ring.name_key
     lost = {name.partition("-")[0] for name in store.names_aside(SESSION)}
-    lost -= {entry.name for entry in store.entries(SESSION)}  # written anew by its supervisor
+    lost -= {entry.name for entry in store.entries(SESSION)}  # its supervisor has written it again
     if not lost:
         return []
     owners = dict.fromkeys(_owners(store))
@@ -213,7 +213,7 @@ def _owners(store: FileStore) -> Iterator[str]:
 def revoke_left(home: Home, session_id: str) -> list[Ending]:
     """Revoke the tokens of a session whose supervisor was killed, wherever they lie.
 
-    Its profiles may have been edited since, and name other grants now.
+    Its profiles may have been edited meanwhile, so that they name other grants now.
     """
     from brokerctl.broker.held_grants import profile_for  # noqa: PLC0415 - only where something is left
     from brokerctl.store.slots import find_cut_off  # noqa: PLC0415 - as above
@@ -239,7 +239,7 @@ def revoke_left(home: Home, session_id: str) -> list[Ending]:
 def settle_leftovers(home: Home) -> tuple[list[Ended], list[BrokerError]]:
     """End what killed sessions left behind, for commands that may talk to an issuer.
 
-    Returns how each token ended, and what failed and stays for the next command.
+    Returns how each token ended, and the errors, which the next command tries again.
     """
 
     def name_of(session_id: str) -> str:

@@ -1,8 +1,8 @@
-"""Stars out tokens in a child's output: the encodings that are masked, and the search for them.
+"""Replaces tokens in a child's output by stars, in each encoding in which they are looked for.
 
-Base64 (RFC 4648, sections 4 and 5) has three alignments, as the bytes before the token shift it,
-and only its inner characters are the same whatever stands around them. What is compressed,
-encrypted, reversed or broken over lines looks like nothing that can be known in advance.
+Base64 (RFC 4648, sections 4 and 5) has three alignments, by the number of bytes before the token,
+and only the inner characters do not depend on the bytes around it. A token that is compressed,
+encrypted, reversed or wrapped over lines can't be recognized.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote
 
-_LEAST_CHARS = 6  # of an encoded form: shorter ones would star out ordinary text
+_LEAST_CHARS = 6  # of an encoded form: a shorter one would match ordinary text
 _GROUP = 3  # bytes that make four characters
-_BEFORE = (0, 2, 3)  # characters that also depend on 0, 1 or 2 bytes before
-_AFTER = (0, 1, 2)  # characters that depend on nothing after, of a last group of 0, 1 or 2 bytes
+_BEFORE = (0, 2, 3)  # first characters that depend on 0, 1 or 2 bytes before
+_AFTER = (0, 1, 2)  # last characters that don't depend on bytes after, by bytes in the group
 STARS = b"****"
-_START_BYTES = 8  # of an unfinished form are looked for; what begins so is compared as a whole
-SHOWN_BYTES = 3  # of a beginning, when nothing more comes
+_START_BYTES = 8  # of an unfinished form are searched first, then all is compared
+SHOWN_BYTES = 3  # of a possible form are shown when no output follows
 
 
 def forms_of(value: str) -> tuple[bytes, ...]:
@@ -30,7 +30,7 @@ def forms_of(value: str) -> tuple[bytes, ...]:
 
 
 def _inner(encoded: bytes, before: int, length: int) -> bytes:
-    """Return the characters that the bytes before and after have no part in."""
+    """Return the characters that do not depend on the bytes before and after."""
     whole, rest = divmod(before + length, _GROUP)
     return encoded[_BEFORE[before] : 4 * whole + _AFTER[rest]]
 
@@ -53,18 +53,18 @@ def _lower_hex(text: str) -> str:
 
 
 class Masker:
-    """One stream: `feed` what was read, `rest` at its end."""
+    """Masks one stream: `feed` takes what was read, `rest` is for its end."""
 
     def __init__(self, forms: tuple[bytes, ...]) -> None:
         self._forms = forms
         self._longest = max(map(len, forms), default=0)
         self._starts = tuple({form[:_START_BYTES] for form in forms})
-        # Every proper beginning that is shorter than what is looked for, by its length.
+        # The beginnings of forms that are shorter than _START_BYTES, by their length.
         self._beginnings = tuple(
             frozenset(form[:size] for form in forms if len(form) > size)
             for size in range(1, _START_BYTES)
         )
-        self._held = b""  # may be the beginning of a form
+        self._held = b""  # held back: may be the beginning of a form
         self._shown = 0  # bytes of it that were shown already
 
     @property
@@ -85,7 +85,7 @@ class Masker:
     def settle(self) -> bytes:
         """Return the few bytes that may be shown though a form may begin with them."""
         if self._find(self._held)[0]:
-            return b""  # a secret as short as that
+            return b""  # it is a whole secret, a very short one
         out = self._held[self._shown : SHOWN_BYTES]
         self._shown += len(out)
         return out
@@ -99,10 +99,10 @@ class Masker:
     def _find(self, data: bytes) -> tuple[list[tuple[int, int]], int]:
         """Return where forms are, and where the first unfinished one at the end begins.
 
-        That may lie in what is replaced: a form can begin with the end of another.
+        That may lie within a form that was found: a form can begin with the end of another.
         """
         found = []
-        for form in self._forms:  # whole: the longer what is looked for, the quicker `find`
+        for form in self._forms:  # by the whole form: `find` is quicker for long strings
             at = data.find(form)
             while at >= 0:
                 found.append((at, at + len(form)))
@@ -118,7 +118,7 @@ class Masker:
                 if self._may_go_on(data[at:]):
                     first = at
                 at = data.find(start, at + 1)
-        return min(first, size - self._short_beginning(data))  # of a longer one than was found
+        return min(first, size - self._short_beginning(data))  # whichever begins first
 
     def _may_go_on(self, end: bytes) -> bool:
         return any(len(form) > len(end) and form.startswith(end) for form in self._forms)
@@ -131,9 +131,9 @@ class Masker:
         return 0
 
     def _replaced(self, data: bytes, found: list[tuple[int, int]], keep: int) -> tuple[bytes, int]:
-        """Return the data up to `keep` with stars for what was found, and how far it is done.
+        """Return the data up to `keep` with stars for what was found, and where the rest begins.
 
-        What was shown before is not shown again.
+        Bytes that were shown before are left out.
         """
         at = self._shown
         if not found:
@@ -141,7 +141,7 @@ class Masker:
         pieces = []
         for start, end in found:
             if start >= keep:
-                break  # held: it may turn out to be the inside of a longer one
+                break  # held back: it may be the inside of a longer form
             if end > at:
                 pieces += [data[at:start], STARS]
                 at = end
@@ -150,7 +150,7 @@ class Masker:
 
 
 def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the same in order, those that touch as one."""
+    """Return the ranges in order, with those that touch merged."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(found):
         if merged and start <= merged[-1][1]:

@@ -1,6 +1,6 @@
-"""The child's output through us, masked: a pipe or a pseudo-terminal for each stream of ours.
+"""Passes the child's output through us, masked, by a pipe or pseudo-terminal for each stream.
 
-A thread for each stream reads, masks and writes; the supervisor waits for the child as ever.
+A thread for each stream reads, masks and writes; the supervisor waits for the child as usual.
 Where stdout and stderr are the same file they stay one stream, so that their order stays.
 """
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 _STREAMS = (1, 2)
 _CHUNK_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
-_PAGE_BYTES = 4096  # what a terminal gives at once: asking for more costs a large buffer each time
-_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python 3.11's fcntl has on some builds alone
-_PIECES = 16  # on their way to our reader: neither it nor the child waits; ^C comes after them
-_SETTLE_S = 0.02  # then the first bytes of what may be a secret are shown
-_LINGER_S = 0.25  # after the child: what another process still writes is no longer waited for
-_GONE = frozenset((errno.EIO, errno.EBADF))  # a terminal whose other side is closed
+_PAGE_BYTES = 4096  # a terminal's read gives no more; a larger buffer would cost time
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, which Python 3.11's fcntl has only in some builds
+_PIECES = 16  # in the queue: few, as output after ^C has to wait for them
+_SETTLE_S = 0.02  # without output; then the first bytes of a possible secret are shown
+_LINGER_S = 0.25  # after the child's end we wait so long for other writers
+_GONE = frozenset((errno.EIO, errno.EBADF))  # reading a terminal whose other side is closed
 
 
 class Writer(threading.Thread):
-    """Writes to a terminal while more is read: else the child waits for each piece's reader."""
+    """Writes to a terminal in a thread of its own, so that the child need not wait for it."""
 
     def __init__(self, target: int) -> None:
         super().__init__(daemon=True)
@@ -50,23 +50,23 @@ class Writer(threading.Thread):
         self._trouble: OSError | None = None
 
     def show(self, data: bytes) -> None:
-        """Have it written, in order; raises OSError once nobody reads any more."""
+        """Put data in the queue; raises OSError if an earlier write failed."""
         if self._trouble is not None:
             raise self._trouble
         if data:
             self._pieces.put(data)
 
     def finish(self) -> None:
-        """Wait until all is written, or nobody reads."""
+        """Wait until all is written, or a write failed."""
         self._pieces.put(None)
         self.join()
 
     def run(self) -> None:
-        """Write piece after piece; what nobody reads is taken and thrown away."""
+        """Write piece after piece; after an error, discard the rest."""
         while (data := self._pieces.get()) is not None:
             try:
                 if self._trouble is None:
-                    write_fully(self._target, data, None)  # a pager may be read tomorrow
+                    write_fully(self._target, data, None)  # no limit: a pager may wait for days
             except OSError as error:
                 self._trouble = error
 
@@ -84,7 +84,7 @@ class Pump(threading.Thread):
         self._is_ending = False
 
     def run(self) -> None:
-        """Move everything; a reader of ours that went away closes the child's side too."""
+        """Move everything; if our reader has gone, close the child's side too."""
         poll = select.poll()
         poll.register(self._source, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -94,7 +94,7 @@ class Pump(threading.Thread):
                 pass
             self._show(self._masker.rest())
         except OSError:
-            return  # nobody reads any more: the child learns it by its next write
+            return  # our reader has gone: the child gets an error at its next write
         finally:
             self._writer.finish()
             os.close(self._source)
@@ -122,12 +122,12 @@ class Pump(threading.Thread):
 
 
 def _read(fd: int) -> bytes:
-    """Return what is there: a pipe's comes in one piece."""
+    """Read what is there: a pipe gives it in one piece."""
     return os.read(fd, _CHUNK_BYTES)
 
 
 def _read_pieces(fd: int) -> bytes:
-    """Return what is there: a terminal's comes in many pieces of at most a page."""
+    """Read what is there: a terminal gives it in pieces of at most a page."""
     pieces, size = [], 0
     try:
         while size < _CHUNK_BYTES // 4 and (piece := os.read(fd, _PAGE_BYTES)):
@@ -142,18 +142,18 @@ def _read_pieces(fd: int) -> bytes:
 
 
 class Relay:
-    """The masked streams of one child; `terminal` is made where the child must see one."""
+    """The masked streams of one child; `terminal` is set if the child must see a terminal."""
 
     def __init__(self, forms: tuple[bytes, ...], terminal: Terminal | None = None) -> None:
         self.actions: list[Action] = []  # for the child's start: its streams
         self._wake, self._waker = open_pipe()
         self._childs: list[int] = []
         self._pumps: list[Pump] = []
-        made: dict[object, int] = {}  # our stream's file: the child's side of it
+        made: dict[object, int] = {}  # from our stream's file to the child's side
         for stream in _STREAMS:
             found = _identity(stream)
             if found is None:
-                continue  # it is closed, and stays closed for the child
+                continue  # our stream is closed: so is the child's
             if found not in made:
                 made[found] = self._open(stream, forms, terminal)
             self.actions.append((os.POSIX_SPAWN_DUP2, made[found], stream))
@@ -168,20 +168,20 @@ class Relay:
         try:
             fcntl.fcntl(source, _SET_PIPE_SIZE, _PIPE_BYTES)
         except OSError:
-            pass  # over this user's share: the usual size is slower and does
+            pass  # over this user's limit: the usual size is slower, and works
         self._childs.append(childs)
         self._pumps.append(Pump(source, stream, forms, self._wake))
         return childs
 
     def begin(self) -> None:
-        """Close the child's sides, which it has, and move what it writes."""
+        """Close our copies of the child's sides, and start to move its output."""
         while self._childs:
             os.close(self._childs.pop())
         for pump in self._pumps:
             pump.start()
 
     def finish(self) -> None:
-        """Wait until what the child wrote is moved."""
+        """Wait until the child's output is moved."""
         os.write(self._waker, b".")
         for pump in self._pumps:
             pump.join()
@@ -190,7 +190,7 @@ class Relay:
 
 
 def open_pipe() -> tuple[int, int]:
-    """Return both ends, neither of which stands in for a stream that we were started without."""
+    """Return both ends, neither as descriptor 0, 1 or 2, which may be closed in our process."""
     source, end = os.pipe2(os.O_CLOEXEC)
     return keep_high(source), keep_high(end)
 
@@ -205,9 +205,9 @@ def keep_high(fd: int) -> int:
 
 
 def _identity(stream: int) -> object | None:
-    """Return what tells a stream's file from others; None for a stream that was closed.
+    """Return an identity of a stream's file; None if the stream is closed.
 
-    A descriptor that a child would not inherit is one of ours in a closed stream's place.
+    A close-on-exec descriptor is one of our own, in the place of a closed stream.
     """
     try:
         if fcntl.fcntl(stream, fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
@@ -230,20 +230,20 @@ class Masked:
         self._terminal = terminal
 
     def run(self) -> ChildEnd:
-        """Move its output until it has ended and all is moved."""
+        """Move its output until it has ended, and return its end."""
         if self._terminal is not None:
             self._terminal.begin()
         self._relay.begin()
         try:
             ending = Supervisor(self._pid, self._waited, self._terminal).run()
             if self._terminal is not None:
-                self._terminal.end_keys()  # before its output is moved, which may take a while
+                self._terminal.end_keys()  # before the last output is moved, which may take a while
             self._relay.finish()
         finally:
             if self._terminal is not None:
                 self._terminal.close()
         if ending.fatal_signal is not None and self._terminal is not None:
-            signals.tell_group(ending.fatal_signal)  # ^C was a key: a script around us stops too
+            signals.tell_group(ending.fatal_signal)  # ^C must stop a script that runs us, too
         return ending
 
 
@@ -256,7 +256,7 @@ def start(
     secrets: Iterable[str],
     say: Callable[[str], None],
 ) -> Masked:
-    """Start the child on pipes, or on a terminal of its own where ours is one."""
+    """Start the child on pipes, or on a terminal of its own if we have a terminal."""
     forms = {form for secret in secrets for form in forms_of(secret)}
     terminal = open_terminal()
     relay = Relay(tuple(sorted(forms)), terminal)

@@ -1,11 +1,10 @@
-"""One session from top to bottom: decide, obtain every token, start the child, wait, end.
+"""Runs one session: decide, obtain every token, start the child, wait, end.
 
-The child is always supervised, also where nothing is left to do at its end (shared tokens, no
-file) and `execve` would be a millisecond cheaper. Why: the exit code is 128 + n for signal n to
-every parent and not only to shells, and it is the same for a shared and an own token (one more
-`--scope` turns the one into the other); the end is recorded; and masking, sockets and gateways
-have one road to stand on. What it costs: a sleeping process beside the child, 4 MB of its own
-memory where tokens are shared, 20 MB where HTTP was needed to get them.
+The child is always supervised, even if nothing has to be done at its end (shared tokens, no file)
+and execve(2) would save a millisecond. The reasons: every parent, not only a shell, gets 128 + n as
+the exit code of signal n; it is the same with a shared and an own token, and one more `--scope` can
+make that difference; the end is recorded; masking needs it anyway. The cost: a sleeping process
+with 4 MB of its own memory, or 20 MB if HTTP was needed to get a token.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from brokerctl.session.relay import Masked
     from brokerctl.session.supervise import ChildEnd
 
-# Flows whose grant is a person's: an own token there would cost a rotation at each `exec`.
 _ID_BYTES = 16
 _STDOUT = 1
 _ENDING = (signals.TERMINATE, signals.HANGUP, signals.QUIT, signals.INTERRUPT)
@@ -44,8 +42,8 @@ class Prepared(Value):
 
     ask: ExecRequest
     session_id: str
-    own: tuple[str, ...]  # profiles whose tokens are the session's own
-    ends: SessionEnd | None  # None: nothing has to be ended after it
+    own: tuple[str, ...]  # profiles with tokens of the session's own
+    ends: SessionEnd | None  # None: nothing has to be ended
     path: str  # of the program
     environ: dict[str, str]  # the child's, without its tokens
     wanted: tuple[ChildVariable, ...]
@@ -69,7 +67,7 @@ def run(ask: ExecRequest, tools: Tools) -> int:
         _obtain(prepared, tools, tokens)
         mask, environ = _block_and_fill(prepared, tokens)
     except BaseException as error:
-        signals.block(_ENDING)  # a second ^C must not stop what ends the tokens
+        signals.block(_ENDING)  # a second ^C must not interrupt the revocation
         if ends is not None:
             ends.end()
         _record_undelivered(prepared, tokens, tools)
@@ -93,9 +91,9 @@ def run(ask: ExecRequest, tools: Tools) -> int:
 
 
 def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
-    """Check all that can be wrong without asking anybody, the command's own path included."""
+    """Check all that can be wrong without a request, the command's path included."""
     for name in environment.names_of(ask, tools.default_profile):
-        if name not in tools.profiles:  # refused by the broker, with its record
+        if name not in tools.profiles:  # the broker refuses it, and records that
             tools.get(TokenRequest(profile=name, requester=tools.requester("")))
     wanted = environment.plan_variables(ask, tools.profiles, tools.default_profile)
     own = tuple(one.profile.name for one in wanted if is_own(ask, one.profile))
@@ -107,8 +105,8 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
         name = one.profile.name
         is_single = name in own and bool(one.profile.refresh_ends_previous)
         if is_single or name in read_within(tools.environ):
-            # Refused by the broker, with its record, and before another profile's token is had. In
-            # a circle a session's end would wait for the lock.
+            # The broker refuses and records it, before another profile's token is obtained. In a
+            # circle the session's end would wait for a lock that a parent holds.
             requester = tools.requester(session_id)
             tools.get(TokenRequest(profile=name, requester=requester, is_own=name in own))
     return Prepared(
@@ -125,7 +123,7 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
 
 
 def _is_masked(ask: ExecRequest, tools: Tools) -> bool:
-    """Return whether tokens are starred out of the child's output: in a CI log, or as asked."""
+    """Return whether tokens are masked in the child's output: in a CI log, or as asked."""
     if ask.is_masked is not None:
         return ask.is_masked
     return bool(tools.environ.get("CI")) and not os.isatty(_STDOUT)
@@ -148,10 +146,10 @@ def _find_ends(
 
 
 def is_own(ask: ExecRequest, profile: Profile) -> bool:
-    """Return whether the session gets a token of its own of a profile (contract, section 1).
+    """Return whether the session gets its own token for a profile (contract, section 1).
 
-    The option first, then the profile's `exec`, then: own where no person is needed and wherever
-    the request narrows, shared for a person's grant used as it is.
+    The option decides, else the profile's `exec`. Else the token is own if the flow needs no person
+    or the request narrows, since an own token of a person's grant would cost a refresh each time.
     """
     if ask.is_own is not None:
         return ask.is_own
@@ -161,7 +159,7 @@ def is_own(ask: ExecRequest, profile: Profile) -> bool:
 
 
 def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) -> None:
-    """Get one token after the other into `tokens`, which has those before the one that failed."""
+    """Get one token after the other into `tokens`; if one fails, it has those before it."""
     requester = tools.requester(prepared.session_id)
     ask = prepared.ask
     for one in prepared.wanted:
@@ -191,7 +189,7 @@ def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) ->
 def _block_and_fill(
     prepared: Prepared, tokens: dict[str, AccessToken]
 ) -> tuple[frozenset[int], dict[str, str]]:
-    """Write the files and the environment; from here on signals are waited for, not acted on."""
+    """Write the files and the environment; from here on signals are blocked and waited for."""
     mask = signals.block(signals.waited())
     try:
         environ = dict(prepared.environ)
@@ -226,7 +224,7 @@ def _supervise(
     try:
         started = _start(prepared, tokens, environ, mask, tools)
     except BrokerError:
-        _record_end(prepared, "not started", tools)  # the hand-outs were recorded before
+        _record_end(prepared, "not started", tools)  # the record has the tokens as handed out
         raise
     finally:
         if ours is not None:
@@ -251,7 +249,7 @@ def _start(
 
 
 def _secrets(tokens: Iterable[AccessToken]) -> list[str]:
-    """Return what is masked: each token, and the words that one of AWS's is made of."""
+    """Return what is masked: each token, and each value within AWS credentials."""
     found = []
     for token in tokens:
         found.append(token.value.reveal())
@@ -263,7 +261,7 @@ def _secrets(tokens: Iterable[AccessToken]) -> list[str]:
 
 
 def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the variables that lead to a token of the session's own."""
+    """Return (variable, value) for each of the session's own tokens or their files."""
     return [
         (variable, environ[variable])
         for one in prepared.wanted
@@ -273,7 +271,7 @@ def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _record_undelivered(prepared: Prepared, tokens: dict[str, AccessToken], tools: Tools) -> None:
-    """Record that no child got what the record has as handed out."""
+    """Record that no child was started with the tokens that were handed out."""
     if tokens:
         _record_end(prepared, "not started", tools)
 

@@ -1,8 +1,8 @@
-"""Starts a session: the written grammar of `exec`, read without Typer, and what a session needs.
+"""Starts a session: parses the written grammar of `exec` without Typer, and makes its `Tools`.
 
 `exec [-p PROFILE]… [--env N=P]… [--file N=P]… [--scope S]… [--ttl D] [--min-ttl D] [--purpose T]
-[--revoke|--keep] [--mask|--no-mask] [--clean-env] -- CMD…`. Anything else, wrong lines included,
-goes to the full program, which explains it.
+[--revoke|--keep] [--mask|--no-mask] [--clean-env] -- CMD…`. Any other line, also a wrong one, goes
+to the full program, which explains it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _INTERRUPTED = 130
 def parse_exec(words: list[str]) -> ExecRequest | None:
     """Read the words after `exec`; None for anything outside the grammar.
 
-    Raises UsageError for an option whose room does not exist yet: never accepted and ignored.
+    Raises UsageError for an option of a later version: it is never ignored.
     """
     given = _read(words)
     if given is None or any(no in given and yes in given for yes, no in _OPPOSITES):
@@ -69,7 +69,7 @@ def parse_exec(words: list[str]) -> ExecRequest | None:
 
 
 def _read(words: list[str]) -> dict[str, list[str]] | None:
-    """Sort words by option up to `--`; what follows is the command, under `--` itself."""
+    """Return the values by option; the words after `--` are the value of `--`."""
     given: dict[str, list[str]] = {}
     position = 0
     while position < len(words):
@@ -100,7 +100,7 @@ def _read(words: list[str]) -> dict[str, list[str]] | None:
 
 
 def _seconds(given: dict[str, list[str]], name: str) -> float | None:
-    """Return an option's seconds, None if it was not given, -1 if it is no duration."""
+    """Return an option's seconds; None if it was not given, -1 if it is not a duration."""
     if name not in given:
         return None
     seconds = parse_duration(given[name][0])
@@ -130,7 +130,7 @@ def run_words(words: list[str], environ: Mapping[str, str], umask: int | None = 
 def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = None) -> int:
     """Run one session, or print the error; return the exit code.
 
-    `umask` is the caller's own, for the child, where this process has changed it.
+    `umask` is the caller's own, for the child, if this process has changed it.
     """
     try:
         return run(ask, tools_of(open_home(environ, may_use_memory=True), umask))
@@ -143,7 +143,7 @@ def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = No
 
 
 def tools_of(home: Home, umask: int | None = None) -> Tools:
-    """Return what a session needs of an open Home."""
+    """Return the `Tools` of a session from an open Home."""
 
     def requester(session_id: str) -> Requester:
         asked = make_token_request("", home.environ, "exec")
@@ -172,7 +172,7 @@ def tools_of(home: Home, umask: int | None = None) -> Tools:
 
 
 def revoke_session(home: Home, session_id: str, names: tuple[str, ...]) -> list[Ending]:
-    """Revoke the tokens that a session owns of these profiles, which are still as they were."""
+    """Revoke the session's own tokens of these profiles, which have not changed meanwhile."""
     revoker, profiles = home.revoker("exec"), home.plan.profiles
     return [
         ending

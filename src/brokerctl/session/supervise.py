@@ -1,12 +1,12 @@
-"""Waits for the child as if nobody were between it and the shell: signals, stops, exit codes.
+"""Waits for the child; signals, stops and exit codes are as if the shell had started it.
 
 The child stays in our process group, so that the terminal's own signals (^C, ^Z, a new window
-size) reach it from the kernel, and pipelines (`exec … | less`) keep the terminal. What is sent to
-us alone is passed on; what the kernel sent to the whole group is not sent twice. A sender who
-signals both (`kill -TERM -PGRP`) reaches the child twice: the kernel does not tell one from the
-other, and to pass nothing on would lose `docker stop`.
+size) reach it from the kernel, and pipelines (`exec … | less`) keep the terminal. A signal that was
+sent to us alone is passed on; one that the kernel sent to the whole group is not. A process that
+signals the group (`kill -TERM -PGRP`) reaches the child twice: we can't tell that from a signal to
+us alone, and if we passed nothing on, `docker stop` would not reach the child.
 
-A child that stops (^Z, or an editor's own way) stops us too, and a shell's `fg` continues both.
+A child that stops (by ^Z, or by itself) stops us too, and a shell's `fg` continues both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EVENTS = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
 
 
 class ChildEnd:
-    """How the child ended: its wait status, and whether the terminal interrupted us with it."""
+    """How the child ended: its wait status, and whether ^C interrupted us both."""
 
     __slots__ = ("is_interrupted", "status")
 
@@ -36,17 +36,17 @@ class ChildEnd:
 
     @property
     def code(self) -> int:
-        """The exit code to pass on: the child's, or 128 + n for signal n."""
+        """The exit code to return: the child's, or 128 + n for signal n."""
         if os.WIFSIGNALED(self.status):
             return _SIGNAL_BASE + os.WTERMSIG(self.status)
         return os.WEXITSTATUS(self.status)
 
     @property
     def fatal_signal(self) -> int | None:
-        """The signal to die of ourselves: ^C only, if the child died of it.
+        """The signal by which we must end too: SIGINT if ^C killed the child, else None.
 
-        A shell script stops at ^C if what it waits for *died* of SIGINT, and goes on if it exited
-        with any code, 130 too; `$?` is 130 either way.
+        A shell script stops at ^C only if its child was *killed* by SIGINT. After an exit with any
+        code, also 130, it goes on; `$?` is 130 in both cases.
         """
         if self.is_interrupted and os.WIFSIGNALED(self.status):
             number = os.WTERMSIG(self.status)
@@ -57,7 +57,7 @@ class ChildEnd:
 class Supervisor:
     """One child, from its start to its end; signals must be blocked before it is started.
 
-    `terminal` is the one between the child and ours, where its output is masked.
+    `terminal` is the inner one, between the child and our terminal, if output is masked.
     """
 
     def __init__(self, pid: int, waited: frozenset[int], terminal: Terminal | None = None) -> None:
@@ -65,7 +65,7 @@ class Supervisor:
         self._waited = waited
         self._terminal = terminal
         self._is_stopped = False
-        # ^C goes through an inner terminal as a key, and is never a signal of ours.
+        # With an inner terminal ^C is only a key, and no signal for us.
         self._is_interrupted = terminal is not None and terminal.has_input
 
     def run(self) -> ChildEnd:
@@ -82,9 +82,9 @@ class Supervisor:
                 self._pass_on(arrived)
 
     def _look(self) -> int | None:
-        """Take every event of children; the child's end as a wait status, else None.
+        """Reap all children; return the child's wait status if it has ended, else None.
 
-        Others than the child are reaped too: as process 1 of a container we inherit orphans.
+        Other processes are reaped too: as process 1 of a container we inherit orphans.
         """
         ended = None
         while True:
@@ -106,10 +106,10 @@ class Supervisor:
         return ended
 
     def _stop_too(self, number: int) -> None:
-        """Stop ourselves if a shell with job control started us: it is the one that continues us.
+        """Stop ourselves if a shell with job control started us, since it can continue us.
 
-        A parent in our own group (a script) has been stopped by the same ^Z and will be continued
-        with us; any other parent knows nothing of jobs and would leave us stopped for ever.
+        A parent in our own group (a script) is stopped by the same ^Z and continued with us. Any
+        other parent has no job control and would never continue us.
         """
         parent = os.getppid()
         try:
@@ -118,7 +118,7 @@ class Supervisor:
             return
         if is_job:
             if self._terminal is not None and self._terminal.has_input:
-                # ^Z was a key: what would have been stopped with us is told by us.
+                # ^Z was only a key: we must stop the rest of our group ourselves.
                 self._terminal.pause()
                 signals.tell_group(signals.SUSPEND)
                 number = signals.SUSPEND
@@ -131,7 +131,7 @@ class Supervisor:
         try:
             event = os.waitid(os.P_PID, self.pid, os.WNOHANG | os.WCONTINUED)
         except ChildProcessError:
-            return  # it has ended meanwhile: its SIGCHLD is the next that we take
+            return  # it has ended meanwhile: its SIGCHLD comes next
         if self._is_stopped and event is None:
             self._send(signals.CONTINUE)
         self._is_stopped = False
@@ -141,26 +141,26 @@ class Supervisor:
         if arrived.number == signals.WINDOW and self._terminal is not None:
             self._terminal.resize()
             if self._terminal.has_input:
-                return  # the inner terminal tells its own
-            is_terminals = False  # the child was told before its terminal had the size
+                return  # the kernel signals the inner terminal's group
+            is_terminals = False  # the child got the signal before the new size was set
         elif self._terminal is not None and self._terminal.has_input:
-            is_terminals = False  # typed before our terminal was raw: none of the child's yet
+            is_terminals = False  # typed before our terminal was raw: the child did not get it
         if is_terminals and arrived.number == signals.INTERRUPT:
             self._is_interrupted = True
         if arrived.number == signals.HANGUP and os.getsid(0) == os.getpid():
-            is_terminals = False  # a lost terminal tells the session's leader alone
+            is_terminals = False  # the kernel signals only the session's leader
         if not is_terminals and arrived.sender != self.pid:
             self._send(arrived.number)
 
     def _send(self, number: int) -> None:
         try:
-            os.kill(self.pid, number)  # ours and not yet waited for: the number can't be reused
+            os.kill(self.pid, number)  # not yet waited for: its pid can't be reused
         except (ProcessLookupError, PermissionError):
-            return  # it ended just now, or became another user (sudo): nothing to be done
+            return  # it has ended, or runs as another user (sudo)
 
 
 class Monitor(Supervisor):
-    """Watches the child from within its session."""
+    """Supervises the child from within the session of the inner terminal."""
 
     def __init__(self, pid: int, waited: frozenset[int], terminal: int) -> None:
         super().__init__(pid, waited)
@@ -168,16 +168,16 @@ class Monitor(Supervisor):
 
     def _stop_too(self, number: int) -> None:
         if number in signals.TERMINAL_ACCESS and os.tcgetpgrp(self._inner) == self.pid:
-            self._send(signals.CONTINUE)  # it used the terminal before it was given to it
+            self._send(signals.CONTINUE)  # it read before it was in the foreground
             return
         signals.stop_self(signals.STOP)
 
     def _pass_on(self, arrived: signals.Arrived) -> None:
         if arrived.sender != self.pid:
-            self._send(arrived.number)  # the terminal's too: the child was not in front yet
+            self._send(arrived.number)  # also a terminal's: the child was not yet in the foreground
 
     def _send(self, number: int) -> None:
-        """Pass a signal on, a terminal's to the child's whole group: ^Z stopped all of it."""
+        """Pass a signal on; a terminal's goes to the child's whole group, as from the kernel."""
         if number != signals.CONTINUE and number not in signals.TERMINAL:
             super()._send(number)
             return

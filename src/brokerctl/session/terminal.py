@@ -1,9 +1,9 @@
-"""A pseudo-terminal between the child and ours, where its output is masked and it must see one.
+"""A pseudo-terminal between the child and our terminal, for a child whose output is masked.
 
-A person at the keyboard: ours is raw, every key goes through, and the child lives in a session of
-its own on the inner terminal, so that ^C, ^Z and full-screen programs work there as they do here.
-No person (a script's `exec --mask` whose stdin is a file): the output alone goes through, and the
-child stays where it is.
+If a person types at our terminal, it is made raw and every key is passed on; the child runs in a
+session of its own on the inner terminal, so that ^C, ^Z and full-screen programs work as usual. If
+stdin is no terminal (a script's `exec --mask <FILE`), only the output is passed on, and the child
+stays in our session.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 _STDIN, _STDOUT = 0, 1
-_OUTPUT_FLAGS = 1  # where termios attributes hold the flags of output
+_OUTPUT_FLAGS = 1  # the index of the output flags in termios attributes
 _READ_BYTES = 4096
 _LOOK_S = 0.2  # how often to look whether the terminal is still ours
 
 
 def open_terminal() -> Terminal | None:
-    """Return the inner terminal; None where neither of our outputs is a terminal."""
+    """Return the inner terminal; None if neither stdout nor stderr is a terminal."""
     outputs = [stream for stream in (1, 2) if os.isatty(stream)]
     if not outputs:
         return None
@@ -34,7 +34,7 @@ def open_terminal() -> Terminal | None:
 
 
 def _is_ours(stream: int) -> bool:
-    """Return whether a person at this terminal types to us: a background job must not take it."""
+    """Return whether this terminal's input is for us: a background job must not read it."""
     try:
         return os.isatty(stream) and os.tcgetpgrp(stream) == os.getpgrp()
     except OSError:
@@ -42,7 +42,7 @@ def _is_ours(stream: int) -> bool:
 
 
 class Terminal:
-    """`ours` is the side that we read, `childs` the one that the child sees."""
+    """The inner terminal: `ours` is the side that we read, `childs` the one that the child has."""
 
     def __init__(self, outer: int, *, has_input: bool) -> None:
         self.has_input = has_input
@@ -51,15 +51,15 @@ class Terminal:
         self._outer = outer
         self._before: list[Any] | None = None  # our terminal's settings, while it is raw
         self._is_front = threading.Event()
-        self._reading = threading.Lock()  # held while a key is read, so that none is after the end
+        self._reading = threading.Lock()  # held while a key is read: none after the end
         attributes = termios.tcgetattr(outer)
         if not has_input:
-            attributes[_OUTPUT_FLAGS] &= ~termios.OPOST  # our terminal does that already
+            attributes[_OUTPUT_FLAGS] &= ~termios.OPOST  # our own terminal converts newlines
         termios.tcsetattr(self.childs, termios.TCSANOW, attributes)
         self.resize()
 
     def resize(self) -> None:
-        """Give the inner terminal our size; its foreground programs are told by the kernel."""
+        """Give the inner terminal our size; the kernel signals its foreground programs."""
         try:
             termios.tcsetwinsize(self.ours, termios.tcgetwinsize(self._outer))
         except (OSError, termios.error):
@@ -82,19 +82,19 @@ class Terminal:
             self._is_front.set()
 
     def pause(self) -> None:
-        """Give our terminal back as it was."""
+        """Restore the settings of our terminal."""
         self._is_front.clear()
         before, self._before = self._before, None
         if before is not None:
             termios.tcsetattr(_STDIN, termios.TCSADRAIN, before)
 
     def end_keys(self) -> None:
-        """Read no key any more: what is typed from now on is for whoever comes after the child."""
+        """Stop reading keys: what is typed from now on is for the next program."""
         with self._reading:
             self._is_front.clear()
 
     def close(self) -> None:
-        """Give everything back, the child having ended."""
+        """Restore our terminal and close the inner one, after the child's end."""
         self.pause()
         os.close(self.ours)
 
@@ -105,7 +105,7 @@ class Terminal:
                 if select.select([_STDIN], [], [], _LOOK_S)[0] and not self._pass_one(ours):
                     return
         except OSError:
-            return  # the child's side is gone
+            return  # the child's side is closed
         finally:
             os.close(ours)
 
@@ -116,7 +116,7 @@ class Terminal:
             try:
                 data = os.read(_STDIN, _READ_BYTES)
             except OSError:
-                self._is_front.clear()  # we went to the background this moment: wait for `fg`
+                self._is_front.clear()  # we were put in the background just now: wait for `fg`
                 return True
         is_open = bool(data)
         while data:
@@ -124,5 +124,5 @@ class Terminal:
             try:
                 data = data[os.write(ours, data) :]
             except BlockingIOError:
-                continue  # the child reads nothing for now
+                continue  # the child does not read now
         return is_open

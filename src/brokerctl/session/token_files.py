@@ -29,7 +29,7 @@ def folder_path(environ: Mapping[str, str], session_id: str, system: System) -> 
 
 
 def _is_usable(base: str, system: System) -> bool:
-    """Ours alone, or open to all with the sticky bit, as /tmp is; and writable."""
+    """Return whether a folder is writable, and private or sticky as /tmp is."""
     try:
         found = system.stat(base)
     except OSError:
@@ -57,8 +57,8 @@ def write_files(path: str, values: Mapping[str, Secret], system: System) -> None
 def remove_files(path: str, system: System) -> None:
     """Remove the folder and all that is in it; nothing there is fine. Raises StoreError.
 
-    Security: only a folder with our prefix, opened without following a link, is ever emptied. What
-    the child did to it (another mode, a folder of its own) keeps no token file alive.
+    Security: only a folder with our prefix, opened without following a link, is emptied. Changes by
+    the child (another mode, a folder in it) do not stop the removal of token files.
     """
     if not os.path.basename(path).startswith(_PREFIX):
         raise StoreError(f"{path} is not a folder of a session")
@@ -84,7 +84,7 @@ def remove_files(path: str, system: System) -> None:
 
 
 def _empty(fd: int, system: System) -> None:
-    """Unlink every file, past those that can't be; the first error is raised at the end."""
+    """Unlink every file, also after errors; the first error is raised at the end."""
     first: OSError | None = None
     for name in system.listdir(fd):
         try:
