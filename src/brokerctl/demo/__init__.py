@@ -1,1 +1,1 @@
-"""The embedded issuer and the story that `brokerctl demo` tells; nothing else imports this room."""
+"""The embedded issuer, and the demonstration of `brokerctl demo`; only that command imports it."""

@@ -1,6 +1,6 @@
-"""How tests see and steer the demo issuer: `/__counts`, `/__reset`, `/__mode` and `/__resource`.
+"""The demo issuer's endpoints for tests: `/__counts`, `/__reset`, `/__mode` and `/__resource`.
 
-The same four as the oidc-provider of our own tests has, so that one suite runs against both.
+The oidc-provider in our own tests has the same four, so one suite runs against both.
 `POST /__mode` takes an endpoint's mode, `{"token": "503*2"}`, or a setting, `{"access_ttl": 2}`.
 """
 
@@ -22,7 +22,7 @@ _MODE = re.compile(r"(ok|hang|held|lost|[1-5]\d\d|slow:\d{1,6})(?:\*(\d{1,6}))?"
 
 
 class Mode:
-    """How one endpoint misbehaves, and how many times more; -1 is for ever."""
+    """How one endpoint misbehaves, and how many times more; -1: always."""
 
     def __init__(self, word: str, times: int) -> None:
         self.word = word
@@ -30,11 +30,11 @@ class Mode:
 
 
 class Control:
-    """Counts of what was asked and issued, and the modes in force."""
+    """Counts of requests and of issued tokens, and the modes in force."""
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.changed = threading.Event()  # ends the waiting of whoever hangs
+        self.changed = threading.Event()  # ends the wait of requests in the mode `hang`
         self._lock = threading.Lock()
         self._settings = copy.copy(state.settings)
         self.reset()
@@ -104,7 +104,7 @@ class Control:
             reply = json_reply({"error": "invalid_token"}, 401)
             reply.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
             return reply
-        # What OpenID's own scopes allow is at the issuer, not at a resource.
+        # OpenID's own scopes are for the issuer, not for a resource.
         seen = [name for name in token.scope.split() if name not in {"openid", "offline_access"}]
         if scope and scope not in seen:
             return json_reply({"error": "insufficient_scope"}, 403)

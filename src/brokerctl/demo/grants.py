@@ -1,4 +1,4 @@
-"""Authlib's grants and endpoints, told where the demo issuer keeps things."""
+"""Authlib's grants and endpoints, connected to the demo issuer's state."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
         url: str
 
 
-# What Authlib hands over: its types are wider than ours (a Request, a Client, an Issued).
+# For arguments from Authlib, whose types are wider than ours (Request, Client, Issued).
 Ours = Any
 AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
 
 
 class InvalidTargetError(OAuth2Error):
-    """A resource that is no absolute URI (RFC 8707, section 2)."""
+    """A resource that is not an absolute URI (RFC 8707, section 2)."""
 
     error = "invalid_target"
 
@@ -62,7 +62,7 @@ class _Mixin:
 
 
 class AuthorizationCode(_Mixin, grants.AuthorizationCodeGrant):
-    """The code flow; a code used twice ends what came from it."""
+    """The code flow; a second use of a code revokes the tokens that were issued for it."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
 
@@ -111,12 +111,12 @@ class Pkce(CodeChallenge):
         data = grant.request.payload.data
         if not data.get("code_challenge") or not data.get("code_challenge_method"):
             raise InvalidRequestError("PKCE with S256 is required")
-        resources(grant.request)  # refused here, where the error still goes back by redirect
+        resources(grant.request)  # checked here, so that the error goes back by redirect
         super().validate_code_challenge(grant, redirect_uri)
 
 
 class Refresh(_Mixin, grants.RefreshTokenGrant):
-    """Refresh with rotation; a refresh token used twice ends its family."""
+    """Refresh with rotation; a second use of a refresh token revokes its family."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = AUTH_METHODS
 
@@ -126,14 +126,14 @@ class Refresh(_Mixin, grants.RefreshTokenGrant):
         return not self.state.settings.no_rotate
 
     def authenticate_refresh_token(self, refresh_token: str) -> Ours:
-        """Return a refresh token that is good, or end the family of one that was used."""
+        """Return a valid refresh token; if it was used before, revoke its family."""
         found = self.state.find_token(refresh_token, "refresh_token")
         if found and found.is_used:
             self.state.end_family(found.family)
         return found if found and not found.is_expired() and not found.is_revoked() else None
 
     def authenticate_user(self, refresh_token: Ours) -> str:
-        """Return whose it is."""
+        """Return the subject of the refresh token."""
         return str(refresh_token.subject)
 
     def revoke_old_credential(self, refresh_token: Ours) -> None:
@@ -152,7 +152,7 @@ class DeviceCode(_Mixin, DeviceCodeGrant):
         return found
 
     def query_user_grant(self, user_code: str) -> tuple[str, bool] | None:
-        """Return who answered, and whether it was yes."""
+        """Return (subject, approved); None if nobody has answered yet."""
         device = self.state.find_device(user_code)
         if device is None or (device.subject is None and not device.is_denied):
             return None
@@ -160,7 +160,7 @@ class DeviceCode(_Mixin, DeviceCodeGrant):
         return device.subject or "", not device.is_denied
 
     def should_slow_down(self, credential: Ours) -> bool:
-        """Return whether it polls faster than it was told to (a tenth of a second is forgiven)."""
+        """Return whether the device polls faster than allowed (0.1 s is tolerated)."""
         now = time.time()
         early = bool(now - credential.polled_at < self.state.settings.interval - 0.1)
         credential.polled_at = now
@@ -196,7 +196,7 @@ class DeviceAuthorization(DeviceAuthorizationEndpoint):
 
 
 class DemoRevocation(RevocationEndpoint):
-    """Revocation (RFC 7009): a refresh token takes its family along."""
+    """Revocation (RFC 7009): with a refresh token its whole family is revoked."""
 
     CLIENT_AUTH_METHODS = AUTH_METHODS
     server: StateServer
@@ -206,7 +206,7 @@ class DemoRevocation(RevocationEndpoint):
         return self.server.state.find_token(token_string)
 
     def revoke_token(self, token: Ours, request: Ours) -> None:  # noqa: ARG002 - Authlib's signature
-        """Kill it."""
+        """Revoke the token, and the family of a refresh token."""
         token.is_dead = True
         if token.kind == "refresh_token":
             self.server.state.end_family(token.family)
@@ -227,7 +227,7 @@ class Introspection(IntrospectionEndpoint):
         return bool(client.client_secret or token.check_client(client))
 
     def introspect_token(self, token: Issued) -> dict[str, Any]:
-        """Return what a resource server wants to know."""
+        """Return the introspection response of an active token."""
         return {
             "active": True,
             "iss": self.server.url,

@@ -1,7 +1,7 @@
 """The embedded issuer: Authlib's authorization server on top of the state in memory.
 
-It exists so that the whole of brokerctl can be tried and tested without an account anywhere. It
-knows no passwords: whoever reaches its loopback address can log in as anybody.
+With it all of brokerctl can be tried and tested without an account anywhere. It has no passwords:
+everybody who reaches its loopback address can log in as anybody.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Issuer(AuthorizationServer):
             self.register_endpoint(cast("Any", endpoint))
         self.register_extension(_iss_parameter(url))
 
-    # What Authlib asks of a framework.
+    # The methods that Authlib expects from a framework.
 
     def query_client(self, client_id: str) -> Client | None:  # type: ignore[override]  # the stub forgets None
         """Return a registered client."""
@@ -113,10 +113,10 @@ class Issuer(AuthorizationServer):
         return Reply(status, text, {"Cache-Control": "no-store", **dict(headers)})
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
-        """Tell nobody."""
+        """Do nothing: there are no listeners."""
 
     def save_token(self, token: dict[str, Any], request: ours.Ours) -> None:
-        """Remember what was issued, as part of the family of what it was issued for."""
+        """Store the issued tokens, in the family of the code or token that was redeemed."""
         source = request.refresh_token or request.authorization_code or request.credential
         now = time.time()
         client_id = request.client.get_client_id()
@@ -132,14 +132,14 @@ class Issuer(AuthorizationServer):
             kind="access_token", scope=scope, expires_at=now + token["expires_in"], **common
         )
         if refresh_token := token.get("refresh_token"):
-            # RFC 6749, section 6: a narrowed refresh leaves the grant as wide as before.
+            # RFC 6749, section 6: the refresh token keeps its scopes when a refresh asks for fewer.
             kept = source.get_scope() if request.refresh_token else scope
             expires_at = now + self.state.settings.refresh_ttl
             self.state.tokens[refresh_token] = Issued(
                 kind="refresh_token", scope=kept, expires_at=expires_at, **common
             )
 
-    # What the adapter calls.
+    # The methods that the HTTP adapter calls.
 
     def metadata(self) -> Reply:
         """Answer with RFC 8414's document, which is OpenID's discovery document as well."""
@@ -190,7 +190,7 @@ class Issuer(AuthorizationServer):
         return pages.consent_page(request.payload.datalist, self.state.settings.subject)
 
     def decide(self, request: Request) -> Reply:
-        """Take the consent page's form: the request again, a name, and yes or no."""
+        """Handle the consent page's form: the request again, a name, and yes or no."""
         try:
             grant = self.get_consent_grant(request)  # type: ignore[no-untyped-call]  # no stub
             said_no = "abort" in request.payload.data
@@ -209,7 +209,7 @@ class Issuer(AuthorizationServer):
         return cast("Reply", reply)
 
     def device_page(self, request: Request) -> Reply:
-        """Show the page where the user code is typed; take its form."""
+        """Show the page where the user code is typed, or handle its form."""
         data = request.payload.data
         is_answer = request.method == "POST" or self.state.settings.auto_approve
         user_code = data.get("user_code", "")

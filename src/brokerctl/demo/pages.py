@@ -1,4 +1,4 @@
-"""What the demo issuer's browser sees, and the replies that carry it."""
+"""The pages of the demo issuer, and the replies in which they are sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reply:
 
 
 def json_reply(value: object, status: int = 200) -> Reply:
-    """Answer with JSON that nobody keeps."""
+    """Answer with JSON that must not be cached."""
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Reply(status, json.dumps(value), headers)
 
@@ -49,7 +49,7 @@ def page(title: str, inner: str, status: int = 200) -> Reply:
 
 
 def consent_page(datalist: Mapping[str, list[str]], subject: str) -> Reply:
-    """Show who asks for what; the form sends the request again, with the answer."""
+    """Show the client and the scopes; the form sends the request again, with the answer."""
     hidden = "".join(
         f'<input type=hidden name="{html.escape(name)}" value="{html.escape(value)}">'
         for name, values in datalist.items()

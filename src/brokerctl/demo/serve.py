@@ -1,4 +1,4 @@
-"""The demo issuer as a process: a thin HTTP adapter on loopback; see control.py for its knobs."""
+"""The demo issuer as a process: a thin HTTP adapter on loopback; control.py has its settings."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _METADATA = ("/.well-known/oauth-authorization-server", "/.well-known/openid-con
 
 
 class Server(ThreadingHTTPServer):
-    """A server for many connections at once, on a loopback address or not at all."""
+    """A threading server; ValueError for an address that is not loopback."""
 
     daemon_threads = True
     request_queue_size = 1024
 
     def __init__(self, address: str, port: int, settings: Settings) -> None:
-        # Security: everybody who reaches the issuer can log in as anybody.
+        # Security: everybody who reaches this issuer can log in as anybody.
         if not ipaddress.ip_address(address).is_loopback:
             raise ValueError(f"{address} is not a loopback address")
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -47,13 +47,13 @@ class Server(ThreadingHTTPServer):
         self.routes = _routes(self.issuer)
 
     def server_bind(self) -> None:
-        """Bind without the look-up of our own name that the base class makes."""
+        """Bind without the base class's look-up of our host name."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing about a client that went away; anything else is a bug and is shown."""
+        """Ignore a client that disconnected; print any other error, which is a bug."""
         if not isinstance(sys.exc_info()[1], (OSError, TimeoutError)):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # as it came
 
@@ -65,7 +65,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection: checks the frame, then hands the request to the issuer."""
+    """One connection: checks the HTTP request, then calls the issuer."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -77,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer("")
 
     def do_POST(self) -> None:
-        """Answer a POST with a body of a sane size."""
+        """Answer a POST, if its body is not too large."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
             self.close_connection = True
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
     def _behave(
         self, endpoint: str | None, call: Callable[[Request], Reply], request: Request
     ) -> Reply | None:
-        """Let the issuer answer, or do what a test wants instead; None breaks the connection."""
+        """Let the issuer answer, or misbehave as a test wants; None breaks the connection."""
         word, changed = self.server.control.take_mode(endpoint)
         if word == "hang":
             changed.wait()
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             with self.server.state.lock:
                 reply = call(request)
-        except ValueError:  # what Authlib does not expect in a request
+        except ValueError:  # a request that Authlib does not handle
             reply = json_reply({"error": "invalid_request"}, 400)
         return None if word == "lost" else reply
 
@@ -152,7 +152,7 @@ def _not_found(_: Request) -> Reply:
 
 
 def _routes(issuer: Issuer) -> Routes:
-    """Return (endpoint for modes, call) by method and path."""
+    """Return (name of the endpoint in modes, function) by (method, path)."""
 
     def endpoint(name: str) -> Callable[[Request], Reply]:
         return lambda request: issuer.create_endpoint_response(name, request)  # type: ignore[no-untyped-call]  # no stub

@@ -1,6 +1,6 @@
-"""Where the story is played: an issuer in a process of its own, a private home, the real program.
+"""Runs the real program in a private home, against an issuer in a process of its own.
 
-Nothing of the caller's environment comes along, and nothing stays behind, however the play ends.
+The caller's environment is not used, and nothing stays behind, however it ends.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ scopes = ["openid", "offline_access", "read", "write"]
 
 
 class Done(NamedTuple):
-    """What a command left."""
+    """The result of one command."""
 
     code: int
     stdout: str
@@ -42,7 +42,7 @@ class Done(NamedTuple):
 
 
 class Stage:
-    """Set up by `with`, taken down at its end."""
+    """The issuer and the private home, from the beginning to the end of a `with` block."""
 
     def __enter__(self) -> Self:
         """Start the issuer and write the configuration."""
@@ -113,7 +113,7 @@ class Stage:
         return self.run_many(1, *words)[0]
 
     def run_many(self, count: int, *words: str) -> list[Done]:
-        """Run brokerctl so many times at once."""
+        """Run `count` processes of brokerctl at once."""
         children = [self._spawn([self.program, *words]) for _ in range(count)]
         done = []
         for child in children:
@@ -128,15 +128,15 @@ class Stage:
         return grants
 
     def reset(self) -> None:
-        """Set the issuer's counts to nought and its settings back."""
+        """Set the issuer's counts to 0, and its settings to their defaults."""
         self._post("/__reset", "{}")
 
     def set_lifetime(self, seconds: int) -> None:
-        """Let the issuer's next access tokens live so long."""
+        """Set the lifetime of the issuer's next access tokens."""
         self._post("/__mode", json.dumps({"access_ttl": seconds}))
 
     def is_active(self, token: str) -> bool:
-        """Ask the issuer, as a resource server would, whether a token counts (RFC 7662)."""
+        """Ask the issuer, as a resource server would, whether a token is active (RFC 7662)."""
         form = {"client_id": "post", "client_secret": self._secret, "token": token}
         answer = self._post("/token/introspection", urllib.parse.urlencode(form))
         return bool(json.loads(answer)["active"])
@@ -155,7 +155,7 @@ class Stage:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """Let a child end by the end of its input, as the issuer does; kill what does not."""
+    """Close the input of a child, by which the issuer ends; kill it if it does not end."""
     if child.stdin:
         child.stdin.close()
     else:

@@ -1,8 +1,8 @@
 """What the demo issuer remembers: clients, codes, device codes and tokens, all in memory.
 
-A family is everything that came from one login; reuse of a code or of a rotated refresh token
-ends the whole family (RFC 9700, section 4.14.2). One lock guards all of it: the threads of the
-HTTP adapter take it around each protocol step, so that check and change can't be torn apart.
+A family is all tokens that came from one login; reuse of a code or of a rotated refresh token
+revokes the whole family (RFC 9700, section 4.14.2). One lock guards the state: the threads of the
+HTTP adapter hold it during each protocol step, so that a check and its change are one step.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Client(ClientMixin):
         )
 
     def check_client_secret(self, client_secret: str) -> bool:
-        """Compare in constant time; a public client has no secret that could be right."""
+        """Compare in constant time; False for a public client, which has no secret."""
         return self.client_secret is not None and hmac.compare_digest(
             client_secret.encode(), self.client_secret.encode()
         )
@@ -112,14 +112,14 @@ class IssuedCode(AuthorizationCodeMixin):
         return self.nonce
 
     def get_auth_time(self) -> None:
-        """Leave it to the default: now."""
+        """Return None, so that Authlib takes the current time."""
 
     get_acr = get_amr = get_auth_time
 
 
 @dataclass
 class IssuedDeviceCode(DeviceCredentialMixin):
-    """A device code and what the person said to it."""
+    """A device code, and the person's answer."""
 
     client_id: str
     scope: str
@@ -145,7 +145,7 @@ class IssuedDeviceCode(DeviceCredentialMixin):
         return self.user_code
 
     def is_expired(self) -> bool:
-        """Return whether it is too late; a used one is over as well."""
+        """Return whether the code has expired or was used."""
         return self.is_used or time.time() >= self.expires_at
 
 
@@ -161,11 +161,11 @@ class Issued(TokenMixin):
     family: str
     issued_at: float
     expires_at: float
-    is_used: bool = False  # a refresh token that was rotated away
+    is_used: bool = False  # a refresh token that was rotated
     is_dead: bool = False
 
     def check_client(self, client: ClientMixin) -> bool:
-        """Return whether this client got it."""
+        """Return whether the token was issued to this client."""
         return bool(self.client_id == client.get_client_id())
 
     def get_scope(self) -> str:
@@ -181,13 +181,13 @@ class Issued(TokenMixin):
         return time.time() >= self.expires_at
 
     def is_revoked(self) -> bool:
-        """Return whether it was revoked, or rotated away."""
+        """Return whether it was revoked or rotated."""
         return self.is_dead or self.is_used
 
 
 @dataclass
 class Settings:
-    """What `POST /__mode` and the options of `brokerctl demo --serve` can change; seconds."""
+    """The settings of `POST /__mode` and of `brokerctl demo --serve`; times are in seconds."""
 
     access_ttl: int = 3600
     code_ttl: int = 60
@@ -200,7 +200,7 @@ class Settings:
 
 
 def default_clients() -> dict[str, Client]:
-    """Make the clients; their secrets show who forgets to encode them (RFC 6749, 2.3.1)."""
+    """Make the clients; their secrets need encoding in HTTP Basic (RFC 6749, 2.3.1)."""
     native = ("authorization_code", DEVICE_CODE_GRANT_TYPE, "refresh_token")
     service = ("client_credentials", *native)
     clients = [
@@ -216,7 +216,7 @@ def default_clients() -> dict[str, Client]:
 
 @dataclass
 class State:
-    """Everything that a restart forgets."""
+    """The whole state of the issuer, which a restart loses."""
 
     settings: Settings
     clients: dict[str, Client] = field(default_factory=default_clients)
@@ -226,7 +226,7 @@ class State:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def end_family(self, family: str) -> None:
-        """Kill all that came from one login."""
+        """Revoke all tokens that came from one login."""
         for token in self.tokens.values():
             if token.family == family:
                 token.is_dead = True

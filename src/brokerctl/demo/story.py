@@ -1,7 +1,7 @@
-"""The story of `brokerctl demo`: the whole job on an embedded issuer, every claim checked.
+"""The demonstration of `brokerctl demo`: all steps on an embedded issuer, each claim checked.
 
-What is shown is what the installed program printed, and what is claimed was counted by the issuer
-or seen in the exit code.
+It shows what the installed program printed. Each claim is checked by the issuer's counts or by an
+exit code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TAMPERED = 7
 
 
 class Story:
-    """Tells one chapter after the other and remembers what was not true."""
+    """Runs one chapter after the other, and notes if a claim was not true."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -32,7 +32,7 @@ class Story:
         self.is_true = True
 
     def tell(self) -> None:
-        """Tell everything, in order."""
+        """Run all chapters in order."""
         say(f"An issuer of our own listens on {self.stage.issuer}; brokerctl has a profile 'demo'.")
         for chapter in (self.login, self.get, self.exec, self.herd, self.revoke, self.audit):
             chapter()
@@ -61,7 +61,7 @@ class Story:
         self.claim("the resource knew alice", done.code == 0 and '"alice"' in done.stdout)
 
     def herd(self) -> None:
-        """Let many processes meet an expired token."""
+        """Run many processes at once with an expired token."""
         title(f"{HERD} processes at once meet an expired token: one refresh, nothing lost")
         self.stage.set_lifetime(_SHORT_S)
         short = self.show("get", "demo", "--fresh")
@@ -109,17 +109,17 @@ class Story:
         """Run brokerctl and show command, output and exit code."""
         say(styled(f"$ brokerctl {shlex.join(words)}", "title"))
         done = self.stage.run(*words)
-        # In the order of a terminal: what a command needs is said first, why it failed last.
+        # As on a terminal: notes come before the output, and an error after it.
         told = done.stdout + done.stderr if done.code else done.stderr + done.stdout
         for line in told.splitlines():
-            url, cut, _ = line.partition("&redirect_uri=")  # of four lines, and of no use here
+            url, cut, _ = line.partition("&redirect_uri=")  # the rest is long, and of no use here
             say(f"  {url}&..." if cut else f"  {line}")
         if done.code:
             say(f"  (exit code {done.code})")
         return done
 
     def claim(self, text: str, is_so: bool) -> None:  # noqa: FBT001 - a claim and its truth
-        """Say what was to be shown, and whether it was."""
+        """Print a claim, and whether it was true."""
         begin = styled("ok:", "good") if is_so else styled("NOT TRUE:", "bad")
         say(f"{begin} {text}")
         self.is_true = self.is_true and is_so
@@ -137,7 +137,7 @@ def title(text: str) -> None:
 
 
 def styled(text: str, style: str) -> str:
-    """Return text of ours as it looks on a terminal."""
+    """Return our own text, styled if stdout is a terminal."""
     return paint(text, style, is_on=is_wanted(sys.stdout.fileno()))
 
 
@@ -151,7 +151,7 @@ def tell() -> int:
         end = "All of it was true" if story.is_true else "Not all of it was true"
         say(f"\n{end}. {time.monotonic() - started:.0f} s; nothing was left behind.")
     except BrokenPipeError:
-        # Nobody listens any more, as with `brokerctl demo | head`: what is buffered goes nowhere.
+        # The reader has gone, as with `brokerctl demo | head`: discard what is buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
         return 1
     return 0 if story.is_true else 1

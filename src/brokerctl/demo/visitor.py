@@ -1,4 +1,4 @@
-"""Stands for a person's browser, and for a tool that uses its token: `python -m … URL`.
+"""Plays a person's browser, and a tool that uses its token: `python -m … URL`.
 
 With `--token VARIABLE` the URL is visited with that variable's token as Bearer (RFC 6750), and
 the answer is printed.
