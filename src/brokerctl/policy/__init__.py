@@ -1,7 +1,7 @@
-"""Decides a token request: the one seam that every hand-out goes through.
+"""Decides token requests: the one place that every hand-out passes.
 
-This version has the built-in rules alone: what a profile was given is the most that a request can
-get, for nobody but the owner. The requests are decided anew each time; nothing is remembered.
+This version has built-in rules only: a request can get at most what its profile has, and only the
+owner can ask. Each request is decided anew; no decision is stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile, Requester, TokenRequest
 
 LAYER = "built-in"
-# What many issuers add to a grant, leave out of it or write in a way of their own.
+# Scopes that many issuers add to a grant, leave out of it, or spell in their own way.
 NO_DIFFERENCE = frozenset(
     (
         *("openid", "profile", "email", "offline_access"),
@@ -27,16 +27,16 @@ NO_DIFFERENCE = frozenset(
 def decide(
     profile: Profile, request: TokenRequest, narrowed: tuple[str, ...] | None = None
 ) -> Decision:
-    """Return allow, narrow or deny for one request, with the rule that bound it.
+    """Return allow, narrow or deny for one request, with the rule that decided.
 
-    `narrowed` is what a trusted project leaves of the profile's scopes.
+    `narrowed` has the profile's scopes that a trusted project file leaves.
     """
     allowed = profile.scopes if narrowed is None else narrowed
     denied = _deny_ends(profile, request)
     if denied:
         return denied
     if allowed and request.scopes == ():
-        # Security: an issuer that is asked for no scope gives its default, which may be all.
+        # Security: without a scope in the request an issuer grants its default, which may be all.
         return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")
     outside = _outside(request.scopes, allowed)
     if outside:
@@ -45,7 +45,7 @@ def decide(
     if outside:
         return _deny("resources of the profile", f"resource {outside} is not among the profile's")
     if not profile.send_resource and request.resource not in {None, profile.resource}:
-        # Security: what is not sent narrows nothing, whatever the record would say.
+        # Security: a resource that is not sent narrows nothing, although the record would name it.
         return _deny("resources of the profile", "this issuer takes no resource to narrow to")
     scopes = _chosen(request.scopes, allowed)
     resource = _chosen(request.resource, profile.resource)
@@ -63,7 +63,7 @@ def decide(
 
 
 def decide_kept(requester: Requester) -> Decision:
-    """Return allow or deny for a tool's own credential, which has no profile: it is the owner's."""
+    """Return allow or deny for a tool's own credential, which has no profile: the owner gets it."""
     return _deny_others(requester) or Decision(
         effect="allow", rule="helpers.keep", layer=LAYER, reason="where it was stored for"
     )
@@ -72,7 +72,7 @@ def decide_kept(requester: Requester) -> Decision:
 def find_broader(scopes: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
     """Return the scopes that were granted beyond those asked for, sorted.
 
-    Where none was asked for the issuer grants its default (RFC 6749, 3.3), which is no more.
+    () if none was asked for: then the issuer's default is what was asked for (RFC 6749, 3.3).
     """
     if granted == scopes or not scopes:
         return ()
@@ -80,14 +80,17 @@ def find_broader(scopes: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str
 
 
 def may_be_broader(profile: Profile, decision: Decision) -> bool:
-    """Return whether such a token may be handed out: as the profile says, else unless narrowed."""
+    """Return whether a token with broader scopes may be handed out.
+
+    If the profile does not say, it may unless the decision narrowed the profile's scopes.
+    """
     if profile.allow_broader is not None:
         return profile.allow_broader
     return decision.scopes == profile.scopes
 
 
 def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
-    """Deny a requester who is not the owner, and a server that is not the profile's, or is any."""
+    """Deny a server that is not the profile's or is not authenticated, and a foreign requester."""
     if request.url is not None and not _may_go_to(profile, request.url):
         return _deny("hosts of the profile", "the server that wants a token is not of its hosts")
     if request.is_insecure and not profile.insecure_ok:
@@ -110,7 +113,7 @@ def _may_go_to(profile: Profile, url: str) -> bool:
     try:
         return covers(profile, url)
     except UsageError:
-        return False  # a spelling that no host has
+        return False  # no host is spelled so
 
 
 def _deny(rule: str, reason: str) -> Decision:
