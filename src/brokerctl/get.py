@@ -1,8 +1,8 @@
-"""`get` in its written grammar, read without Typer, and the forms of its answer.
+"""`get`: its written grammar, which is parsed without Typer, and the formats of its answer.
 
-What is shortened is the parsing and nothing else: the same broker, forms and error lines serve
-every way in. A command line that is not exactly in this grammar, wrong ones included, goes to the
-full program, which explains it.
+Only the parsing is shorter here: broker, formats and error lines are those of the full program. A
+command line that is not exactly in this grammar, also a wrong one, goes to the full program, which
+explains it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORMATS = ("token", "header", "json", "env", "netrc", "curl")
 
 
 class GetOptions:
-    """What `get` was asked for, however it was parsed."""
+    """The options of `get`, from either parser."""
 
     __slots__ = (
         "form",
@@ -53,7 +53,7 @@ class GetOptions:
     )
 
     def __init__(self, profile: str) -> None:
-        self.profile = profile  # "": the one that the URL belongs to
+        self.profile = profile  # "": the profile of `url`
         self.scopes: tuple[str, ...] | None = None
         self.resource: tuple[str, ...] | None = None
         self.subject: str | None = None
@@ -84,7 +84,7 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
 
 
 def get_token(options: GetOptions, environ: Mapping[str, str]) -> int:
-    """Get one token and print it; raises BrokerError. One hand-out, one record."""
+    """Get one token and print it; raises BrokerError. Each hand-out has one record."""
     home = open_home(environ, may_use_memory=True)
     try:
         profile = _find_profile(options, home.plan.profiles)
@@ -186,7 +186,7 @@ def _options(names: list[str], given: dict[str, list[str]]) -> GetOptions | None
 
 
 def split_scopes(values: list[str]) -> tuple[str, ...]:
-    """Return scopes sorted and unique; one option may hold several, as OAuth writes them."""
+    """Return scopes sorted and unique; one option may hold several (RFC 6749, section 3.3)."""
     return tuple(sorted({scope for value in values for scope in value.split()}))
 
 
@@ -222,9 +222,9 @@ def render(answer: AccessToken, profile: Profile, form: str, now: float) -> byte
 
 
 def _quoted(value: str) -> str:
-    """Return a value as a shell reads it. Security: an issuer's token is no command for `eval`.
+    """Return a value quoted for a shell. Security: `eval` must not run a part of a token.
 
-    Behind a `=` shells take `~` for a home folder, and zsh a second `=` for the path of a command.
+    After a `=` shells replace `~` by a home folder, and zsh a second `=` by a command's path.
     """
     if _PLAIN.issuperset(value) and value[0] not in "~=" and "=~" not in value:
         return value
@@ -277,9 +277,9 @@ def _netrc(profile: Profile, value: str) -> list[str]:
 
 
 def _netrc_quoted(value: str) -> str:
-    """Return a value as one word of netrc, as curl from 7.84 on and Python read it.
+    """Return a value as one quoted word of netrc, for Python and for curl from 7.84 on.
 
-    Older readers know no quotation marks, and have no way to say such a word at all.
+    Older readers do not know quotation marks, and can't read such a word at all.
     """
     for char in '\\"':
         value = value.replace(char, f"\\{char}")
@@ -287,7 +287,7 @@ def _netrc_quoted(value: str) -> str:
 
 
 def _machine(host: str) -> str:
-    """Return the name alone: netrc has no ports, and a line with one is nobody's (netrc(5))."""
+    """Return the host name alone: netrc has no ports, and nothing matches a name with one."""
     authority = host.split("://", 1)[1].split("/", 1)[0]
     if authority.startswith("["):
         return authority[1:].partition("]")[0]

@@ -1,6 +1,6 @@
-"""Home: what BROKERCTL_HOME holds, opened once. Configuration, keys, store, log and the broker.
+"""Home: opens configuration, keys, store, log and broker, once for each process.
 
-Light: the front door and every command go through here.
+It is light, since the front door and every command use it.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Home:
         folder: Folder,
         ring: KeyRing,
         layers: Layers,
-        audit: Callable[[], Folder] | None = None,  # where the record is, if it is elsewhere
+        audit: Callable[[], Folder] | None = None,  # opens the log's folder, if elsewhere
     ) -> None:
-        self.is_kept = audit is None  # False: all but the record ends with this process
+        self.is_kept = audit is None  # False: store and keys end with this process
         self.environ = environ
         self.folder = folder
         self.ring = ring
@@ -79,7 +79,7 @@ class Home:
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within)
 
     def _raise_format(self) -> None:
-        """Keep a copy of a store of an earlier format, and say once that older versions stop."""
+        """Copy a store of an earlier format, and note once that older versions can't use it."""
         from brokerctl.keys.rekey import raise_version
         from brokerctl.store.file.earlier_copy import copy_store, place_of_copy
 
@@ -100,7 +100,7 @@ class Home:
         )
 
     def notices(self, answer: AccessToken) -> list[str]:
-        """Return what is to be said with a token on stderr; what holds for all of them, once."""
+        """Return the notes about a token for stderr; one that also holds for others comes once."""
         found = [answer.warning] if answer.warning else []
         whose = f"{answer.issuer} {answer.profile}"
         if answer.broader and self._is_news(f"broader {whose}", answer.broader):
@@ -112,7 +112,7 @@ class Home:
         return found
 
     def _tell_end(self, profile: Profile, ends_at: float) -> None:
-        """Say once on stderr that a login has to be renewed, and until when."""
+        """Warn once on stderr that a login has to be renewed, with the date."""
         day = timestamp(ends_at).partition("T")[0]
         hint = f"run 'brokerctl login {shell_word(profile.name)}' before"
         text = f"the login of '{profile.name}' ends on {day}, by its issuer's word: {hint}"
@@ -120,7 +120,7 @@ class Home:
             note(text)
 
     def _is_news(self, subject: str, text: str) -> bool:
-        """Return whether this was not the last word on a subject yet; from now on it is."""
+        """Return whether this text differs from the last one on its subject, and store it."""
         from brokerctl.store.entry import METADATA, plain_name
 
         name, data = plain_name(self.ring.name_key, "said", subject), text.encode()
@@ -129,7 +129,7 @@ class Home:
                 return False
             self.store.put_sealed(METADATA, name, data)
         except BrokerError:
-            pass  # it is said once more
+            pass  # it was not stored, so the note will come again
         return True
 
     def _tell(self, found: tuple[Damage, ...]) -> None:
@@ -141,14 +141,14 @@ class Home:
         tell(found, lambda line: write_line(_STDERR, line), record)
 
     def revoker(self, tool: str) -> Revoker:
-        """Return what ends tokens, with who asked for it."""
+        """Return the revoker of tokens, with the requester for its records."""
         from brokerctl.broker.revoke import Revoker
 
         requester = read_requester(self.environ, tool)
         return Revoker(self.store, self.log, self.ring, self.issuer(), requester)
 
     def issuer(self) -> IssuerClient:
-        """Return the way to the issuers: HTTP, metadata and client credentials."""
+        """Return the client of the issuers: HTTP, metadata and client authentication."""
         from brokerctl.broker.issuer import IssuerClient, Senders
         from brokerctl.broker.known_issuers import KnownIssuers
 
@@ -168,7 +168,7 @@ class Home:
 
 
 def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> Http:
-    """Make what sends requests; its library is loaded where there is something to send."""
+    """Make the HTTP sender; its library is imported only if a request is sent."""
     from brokerctl.effects.http import Http
 
     return Http(ca_file, environ, timeout_s)
@@ -177,7 +177,7 @@ def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> 
 def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Home:
     """Open configuration, keys, store and log; the first use makes them.
 
-    `may_use_memory`: in a CI job without a store nothing is made, and all is kept in memory.
+    `may_use_memory`: in a CI job without a store, keys and store are made in memory.
     """
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
@@ -206,7 +206,7 @@ def _working_folder() -> str | None:
     try:
         return os.getcwd()
     except OSError:
-        return None  # removed under us: there is no project file then
+        return None  # the folder was removed: there is no project file then
 
 
 def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing:
@@ -229,7 +229,7 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
 
 
 def _find_plan(home: Home) -> Plan:
-    """Return the compiled configuration; any edit of any layer has another name and is compiled."""
+    """Return the compiled configuration; an edit of a layer changes its name, so it is compiled."""
     name = plain_name(home.ring.name_key, "plan", __version__, *home.layers.fingerprint_parts())
     sealed = home.store.find_sealed(PLAN, name)
     plan = config_plan.parse_plan(sealed) if sealed is not None else None
@@ -244,9 +244,9 @@ def _find_plan(home: Home) -> Plan:
 
 
 def read_plan(environ: Mapping[str, str]) -> Plan:
-    """Return the configuration alone, where keys or store can't be had; UsageError if it is wrong.
+    """Return the configuration alone, if keys or store can't be opened; UsageError if it is wrong.
 
-    A project's file is left out: it can't say whose a host is.
+    Project files are left out: they can't decide to which profile a host belongs.
     """
     from brokerctl.config.compile import compile_layers
 
@@ -257,7 +257,7 @@ def read_plan(environ: Mapping[str, str]) -> Plan:
 def make_token_request(
     profile: str, environ: Mapping[str, str], tool: str, url: str | None = None
 ) -> TokenRequest:
-    """Make the request of whoever started us for a profile's token, as the profile says."""
+    """Make a request for a profile's token, whose requester is the process that started us."""
     purpose = environ.get("BROKERCTL_PURPOSE")
     return TokenRequest(
         profile=profile,

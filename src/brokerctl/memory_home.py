@@ -1,8 +1,8 @@
-"""What a CI job gets that has no home: keys and a store in memory, the log in a folder of its own.
+"""For a CI job without a home: keys and a store in memory, the log in a folder of its own.
 
-Nothing is written to the state home, and nothing is left but the record, in the platform's
-temporary folder (contract, section 2). The keys end with the process, so that the record can be
-read afterwards, and its chain can't be verified any more.
+Nothing is written to the state home, and nothing stays but the record, in the platform's temporary
+folder (contract, section 2). The keys end with the process: the record can be read afterwards, but
+its chain can't be verified.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from brokerctl.platform.private_files import Folder
 
-# GitHub's, Azure's, everybody's: the first that is a folder.
+# GitHub's, Azure's and the usual one: the first that names a folder is taken.
 _BASES = ("RUNNER_TEMP", "AGENT_TEMPDIRECTORY", "TMPDIR")
 _LAST_BASE = "/tmp"  # noqa: S108 - a 0700 folder of ours with a name of chance is made in it
 _PREFIX = "brokerctl-log-"
@@ -27,7 +27,7 @@ _NAME_BYTES = 16
 
 
 class MemoryHome:
-    """The one memory of a process: a second opening finds in it what the first one stored."""
+    """The store in memory: one for each process, so that a second opening finds what is in it."""
 
     def __init__(self) -> None:
         self.folder = MemorySystem().folder("memory")
@@ -35,7 +35,7 @@ class MemoryHome:
         self._log: Folder | None = None
 
     def log_in(self, environ: Mapping[str, str], say: Callable[[str], None]) -> Folder:
-        """Return the record's folder, made at the first call, which says where; or AuditError."""
+        """Return the record's folder, which the first call makes and notes; raises AuditError."""
         if self._log is None:
             self._log = make_log_folder(environ)
             say(
@@ -56,10 +56,10 @@ def hold_memory() -> MemoryHome:
 
 
 def make_log_folder(environ: Mapping[str, str]) -> Folder:
-    """Make the private folder of this process's record; AuditError where that can't be.
+    """Make the private folder of this process's record; AuditError if that fails.
 
-    Security: its name can't be foreseen, and owner, mode and the folders above are checked as
-    those of any home are: one that others can write to is refused, unless it is sticky.
+    Security: its name is random, and owner, mode and parent folders are checked as for any home: a
+    folder to which others can write is refused, unless it is sticky.
     """
     path = f"{_find_base(environ)}/{_PREFIX}{os.urandom(_NAME_BYTES).hex()}"
     try:
