@@ -1,4 +1,4 @@
-"""One tree of errors: the class says the exit code, the hint says which command to run next.
+"""One tree of errors: the class has the exit code, the hint names the command to run next.
 
 Rules of the room: a message is lower case without a full stop and names the thing; a class exists
 only where a caller or the exit code differs; nothing secret is ever put into a message. The exit
@@ -7,7 +7,7 @@ codes are the table of the README and the man page.
 
 from __future__ import annotations
 
-_PLAIN = "_@%+:,./-"  # what no shell heeds inside a word
+_PLAIN = "_@%+:,./-"  # without a special meaning inside a word for any shell
 
 
 class BrokerError(Exception):
@@ -25,7 +25,7 @@ class BrokerError(Exception):
 
 
 class UsageError(BrokerError):
-    """A command line or a configuration that can't be meant: nothing was changed."""
+    """A wrong command line or configuration: nothing was changed."""
 
     exit_code = 2
     name = "usage"
@@ -33,21 +33,21 @@ class UsageError(BrokerError):
 
 
 class LoginNeededError(BrokerError):
-    """Only a person can go on from here."""
+    """A person has to log in first."""
 
     exit_code = 3
     name = "login_needed"
 
 
 class DeniedError(BrokerError):
-    """The policy in force says no; `rule` names what said it."""
+    """The policy in force denies the request; `rule` names the rule."""
 
     exit_code = 4
     name = "denied"
 
 
 class IssuerError(BrokerError):
-    """The issuer or the way to it failed; what is stored here is untouched."""
+    """The issuer or the connection to it failed; the store is unchanged."""
 
     exit_code = 5
     name = "issuer"
@@ -84,7 +84,7 @@ class DamagedError(StoreError):
 
 
 class KeyLockedError(StoreError):
-    """The data key exists and can't be had now."""
+    """The data key exists, but is not available now."""
 
     name = "locked"
 
@@ -98,7 +98,7 @@ class AuditError(BrokerError):
 
 
 class LockTimeoutError(BrokerError):
-    """Somebody else held the lock for longer than we may wait."""
+    """Another process held the lock for longer than we may wait."""
 
     exit_code = 8
     name = "lock_timeout"
@@ -115,9 +115,9 @@ class PartialError(BrokerError):
 def shell_word(text: str) -> str:
     """Return text as one word of a command in a hint, however the hint is copied into a shell.
 
-    Security: a hint's command stands between single quotes. Each character that a shell could heed
-    has a backslash before it, so that it is one word without these quotes and can't leave them; a
-    quote itself, or what a terminal doesn't show, becomes the shell's `?`, which finds the file.
+    Security: a hint's command stands between single quotes. Each character that is special for a
+    shell gets a backslash, so that the word is one also without these quotes, and can't end them. A
+    quote itself, or an invisible character, becomes the shell's `?`, which still matches the file.
     """
     if text.isascii() and text.replace("-", "").replace("_", "").isalnum() and text[0] != "-":
         return text
@@ -131,7 +131,7 @@ def _quoted(char: str) -> str:
 
 
 def not_in_this_version(thing: str) -> UsageError:
-    """Make the refusal of a key, option or command whose room does not exist yet."""
+    """Return the error for a key, option or command that this version does not have."""
     return UsageError(f"{thing} is not in this version")
 
 

@@ -1,12 +1,12 @@
 """The back end for Python's `keyring` library: pip, twine and poetry ask it in their own process.
 
-It runs in environments that are not ours, so it imports nothing of ours: it runs the installed
-`brokerctl helper keyring`, which decides. What brokerctl has no answer for is None, without an
-exception, and the library asks its next back end.
+It runs in environments where brokerctl is not installed, so it imports nothing of ours: it runs the
+installed `brokerctl helper keyring`, which decides. If brokerctl has no answer, it returns None and
+raises nothing, and the library asks its next back end.
 
-Security: brokerctl's own keys and `{ keyring = … }` references never come here, since they name
-the back ends that they use (keys/keyring_child.py); what else brokerctl runs to get a secret is
-given BROKERCTL_NO_KEYRING, and gets no answer.
+Security: brokerctl's own keys and `{ keyring = … }` references never come here, since
+keys/keyring_child.py names the back ends that it uses. Other commands that brokerctl runs to get a
+secret get BROKERCTL_NO_KEYRING in their environment, and then no answer.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ WAIT_S = 60.0  # longer than brokerctl's own limits, on a machine that gives it 
 
 
 class NotSetError(PasswordSetError, NotImplementedError):
-    """Another back end may keep it: for a NotImplementedError the library asks the next one."""
+    """Raised if another back end may keep it: on NotImplementedError the library asks the next."""
 
 
 class NotDeletedError(PasswordDeleteError, NotImplementedError):
-    """As NotSetError."""
+    """As NotSetError, for a deletion."""
 
 
 class Backend(KeyringBackend):
     """Answers for the hosts of brokerctl's profiles with a short-lived token."""
 
-    # An absolute path, of which KEYRING_PROPERTY_BROKERCTL is the library's own way to give it;
-    # None: the one beside this interpreter.
+    # An absolute path, which the library sets from KEYRING_PROPERTY_BROKERCTL; None: the program
+    # next to this interpreter.
     brokerctl: str | None = None
 
-    # Above every keyring that stores: those are asked for what is not ours.
+    # Above every keyring that stores: these are asked if we have no answer.
     priority = 9
 
     def get_password(self, service: str, username: str) -> str | None:
@@ -56,18 +56,18 @@ class Backend(KeyringBackend):
         return None if program is None else ask(program, service, username)
 
     def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 - the interface
-        """Keep nothing, and say so if nobody else would: the library's chain ends in silence."""
+        """Raise, since nothing is kept; as a plain error if no other back end would keep it."""
         kind = NotSetError if _has_other() else PasswordSetError
         raise kind("brokerctl keeps no passwords of others")
 
     def delete_password(self, service: str, username: str) -> None:  # noqa: ARG002 - the interface
-        """Have nothing to delete."""
+        """Raise, since nothing is kept that could be deleted."""
         kind = NotDeletedError if _has_other() else PasswordDeleteError
         raise kind("brokerctl keeps no passwords of others")
 
 
 def is_place(service: str) -> bool:
-    """Return whether a service may be a URL or a host: else brokerctl is not even asked."""
+    """Return whether a service may be a URL or a host; if not, brokerctl is not asked."""
     if service.startswith(("https://", "http://")):
         return True
     return service[:1] != "-" and service.isascii() and bool({".", ":"}.intersection(service))

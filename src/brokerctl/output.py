@@ -1,7 +1,7 @@
-"""What is written for people and to stdout: the two error lines, notes, colour, writing in full.
+"""Writes to stdout in full, and to stderr for people: the two error lines, notes, colour.
 
-Colour is for a terminal alone, never with NO_COLOR or CI set or on a dumb one: what is said can be
-understood without it, and what is piped, stored or parsed has none.
+Colour is used on a terminal only, and never with NO_COLOR or CI set, or with TERM=dumb. All output
+can be understood without it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _STYLES = {
     "title": "1",
 }
 _STDERR = 2
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # of the machine, no bug
-_MESSAGE_CHARS = 400  # the path of a slot takes half of that, and the reason stands behind it
-_HINT_CHARS = 5000  # ours alone; half a command with a long path is none
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # not a bug of ours
+_MESSAGE_CHARS = 400  # a slot's path may take half of it, before the reason
+_HINT_CHARS = 5000  # only our own text; a command that is cut is useless
 
 
 def is_wanted(fd: int) -> bool:
@@ -41,12 +41,12 @@ def is_wanted(fd: int) -> bool:
 
 
 def paint(text: str, style: str, *, is_on: bool) -> str:
-    """Return our own text in a style, or as it is. Others' text is made safe before, not here."""
+    """Return our own text in a style, or as it is. Foreign text must be made safe before."""
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if is_on else text
 
 
 def label(word: str, fd: int) -> str:
-    """Return how a line for people begins: `brokerctl: error:` and its like."""
+    """Return the beginning of a line for people: `brokerctl: error:` and similar."""
     return f"brokerctl: {paint(f'{word}:', _LABELS[word], is_on=is_wanted(fd))}"
 
 
@@ -67,7 +67,7 @@ def write_fully(fd: int, data: bytes, wait_s: float | None = 20) -> None:
 
 
 def write_line(fd: int, text: str) -> None:
-    """Write one line for people; a stream that is gone is no reason to fail."""
+    """Write one line for people; an error is ignored, as of a stream that is closed."""
     try:
         write_fully(fd, text.encode("utf-8", "backslashreplace") + b"\n")
     except OSError:
@@ -75,12 +75,12 @@ def write_line(fd: int, text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Say something that is no error, on stderr."""
+    """Write a note on stderr."""
     _tell("note", text, _HINT_CHARS)
 
 
 def warn(text: str) -> None:
-    """Warn of something that is no error, on stderr."""
+    """Write a warning on stderr."""
     _tell("warning", text)
 
 

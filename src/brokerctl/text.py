@@ -1,7 +1,7 @@
-r"""Text from elsewhere, made safe to show: an issuer, a server or a file can't draw on a terminal.
+r"""Makes foreign text safe to show: no issuer, server or file can control the terminal.
 
-What moves the cursor, turns the direction of writing or takes no room is written as an escape
-(`\x1b`, `\u202e`), so that a line shows what it holds and nothing else.
+Characters that move the cursor, change the direction of writing or have no width are written as an
+escape (`\x1b`, `\u202e`), so that a line shows everything that it holds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Printable by Unicode's categories, yet nothing to see: joiners, fillers, selectors, a blank.
+# Printable by Unicode's categories, but invisible: joiners, fillers, selectors, a blank.
 _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 _CUT = "..."
 
@@ -39,7 +39,7 @@ def count_of(count: int, one: str, many: str = "") -> str:
 
 
 def any_of(words: Iterable[str]) -> str:
-    """Return `a`, `a or b`, `a, b or c`: what can be said, of which there is at least one."""
+    """Return `a`, `a or b`, `a, b or c`: the choices, of which there must be at least one."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last
 
