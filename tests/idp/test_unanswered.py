@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.earlier_version import extract_earlier, sharing_home
 from tests.idp import main_job
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
     from tests.idp.issuer import OidcProvider
     from tests.program import Program
@@ -72,14 +75,34 @@ def test_a_login_without_an_answer(brokerctl: Program, http_issuer: OidcProvider
     assert brokerctl("revoke", name).returncode == 0
 
 
+def kill_login_of(program: Program, issuer: OidcProvider, name: str, subject: str) -> None:
+    """Kill a first login of a subject that nothing else names, while it waits for its grant."""
+    issuer.mode(token="slow:9000")
+    env = main_job.scripted_browser(issuer)
+    with program.start("login", name, "--subject", subject, env=env) as process:
+        kill_in_request(process, issuer, "authorization_code")
+    issuer.reset()
+
+
 def test_a_killed_login_of_another_subject(brokerctl: Program, http_issuer: OidcProvider) -> None:
-    """Nothing here names the subject: `revoke --all` says so until its own revoke was asked."""
+    """Only its intent names the subject: `revoke --all` finds it there, and tells it once."""
     name = main_job.person(brokerctl, http_issuer)
-    env = main_job.scripted_browser(http_issuer)
-    http_issuer.mode(token="slow:9000")
-    with brokerctl.start("login", name, "--subject", "alice", env=env) as process:
-        kill_in_request(process, http_issuer, "authorization_code")
-    http_issuer.reset()
+    kill_login_of(brokerctl, http_issuer, name, "alice")
+    done = brokerctl("revoke", "--all", "--json")
+    assert done.returncode == 9, done.stderr
+    (told,) = json.loads(done.stdout)["endings"]
+    assert (told["profile"], told["subject"]) == (name, "alice")
+    assert told["reason"].startswith("a login that got no answer may have brought it")
+    assert brokerctl("revoke", "--all").returncode == 0
+
+
+def test_a_killed_login_of_an_earlier_version(
+    brokerctl: Program, http_issuer: OidcProvider, tmp_path: Path
+) -> None:
+    """Its intent names no subject: `revoke --all` says so until its own revoke was asked."""
+    name = main_job.person(brokerctl, http_issuer)
+    earlier = sharing_home(brokerctl, extract_earlier(tmp_path))
+    kill_login_of(earlier, http_issuer, name, "alice")
     for words in (("--all",), ("--all", "--json")):
         done = brokerctl("revoke", *words)
         assert done.returncode == 9, done.stderr
