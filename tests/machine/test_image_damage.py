@@ -130,7 +130,10 @@ def test_bytes_that_a_hand_out_does_not_read(machine: Machine, image: Installati
     assert image.read() == changed
     assert "missing or out of date" in machine("doctor", "--offline").stdout
     assert machine("status").returncode == 0
-    assert image.read() == good
+    # Not byte for byte as before: on 3.13 it depends on the process which objects are shared.
+    assert is_image(image.read())
+    assert image.read() != changed
+    assert "the start-up image is current" in machine("doctor", "--offline").stdout
 
 
 @pytest.mark.slow(reason=BUILT)
