@@ -130,7 +130,11 @@ def test_bytes_that_a_hand_out_does_not_read(machine: Machine, image: Installati
     assert image.read() == changed
     assert "missing or out of date" in machine("doctor", "--offline").stdout
     assert machine("status").returncode == 0
-    # Not byte for byte as before: on 3.13 it depends on the process which objects are shared.
+    if sys.version_info < (
+        3,
+        13,
+    ):  # from then on which objects it shares depends on the process
+        assert image.read() == good
     assert is_image(image.read())
     assert image.read() != changed
     assert "the start-up image is current" in machine("doctor", "--offline").stdout

@@ -87,7 +87,7 @@ class Folder:
         path = f"{self.path}/{name}"
         temporary = f"{TEMPORARY}{os.urandom(8).hex()}"
         try:
-            self._write_temporary(temporary, data)
+            self.write_new(temporary, data)
             try:
                 self.system.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
             except OSError:
@@ -97,8 +97,12 @@ class Folder:
         except OSError as error:
             raise refused(path, error) from error
 
-    def _write_temporary(self, temporary: str, data: bytes) -> None:
-        fd = self.system.open(temporary, _CREATE_FLAGS, 0o600, dir_fd=self.fd)
+    def write_new(self, name: str, data: bytes) -> None:
+        """Write a file that is not there yet, its bytes durable but not its name; or OSError.
+
+        What could not be written whole is removed.
+        """
+        fd = self.system.open(name, _CREATE_FLAGS, 0o600, dir_fd=self.fd)
         try:
             try:
                 self.system.fchmod(fd, 0o600)
@@ -107,7 +111,7 @@ class Folder:
             finally:
                 self.system.close(fd)
         except OSError:
-            self._forget(temporary)
+            self._forget(name)
             raise
 
     def _forget(self, name: str) -> None:

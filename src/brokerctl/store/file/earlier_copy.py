@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from brokerctl.errors import StoreError
-from brokerctl.platform.private_files import TEMPORARY, Folder, open_folder, refused, write_all
+from brokerctl.platform.private_files import TEMPORARY, Folder, open_folder, refused
 from brokerctl.platform.system import os, parent_of, stat
 from brokerctl.store.entry import PLAN
 from brokerctl.store.file.disk import LOCKS, PLACES
@@ -18,7 +18,6 @@ from brokerctl.store.file.disk import LOCKS, PLACES
 COPY = "v1-before-format-2"
 _UNFINISHED = f"{TEMPORARY}copy-"
 _LEFT_OUT = ("audit", PLACES[PLAN][0])  # the record has no format of ours; plans are made anew
-_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def place_of_copy(store: Folder) -> str:
@@ -109,24 +108,13 @@ def _copy(source: Folder, target: Folder, left_out: tuple[str, ...] = ()) -> Non
             child.close()
             below.close()
         elif data is not None:
-            _write(target, name, data)
+            target.write_new(name, data)
     target.system.fsync(target.fd)
 
 
 def _may_pass(error: StoreError) -> bool:
     """Return whether it is the disk's trouble, and not what lies there."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno != errno.ELOOP
-
-
-def _write(folder: Folder, name: str, data: bytes) -> None:
-    system = folder.system
-    fd = system.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder.fd)
-    try:
-        system.fchmod(fd, 0o600)
-        write_all(fd, data, system)
-        system.fsync(fd)
-    finally:
-        system.close(fd)
 
 
 def _remove_tree(parent: Folder, name: str) -> None:
