@@ -9,10 +9,11 @@ from brokerctl import __version__
 from brokerctl.audit.append import ROTATE_BYTES, Log
 from brokerctl.broker import Broker, read_within
 from brokerctl.broker.events import event
+from brokerctl.broker.request import grant_key
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
-from brokerctl.errors import BrokerError, StoreError, shell_word
+from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.keys import harden, open_ring
 from brokerctl.keys.ring import VERSION
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan
     from brokerctl.effects.http import Http
+    from brokerctl.identity import Job
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import AccessToken, Profile, Token
+    from brokerctl.model import AccessToken, GrantKey, Profile, Reference, Token
     from brokerctl.platform.private_files import Folder
     from brokerctl.store import Damage
     from brokerctl.store.file import FileStore
@@ -48,7 +50,10 @@ _PURPOSE_CHARS = 200
 class Home:
     """Everything that a command needs, opened once: configuration, keys, store, log, broker."""
 
-    __slots__ = ("broker", "environ", "folder", "is_kept", "layers", "log", "plan", "ring", "store")
+    __slots__ = (
+        *("_unkept", "broker", "environ", "folder", "is_kept", "layers", "log", "plan"),
+        *("ring", "store"),
+    )
 
     def __init__(
         self,
@@ -76,7 +81,43 @@ class Home:
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
-        self.broker = Broker(self.plan, self.store, self.log, self._redeem, within)
+        self._unkept: FileStore | None = None
+        self.broker = Broker(
+            *(self.plan, self.store, self.log, self._redeem, within),
+            self.find_job,
+            self.store_of,
+        )
+
+    def find_job(self, source: Reference) -> Job:
+        """Return the job that an identity is of; UsageError where there is none to be seen."""
+        from brokerctl.identity import find_job
+
+        return find_job(source, self.environ)
+
+    def store_of(self, job: Job | None) -> FileStore:
+        """Return where the tokens of a job are kept.
+
+        Security: where nobody knows which job this is, they end with this process, for the next one
+        may be another's.
+        """
+        if job is None or job.id is not None or not self.is_kept:
+            return self.store
+        if self._unkept is None:
+            from brokerctl.store.file.memory import MemorySystem
+
+            store: FileStore = find_store("file")(MemorySystem().folder("memory"), self.ring)
+            self._unkept = store
+        return self._unkept
+
+    def key_of(self, profile: Profile, subject: str | None = None) -> GrantKey:
+        """Return the key of what a request here and now would use; outside a job that of no job."""
+        job = None
+        if profile.job_source is not None:
+            try:
+                job = self.find_job(profile.job_source).id
+            except UsageError:
+                pass  # this is no such job
+        return grant_key(profile, subject, job)
 
     def _raise_format(self) -> None:
         """Copy a store of an earlier format, and note once that older versions can't use it."""
@@ -95,9 +136,8 @@ class Home:
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         from brokerctl.broker.redeem import Redeemer
 
-        return Redeemer(self.store, self.log, self.ring, self.issuer(), self._tell_end)(
-            decided, locked
-        )
+        store = self.store_of(decided.job)
+        return Redeemer(store, self.log, self.ring, self.issuer(), self._tell_end)(decided, locked)
 
     def notices(self, answer: AccessToken) -> list[str]:
         """Return the notes about a token for stderr; one that also holds for others comes once."""
@@ -140,12 +180,16 @@ class Home:
 
         tell(found, lambda line: write_line(_STDERR, line), record)
 
-    def revoker(self, tool: str) -> Revoker:
-        """Return the revoker of tokens, with the requester for its records."""
+    def revoker(self, tool: str, *, is_unkept: bool = False) -> Revoker:
+        """Return the revoker of tokens, with the requester for its records.
+
+        `is_unkept`: of those that end with this process.
+        """
         from brokerctl.broker.revoke import Revoker
 
+        store = self._unkept if is_unkept and self._unkept is not None else self.store
         requester = read_requester(self.environ, tool)
-        return Revoker(self.store, self.log, self.ring, self.issuer(), requester)
+        return Revoker(store, self.log, self.ring, self.issuer(), requester)
 
     def issuer(self) -> IssuerClient:
         """Return the client of the issuers: HTTP, metadata and client authentication."""

@@ -92,10 +92,7 @@ class StoredValue(Value):
 
     @classmethod
     def from_members(cls, members: dict[str, Any]) -> Self:
-        """Make one of what `as_members` returned, or a later version's; TypeError as always.
-
-        ValueError where what is not known nests too deep to be kept.
-        """
+        """Make one of these, or a later version's; ValueError where that nests too deep."""
         from brokerctl import jsonlite  # noqa: PLC0415 - as above
         from brokerctl.secret import Secret  # noqa: PLC0415 - as above
 
@@ -111,14 +108,20 @@ WITHIN = "BROKERCTL_WITHIN"  # for what we run: the profiles asked for, outermos
 
 
 class Reference(Value):
-    """Where a secret is found: `{ env = "X" }`, `{ file = "p" }`, `{ command = [...] }`, ….
+    """Where a secret or a token is found, as `{ env = "X" }`: it may be shown itself."""
 
-    `kind` is one of env, file, keyring, store, command; `target` its one string, or the words of
-    the command. A reference is not a secret and may be shown.
-    """
+    kind: str  # env, file, keyring, store, command; of a token also identity, profile, …
+    target: tuple[str, ...]  # its one string, or the words of the command
 
-    kind: str
-    target: tuple[str, ...]
+
+class Exchange(Value):
+    """Whose token a flow exchanges (RFC 8693, 2.1). A profile's target may name `id_token` too."""
+
+    subject: Reference  # of kind identity, profile, file or command
+    subject_type: str
+    actor: Reference | None = None
+    actor_type: str | None = None
+    requested_type: str | None = None  # None: an access token
 
 
 class FlowTraits(Value):
@@ -129,11 +132,14 @@ class FlowTraits(Value):
     shows_code: bool = False  # the browser may be on another machine (RFC 8628)
     uses_pkce: bool = False  # RFC 7636
     needs_secret: bool = False  # its client has credentials of its own
+    exchanges: bool = False  # it needs another's token, which `exchange` names
+    takes_actor: bool = False  # … and who acts for its subject, and a type to ask for
+    identity_audience: str | None = None  # who an identity is made out to; None: the issuer
     token_type: str = "Bearer"  # of what its tokens are; NOT_BEARER: a role's credentials
     endpoints: tuple[str, ...] = ("token_endpoint",)  # by their metadata names
 
 
-# The one table of flows. It stands here because configuration and broker both ask for the traits.
+# The one table of flows: here because configuration and broker both ask for the traits.
 FLOWS = {
     "code": FlowTraits(
         entry="code:Code", uses_pkce=True, endpoints=("authorization_endpoint", "token_endpoint")
@@ -146,8 +152,16 @@ FLOWS = {
     "client_credentials": FlowTraits(
         entry="client_credentials:ClientCredentialsFlow", needs_person=False, needs_secret=True
     ),
+    "token_exchange": FlowTraits(
+        entry="token_exchange:TokenExchange", needs_person=False, exchanges=True, takes_actor=True
+    ),
+    "jwt_bearer": FlowTraits(entry="jwt_bearer:JwtBearer", needs_person=False, exchanges=True),
     "aws_web_identity": FlowTraits(
-        entry="aws_web_identity:AwsWebIdentity", needs_person=False, token_type=NOT_BEARER
+        entry="aws_web_identity:AwsWebIdentity",
+        needs_person=False,
+        token_type=NOT_BEARER,
+        exchanges=True,
+        identity_audience="sts.amazonaws.com",
     ),
 }
 _NO_FLOW = FlowTraits()
@@ -207,7 +221,10 @@ class Profile(Value):
     client_auth: str = "none"  # RFC 8414's token_endpoint_auth_method names
     client_secret: Reference | None = None
     client_key: Reference | None = None
-    subject_token: Reference | None = None  # what is exchanged: { profile = … } or { file = … }
+    exchange: Exchange | None = None
+    identity: Reference | None = None  # where this job's identity comes from: auto, or a platform
+    identity_audience: str | None = None  # who it is made out to; None: as the flow has it
+    job_source: Reference | None = None  # the identity that its tokens come from, over any exchange
     scopes: tuple[str, ...] = ()  # sorted, unique
     resource: tuple[str, ...] = ()  # RFC 8707, sorted
     extra: str | None = None  # further parameters, canonical JSON (RFC 8785)
@@ -346,11 +363,10 @@ class Token(StoredValue):
     session: str | None = None  # of the `exec` that owns it
     is_assumed: bool = False  # the issuer named no expiry: `expires_at` is our guess
     size: int | None = None  # of the value, in bytes of UTF-8; it stays when the value goes
-    # Nothing fills these yet: RFC 8693's issued_token_type and actors, RFC 9396's details, claims.
-    issued_type: str | None = None
-    act: str | None = None  # JSON, as the three of them
-    details: str | None = None
-    claims: str | None = None
+    issued_type: str | None = None  # RFC 8693's issued_token_type
+    act: str | None = None  # RFC 8693's actors, JSON as the next two
+    details: str | None = None  # RFC 9396's; nothing fills it yet
+    claims: str | None = None  # what was proven of the job whose identity was exchanged
 
     @property
     def known_size(self) -> int | None:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from brokerctl.errors import BrokerError, IssuerError, OAuthError
-from brokerctl.model import FLOWS
+from brokerctl.model import FLOWS, Exchange, Reference
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.steps import Listen, ShowUserCode, Visit
 from brokerctl.secret import Secret
@@ -33,6 +33,16 @@ if TYPE_CHECKING:
     from tests.flows import Played
 
 SECRET = "s3cret-of-the-client"
+OF_FILE = Exchange(
+    subject=Reference(kind="file", target=("/run/token",)),
+    subject_type="urn:ietf:params:oauth:token-type:jwt",
+)
+
+
+def with_subject(ctx: FlowContext) -> FlowContext:
+    """Return a context that has a token to be exchanged."""
+    credentials = ctx.credentials.replace(subject_token=Secret("subject.of.exchange"))
+    return ctx.replace(credentials=credentials)
 
 
 def _visit(step: Visit) -> str:
@@ -151,6 +161,7 @@ class TestAwsWebIdentity(FlowContract):
     def context(self, **fields: object) -> FlowContext:
         """Return a context with a web identity, and as the configuration compiles it."""
         chosen: dict[str, object] = {"flow": self.name, "extra": '{"RoleSessionName":"ci"}'}
+        chosen["exchange"] = OF_FILE
         ctx = context(profile(**chosen | fields), secret=SECRET)
         identity = Secret("web.identity.token")
         return ctx.replace(credentials=ctx.credentials.replace(subject_token=identity))
@@ -188,6 +199,26 @@ class TestAwsWebIdentity(FlowContract):
             assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
             assert SECRET not in str(form_of(request))
         assert "web.identity" not in repr(played.steps)
+
+
+class TestTokenExchange(FlowContract):
+    """RFC 8693, section 2."""
+
+    name = "token_exchange"
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context with somebody's token, and a client of its own."""
+        return with_subject(super().context(**{"exchange": OF_FILE} | fields))
+
+
+class TestJwtBearer(FlowContract):
+    """RFC 7523, section 2.1."""
+
+    name = "jwt_bearer"
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context with somebody's assertion, and a client of its own."""
+        return with_subject(super().context(**{"exchange": OF_FILE} | fields))
 
 
 class TestCode(FlowContract):

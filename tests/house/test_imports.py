@@ -23,6 +23,7 @@ CODE_CALLS = {"eval", "exec", "compile", "__import__"}
 TABLES = (
     "src/brokerctl/__main__.py",
     "src/brokerctl/helpers/__init__.py",
+    "src/brokerctl/identity/__init__.py",
     "src/brokerctl/helpers/install.py",
     "src/brokerctl/keys/__init__.py",
     "src/brokerctl/store/__init__.py",

@@ -114,11 +114,10 @@ def test_the_error_says_where_and_what(text: str, message: str, hint: str | None
                 "details",
                 "dpop",
                 "par",
-                "identity",
                 "actor",
             ]
         ),
-        GOOD.replace("code", "token_exchange"),
+        GOOD.replace("code", "github_app"),
         GOOD + "client_auth = 'tls_client_auth'\n",
     ],
 )

@@ -14,8 +14,9 @@ from brokerctl import jsonlite
 from brokerctl.broker.held_grants import keys_of
 from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import Plan, parse_plan, render_plan
+from brokerctl.config.words.exchange import usual_type
 from brokerctl.errors import DamagedError
-from brokerctl.model import Reference
+from brokerctl.model import Exchange, Reference
 from brokerctl.oauth import metadata
 from brokerctl.oauth.metadata import Metadata
 from brokerctl.secret import Secret
@@ -130,11 +131,20 @@ def test_every_intent_says_whose_it_is(house: House) -> None:
 
 def test_whose_token_is_exchanged_is_a_member_of_its_own() -> None:
     """It was among the details, which are RFC 9396's."""
-    profile = SERVICE.replace(subject_token=Reference(kind="profile", target=("base",)))
+    profile = SERVICE.replace(flow="aws_web_identity", exchange=of("profile", "base"))
     key = grant_key(profile)
     assert (key.source, key.details) == ("profile base", None)
-    other = profile.replace(subject_token=Reference(kind="file", target=("base",)))
-    assert len({grant_key(SERVICE), key, grant_key(other)}) == 3
+    other = profile.replace(exchange=of("file", "base"))
+    whole = SERVICE.replace(flow="token_exchange", exchange=of("profile", "base"))
+    typed = whole.replace(exchange=of("profile", "base").replace(requested_type="urn:x:y"))
+    keys = {grant_key(one) for one in (SERVICE, profile, other, whole, typed)}
+    assert len(keys) == 5
+
+
+def of(kind: str, *target: str) -> Exchange:
+    """Return an exchange of a source's token."""
+    source = Reference(kind=kind, target=target)
+    return Exchange(subject=source, subject_type=usual_type(source))
 
 
 def test_what_a_later_version_wrote_goes_through_every_change(house: House) -> None:

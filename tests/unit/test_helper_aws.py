@@ -13,7 +13,7 @@ from brokerctl.freshness import SDK_MARGIN
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError, complete
 from brokerctl.helpers.aws import Aws
 from brokerctl.helpers.outcomes import Malformed
-from brokerctl.model import Decision, Reference, Requester, Token, TokenRequest
+from brokerctl.model import Decision, Exchange, Reference, Requester, Token, TokenRequest
 from brokerctl.oauth import aws_credentials
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE, credential
@@ -71,13 +71,14 @@ def test_what_an_sdk_would_ask_for_again_is_not_served(
     )
     assert served == tuple(tool for tool in ("get", "aws") if order(tool).serves(token, now))
     assert order("aws", min_ttl_s=60).serves(token, now)
-    assert order("aws", subject_token=None).serves(token, now)  # the web identity itself
+    assert order("aws", exchange=None).serves(token, now)  # the web identity itself
 
 
 def order(tool: str, **changes: object) -> DecidedRequest:
     """Return a request of a tool for a role's credentials."""
-    source = Reference(kind="file", target=("/run/token",))
-    fields: dict[str, Any] = {"flow": "aws_web_identity", "subject_token": source, **changes}
+    token = Reference(kind="file", target=("/run/token",))
+    source = Exchange(subject=token, subject_type="urn:x:jwt")
+    fields: dict[str, Any] = {"flow": "aws_web_identity", "exchange": source, **changes}
     profile = PROFILE.replace(**fields)
     asked = TokenRequest(profile="forge", requester=Requester(uid=0, pid=1, tool=tool))
     if tool == "aws":

@@ -72,7 +72,12 @@ def refused_by_a_server(house: House) -> None:
     """A tool's `erase` names it."""
     for request in (house.request(), house.request(**READ)):
         stand_in: Any = SimpleNamespace(
-            plan=house.broker.plan, store=house.store, ring=RING, log=house.log
+            plan=house.broker.plan,
+            store=house.store,
+            ring=RING,
+            log=house.log,
+            find_job=None,
+            store_of=lambda _: house.store,
         )
         assert reject(stand_in, request, None, is_any=True)
 

@@ -17,11 +17,12 @@ from brokerctl.model import WITHIN, AccessToken, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from brokerctl.audit.append import Log
-    from brokerctl.broker.request import Redeem
+    from brokerctl.broker.request import FindJob, Redeem
     from brokerctl.config.plan import Plan
+    from brokerctl.identity import Job
     from brokerctl.model import Token, TokenRequest
     from brokerctl.store.interface import Store
 
@@ -36,8 +37,13 @@ class Broker:
         log: Log,
         redeem: Redeem,
         within: tuple[str, ...] = (),
+        find_job: FindJob = lambda _: None,
+        store_of: Callable[[Job | None], Store] | None = None,
     ) -> None:
+        """`store_of` returns where the tokens of a job are kept, if not all are in `store`."""
         self.plan = plan
+        self._find_job = find_job
+        self._store_of = store_of
         self.store = store
         self.log = log
         self._redeem = redeem
@@ -50,7 +56,7 @@ class Broker:
         AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
         """
         try:
-            decided = decide(self.plan, request)
+            decided = decide(self.plan, request, self._find_job)
         except UsageError as unknown:
             self.record_refusal(request, unknown)
             raise
@@ -73,26 +79,33 @@ class Broker:
 
         Nothing is handed out, so nothing is recorded.
         """
-        decided = decide(self.plan, request)
+        decided = decide(self.plan, request, self._find_job)
         if decided.decision.effect == "deny":
             raise _denied(decided)
-        held = decided.find_in(self.store)
+        store = self._place_of(decided)
+        held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             _refuse_broader(decided, held)
             return
         from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - as below
 
-        Obtaining(self.store, self._redeem, decided).check()
+        Obtaining(store, self._redeem, decided).check()
+
+    def _place_of(self, decided: DecidedRequest) -> Store:
+        if decided.job is None or self._store_of is None:
+            return self.store
+        return self._store_of(decided.job)
 
     def _find_or_redeem(self, decided: DecidedRequest) -> tuple[Token, str]:
-        held = decided.find_in(self.store)
+        store = self._place_of(decided)
+        held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             return held, "cache"
         from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
 
         before, self.within = self.within, (*self.within, decided.profile.name)
         try:
-            return Obtaining(self.store, self._redeem, decided).run()
+            return Obtaining(store, self._redeem, decided).run()
         finally:
             self.within = before
 

@@ -37,6 +37,9 @@ def make_token(
         generation=generation,
         session=decided.token_key.actor,
         is_assumed=answer.expires_in is None,
+        issued_type=answer.issued_type,
+        act=answer.act,
+        claims=answer.claims,
     )
 
 

@@ -62,7 +62,7 @@ def _has_nameless_intent(store: Store) -> bool:
 
 def _is_shared(profile: Profile | None, key: GrantKey) -> bool:
     is_its = profile is not None and profile.subject in {None, key.subject}
-    return profile is not None and is_its and grant_key(profile, key.subject) == key
+    return profile is not None and is_its and grant_key(profile, key.subject, key.job) == key
 
 
 def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Profile:
@@ -90,5 +90,5 @@ def find_orphaned_grants(store: Store, profiles: Mapping[str, Profile]) -> list[
 
 
 def _is_led_to(grant: Grant, profiles: Mapping[str, Profile]) -> bool:
-    subject = grant.key.subject
-    return any(grant_key(profile, subject) == grant.key for profile in profiles.values())
+    subject, job = grant.key.subject, grant.key.job
+    return any(grant_key(profile, subject, job) == grant.key for profile in profiles.values())

@@ -14,8 +14,9 @@ from brokerctl.errors import BrokerError, IssuerError, OAuthError, UsageError, s
 from brokerctl.model import LOCAL_ONLY, UNKNOWN, TokenRequest, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
-from brokerctl.oauth.steps import Send
+from brokerctl.oauth.steps import Identify, ReadFile, Run, Send
 from brokerctl.oauth.tokens import safe_code
+from brokerctl.platform.commands import environ_for
 from brokerctl.platform.work_clock import work_time
 
 TYPE_CHECKING = False
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
     from brokerctl.broker.known_issuers import KnownIssuers
     from brokerctl.broker.request import DecidedRequest
-    from brokerctl.model import AccessToken, GrantKey, Profile
+    from brokerctl.model import AccessToken, GrantKey, Profile, Reference
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
+    from brokerctl.oauth.steps import Proof
     from brokerctl.secret import Secret
     from brokerctl.store.values import Grant, Queued
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     FindSecret = Callable[[str], str | None]
 
+_PLATFORM = "\0identity"  # no profile's name: its sender trusts what the machine trusts
 _LOOK_S = 3.0  # for a look at a grant before a revocation, which must not be late for it
 
 
@@ -126,22 +129,47 @@ class IssuerClient:
         )
 
     def run(self, profile: Profile, steps: Generator[Any, Any, Any], deadline: float) -> Any:  # noqa: ANN401 - what the steps return
-        """Run steps that need no person; IssuerError is thrown into them, as they expect."""
-        sender = self.sender(profile)
+        """Run steps that need no person; what goes wrong is thrown into them, as they expect."""
         try:
             step = next(steps)
             while True:
-                if not isinstance(step, Send):
-                    raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
                 try:
-                    now = work_time()
-                    response = sender.send(step.request, now + (deadline - now) * step.share)
-                except IssuerError as error:
+                    found = self._answer(profile, step, deadline)
+                except (IssuerError, UsageError) as error:
                     step = steps.throw(error)
                 else:
-                    step = steps.send(response)
+                    step = steps.send(found)
         except StopIteration as end:
             return end.value
+
+    def _answer(self, profile: Profile, step: object, deadline: float) -> object:
+        """Return what one step is answered with."""
+        if isinstance(step, Send):
+            now = work_time()
+            return self.sender(profile).send(step.request, now + (deadline - now) * step.share)
+        if isinstance(step, Identify):
+            return self._identify(profile, step.audience, deadline)
+        if not isinstance(step, Run | ReadFile):
+            raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
+        from brokerctl.config import references  # noqa: PLC0415 - only some need a file or a command
+
+        if isinstance(step, ReadFile):
+            return references.read_token_file(step.path, self.environ)
+        left = max(0.0, min(references.COMMAND_S, deadline - work_time()))
+        within = (*self.within, *((profile.name,) if profile.name not in self.within else ()))
+        kept = environ_for("identity", self.environ, hidden=self._hidden, within=within)
+        return references.run_command(step.words, kept, left, "an identity", given=step.given)
+
+    def _identify(self, profile: Profile, audience: str, deadline: float) -> Proof:
+        """Have this job's identity signed; the platform is asked by what the machine trusts."""
+        from brokerctl.identity.proof import prove  # noqa: PLC0415 - only a job has an identity
+
+        if profile.identity is None:
+            raise UsageError(f"'{profile.name}' names no identity")
+        refuse_circle(read_within(self.environ), profile.name)
+        steps = prove(profile.identity, self.environ, audience, time.time())
+        found: Proof = self.run(profile.replace(name=_PLATFORM, ca_file=None), steps, deadline)
+        return found
 
     def context(
         self,
@@ -327,24 +355,30 @@ def _hint(error: OAuthError, name: str) -> str | None:
     return None
 
 
-def with_subject(
+def with_sources(
     context: FlowContext, decided: DecidedRequest, issuer: IssuerClient
 ) -> FlowContext:
-    """Return the context of a flow with the token that it exchanges, if it exchanges one."""
-    if decided.profile.subject_token is None:
+    """Return the context of a flow with the tokens that it exchanges, if it exchanges any."""
+    asked = decided.profile.exchange
+    if asked is None:
         return context
-    found = _find(decided, issuer)
-    return context.replace(credentials=context.credentials.replace(subject_token=found))
+    found = {"subject_token": _find(decided, issuer, asked.subject)}
+    if asked.actor is not None:
+        found["actor_token"] = _find(decided, issuer, asked.actor)
+    return context.replace(credentials=context.credentials.replace(**found))
 
 
-def _find(decided: DecidedRequest, issuer: IssuerClient) -> Secret:
-    source, name = decided.profile.subject_token, decided.profile.name
-    assert source is not None  # noqa: S101 - the caller has looked
-    if source.kind == "file":
+def _find(decided: DecidedRequest, issuer: IssuerClient, source: Reference) -> Secret | None:
+    """Return a source's token; None for this job's identity, which the flow asks for itself."""
+    name = decided.profile.name
+    if source.kind == "identity":
+        return None
+    if source.kind != "profile":
         from brokerctl.config.references import resolve  # noqa: PLC0415 - most have no file
 
+        within = tuple(dict.fromkeys((*issuer.within, name)))
         try:
-            return resolve(source, issuer.environ, lambda _: None)
+            return resolve(source, issuer.environ, lambda _: None, within=within)
         except UsageError as error:
             hint = error.hint or f"run 'brokerctl profile show {shell_word(name)}'"
             raise UsageError(f"'{name}': {error.message}", hint=hint) from None

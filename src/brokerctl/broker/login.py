@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.broker.locked_login import Interaction
     from brokerctl.broker.revoke import Ending
+    from brokerctl.identity import Job
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Profile, Token, TokenRequest
     from brokerctl.oauth.steps import Steps
@@ -100,14 +101,15 @@ class Login:
         *,
         owner: str | None = None,
         is_forced: bool = False,
+        job: Job | None = None,
     ) -> LoggedIn:
         """Obtain and store a grant; `is_forced` accepts another `sub` than the last login's.
 
         Raises DeniedError, LoginNeededError, IssuerError, StoreError, AuditError; whatever was
         stored before is untouched then.
         """
-        decision = policy.decide(profile, request)
-        decided = DecidedRequest(profile, request, decision)
+        decision = policy.decide(profile, request, job=job)
+        decided = DecidedRequest(profile, request, decision, job)
         try:
             if decision.effect == "deny":
                 raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)

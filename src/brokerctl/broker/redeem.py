@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from brokerctl.broker.answers import ends_soon, find_end, make_token, rotates
 from brokerctl.broker.events import event, record_fields
-from brokerctl.broker.issuer import shown, with_subject
+from brokerctl.broker.issuer import shown, with_sources
 from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
 from brokerctl.broker.unanswered_requests import queue_cut_off, queue_unanswered
@@ -34,6 +34,7 @@ from brokerctl.oauth import tokens
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import should_retry
+from brokerctl.oauth.steps import Send
 from brokerctl.platform.held_signals import signals_wait
 from brokerctl.platform.work_clock import work_time
 from brokerctl.store import slots
@@ -130,7 +131,7 @@ class Redeemer:
             is_refresh=refresh_token is not None,
             key=decided.grant_key,
         )
-        context = with_subject(context, decided, self.issuer)
+        context = with_sources(context, decided, self.issuer)
         held.enter_context(signals_wait())
         self._sent = self._intent(decided, grant, refresh_token)
         if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
@@ -166,13 +167,14 @@ class Redeemer:
             while True:
                 try:
                     response = yield step
-                except IssuerError as error:
-                    self._was_cut |= should_retry(error)
-                    if not isinstance(error, UnsentError):
-                        self._unanswered.append(time.time())
+                except (IssuerError, UsageError) as error:
+                    if isinstance(step, Send):
+                        self._was_cut |= should_retry(error)
+                        if not isinstance(error, UnsentError | UsageError):
+                            self._unanswered.append(time.time())
                     step = steps.throw(error)
                 else:
-                    self._was_cut |= should_retry(response)
+                    self._was_cut |= isinstance(step, Send) and should_retry(response)
                     step = steps.send(response)
         except StopIteration as end:
             answer: TokenAnswer = end.value

@@ -6,16 +6,18 @@ import time
 
 from brokerctl import freshness, policy
 from brokerctl.errors import UsageError, shell_word
-from brokerctl.model import GrantKey, TokenKey
+from brokerctl.model import NOT_BEARER, GrantKey, TokenKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Decision, Profile, Token, TokenRequest
+    from brokerctl.identity import Job
+    from brokerctl.model import Decision, Profile, Reference, Token, TokenRequest
     from brokerctl.store.interface import LockedGrant, Store
 
+    FindJob = Callable[[Reference], Job | None]
     Redeem = Callable[["DecidedRequest", LockedGrant], Token]
 _SHOWN_SCOPES = 8
 
@@ -23,14 +25,21 @@ _SHOWN_SCOPES = 8
 class DecidedRequest:
     """One request: what was asked, what was decided, and the keys that follow from both."""
 
-    __slots__ = ("decision", "grant_key", "profile", "request", "started", "token_key")
+    __slots__ = ("decision", "grant_key", "job", "profile", "request", "started", "token_key")
 
-    def __init__(self, profile: Profile, request: TokenRequest, decision: Decision) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        request: TokenRequest,
+        decision: Decision,
+        job: Job | None = None,
+    ) -> None:
         self.profile = profile
+        self.job = job
         self.request = request
         self.decision = decision
         self.started = time.time()
-        self.grant_key = grant_key(profile, request.subject)
+        self.grant_key = grant_key(profile, request.subject, None if job is None else job.id)
         session = request.requester.session if request.is_own else None
         self.token_key = TokenKey(
             grant=self.grant_key,
@@ -70,11 +79,15 @@ class DecidedRequest:
         return freshness.is_fresh(token, now, self.decision.max_ttl_s, freshness.LEAST_MARGIN_S)
 
 
-def decide(plan: Plan, request: TokenRequest) -> DecidedRequest:
-    """Decide a request; UsageError if there is no such profile."""
+def decide(plan: Plan, request: TokenRequest, find_job: FindJob = lambda _: None) -> DecidedRequest:
+    """Decide a request; UsageError if there is no such profile, or no job whose identity it needs.
+
+    `find_job` returns the job that a profile's tokens are of, None for those of no job.
+    """
     profile = find_profile(plan.profiles, request.profile)
-    decision = policy.decide(profile, request, plan.narrowed_scopes.get(profile.name))
-    return DecidedRequest(profile, request, decision)
+    job = None if profile.job_source is None else find_job(profile.job_source)
+    narrowed = plan.narrowed_scopes.get(profile.name)
+    return DecidedRequest(profile, request, policy.decide(profile, request, narrowed, job), job)
 
 
 def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
@@ -89,8 +102,8 @@ def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
     return profile
 
 
-def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
-    """Return what names the grant of one (profile, subject).
+def grant_key(profile: Profile, subject: str | None = None, job: str | None = None) -> GrantKey:
+    """Return what names the grant of one (profile, subject), and of one job where it is a job's.
 
     Security: a client that also acts for itself has its own tokens there, never a person's.
     """
@@ -99,6 +112,7 @@ def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
         client_id=profile.client_id,
         subject=subject or profile.subject,
         actor=None if profile.traits.needs_person else "client",
+        job=job,
         scopes=profile.scopes,
         resource=profile.resource,
         extra=profile.extra,
@@ -107,9 +121,18 @@ def grant_key(profile: Profile, subject: str | None = None) -> GrantKey:
 
 
 def _source_of(profile: Profile) -> str | None:
-    """Return the source of the token that is exchanged: it is part of the grant's key."""
-    source = profile.subject_token
-    return None if source is None else f"{source.kind} {source.target[0]}"
+    """Return whose token is exchanged, and for what: it is part of the grant's key."""
+    asked = profile.exchange
+    if asked is None:
+        return None
+    words = [" ".join((asked.subject.kind, *asked.subject.target)), asked.subject_type]
+    if asked.actor is not None:
+        words += [" ".join((asked.actor.kind, *asked.actor.target)), asked.actor_type or ""]
+    if asked.requested_type is not None:
+        words += ["for", asked.requested_type]
+    # An access token of a profile is what the version before this one knew, by the source alone.
+    is_plain = len(words) == 2 and profile.traits.token_type == NOT_BEARER  # noqa: PLR2004 - source and type
+    return words[0] if is_plain else " ".join(words)
 
 
 def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:

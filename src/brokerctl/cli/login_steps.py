@@ -41,7 +41,6 @@ def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
     from brokerctl.broker.login import Login
     from brokerctl.effects.drive import PersonInteraction, refuse_without_person, run
     from brokerctl.effects.paste import open_paste
-    from brokerctl.platform.process import read_requester
     from brokerctl.session.environment import inherited
 
     if not name:
@@ -70,19 +69,25 @@ def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
             refuse_without_person(
                 interaction, name, profile.flow, is_asked=options.flow is not None
             )
-        request = TokenRequest(
-            profile=name,
-            requester=read_requester(home.environ, "login"),
-            subject=options.subject,
-            scopes=options.scopes,
-        )
-        return Login(home.store, home.log, home.ring, issuer, interaction.doubt).log_in(
-            profile, request, run, interaction, owner=_owner(), is_forced=options.is_forced
+        job = None if profile.job_source is None else home.find_job(profile.job_source)
+        login = Login(home.store_of(job), home.log, home.ring, issuer, interaction.doubt)
+        request, is_forced = _request(home, name, options), options.is_forced
+        return login.log_in(
+            profile, request, run, interaction, owner=_owner(), is_forced=is_forced, job=job
         )
     finally:
         interaction.close()
         if paste is not None:
             paste.close()
+
+
+def _request(home: Home, name: str, options: LoginOptions) -> TokenRequest:
+    from brokerctl.platform.process import read_requester
+
+    requester = read_requester(home.environ, "login")
+    return TokenRequest(
+        profile=name, requester=requester, subject=options.subject, scopes=options.scopes
+    )
 
 
 def name_for_url(home: Home, url: str, name: str | None, options: LoginOptions) -> str:

@@ -10,7 +10,7 @@ import typer
 from brokerctl import freshness, jsonlite, output
 from brokerctl.broker import read_within, refuse_circle
 from brokerctl.broker.held_grants import keys_of
-from brokerctl.broker.request import find_profile, grant_key
+from brokerctl.broker.request import find_profile
 from brokerctl.broker.revoke import Ending
 from brokerctl.cli import options
 from brokerctl.cli.helper_credentials import end_kept
@@ -163,7 +163,7 @@ def _find_nameless(home: Home, targets: list[tuple[Profile, GrantKey]]) -> list[
 
 def _find_damaged(home: Home, profile: Profile | None) -> list[BrokerError]:
     """Return errors for entries that can't be opened, of one profile or of all."""
-    own = grant_name(home.ring.name_key, grant_key(profile)) if profile else ""
+    own = grant_name(home.ring.name_key, home.key_of(profile)) if profile else ""
     damaged = [
         entry
         for kind in _ALIVE

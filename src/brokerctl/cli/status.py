@@ -10,7 +10,6 @@ import typer
 
 from brokerctl import freshness, jsonlite, output
 from brokerctl.broker.held_grants import find_orphaned_grants
-from brokerctl.broker.request import grant_key
 from brokerctl.cli.unfinished import tend
 from brokerctl.errors import DamagedError, KeyLockedError, shell_word
 from brokerctl.home import Home, open_home
@@ -110,7 +109,7 @@ def _stray(grant: Grant) -> dict[str, object]:
 
 
 def _row(home: Home, profile: Profile, slots: list[Slot], now: float) -> dict[str, object]:
-    key = grant_key(profile)
+    key = home.key_of(profile)
     try:
         grant, damage = home.store.find_grant(key), None
     except DamagedError as error:

@@ -12,7 +12,7 @@ from brokerctl.config import fields, paths
 from brokerctl.config.plan import Plan
 from brokerctl.config.presets import get_preset
 from brokerctl.config.source import Setting, Source, check_keys, checked, get_table, parse_layer
-from brokerctl.config.words import aws
+from brokerctl.config.words import aws, exchange
 from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, Profile, Value
 
@@ -63,7 +63,7 @@ def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
         _apply_preset(name, settings)
     profiles = {name: _build(name, settings, environ) for name, settings in found.items()}
     _check_sources(profiles, found)
-    plan = Plan(profiles=profiles, **general)
+    plan = Plan(profiles=_with_jobs(profiles), **general)
     if project is not None:
         plan = narrow(plan, project, found)
     return Compiled(plan=plan, settings=found)
@@ -73,9 +73,18 @@ def _check_sources(
     profiles: Mapping[str, Profile], found: Mapping[str, dict[str, Setting]]
 ) -> None:
     for name, profile in profiles.items():
-        wrong = aws.find_wrong_source(profiles, profile)
+        wrong = exchange.find_wrong_source(profiles, profile)
         if wrong:
             raise _error(name, found[name], "exchange", wrong)
+
+
+def _with_jobs(profiles: dict[str, Profile]) -> dict[str, Profile]:
+    """Note in each profile the identity that its tokens come from."""
+    found = {name: exchange.find_job_source(profiles, one) for name, one in profiles.items()}
+    return {
+        name: one if found[name] is None else one.replace(job_source=found[name])
+        for name, one in profiles.items()
+    }
 
 
 def _read_profiles(source: Source) -> dict[str, dict[str, Setting]]:
@@ -140,10 +149,11 @@ def _error(
 
 def _build(name: str, settings: dict[str, Setting], environ: Mapping[str, str]) -> Profile:
     values = {key: setting.value for key, setting in settings.items()}
-    problem = aws.find_problem(values)
+    problem = aws.find_problem(values) or exchange.find_problem(values)
     if problem:
         raise _error(name, settings, *problem)
     values = aws.expand(values)
+    exchange.fill(values)
     for key in ("issuer", "flow", "client_id"):
         if key not in values:
             raise _error(name, settings, key, f"{key} is missing")

@@ -11,7 +11,7 @@ import rfc8785
 
 from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint, parse_issuer, parse_pattern
-from brokerctl.config.words import aws, google
+from brokerctl.config.words import aws, exchange, google
 from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, KEEPERS, Reference
 
@@ -183,7 +183,7 @@ def _grant_ended_error(text: str) -> str:
 
 
 def _flow(value: object) -> str:
-    if _string(value) in {"token_exchange", "jwt_bearer", "github_app", "sts"}:
+    if _string(value) in {"github_app", "google_workload", "azure_workload", "publish", "static"}:
         raise UsageError(f"flow {value} is not in this version")
     return _one_of(*FLOWS)(value)
 
@@ -255,7 +255,10 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "client_auth": _client_auth,
     "client_secret": reference,
     "client_key": reference,
-    **aws.WORDS,
+    "aws": aws.table,
+    "exchange": exchange.exchange,
+    "identity": exchange.identity,
+    "identity_audience": exchange.identity_audience,
     "google": google.table,
     "scopes": _list_of(_matching(_SCOPE, "one scope (RFC 6749, section 3.3)")),
     "resource": _list_of(_matching(_RESOURCE, "an absolute URI without a fragment")),
@@ -293,7 +296,7 @@ PROJECT = ("scopes", "max_ttl", "purpose", "env")
 
 # Named by the design and not built yet: refused by name, never accepted and ignored.
 LATER_PROFILE = _words(
-    "client_cert audience details dpop par identity identity_audience actor"
+    "client_cert audience details dpop par actor publish present expires rotate_after egress"
     " github_app azure registration_endpoint"
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )
@@ -308,7 +311,6 @@ FIELD_NAMES = {
     "login_wait": "login_wait_s",
     "lifetime": "lifetime_s",
     "exec": "exec_mode",
-    "exchange": "subject_token",
 }
 SETTING_NAMES = {
     ("keys", "keeper"): "keeper",

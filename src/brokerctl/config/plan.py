@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brokerctl import jsonlite
-from brokerctl.model import Profile, Reference, Value
+from brokerctl.model import Exchange, Profile, Reference, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _VERSION = 1
-_REFERENCES = ("client_secret", "client_key", "subject_token")
+_REFERENCES = ("client_secret", "client_key", "identity", "job_source")
+
+_SOURCES = ("subject", "actor")
 
 
 class Plan(Value):
@@ -68,19 +70,35 @@ def _render_profile(profile: Profile) -> dict[str, Any]:
     for name, value in profile.as_dict().items():
         if name in defaults and defaults[name] == value:
             continue
-        fields[name] = [value.kind, *value.target] if isinstance(value, Reference) else value
+        fields[name] = _render(value)
     return fields
+
+
+def _render(value: object) -> object:
+    if isinstance(value, Reference):
+        return [value.kind, *value.target]
+    if isinstance(value, Exchange):
+        return {name: _render(one) for name, one in value.as_dict().items() if one is not None}
+    return value
 
 
 def _parse_profile(fields: dict[str, Any]) -> Profile:
     for name in _REFERENCES:
         if name in fields:
-            kind, *target = fields[name]
-            fields[name] = Reference(kind=kind, target=tuple(target))
+            fields[name] = _parse_reference(fields[name])
+    if "exchange" in fields:
+        words = _known(Exchange, fields["exchange"])
+        found = {name: _parse_reference(words[name]) for name in _SOURCES if name in words}
+        fields["exchange"] = Exchange(**words | found)
     for name, value in fields.items():
         if isinstance(value, list):
             fields[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
     return Profile(**_known(Profile, fields))
+
+
+def _parse_reference(words: list[str]) -> Reference:
+    kind, *target = words
+    return Reference(kind=kind, target=tuple(target))
 
 
 def _known(cls: type[Value], fields: dict[str, Any]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def resolve(
         text = _chosen(_read_file(expand_home(target, environ)), target)
     elif reference.kind == "command":
         kept = environ_for("secret", environ, hidden=hidden, within=within)
-        text = _chosen(_run(reference.target, kept, timeout_s), f"the output of {target}")
+        text = _chosen(run_command(reference.target, kept, timeout_s), f"the output of {target}")
     elif reference.kind == "keyring":
         text = _find_in_keyring(target, environ, timeout_s)
     else:
@@ -98,6 +98,11 @@ def _first_line(text: str) -> str:
     if text.startswith(("-----BEGIN", "{")):
         return text + "\n"
     return text.splitlines()[0].rstrip() if text else ""
+
+
+def read_token_file(path: str, environ: Mapping[str, str]) -> bytes:
+    """Return a token's file; UsageError where it can't be read, or others can."""
+    return _read_file(expand_home(path, environ))
 
 
 def _read_file(path: str) -> bytes:
@@ -132,22 +137,32 @@ def _check_file(fd: int, path: str, found: os.stat_result) -> None:
         raise UsageError(f"{path} is larger than a secret can be")
 
 
-def _run(words: tuple[str, ...], environ: Mapping[str, str], timeout_s: float) -> bytes:
+def run_command(
+    words: tuple[str, ...],
+    environ: Mapping[str, str],
+    timeout_s: float,
+    what: str = "a secret",
+    *,
+    given: bytes | None = None,
+) -> bytes:
+    """Return what a command of the configuration prints; UsageError where it fails."""
     program = expand_home(words[0], environ) if "/" in words[0] else words[0]
     try:
-        code, output = run_bounded([program, *words[1:]], environ, timeout_s, MAX_SECRET_BYTES)
+        code, output = run_bounded(
+            [program, *words[1:]], environ, timeout_s, MAX_SECRET_BYTES, given=given
+        )
     except TimeoutError:
-        raise UsageError(f"{words[0]}, asked for a secret, took over {timeout_s:g} s") from None
+        raise UsageError(f"{words[0]}, asked for {what}, took over {timeout_s:g} s") from None
     except NoTerminalError:
         raise UsageError(
-            f"{words[0]}, asked for a secret, asks at a terminal, and there is none to ask at",
-            hint=f"have {words[0]} find the secret without a question",
+            f"{words[0]}, asked for {what}, asks at a terminal, and there is none to ask at",
+            hint=f"have {words[0]} find it without a question",
         ) from None
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
-        raise UsageError(f"can't run {words[0]}, asked for a secret: {reason}") from error
+        raise UsageError(f"can't run {words[0]}, asked for {what}: {reason}") from error
     if code != 0:
-        raise UsageError(f"{words[0]}, asked for a secret, ended with {code}")
+        raise UsageError(f"{words[0]}, asked for {what}, ended with {code}")
     return output
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brokerctl.config import fields
+from brokerctl.config.platforms import PLATFORMS
 from brokerctl.config.presets import PRESETS
 from brokerctl.model import FLOWS, KEEPERS
 
@@ -22,6 +23,9 @@ _REFERENCE = {
 }
 
 
+_FILE_OR_COMMAND = (("file", _TEXT), ("command", _WORDS))
+
+
 def _one_of(*words: str) -> dict[str, Any]:
     return {"enum": list(words)}
 
@@ -30,12 +34,29 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-_SUBJECT = {
-    "type": "object",
-    "properties": dict.fromkeys(("profile", "file"), _TEXT),
-    "additionalProperties": False,
-    "minProperties": 1,
-    "maxProperties": 1,
+_SOURCE = {
+    "anyOf": [
+        _one_of("identity"),
+        {
+            **_closed({"profile": _TEXT, "token": _one_of("access_token", "id_token")}),
+            "required": ["profile"],
+        },
+        *({**_closed({kind: of}), "required": [kind]} for kind, of in _FILE_OR_COMMAND),
+    ]
+}
+_EXCHANGE = {
+    **dict.fromkeys(("subject", "actor"), _SOURCE),
+    **dict.fromkeys(("subject_type", "actor_type", "requested_type"), _TEXT),
+}
+_NEEDS = {"": {"enum": [True]}, "command": _WORDS}
+_IDENTITY = {
+    "anyOf": [
+        _one_of("auto"),
+        *(
+            {**_closed({name: _NEEDS.get(traits.needs, _TEXT)}), "required": [name]}
+            for name, traits in PLATFORMS.items()
+        ),
+    ]
 }
 _AWS = {
     **dict.fromkeys(("role", "session", "endpoint", "policy"), _TEXT),
@@ -52,7 +73,8 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     "extra": {"type": "object", "additionalProperties": _TEXT},
     "aws": _closed(_AWS),
-    "exchange": _closed({"subject": _SUBJECT}),
+    "exchange": _closed(_EXCHANGE),
+    "identity": _IDENTITY,
     "google": _closed(dict.fromkeys(("pool", "service_account"), _TEXT)),
     **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
     **dict.fromkeys(("scopes", "resource", "hosts", "grant_ended_errors"), _WORDS),

@@ -13,12 +13,12 @@ from brokerctl.config.duration import render_duration
 from brokerctl.config.edit import render_value
 from brokerctl.config.hosts import covering, parse_url, split_pattern
 from brokerctl.config.positions import locate
-from brokerctl.config.words import google
+from brokerctl.config.words import exchange, google
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import Profile, Reference, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from brokerctl.config.compile import Compiled
     from brokerctl.config.hosts import Url
@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 
 _DURATIONS = frozenset({"min_ttl", "max_ttl", "timeout", "login_wait", "lifetime"})
 _IMPLIED = frozenset({"client_auth"})
+
+
+def _object(text: str) -> Any:  # noqa: ANN401 - what TOML holds
+    return jsonlite.loads(text.encode()) if text else {}
+
+
+_TABLES: dict[str, Callable[[Any], Any]] = {
+    "exchange": exchange.shown_exchange,
+    "identity": exchange.shown_identity,
+    "google": google.shown,
+    "aws": _object,
+    "extra": _object,
+}
 COVERS = "covers it"
 
 
@@ -91,17 +104,13 @@ def _shown(key: str, value: Any, setting: Setting | None) -> Shown:  # noqa: ANN
 
 
 def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - what TOML holds
-    if key == "exchange":
-        return {"subject": {value.kind: value.target[0]}}
+    if key in _TABLES:
+        return _TABLES[key](value)
     if isinstance(value, Reference):
         is_command = value.kind == "command"
         return {value.kind: list(value.target) if is_command else value.target[0]}
     if key in _DURATIONS:
         return render_duration(value)
-    if key == "google":
-        return google.shown(value)
-    if key in {"aws", "extra"}:
-        return jsonlite.loads(value.encode()) if value else {}
     return list(value) if isinstance(value, tuple) else value
 
 

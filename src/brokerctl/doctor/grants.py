@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.broker.held_grants import find_orphaned_grants
-from brokerctl.broker.request import grant_key
 from brokerctl.doctor import PROBLEM, WARNING, Finding
 from brokerctl.errors import DamagedError, shell_word
 from brokerctl.freshness import WEEK_S, timestamp
@@ -51,7 +50,7 @@ def check(home: Home) -> Iterator[Finding]:
 
 
 def _grant(home: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
-    name, key = profile.name, grant_key(profile)
+    name, key = profile.name, home.key_of(profile)
     failure = home.store.find_failure(key)
     # A success removes the failure; until then the next request will probably fail as well.
     if failure is not None and now < failure.at + _SOON_S and not _is_dead(home, key):
@@ -90,7 +89,7 @@ def _is_dead(home: Home, key: GrantKey) -> bool:
 
 
 def _persons(home: Home, profile: Profile, slots: list[Slot], now: float) -> Iterator[Finding]:
-    name, key = profile.name, grant_key(profile)
+    name, key = profile.name, home.key_of(profile)
     hint = f"run 'brokerctl login {shell_word(name)}'"
     try:
         grant = home.store.find_grant(key)

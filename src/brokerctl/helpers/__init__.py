@@ -212,5 +212,5 @@ def complete(
         is_insecure=wanted.is_insecure or by is not None,
         insecure_by=by,
         route=wanted.route,
-        margin=wanted.margin if profile.subject_token else None,
+        margin=wanted.margin if profile.exchange else None,
     )

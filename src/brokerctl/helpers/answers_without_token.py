@@ -117,7 +117,7 @@ def reject(
     """
     if secret is None and not is_any:
         return False
-    decided = decide(home.plan, request)
+    decided = decide(home.plan, request, home.find_job)
     held = home.store.find_token(decided.token_key, time.time(), 0)
     if held is None:
         return False
@@ -211,7 +211,8 @@ def _find_username(
 
 def is_current(home: Home, request: TokenRequest, secret: Secret | None) -> bool:
     """Return whether a secret is the token that the store would answer this request with."""
-    held = home.store.find_token(decide(home.plan, request).token_key, time.time(), 0)
+    decided = decide(home.plan, request, home.find_job)
+    held = decided.find_in(home.store_of(decided.job))
     if held is None or secret is None:
         return False
     return home.ring.fingerprint(secret.reveal()) == held.fingerprint

@@ -36,7 +36,8 @@ class ClientCredentials(Value):
 
     secret: Secret | None = None
     key_pem: Secret | None = None
-    subject_token: Secret | None = None  # of a flow that exchanges one (RFC 8693's word)
+    subject_token: Secret | None = None  # of a flow that exchanges one (RFC 8693's words); None
+    actor_token: Secret | None = None  # too where this job's identity is, which the flow asks for
 
 
 class FlowContext(Value):

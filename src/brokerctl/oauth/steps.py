@@ -7,6 +7,9 @@
 | ShowUserCode | None, at once |
 | Listen | the redirect URI that is now listened on |
 | Visit | the first callback query string that its `accept` does not refuse |
+| Identify | Proof; UsageError or IssuerError is thrown in |
+| Run | what the command printed, bytes; UsageError is thrown in |
+| ReadFile | the file's bytes; UsageError is thrown in |
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
 
-    Step = "Send | Wait | ShowUserCode | Listen | Visit"
+    Step = "Send | Wait | ShowUserCode | Listen | Visit | Identify | Run | ReadFile"
     Steps = Generator["Send | Wait | ShowUserCode | Listen | Visit", Any, TokenAnswer]
 
 
@@ -66,3 +69,29 @@ class Visit(Value):
     redirect_uri: str
     state: Secret
     accept: Callable[[str], bool]
+
+
+class Identify(Value):
+    """Have the platform that we run on sign who this job is, for one audience, anew."""
+
+    audience: str
+
+
+class Proof(Value):
+    """Who this job is, as its platform signed it, and what is kept of the claims (JSON)."""
+
+    token: Secret
+    claims: str
+
+
+class Run(Value):
+    """Run a command of the profile's, with no shell and a deadline; `given` is its input."""
+
+    words: tuple[str, ...]
+    given: bytes | None = None
+
+
+class ReadFile(Value):
+    """Read a token's file, which may belong to root, as in a pod."""
+
+    path: str

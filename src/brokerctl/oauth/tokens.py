@@ -12,7 +12,7 @@ from binascii import a2b_base64
 
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError, OAuthError
-from brokerctl.model import Value
+from brokerctl.model import NOT_BEARER, Value
 from brokerctl.oauth.message import SERVER_ERROR
 from brokerctl.secret import Secret
 from brokerctl.text import safe
@@ -36,6 +36,8 @@ _CODE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 5.2
 _NO_SCOPE = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749, 3.3
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _MAX_DEPTH = 8
+_ACT_CHARS = 1000
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 
 
 class UnusableAnswerError(IssuerError):
@@ -59,6 +61,9 @@ class TokenAnswer(Value):
     id_sub: str | None = None  # the ID token's `sub`, unverified but for the connection it came by
     sent_at: float = 0.0  # when the request was sent
     refresh_expires_in: int | None = None  # of the refresh token, from `sent_at`; None: not said
+    issued_type: str | None = None  # of an exchange (RFC 8693, section 2.2.1)
+    act: str | None = None  # who acts for its subject, as the token says (section 4.1); JSON
+    claims: str | None = None  # what was proven of this job, for which it was exchanged; JSON
 
 
 def parse_token_response(
@@ -86,6 +91,50 @@ def parse_token_response(
     else:
         return answer
     raise parse_error(body, response.status, host, response.hide_sent)
+
+
+def parse_exchange_response(
+    response: HttpResponse, asked: tuple[str, ...], requested: str | None, host: str
+) -> TokenAnswer:
+    """Return what was issued for another token (RFC 8693, section 2.2.1).
+
+    Security: it must be of the type that was asked for. Where the issuer does not say it, as some
+    don't, a bearer token is taken for an access token and for nothing else. `N_A` means that it is
+    no token to be shown in a header.
+    """
+    body = read_members(response.body) if response.status in SUCCESS else None
+    if body is None:
+        body = parse_answer(response, "token endpoint", host)
+    if "access_token" not in body and _is_said(body.get("error")):
+        raise parse_error(body, response.status, host, response.hide_sent)
+    issued = body.get("issued_token_type")
+    is_none = str(body.get("token_type", "")).strip().upper() == NOT_BEARER
+    if is_none:
+        body = {**body, "token_type": None}
+    answer = _parse_issued(body, response, asked, host)
+    wanted = requested or ACCESS_TOKEN
+    if issued is None and not is_none and wanted == ACCESS_TOKEN:
+        issued = ACCESS_TOKEN
+    if issued != wanted:
+        shown = safe(response.hide_sent(issued), 80) if isinstance(issued, str) else "no type"
+        raise UnusableAnswerError(f"{host} issued {shown}, not {wanted}", None)
+    if is_none and wanted == ACCESS_TOKEN:
+        raise UnusableAnswerError(f"{host} issued an access token that is {NOT_BEARER}", None)
+    act = _unverified_claims(answer.access_token.reveal()).get("act")
+    return answer.replace(
+        token_type=answer.token_type if wanted == ACCESS_TOKEN else NOT_BEARER,
+        issued_type=wanted,
+        act=_actor_text(act),
+    )
+
+
+def _actor_text(act: object) -> str | None:
+    """Return the chain of actors as JSON, if it is one that can be shown and stored."""
+    try:
+        text = jsonlite.dumps(act, sort=True) if isinstance(act, dict) else ""
+    except (ValueError, TypeError):
+        return None
+    return text if 0 < len(text) <= _ACT_CHARS else None
 
 
 def _parse_issued(

@@ -86,6 +86,8 @@ PROGRAMS = {
     "keyring": Row(only=_DESKTOP, prefixes=_DESKTOP_PREFIXES),
     # The command of a reference to a secret.
     "secret": Row(adds=((NO_KEYRING, "1"),)),
+    # A platform's own program that says who this job is, or a profile's command that does.
+    "identity": Row(adds=((NO_KEYRING, "1"),)),
 }
 
 

@@ -12,6 +12,7 @@ from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from brokerctl.identity import Job
     from brokerctl.model import Profile, Requester, TokenRequest
 
 LAYER = "built-in"
@@ -25,14 +26,18 @@ NO_DIFFERENCE = frozenset(
 
 
 def decide(
-    profile: Profile, request: TokenRequest, narrowed: tuple[str, ...] | None = None
+    profile: Profile,
+    request: TokenRequest,
+    narrowed: tuple[str, ...] | None = None,
+    job: Job | None = None,
 ) -> Decision:
     """Return allow, narrow or deny for one request, with the rule that decided.
 
-    `narrowed` has the profile's scopes that a trusted project file leaves.
+    `narrowed` has the profile's scopes that a trusted project file leaves; `job` is the one whose
+    identity is exchanged for the token.
     """
     allowed = profile.scopes if narrowed is None else narrowed
-    denied = _deny_ends(profile, request)
+    denied = _deny_ends(profile, request) or _deny_fork(job)
     if denied:
         return denied
     if allowed and request.scopes == ():
@@ -104,6 +109,13 @@ def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
 def _deny_others(requester: Requester) -> Decision | None:
     if requester.uid != os.geteuid():
         return _deny("owner only", "the requester is another user")
+    return None
+
+
+def _deny_fork(job: Job | None) -> Decision | None:
+    """Security: whoever can open a pull request could have a job run with this identity."""
+    if job is not None and job.fork is not None:
+        return _deny("no forks", f"this job is a fork's: {job.fork}")
     return None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from brokerctl import output
 from brokerctl.broker.events import event
-from brokerctl.broker.request import grant_key
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 from brokerctl.get import parse_duration, split_scopes
@@ -173,9 +172,11 @@ def tools_of(home: Home, umask: int | None = None) -> Tools:
 
 def revoke_session(home: Home, session_id: str, names: tuple[str, ...]) -> list[Ending]:
     """Revoke the session's own tokens of these profiles, which have not changed meanwhile."""
-    revoker, profiles = home.revoker("exec"), home.plan.profiles
-    return [
-        ending
-        for name in names
-        for ending in revoker.revoke_session(profiles[name], grant_key(profiles[name]), session_id)
-    ]
+    ended: list[Ending] = []
+    for name in names:
+        profile = home.plan.profiles[name]
+        key = home.key_of(profile)
+        is_unkept = profile.job_source is not None and key.job is None
+        revoker = home.revoker("exec", is_unkept=is_unkept)
+        ended += revoker.revoke_session(profile, key, session_id)
+    return ended

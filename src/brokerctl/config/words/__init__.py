@@ -1,1 +1,1 @@
-"""The words of single vendors in a profile, one file each."""
+"""The words of single vendors in a profile, and those of exchanges, one file each."""

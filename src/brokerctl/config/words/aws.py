@@ -1,4 +1,4 @@
-"""The keys of an AWS profile: the role, the session's name, and whose token is exchanged for it.
+"""The keys of an AWS profile: the role, and the session's name.
 
 They are compiled into what every profile has: the STS endpoint is its issuer, the role its client,
 and everything else that changes the credentials is part of their key.
@@ -13,23 +13,18 @@ from brokerctl import jsonlite
 from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint
 from brokerctl.errors import UsageError
-from brokerctl.model import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brokerctl.model import Profile
 
 FLOW = "aws_web_identity"
-SOURCES = '{ subject = { profile = "p" } } or { subject = { file = "p" } }'
 _ENDPOINT = "https://sts.amazonaws.com"
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _SESSION = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _SHORTEST_S, _LONGEST_S = 900, 43200  # of AssumeRoleWithWebIdentity's DurationSeconds
 _POLICY_CHARS = 2048
 _KEYS = ("role", "session", "duration", "endpoint", "policy")
-_LATER_SOURCES = ("command", "identity")
-_LATER_KEYS = ("subject_type", "actor", "actor_type", "requested_type")
 # Keys that mean nothing to STS. Security: with `hosts` other tools could send the secrets away.
 _FOREIGN = frozenset(
     (
@@ -102,45 +97,12 @@ def _policy(value: object) -> str:
     return value
 
 
-def exchange(value: object) -> Reference:
-    """Return where the web identity is found: another profile, or a file."""
-    if not isinstance(value, dict) or not value:
-        raise UsageError("must say whose token is exchanged", hint=f"use {SOURCES}")
-    for key in value:
-        if key in _LATER_KEYS:
-            raise UsageError(f"{key} is not in this version")
-        if key != "subject":
-            raise UsageError(f"has no key '{key[:80]}'", hint=f"use {SOURCES}")
-    return _source(value["subject"])
-
-
-def _source(value: object) -> Reference:
-    if isinstance(value, dict) and len(value) == 1:
-        kind, target = next(iter(value.items()))
-    else:
-        kind, target = value, None
-    if isinstance(kind, str) and kind in _LATER_SOURCES:
-        raise UsageError(f"the subject '{kind}' is not in this version", hint=f"use {SOURCES}")
-    if kind not in ("profile", "file") or not isinstance(target, str):
-        raise UsageError("the subject is not a source of tokens", hint=f"use {SOURCES}")
-    if kind == "file" and (not target.startswith(("/", "~/")) or not target.isprintable()):
-        raise UsageError("the subject's file must be an absolute path or start with ~/")
-    return Reference(kind=kind, target=(target,))
-
-
-WORDS = {"aws": table, "exchange": exchange}
-
-
 def find_problem(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the key that is wrong in a profile and why, if one is."""
     if values.get("flow") != FLOW:
-        for key in ("aws", "exchange"):
-            if key in values:
-                return key, f"{key} goes with the flow {FLOW} alone"
-        return None
-    for key in ("aws", "exchange"):
-        if key not in values:
-            return key, f"{key} is missing"
+        return ("aws", f"aws goes with the flow {FLOW} alone") if "aws" in values else None
+    if "aws" not in values:
+        return "aws", "aws is missing"
     foreign = next((key for key in values if key in _FOREIGN), None)
     if foreign is not None:
         return foreign, f"{foreign} does not go with the flow {FLOW}"
@@ -153,7 +115,7 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return an AWS profile's values as those of any profile."""
     if values.get("flow") != FLOW:
         return dict(values)
-    kept = {key: value for key, value in values.items() if key not in {"aws", "exchange"}}
+    kept = {key: value for key, value in values.items() if key != "aws"}
     asked = jsonlite.loads(values["aws"].encode())
     sent = {"RoleSessionName": asked["session"]}
     if "duration" in asked:
@@ -165,22 +127,4 @@ def expand(values: Mapping[str, Any]) -> dict[str, Any]:
         "client_id": asked["role"],
         "token_endpoint": asked["endpoint"] + "/",
         "extra": jsonlite.dumps(sent, sort=True),
-        "exchange": values["exchange"],
     }
-
-
-def find_wrong_source(profiles: Mapping[str, Profile], profile: Profile) -> str | None:
-    """Return why a profile can't get its web identity from its source; None if it can."""
-    source = profile.subject_token
-    names = [profile.name]
-    while source is not None and source.kind == "profile":
-        name = source.target[0]
-        if name in names:
-            return f"the exchange goes in a circle: {' from '.join([*names, name])}"
-        if name not in profiles:
-            return f"there is no profile '{name[:80]}' to have a token from"
-        names.append(name)
-        source = profiles[name].subject_token
-    if len(names) > 1 and profiles[names[1]].flow == FLOW:
-        return f"'{names[1]}' has AWS's own credentials, which are no web identity"
-    return None

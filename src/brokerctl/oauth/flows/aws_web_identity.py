@@ -10,11 +10,12 @@ import re
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-from brokerctl.errors import IssuerError, OAuthError, UsageError
+from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.freshness import timestamp
 from brokerctl.model import NOT_BEARER
 from brokerctl.oauth import aws_credentials, parameters
 from brokerctl.oauth.flows import get_endpoint, send_twice
+from brokerctl.oauth.flows.sources import find_subject
 from brokerctl.oauth.message import FORM, SERVER_ERROR, host_of, post_form
 from brokerctl.oauth.tokens import SUCCESS, TokenAnswer, parse_lifetime
 from brokerctl.secret import Secret
@@ -46,23 +47,21 @@ _HINTS = {
 
 
 class AwsWebIdentity:
-    """Exchanges another profile's token, or a file's, for a role's credentials."""
+    """Exchanges an identity, another profile's token or a file's for a role's credentials."""
 
     def obtain(self, ctx: FlowContext) -> Steps:
         """Yield the request; the three words come back as the value of one token."""
         url = get_endpoint(ctx, "token_endpoint")
-        identity = ctx.credentials.subject_token
-        if not identity:
-            raise UsageError(f"'{ctx.profile.name}' has no web identity to be exchanged")
+        subject = yield from find_subject(ctx)
         fields: list[tuple[str, str | Secret]] = [
             ("Action", _ACTION),
             ("Version", _VERSION),
             ("RoleArn", ctx.profile.client_id),
             *parameters.extra(ctx.profile),  # noqa: S610 - ours, and there is no SQL here
-            ("WebIdentityToken", identity),
+            ("WebIdentityToken", subject.token),
         ]
         response = yield from send_twice(lambda: _request(url, fields))
-        return parse_answer(response, host_of(url))
+        return parse_answer(response, host_of(url)).replace(claims=subject.claims)
 
 
 def _request(url: str, fields: list[tuple[str, str | Secret]]) -> HttpRequest:

@@ -1,0 +1,69 @@
+"""Token exchange (RFC 8693): a token of somebody's for one of another kind, audience or scope."""
+
+from __future__ import annotations
+
+from brokerctl.errors import IssuerError
+from brokerctl.oauth import parameters
+from brokerctl.oauth.client_auth import authenticated_form
+from brokerctl.oauth.flows import get_endpoint, send_once
+from brokerctl.oauth.flows.sources import find_actor, find_subject
+from brokerctl.oauth.message import host_of, should_retry
+from brokerctl.oauth.tokens import parse_exchange_response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    from brokerctl.oauth.client_auth import FlowContext
+    from brokerctl.oauth.message import HttpResponse
+    from brokerctl.oauth.steps import Steps
+    from brokerctl.secret import Secret
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+
+class TokenExchange:
+    """Sends the subject's token, and the actor's where one acts for it (section 2.1)."""
+
+    def obtain(self, ctx: FlowContext) -> Steps:
+        """Yield the request; a refresh token in the answer is dropped: the next is an exchange."""
+        url, asked = get_endpoint(ctx, "token_endpoint"), ctx.profile.exchange
+        first = yield from _try(ctx, url)
+        # Another identity goes with the second: the first may be used up.
+        response, claims = first or (yield from _send(ctx, url, is_last=True))
+        requested = asked.requested_type if asked else None
+        answer = parse_exchange_response(response, ctx.scopes, requested, host_of(url))
+        return answer.replace(refresh_token=None, claims=claims)
+
+
+def _try(ctx: FlowContext, url: str) -> Generator[Any, Any, tuple[HttpResponse, str | None] | None]:
+    """Send; None where it is worth one more try, as after a 5xx or a broken connection."""
+    try:
+        response, claims = yield from _send(ctx, url, is_last=False)
+    except IssuerError as error:
+        if not should_retry(error):
+            raise
+        return None
+    return None if should_retry(response) else (response, claims)
+
+
+def _send(
+    ctx: FlowContext, url: str, *, is_last: bool
+) -> Generator[Any, Any, tuple[HttpResponse, str | None]]:
+    subject, actor = (yield from find_subject(ctx)), (yield from find_actor(ctx))
+    assert ctx.profile.exchange is not None  # noqa: S101 - configuration has seen to it
+    asked = ctx.profile.exchange
+    fields: list[tuple[str, str | Secret]] = [
+        ("grant_type", GRANT_TYPE),
+        ("subject_token", subject.token),
+        ("subject_token_type", asked.subject_type),
+    ]
+    if actor is not None:
+        fields += [("actor_token", actor.token), ("actor_token_type", asked.actor_type or "")]
+    if asked.requested_type is not None:
+        fields.append(("requested_token_type", asked.requested_type))
+    fields += parameters.shared(ctx)
+    request = authenticated_form(ctx, url, fields)
+    response = yield from send_once(request, is_last=is_last)
+    return response, subject.claims or (actor.claims if actor is not None else None)

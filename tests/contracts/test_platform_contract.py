@@ -1,0 +1,321 @@
+"""What everyone who signs a job's identity promises: one class, a few lines for each platform."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from brokerctl.config.platforms import PLATFORMS
+from brokerctl.errors import BrokerError, IssuerError, UsageError
+from brokerctl.identity import find_job, load
+from brokerctl.identity.proof import prove
+from brokerctl.model import Reference
+from brokerctl.oauth.steps import Send
+from tests.identities import AUDIENCE, ENVIRONS, REQUEST_TOKEN, answer_for, jwt, play
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerctl.oauth.steps import Proof
+
+NOT_NEW_S = 301
+
+
+class PlatformContract:
+    """Inherited once a platform; `answer` gives a token as the platform gives it."""
+
+    name: ClassVar[str]
+    target: ClassVar[tuple[str, ...]] = ()
+    variable: ClassVar[str] = ""  # that holds the token, if one does
+    member: ClassVar[str] = "value"  # of a JSON answer
+    audience: ClassVar[str] = AUDIENCE
+
+    @pytest.fixture(autouse=True)
+    def _home(self, tmp_path: Path) -> None:
+        self.file = tmp_path / "token"
+        self.environ: dict[str, str] = {"PATH": "/nowhere", **ENVIRONS.get(self.name, {})}
+
+    @property
+    def source(self) -> Reference:
+        """Return how a profile names it."""
+        needs = PLATFORMS[self.name].needs
+        target = (str(self.file),) if needs == "file" else self.target
+        return Reference(kind=self.name, target=target)
+
+    def prove(self, token: str | None, **answers: Any) -> tuple[Proof, list[Any]]:  # noqa: ANN401 - of `play`
+        """Have a job prove who it is, with the platform's token in each place it can come from."""
+        if token is not None:
+            self.file.write_text(token)
+            if self.variable:
+                self.environ[self.variable] = token
+            answers = {
+                "response": answer_for(token, self.member),
+                "printed": token.encode() + b"\n",
+                "read": token.encode(),
+            } | answers
+        steps = prove(self.source, self.environ, self.audience, time.time())
+        proof, taken = play(steps, **answers)
+        return proof, taken
+
+    def token(self, **claims: Any) -> str:  # noqa: ANN401 - claims are JSON
+        """Return a token of this platform."""
+        return jwt(**{"aud": self.audience} | claims)
+
+    def test_it_proves_who_the_job_is(self) -> None:
+        """The token comes back as it was, and of its claims what a reader can use."""
+        token = self.token(sub="the-job")
+        proof, _ = self.prove(token)
+        assert proof.token.reveal() == token
+        said = json.loads(proof.claims)
+        assert (said["platform"], said["sub"]) == (self.name, "the-job")
+        assert token not in repr(proof)
+
+    def test_its_answer_is_looked_at(self) -> None:
+        """Whatever can't be exchanged is an error before anything is."""
+        now = int(time.time())
+        parts = self.token().split(".")
+        for token in (
+            self.token(aud="https://other.example"),
+            self.token(aud=["https://other.example"]),
+            self.token(aud=None),
+            self.token(exp=now - 1),
+            self.token(exp=None),
+            self.token(exp=True),
+            self.token(iat=now + 600),
+            jwt({"alg": "none"}, aud=self.audience),
+            jwt({"alg": "nOnE"}, aud=self.audience),
+            jwt({}, aud=self.audience),
+            jwt(signature="", aud=self.audience),
+            ".".join(parts[:2]),
+            f"{self.token()} {self.token()}",
+            "<html>",
+            "",
+            "x" * 1_000_000,
+        ):
+            with pytest.raises((IssuerError, UsageError)) as caught:
+                self.prove(token)
+            assert caught.value.exit_code in {2, 5}
+            assert len(token) < 20 or token not in caught.value.message
+
+    def test_a_token_that_was_made_for_us_is_new(self) -> None:
+        """One that is older than five minutes was not; one that lies there may be as old."""
+        token = self.token(iat=int(time.time()) - NOT_NEW_S)
+        if PLATFORMS[self.name].is_asked:
+            with pytest.raises(IssuerError, match="older than five minutes"):
+                self.prove(token)
+        else:
+            assert self.prove(token)[0].token.reveal() == token
+
+    def test_what_is_missing_is_named(self) -> None:
+        """A job without the permission learns which one: exit 2, and nothing is sent."""
+        if not self.variable and self.name not in {"github", "azure_pipelines"}:
+            pytest.skip("its program or file says so itself")
+        secrets = {self.variable, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SYSTEM_ACCESSTOKEN"}
+        self.environ = {name: value for name, value in self.environ.items() if name not in secrets}
+        with pytest.raises(UsageError, match="is not set") as caught:
+            self.prove(None)
+        assert "it needs" in (caught.value.hint or "")
+
+    def test_a_job_is_told_by_all_of_its_variables(self) -> None:
+        """Each of them is part of it; without one the job is not known."""
+        variables = PLATFORMS[self.name].job
+        self.file.write_text(self.token(sub="a", **{"kubernetes.io": {"pod": {"uid": "u-1"}}}))
+        if not variables:
+            return
+        known = find_job(self.source, self.environ).id
+        assert known is not None
+        for name in variables:
+            other = find_job(self.source, self.environ | {name: "other"}).id
+            assert other not in {None, known}
+            shown_by = PLATFORMS[self.name].shown_by
+            if name != shown_by:
+                assert find_job(self.source, self.environ | {name: ""}).id is None
+
+    def test_it_is_not_here_where_its_variable_is_not(self) -> None:
+        """A profile that names it says so: exit 2."""
+        shown_by = PLATFORMS[self.name].shown_by
+        if shown_by is None:
+            return
+        with pytest.raises(UsageError, match=f"{shown_by} is not set"):
+            find_job(self.source, {})
+
+    def test_it_asks_by_one_step_at_most(self) -> None:
+        """And shows no secret in it."""
+        _, taken = self.prove(self.token())
+        assert len(taken) <= 1
+        assert REQUEST_TOKEN not in repr(taken)
+
+    def test_what_it_says_no_with(self) -> None:
+        """A platform that is asked over HTTP: each kind of no has its exit code."""
+        _, taken = self.prove(self.token())
+        if not taken or not isinstance(taken[0], Send):
+            return
+        for status, kind in ((401, UsageError), (403, UsageError), (302, IssuerError)):
+            with pytest.raises(kind):
+                self.prove(None, response=answer_for(self.token(), self.member, status))
+        for body in (b"<html>", b'{"value": "a", "value": "b"}', b"[]", b'{"value": 1}'):
+            response = answer_for("", self.member).replace(body=body)
+            with pytest.raises(IssuerError):
+                self.prove(None, response=response)
+        with pytest.raises(IssuerError, match="did not say"):
+            self.prove(None, response=IssuerError("it did not answer in time"))
+
+    def test_no_fork_is_seen_where_there_is_none(self) -> None:
+        """In a plain job."""
+        assert load(self.name).find_fork(self.environ) is None
+
+
+class TestGitHub(PlatformContract):
+    """GitHub Actions."""
+
+    name = "github"
+
+    def test_the_legs_of_a_matrix_are_apart(self) -> None:
+        """They have everything but the address in common."""
+        other = self.environ["ACTIONS_ID_TOKEN_REQUEST_URL"].replace("j-1", "j-2")
+        leg = find_job(self.source, self.environ | {"ACTIONS_ID_TOKEN_REQUEST_URL": other})
+        assert leg.id not in {None, find_job(self.source, self.environ).id}
+
+    def test_what_is_sent(self) -> None:
+        """The audience is quoted, and the job's own token is shown to that address alone."""
+        _, taken = self.prove(self.token())
+        request = taken[0].request
+        assert request.url.endswith("?api-version=2.0&audience=https%3A%2F%2Fissuer.example.com")
+        assert dict(request.headers)["authorization"].reveal() == f"Bearer {REQUEST_TOKEN}"
+
+    @pytest.mark.parametrize("url", ["http://evil.example/x?", "ftp://x", "file:///etc/passwd"])
+    def test_its_token_goes_to_https_alone(self, url: str) -> None:
+        """Security: whoever can set the address would get it."""
+        self.environ["ACTIONS_ID_TOKEN_REQUEST_URL"] = url
+        with pytest.raises(UsageError):
+            self.prove(self.token())
+
+    def test_a_branch_is_a_ref_of_heads(self) -> None:
+        """A tag is none."""
+        for ref, branch in (("refs/heads/a/b", "a/b"), ("refs/tags/v1", None)):
+            said = json.loads(self.prove(self.token(ref=ref))[0].claims)
+            assert (said["ref"], said.get("branch")) == (ref, branch)
+
+
+class TestGitLab(PlatformContract):
+    """GitLab CI."""
+
+    name = "gitlab"
+    target = ("MY_TOKEN",)
+    variable = "MY_TOKEN"
+
+
+class TestBuildkite(PlatformContract):
+    """Buildkite."""
+
+    name = "buildkite"
+
+    def test_what_is_run(self) -> None:
+        """The agent, as it documents it."""
+        _, taken = self.prove(self.token())
+        words = ("buildkite-agent", "oidc", "request-token", "--audience", AUDIENCE)
+        assert taken[0].words == words
+
+
+class TestCircleCI(PlatformContract):
+    """CircleCI, without its program."""
+
+    name = "circleci"
+    variable = "CIRCLE_OIDC_TOKEN_V2"
+
+    def test_a_token_that_was_made_for_us_is_new(self) -> None:
+        """Without its program there is the one in the variable, which is as old as the job."""
+        token = self.token(iat=int(time.time()) - NOT_NEW_S)
+        assert self.prove(token)[0].token.reveal() == token
+
+    def test_what_is_run(self, tmp_path: Path) -> None:
+        """Its program, where there is one; what it makes is new."""
+        program = tmp_path / "circleci"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        self.environ["PATH"] = str(tmp_path)
+        _, taken = self.prove(self.token())
+        claims = json.dumps({"aud": AUDIENCE}, separators=(",", ":"))
+        assert taken[0].words == ("circleci", "run", "oidc", "get", "--claims", claims)
+        with pytest.raises(IssuerError, match="older than five minutes"):
+            self.prove(self.token(iat=int(time.time()) - NOT_NEW_S))
+
+
+class TestAzurePipelines(PlatformContract):
+    """Azure Pipelines."""
+
+    name = "azure_pipelines"
+    member = "oidcToken"
+    audience = "api://AzureADTokenExchange"
+
+
+class TestBitbucket(PlatformContract):
+    """Bitbucket Pipelines."""
+
+    name = "bitbucket"
+    variable = "BITBUCKET_STEP_OIDC_TOKEN"
+
+
+class TestKubernetes(PlatformContract):
+    """A projected service-account token."""
+
+    name = "kubernetes"
+
+    def test_the_job_is_the_pod(self) -> None:
+        """By its uid; a token that names no pod is of no known job."""
+        self.file.write_text(self.token(**{"kubernetes.io": {"pod": {"uid": "u-1"}}}))
+        assert find_job(self.source, {}).id == '["kubernetes","u-1"]'
+        self.file.write_text(self.token(**{"kubernetes.io": {}}))
+        assert find_job(self.source, {}).id is None
+        self.file.unlink()
+        assert find_job(self.source, {}).id is None
+
+
+class TestSpiffe(PlatformContract):
+    """A JWT-SVID in a file."""
+
+    name = "spiffe"
+
+    def test_the_job_is_the_svid(self) -> None:
+        """By its id."""
+        self.file.write_text(self.token(iss=None, sub="spiffe://td/w"))
+        assert find_job(self.source, {}).id == '["spiffe","spiffe://td/w"]'
+
+
+class TestFile(PlatformContract):
+    """Any other file."""
+
+    name = "file"
+
+
+class TestCommand(PlatformContract):
+    """Any program."""
+
+    name = "command"
+    target = ("my-identity", "--for", "{audience}")
+
+    def test_what_is_run(self) -> None:
+        """The audience stands where the profile has it."""
+        _, taken = self.prove(self.token())
+        assert taken[0].words == ("my-identity", "--for", AUDIENCE)
+        assert find_job(self.source, {}).id is None
+
+
+def test_every_platform_has_its_contract() -> None:
+    """A new one is listed here, or this fails."""
+    names = {cls.name for cls in PlatformContract.__subclasses__()}
+    assert names == set(PLATFORMS)
+
+
+def test_two_platforms_at_once_are_refused() -> None:
+    """Security: whoever can set a variable could choose which of them is asked."""
+    auto = Reference(kind="auto", target=())
+    both = ENVIRONS["github"] | ENVIRONS["gitlab"]
+    with pytest.raises(UsageError, match=r"GitHub Actions \(github\) and GitLab CI \(gitlab\)"):
+        find_job(auto, both)
+    assert find_job(Reference(kind="gitlab", target=("X",)), both).platform == "gitlab"
+    with pytest.raises(BrokerError, match="no CI platform"):
+        find_job(auto, {"CI": "true", "GITHUB_ACTIONS": "false"})
