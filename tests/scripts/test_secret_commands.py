@@ -206,3 +206,17 @@ def test_a_signal_ends_the_command_too(brokerctl: Program) -> None:
     running.communicate(timeout=60)
     assert running.returncode == -signal.SIGTERM
     assert left_of(brokerctl) == []
+
+
+def test_a_command_that_says_who_a_job_is(brokerctl: Program) -> None:
+    """It is run for the profile by its name; one that asks for that profile again is refused."""
+    configure(brokerctl, p=f"echo $BROKERCTL_WITHIN >&2; {BIN}/brokerctl get p; echo no-jwt")
+    with open(os.path.join(brokerctl.home, "config.toml"), encoding="utf-8") as file:
+        text = file.read()
+    text = text.replace("client_credentials", "token_exchange")
+    brokerctl.config(text.replace("client_secret = {", "identity = {"))
+    done = brokerctl("get", "p")
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.splitlines()[0] == "p"
+    assert CIRCLE.format("'p' → 'p'") in done.stderr
+    assert "gave no signed token (JWT)" in done.stderr

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
     FindSecret = Callable[[str], str | None]
 
-_PLATFORM = "\0identity"  # no profile's name: its sender trusts what the machine trusts
 _LOOK_S = 3.0  # for a look at a grant before a revocation, which must not be late for it
 
 
@@ -58,21 +57,21 @@ class RevocationOutcome(Value):
 
 
 class Senders:
-    """One sender for each profile, made when the profile is first asked about."""
+    """One sender for each profile and its certificates, made when it is first needed."""
 
     __slots__ = ("_made", "_make", "environ")
 
     def __init__(self, make: MakeSender, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self._make = make
-        self._made: dict[str, Sender] = {}
+        self._made: dict[tuple[str, str | None], Sender] = {}
 
     def find(self, profile: Profile) -> Sender:
         """Return the sender that trusts what the profile trusts."""
-        if profile.name not in self._made:
-            made = self._make(profile.ca_file, self.environ, profile.timeout_s)
-            self._made[profile.name] = made
-        return self._made[profile.name]
+        key = (profile.name, profile.ca_file)
+        if key not in self._made:
+            self._made[key] = self._make(profile.ca_file, self.environ, profile.timeout_s)
+        return self._made[key]
 
 
 class IssuerClient:
@@ -168,7 +167,7 @@ class IssuerClient:
             raise UsageError(f"'{profile.name}' names no identity")
         refuse_circle(read_within(self.environ), profile.name)
         steps = prove(profile.identity, self.environ, audience, time.time())
-        found: Proof = self.run(profile.replace(name=_PLATFORM, ca_file=None), steps, deadline)
+        found: Proof = self.run(profile.replace(ca_file=None), steps, deadline)
         return found
 
     def context(
