@@ -37,7 +37,7 @@ settings.load_profile("unhurried")
 
 # The rings in which a test starts programs, the dearest first; those of values follow.
 RINGS = (
-    *("tools", "idp", "scripts", "faults", "machine", "canary", "fuzz", "vectors"),
+    *("tools", "idp", "scripts", "emulations", "faults", "machine", "canary", "fuzz", "vectors"),
     *("contracts", "property", "house", "unit"),
 )
 
@@ -137,3 +137,50 @@ def issuer(request: pytest.FixtureRequest) -> OidcProvider:
     """Run the test twice: against the issuer over http, and over TLS with a private CA."""
     running: OidcProvider = request.getfixturevalue(f"{request.param}_issuer")
     return running
+
+
+@pytest.fixture(scope="session")
+def http_exchange_process(issuer_folder: str) -> Iterator[OidcProvider]:
+    """One oidc-provider with token exchange and JWT bearer over http for all tests of a worker."""
+    with OidcProvider(issuer_folder, exchange=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tls_exchange_process(trace_dir: str, issuer_folder: str) -> Iterator[OidcProvider]:
+    """Another one over TLS with a private CA, whose files lie beside those of the first."""
+    folder = tempfile.mkdtemp(prefix=os.path.basename(issuer_folder), dir=trace_dir)
+    with OidcProvider(folder, exchange=True, tls=True) as running:
+        yield running
+
+
+@pytest.fixture
+def http_exchange(http_exchange_process: OidcProvider) -> OidcProvider:
+    """Return the issuer with the two grants over http, which trusts nobody yet."""
+    http_exchange_process.reset()
+    http_exchange_process.trust_nobody()
+    return http_exchange_process
+
+
+@pytest.fixture
+def tls_exchange(tls_exchange_process: OidcProvider) -> OidcProvider:
+    """Return the issuer with the two grants over TLS, which trusts nobody yet."""
+    tls_exchange_process.reset()
+    tls_exchange_process.trust_nobody()
+    return tls_exchange_process
+
+
+@pytest.fixture(params=["http", "tls"])
+def exchange_issuer(request: pytest.FixtureRequest) -> OidcProvider:
+    """Run the test twice: the issuer with the two grants over http, and over TLS."""
+    running: OidcProvider = request.getfixturevalue(f"{request.param}_exchange")
+    return running
+
+
+@pytest.fixture(params=["http", "tls"])
+def two_issuers(
+    request: pytest.FixtureRequest, http_exchange: OidcProvider, tls_exchange: OidcProvider
+) -> tuple[OidcProvider, OidcProvider]:
+    """Run the test twice with two issuers that have the two grants, in either order."""
+    both = (http_exchange, tls_exchange)
+    return both if request.param == "http" else both[::-1]

@@ -15,7 +15,7 @@ _BASE64_START = (0, 2, 3)  # characters that bytes before the secret have a say 
 class Known(NamedTuple):
     """One secret that an issuer of the tests gave out or was sent."""
 
-    kind: str  # client_secret | refresh_token | code_verifier | device_code | access_token
+    kind: str  # one of KINDS in search.py
     value: str
 
 

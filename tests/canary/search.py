@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECRETS = "secrets"  # the issuers' own notes, not searched
-KINDS = ("client_secret", "refresh_token", "code_verifier", "device_code", "access_token")
+KINDS = (
+    *("client_secret", "refresh_token", "code_verifier", "device_code", "access_token"),
+    "identity_token",
+)
+_GIVEN = {"client_secret", "identity_token"}  # what a test gives brokerctl in a file of its own
 _SCRIPT = re.compile(r"'?/[^\n']*/(brokerctl-(bazel|vault)|(vault-)?helper|keyring)'?( get)?")
 _RUN = re.compile(r"run-\d+\.(args|stdout|stderr)")
 _HIT = re.compile(rb"([^\0]*)\0([^\n]*)\n")
@@ -96,13 +100,14 @@ def is_allowed(folder: str, path: str, kind: str) -> bool:
     """Return whether a secret of that kind may be in that file.
 
     An access token is where it was asked for: on stdout of `get`, of a helper and of what `exec`
-    runs, and in what a test's own child wrote. A client's secret is where the test put it for
-    brokerctl to find. Neither may be in what brokerctl keeps, nor any other kind anywhere.
+    runs, and in what a test's own child wrote. A client's secret and a job's identity are where
+    the test put them for brokerctl to find. None of these may be in what brokerctl keeps, nor any
+    other kind anywhere.
     """
-    if kind not in {"access_token", "client_secret"} or "/state/" in f"/{path}":
+    if kind not in {"access_token", *_GIVEN} or "/state/" in f"/{path}":
         return False
     run = _RUN.fullmatch(os.path.basename(path))
-    if kind == "client_secret":
+    if kind in _GIVEN:
         return run is None and not path.endswith(".log")
     if run is None:
         return "/child" in f"/{path}"

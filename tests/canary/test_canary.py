@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 REFRESH = "rt-0123456789abcdefghij"
 SECRET = "planted-%41+:&-secret"
+IDENTITY = "id-0123456789abcdefghij"
 ACCESS = "at-0123456789abcdefghij"
 
 
@@ -106,6 +107,17 @@ def test_a_client_secret_may_be_where_the_test_put_it(folder: Path) -> None:
     assert main([os.fspath(folder)]) == 0
     (folder / "home" / "run-1.stderr").write_text(SECRET)
     assert main([os.fspath(folder)]) == 1
+
+
+def test_a_job_s_identity_may_be_where_the_platform_put_it(folder: Path) -> None:
+    """A projected token is a file's; what brokerctl prints and keeps never holds it."""
+    (folder / "secrets" / "2").write_text(json.dumps({"kind": "identity_token", "value": IDENTITY}))
+    (folder / "home" / "projected-token").write_text(f"e30.e30.{IDENTITY}")
+    assert main([os.fspath(folder)]) == 0
+    for name in ("run-1.stdout", "state/v1/log"):
+        (folder / "home" / name).write_text(f"e30.e30.{IDENTITY}")
+        assert main([os.fspath(folder)]) == 1
+        (folder / "home" / name).unlink()
 
 
 def test_a_whole_run_must_know_something_to_look_for(

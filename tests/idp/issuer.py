@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tests.idp.browser import Page
 
 SERVER = os.path.join(os.path.dirname(__file__), "oidc-provider", "server.mjs")
+TYPE = "urn:ietf:params:oauth:token-type:"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 DEMO = os.path.join(os.path.dirname(__file__), "demo.py")
 INSTALLED = os.path.join(os.path.dirname(SERVER), "node_modules", "oidc-provider")
 TRACE_DIR = "BROKERCTL_TEST_TRACE_DIR"
@@ -55,7 +58,7 @@ class OidcProvider:
     Its clients, by id: `cli` and `device` are public and native; `basic`, `post`, `secret-jwt` and
     (with `jwks`) `key-jwt` authenticate as their names say, with `secrets`. Resources are opaque,
     `https://jwt.*` ones get signed tokens, `https://refused.*` is refused. Options are those of
-    server.mjs: `access_ttl=2`, `auto_approve=True`, `no_rotate=True`, `port=…`.
+    server.mjs: `access_ttl=2`, `auto_approve=True`, `no_rotate=True`, `port=…`, `exchange=True`.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class OidcProvider:
         self._context = ssl.create_default_context(cafile=self.ca_file)
         self.url = ""
         self.secrets: dict[str, str | None] = {}
+        self._trusted: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         """Start it and wait until it listens."""
@@ -151,6 +155,73 @@ class OidcProvider:
         status, `slow:MS`, and `lost`, which is carried out but never answered; `503*2` is for two.
         """
         answer = self.send("/__mode", json.dumps(endpoints).encode())
+        assert answer.status == 200, answer
+
+    # Token exchange and JWT bearer, with the option `exchange=True`: exchange.mjs has the rules.
+
+    @property
+    def jwks_url(self) -> str:
+        """The address of its public keys."""
+        return f"{self.url}/jwks"
+
+    def trust(
+        self,
+        issuer: str | OidcProvider,
+        jwks: Mapping[str, Any] | str | None = None,
+        **rules: object,
+    ) -> None:
+        """Believe what another issuer signed, beside whom it believes already.
+
+        `jwks`: the public keys themselves, a file, or a URL; the latter two are read each time.
+        Rules: `audience` (a text or a list; None: this issuer's own identifier), `types` (those of
+        a subject, without the URN; `jwt` and `id_token`), `scopes` (what it may give, a list),
+        `once` (True: each `jti` works once, False: again; None: once for an identity assertion
+        grant alone), `max_age_s` (of `iat`), `id_jag` and `assertions` (whether it takes
+        identity assertion grants, and other JWTs, as JWT bearer assertions; both True),
+        `confidential` (identity assertion grants from clients with a secret alone; False).
+        """
+        if isinstance(issuer, OidcProvider):
+            entry: dict[str, Any] = {"issuer": issuer.url, "ca_file": issuer.ca_file}
+            entry["jwks"] = jwks or issuer.jwks_url
+        else:
+            entry = {"issuer": issuer, "jwks": jwks}
+        entry |= {"id_jag": True, "assertions": True, "types": ["jwt", "id_token"], **rules}
+        entry["types"] = [TYPE + name for name in entry["types"]]
+        self._trusted.append({name: value for name, value in entry.items() if value is not None})
+        self._tell("/__trust", self._trusted)
+
+    def trust_nobody(self) -> None:
+        """Believe no other issuer from now on."""
+        self._trusted = []
+        self._tell("/__trust", [])
+
+    def habits(self, **habits: object) -> None:
+        """Do some things as other issuers do, until the next call or reset.
+
+        `refresh_token=True`: one comes along; `scope="read"`: what is granted, whatever was asked;
+        `answer={…}`: members of the answer put in its place, None leaves one out;
+        `refusal="invalid_grant"`: the code for a bad subject, where RFC 8693 has `invalid_request`;
+        `grant_ttl=10`: seconds that a grant for another issuer lives; `clients={audience: id}`:
+        what the client is called there.
+        """
+        self._tell("/__habits", habits)
+
+    def exchanges(self) -> list[dict[str, Any]]:
+        """Return the requests of both grants since the last reset, with the proven claims.
+
+        Each has `grant_type`, `client_id`, `scope`, `audience`, `resource`, `is_given`, and as far
+        as it got `subject`, `actor`, `act` or `assertion`.
+        """
+        seen: list[dict[str, Any]] = self.get("/__exchanges").json["seen"]
+        return seen
+
+    def exchange(self, client_id: str, subject: str, kind: str = "jwt", **form: str) -> Answer:
+        """Ask for a token exchange; `kind` is the subject's type without the URN."""
+        form = {"subject_token": subject, "subject_token_type": TYPE + kind, **form}
+        return self.token(client_id, grant_type=TOKEN_EXCHANGE, **form)
+
+    def _tell(self, path: str, body: object) -> None:
+        answer = self.send(path, json.dumps(body).encode())
         assert answer.status == 200, answer
 
     # A person.

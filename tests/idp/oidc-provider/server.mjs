@@ -12,6 +12,7 @@ console.log = console.info = console.warn = console.error;
 URL.parse ??= (...parts) => (URL.canParse(...parts) ? new URL(...parts) : null); // before node 22
 const { default: Provider, errors } = await import('oidc-provider');
 const { createLocalJWKSet, jwtVerify } = await import('jose');
+const exchange = await import('./exchange.mjs');
 
 const { values: options } = parseArgs({
   options: {
@@ -23,6 +24,7 @@ const { values: options } = parseArgs({
     'code-ttl': { type: 'string', default: '60' },
     'device-ttl': { type: 'string', default: '600' },
     'refresh-ttl': { type: 'string', default: '1209600' },
+    exchange: { type: 'boolean', default: false }, //  token exchange and JWT bearer, see exchange.mjs
     'no-rotate': { type: 'boolean', default: false }, // the same refresh token again and again
     record: { type: 'string' }, //                     a file that gets each secret, for the canary test
     'auto-approve': { type: 'boolean', default: false }, // no forms: everybody is alice and agrees
@@ -32,17 +34,18 @@ const seconds = (name) => Number(options[name]);
 
 const SCOPES = ['openid', 'offline_access', 'read', 'write', 'admin'];
 const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
+const EXCHANGE = options.exchange ? [exchange.TOKEN_EXCHANGE, exchange.JWT_BEARER] : [];
 const LOOPBACK = ['http://127.0.0.1/callback', 'http://[::1]/callback', 'http://localhost/callback'];
 
 const native = {
   application_type: 'native', // any port of a loopback redirect is accepted
   redirect_uris: LOOPBACK,
-  grant_types: ['authorization_code', 'refresh_token', DEVICE],
+  grant_types: ['authorization_code', 'refresh_token', DEVICE, ...EXCHANGE],
   token_endpoint_auth_method: 'none',
 };
 const confidential = {
   ...native,
-  grant_types: ['authorization_code', 'refresh_token', 'client_credentials', DEVICE],
+  grant_types: ['authorization_code', 'refresh_token', 'client_credentials', DEVICE, ...EXCHANGE],
 };
 const clients = [
   { client_id: 'cli', ...native },
@@ -94,6 +97,8 @@ const signingKey = {
 const configuration = {
   clients,
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
+  ...(options.exchange ? { discovery: exchange.metadata } : {}),
+  extraTokenClaims: (ctx) => exchanged?.extraTokenClaims(ctx),
   cookies: { keys: [randomBytes(16).toString('hex')] },
   features: {
     clientCredentials: { enabled: true },
@@ -127,9 +132,11 @@ const configuration = {
 
 let counts;
 let modes;
+let exchanged; // the two grants, where they are on
 function reset() {
   counts = { grants: {}, issued: {}, paths: {} };
   modes = {};
+  exchanged?.forget();
 }
 reset();
 const count = (table, name) => { table[name] = (table[name] ?? 0) + 1; };
@@ -248,6 +255,9 @@ async function handle(req, res) {
   if (pathname === '/__counts') return answer(res, 200, counts);
   if (pathname === '/__reset') return answer(res, 200, (reset(), {}));
   if (pathname === '/__mode') return answer(res, 200, (setModes(JSON.parse(await readBody(req))), modes));
+  if (exchanged && pathname === '/__exchanges') return answer(res, 200, { seen: exchanged.seen() });
+  if (exchanged && pathname === '/__trust') return answer(res, 200, (exchanged.setTrust(JSON.parse(await readBody(req))), {}));
+  if (exchanged && pathname === '/__habits') return answer(res, 200, (exchanged.setHabits(JSON.parse(await readBody(req))), {}));
   if (pathname === '/__resource') return resource(req, res, url);
   if (options['auto-approve'] && pathname.startsWith('/interaction/')) return approve(req, res);
 
@@ -273,6 +283,7 @@ await new Promise((resolve, reject) => { server.once('listening', resolve).once(
 const host = options.host.includes(':') ? `[${options.host}]` : options.host;
 const issuer = `${secure ? 'https' : 'http'}://${host}:${server.address().port}`;
 const provider = new Provider(issuer, configuration);
+if (options.exchange) exchanged = exchange.registerExchange(provider, { errors, getResourceServerInfo, signingKey });
 const callback = provider.callback();
 provider.on('server_error', (_ctx, error) => console.error(error));
 server.on('request', (req, res) => {
