@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.emulations.platforms import Platforms
 from tests.idp.issuer import INSTALLED, TRACE_DIR, OidcProvider
 from tests.program import Program, require_tool
 
@@ -184,3 +185,10 @@ def two_issuers(
     """Run the test twice with two issuers that have the two grants, in either order."""
     both = (http_exchange, tls_exchange)
     return both if request.param == "http" else both[::-1]
+
+
+@pytest.fixture
+def platforms() -> Iterator[Platforms]:
+    """Return the emulated endpoints of all CI platforms, new for each test."""
+    with Platforms() as running:
+        yield running

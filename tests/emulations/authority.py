@@ -67,7 +67,7 @@ class Authority:
     def __init__(self, issuer: str, *, key: int = 0, is_noted: bool = True) -> None:
         self.issuer = issuer
         self.key = rsa_key(key)
-        self._other_key = rsa_key(key + 1000)
+        self._number = key
         self._is_noted = is_noted
 
     @property
@@ -100,7 +100,7 @@ class Authority:
         changed = {name: None if by is None else now + by for name, by in times.items()}
         if forgery == "another key":
             usual = {"iss": self.issuer, "iat": now, "exp": now + LIFETIME_S, "jti": "forged"}
-            return self._encode({**usual, **claims}, "JWT", self._other_key)
+            return self._encode({**usual, **claims}, "JWT", rsa_key(self._number + 1000))
         token = self.sign({**claims, **changed})
         head, body, signature = token.split(".")
         if forgery == "alg none":
