@@ -44,7 +44,10 @@ def ask(
     headers: Mapping[str, str] | None = None,
     ca_file: str | None = None,
 ) -> Answer:
-    """Send one request: `form`, or `body` as JSON; `token` as a bearer; no redirect is followed."""
+    """Send one request; no redirect is followed.
+
+    `body` is sent as JSON unless it is bytes, `form` as a form, `token` as a bearer token.
+    """
     parts = urlsplit(url)
     sent = dict(headers or {})
     if token:
@@ -53,6 +56,8 @@ def ask(
     if form is not None:
         data, kind = urlencode(form).encode(), "application/x-www-form-urlencoded"
         sent.setdefault("Content-Type", kind)
+    elif isinstance(body, bytes):
+        data = body
     elif body is not None:
         data = json.dumps(body).encode()
         sent.setdefault("Content-Type", "application/json")

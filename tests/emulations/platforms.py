@@ -47,6 +47,8 @@ FAULTS = ("permission", "audience", "two", "two, list", "not a jwt", *FORGERIES)
 class Platforms(Service):
     """One server for the endpoints of all platforms; each job is known by its environment."""
 
+    own_faults = FAULTS
+
     def __init__(self, tls_folder: str | None = None, *, is_noted: bool = True) -> None:
         super().__init__(tls_folder)
         self.authority: dict[str, Authority] = {
@@ -118,11 +120,15 @@ class Platforms(Service):
 
     # What the endpoints answer.
 
-    def answer(self, request: Seen, fault: str | None) -> Reply:
+    def answer(self, request: Seen) -> Reply:
         """Answer as the platform whose path it is."""
+        return self.answer_wrongly(request, "")
+
+    def answer_wrongly(self, request: Seen, fault: str) -> Reply:
+        """Answer so, but with a fault of FAULTS."""
         for prefix, handle in _ENDPOINTS.items():
             if prefix in request.path:
-                return handle(self, request, fault or "")
+                return handle(self, request, fault)
         return Reply(404)
 
     def job_of(self, name: str) -> Job | None:

@@ -93,6 +93,8 @@ class _Fault(NamedTuple):
 class Service:
     """A server on loopback, over http or, with a folder for the CA's files, over TLS."""
 
+    own_faults: tuple[str, ...] = ()
+
     def __init__(self, tls_folder: str | None = None) -> None:
         self.seen: list[Seen] = []
         self.trapped: list[Seen] = []
@@ -127,6 +129,8 @@ class Service:
         self, name: str | None, *, path: str = "", seconds: float = SILENCE_S, times: int = -1
     ) -> None:
         """Answer wrongly from now on; a name of FAULTS, of the service's own, or a status."""
+        known = name is None or name.isdigit() or name in {*FAULTS, *_MADE, *self.own_faults}
+        assert known, f"no fault {name}"
         self._fault = _Fault(name, path, seconds, times) if name else None
 
     def count(self, path: str = "") -> int:
@@ -139,24 +143,28 @@ class Service:
         self.trapped.clear()
         self._fault = None
 
-    def answer(self, request: Seen, fault: str | None) -> Reply:
-        """Return the answer, with the fault that is the service's own to show."""
+    def answer(self, request: Seen) -> Reply:
+        """Return the answer as it should be."""
+        raise NotImplementedError
+
+    def answer_wrongly(self, request: Seen, fault: str) -> Reply:
+        """Return the answer with a fault that is the service's own to show."""
         raise NotImplementedError
 
     def _handle(self, request: Seen) -> Reply:
         self.seen.append(request)
         fault = self._take_fault(request)
         if fault is None:
-            return self.answer(request, None)
+            return self.answer(request)
         if fault.name == "silence":
-            return self.answer(request, None)._replace(how="silent", wait_s=fault.seconds)
+            return self.answer(request)._replace(how="silent", wait_s=fault.seconds)
         if fault.name == "redirect":
             return Reply(302, headers={"Location": f"{self.trap_url}{request.path}"})
         if fault.name in FAULTS:
             return FAULTS[fault.name]
         if fault.name.isdigit():
             return as_json({"error": "temporarily_unavailable"}, int(fault.name))
-        return self.answer(request, fault.name)
+        return self.answer_wrongly(request, fault.name)
 
     def _take_fault(self, request: Seen) -> _Fault | None:
         with self._guard:
@@ -172,7 +180,8 @@ class Service:
 
 
 HTML = as_text("<!doctype html><title>Sign in</title>", kind="text/html")
-# The faults that any service can have; "silence" and "redirect" are made above.
+_MADE = ("silence", "redirect")  # above
+# The faults that any service can have.
 FAULTS: dict[str, Reply] = {
     "html": HTML,
     "huge": as_json({"padding": "x" * MIB}),

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import parse_qs
 
+from tests.emulations.aws import WebIdentities
 from tests.flows import sts_error
 from tests.tools.clients import require_client
 
@@ -79,10 +80,12 @@ class Moto:
 class Sts:
     """`with Sts(issuer, moto) as sts: … sts.url …`; `assumed` has each exchange.
 
+    In the issuer's place may stand what a role's trust policy says of CI jobs: WebIdentities.
+
     `lifetime_s`: how long credentials live, in place of what was asked for; `code`: STS's error.
     """
 
-    def __init__(self, issuer: OidcProvider, moto: Moto) -> None:
+    def __init__(self, issuer: OidcProvider | WebIdentities, moto: Moto) -> None:
         self.issuer = issuer
         self.assumed: list[Assumed] = []
         self.lifetime_s: float | None = None
@@ -113,7 +116,7 @@ class Sts:
         if form.get("Action") != ["AssumeRoleWithWebIdentity"]:
             return self._ask_moto(method, path, headers, body)
         token = form.get("WebIdentityToken", [""])[0]
-        is_given = self.code is None and self.issuer.use(token).status == 200
+        code = self._refusal(token)
         said = {name: values[0] for name, values in form.items()}
         self.assumed.append(
             Assumed(
@@ -121,12 +124,12 @@ class Sts:
                 said["RoleSessionName"],
                 said.get("DurationSeconds"),
                 said.get("Policy"),
-                is_given,
+                code is None,
             )
         )
-        if not is_given:
+        if code:
             # STS repeats nothing of the token; one that did would find that we don't either.
-            refused = sts_error(self.code or "ExpiredTokenException", f"token {token}")
+            refused = sts_error(code, f"token {token}")
             return 400, [("Content-Type", "text/xml")], refused.body
         status, given, data = self._ask_moto(method, path, headers, body)
         if self.lifetime_s is not None:
@@ -134,6 +137,13 @@ class Sts:
             text = f"<Expiration>{ends:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
             data = re.sub(rb"<Expiration>[^<]*</Expiration>", text.encode(), data)
         return status, given, data
+
+    def _refusal(self, token: str) -> str | None:
+        if self.code:
+            return self.code
+        if isinstance(self.issuer, WebIdentities):
+            return self.issuer.refusal(token)
+        return None if self.issuer.use(token).status == 200 else "ExpiredTokenException"
 
     def _ask_moto(self, method: str, path: str, headers: dict[str, str], body: bytes) -> _Reply:
         url = f"http://127.0.0.1:{self._port}{path}"
