@@ -80,6 +80,15 @@ def test_a_subject_of_an_issuer_that_is_not_trusted(http_exchange: OidcProvider)
     assert http_exchange.exchange("cli", subject(http_exchange)).status == 400
 
 
+def test_what_is_no_subject(http_exchange: OidcProvider) -> None:
+    """A grant for a JWT bearer request, and a token from the future that says no `nbf`."""
+    issuer = trusting(http_exchange)
+    claims = {"sub": "job-1", "aud": issuer.url}
+    grant = PLATFORM.sign({**claims, "client_id": "cli"}, typ="oauth-id-jag+jwt")
+    later = PLATFORM.sign({**claims, "iat": 2**31, "nbf": None})
+    assert [issuer.exchange("cli", token).status for token in (grant, later)] == [400, 400]
+
+
 def test_audience_age_types_and_scopes_as_told(http_exchange: OidcProvider) -> None:
     """What is asked of a trusted issuer's tokens is the test's to say."""
     issuer = http_exchange
@@ -134,6 +143,7 @@ def test_an_actor_acts(http_exchange: OidcProvider) -> None:
     answer = issuer.exchange("cli", subject(issuer, may_act={"sub": "another"}), **form)
     assert answer.json["error"] == "invalid_request"
     assert issuer.exchange("cli", subject(issuer), actor_token=actor).status == 400
+    assert issuer.exchange("cli", subject(issuer), actor_token_type=TYPE + "jwt").status == 400
     forged = {**form, "actor_token": OTHER.forge("another key", {"sub": "x", "aud": issuer.url})}
     assert issuer.exchange("cli", subject(issuer), **forged).status == 400
 
@@ -150,7 +160,10 @@ def test_its_own_tokens_as_subjects(http_exchange: OidcProvider) -> None:
     assert answer.json["error"] == "invalid_scope"
     assert issuer.exchange("post", refresh, "refresh_token", resource=OPAQUE).status == 200
     assert issuer.exchange("basic", refresh, "refresh_token").status == 400
-    issuer.post("/token/revocation", "post", token=refresh)
+    form = {"grant_type": "refresh_token", "refresh_token": refresh, "resource": OPAQUE}
+    rotated = issuer.token("post", **form).json["refresh_token"]
+    assert issuer.exchange("post", refresh, "refresh_token").status == 400
+    issuer.post("/token/revocation", "post", token=rotated)
     assert issuer.exchange("cli", access, "access_token").status == 400
 
 
@@ -258,7 +271,8 @@ def test_a_forged_assertion_is_refused(http_exchange: OidcProvider, forgery: str
     """RFC 7523, 3.1: whatever is wrong with an assertion is an invalid grant."""
     issuer = trusting(http_exchange)
     claims = {"sub": "job-1", "aud": issuer.url}
-    assert bear(issuer, PLATFORM.sign(claims), "cli").status == 200
+    for typ, status in (("JWT", 200), (None, 200), ("at+jwt", 400)):
+        assert bear(issuer, PLATFORM.sign(claims, typ=typ), "cli").status == status
     assert bear(issuer, PLATFORM.forge(forgery, claims), "cli").json["error"] == "invalid_grant"
 
 
