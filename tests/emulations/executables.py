@@ -3,8 +3,8 @@
 Spelling and behaviour are those of the agent's source (github.com/buildkite/agent, clicommand/
 oidc_request_token.go: `POST jobs/JOB/oidc/tokens`, the token on stdout, a failure is exit 1 and one
 line on stderr) and of circleci.com/docs/oidc-tokens-with-custom-claims (`circleci run oidc get
---claims '{"aud": …}'`, the token on stdout). What the platform's service answers in place of JSON
-is printed as it is.
+--claims '{"aud": …}'`, the token on stdout; `--root-issuer` is known from twine's library `id`,
+which asks for it). What the platform's service answers in place of JSON is printed as it is.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ words = argparse.ArgumentParser("circleci", allow_abbrev=False)
 run = words.add_subparsers(required=True).add_parser("run").add_subparsers(required=True)
 get = run.add_parser("oidc").add_subparsers(required=True).add_parser("get", allow_abbrev=False)
 get.add_argument("--claims", default="{}")
+get.add_argument("--root-issuer", action="store_true")
 given = words.parse_args()
 job = os.environ.get("CIRCLE_WORKFLOW_JOB_ID", "")
-ask(f"/circleci/oidc/{job}", {"claims": json.loads(given.claims)})
+body = {"claims": json.loads(given.claims), "root_issuer": given.root_issuer}
+ask(f"/circleci/oidc/{job}", body)
 """
 
 

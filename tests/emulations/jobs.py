@@ -7,8 +7,10 @@ GitLab: docs.gitlab.com/ci/secrets/id_token_authentication; for a merge request 
 `project_*` claims are the fork's, and `job_project_*` (18.4) those of where the job runs.
 Buildkite: buildkite.com/docs/agent/v3/cli-oidc. CircleCI: circleci.com/docs/openid-connect-tokens,
 whose tokens have no jti. Azure Pipelines: learn.microsoft.com (the issuer of Azure DevOps, which
-ends 2027-07-01; the subject is `sc://ORGANISATION/PROJECT/CONNECTION`). Bitbucket: support.
-atlassian.com, integrate-pipelines-with-resource-servers-using-oidc; its uuids stand in braces.
+ends 2027-07-01; the subject is `sc://ORGANISATION/PROJECT/CONNECTION`, and for a job that names no
+connection `p://ORGANISATION/PROJECT/PIPELINE`; the claims beside it are from public reports).
+Bitbucket: support.atlassian.com, integrate-pipelines-with-resource-servers-using-oidc; its uuids
+stand in braces.
 Kubernetes: kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin. SPIFFE:
 spiffe.io, JWT-SVID.md 3 (`sub`, `aud`, `exp` are a must, `iat` is usual; SPIRE adds `iss` where it
 is told to). Google: cloud.google.com/compute/docs/instances/verifying-instance-identity.
@@ -231,7 +233,18 @@ def _circleci(job: Job) -> dict[str, Any]:
 
 
 def _azure(job: Job) -> dict[str, Any]:
-    return {"sub": f"sc://{job.owner}/{job.repo}/production", "jti": job.id("token"), "nbf": None}
+    return {
+        "nbf": None,
+        "sub": f"sc://{job.owner}/{job.repo}/production",
+        "org_id": ORGANISATION,
+        "prj_id": PROJECT,
+        "def_id": "12",
+        "run_id": str(job.run),
+        "rpo_id": job.path,
+        "rpo_uri": f"https://github.com/{job.path}.git",
+        "rpo_ver": SHA,
+        "rpo_ref": f"refs/heads/{job.branch}",
+    }
 
 
 def _bitbucket(job: Job) -> dict[str, Any]:

@@ -36,9 +36,10 @@ from tests.emulations.jobs import ISSUERS, ORGANISATION, Job, authority_of, clai
 from tests.emulations.service import HTML, Reply, Seen, Service, as_json, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ELSEWHERE = "https://elsewhere.example"
+ROOT_ISSUER = "https://oidc.circleci.com"  # of tokens that `--root-issuer` asks for
 CONNECTION = "11111111-2222-3333-4444-555555555555"  # Azure Pipelines' service connection
 AZURE_AUDIENCE = "api://AzureADTokenExchange"
 FAULTS = ("permission", "audience", "two", "two, list", "not a jwt", *FORGERIES)
@@ -55,7 +56,7 @@ class Platforms(Service):
             name: authority_of(name, key=number, is_noted=is_noted)
             for number, name in enumerate(ISSUERS)
         }
-        self._jobs: dict[str, Job] = {}  # by what the request names
+        self._jobs: dict[str, Job | None] = {}  # by what the request names
         self._bin: str | None = None
 
     # What a job sees.
@@ -81,13 +82,20 @@ class Platforms(Service):
             more = {variable: more["ID_TOKEN"]}
         return {**found, **more}
 
-    def token(self, platform: str, job: Job, audience: str, fault: str = "") -> str:
-        """Return a job's identity token, or what a fault makes of it."""
+    def token(
+        self,
+        platform: str,
+        job: Job,
+        audience: str,
+        fault: str = "",
+        changes: Mapping[str, object] | None = None,
+    ) -> str:
+        """Return a job's identity token, some claims changed, or what a fault makes of it."""
         authority = self.authority[platform]
         if fault == "not a jwt":
             return "nonsense"
         named = ELSEWHERE if fault == "audience" else audience
-        claims = claims_of(platform, job, named)
+        claims = {**claims_of(platform, job, named), **(changes or {})}
         if fault in FORGERIES:
             return authority.forge(fault, claims)
         token = authority.sign(claims, lifetime_s=3600 if platform == "circleci" else 300)
@@ -105,8 +113,8 @@ class Platforms(Service):
         os.replace(temporary, path)
         return path
 
-    def know(self, name: str, job: Job) -> str:
-        """Note which job a request with this name is of; return the name."""
+    def know(self, name: str, job: Job | None) -> str:
+        """Note which job a request with this name is of, None for none; return the name."""
         self._jobs[name] = job
         return name
 
@@ -153,8 +161,10 @@ def _github(it: Platforms, job: Job, _folder: str, _audience: str, fault: str) -
 
 def _azure(it: Platforms, job: Job, _folder: str, _audience: str, fault: str) -> dict[str, str]:
     base = f"{it.url}/{job.owner}/_apis/distributedtask/hubs/build"
+    path = f"plans/{job.run_id('plan')}/jobs/{job.id('job')}"
     found = {
-        "SYSTEM_OIDCREQUESTURI": f"{base}/plans/{job.run_id('plan')}/jobs/{job.id('job')}/oidctoken"
+        "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID": CONNECTION,  # by the tasks that have one
+        "SYSTEM_OIDCREQUESTURI": f"{base}/{path}/oidctoken",
     }
     if fault != "permission":  # which has to be mapped into the step's environment
         found["SYSTEM_ACCESSTOKEN"] = it.know(f"azure-access-{job.id('request')}", job)
@@ -171,9 +181,9 @@ def _buildkite(it: Platforms, job: Job, _folder: str, _audience: str, fault: str
 
 def _circleci(it: Platforms, job: Job, _folder: str, _audience: str, fault: str) -> dict[str, str]:
     path = f"{it.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    it.know(job.id("job"), None if fault == "permission" else job)
     if fault == "permission":  # a fork whose project passes no secrets to forks
         return {"PATH": path}
-    it.know(job.id("job"), job)
     token = it.token("circleci", job, ORGANISATION, fault)
     return {"CIRCLE_OIDC_TOKEN": token, "CIRCLE_OIDC_TOKEN_V2": token, "PATH": path}
 
@@ -249,9 +259,12 @@ def _answer_azure(it: Platforms, request: Seen, fault: str) -> Reply:
         return Reply(302, headers={"Location": f"{it.trap_url}/_signin"})
     if request.method != "POST" or "api-version" not in request.query:
         return as_json({"message": "No api-version was supplied."}, 400)
-    if request.query.get("serviceConnectionId") != CONNECTION:
+    connection = request.query.get("serviceConnectionId")
+    if connection not in {None, CONNECTION}:
         return as_json({"message": "The service connection was not found."}, 404)
-    return _given("oidcToken", it.token("azure", job, AZURE_AUDIENCE, fault), fault)
+    changes = {} if connection else {"sub": f"p://{job.owner}/{job.repo}/release"}
+    token = it.token("azure", job, AZURE_AUDIENCE, fault, changes)
+    return _given("oidcToken", token, fault)
 
 
 def _answer_buildkite(it: Platforms, request: Seen, fault: str) -> Reply:
@@ -273,7 +286,8 @@ def _answer_circleci(it: Platforms, request: Seen, fault: str) -> Reply:
     claims = request.json.get("claims") or {}
     if claims.keys() - {"aud"}:
         return as_json({"message": "only aud can be set"}, 400)
-    token = it.token("circleci", job, claims.get("aud") or ORGANISATION, fault)
+    changes = {"iss": ROOT_ISSUER} if request.json.get("root_issuer") else {}
+    token = it.token("circleci", job, claims.get("aud") or ORGANISATION, fault, changes)
     return as_json({"token": token.split("\n") if fault.startswith("two") else token})
 
 

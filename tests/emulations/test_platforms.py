@@ -49,6 +49,11 @@ def ask_azure(environ: dict[str, str], connection: str = CONNECTION, token: str 
     return ask(f"{environ['SYSTEM_OIDCREQUESTURI']}?{query}", "POST", body={}, token=shown)
 
 
+def access(environ: dict[str, str]) -> str:
+    """Return the token that Azure Pipelines gives a step."""
+    return environ["SYSTEM_ACCESSTOKEN"]
+
+
 def run(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """Run one of the platforms' commands."""
     return subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
@@ -143,6 +148,10 @@ def test_a_wrong_bearer_gets_nothing(platforms: Platforms, tmp_path: Path) -> No
     assert ask_github(environ, token="wrong").status == 401
     environ = platforms.environ("azure", JOB, folder)
     assert ask_azure(environ, connection="another").status == 404
+    alone = ask(
+        f"{environ['SYSTEM_OIDCREQUESTURI']}?api-version=7.1", "POST", token=access(environ)
+    )
+    assert unverified_claims(alone.json["oidcToken"])["sub"].startswith("p://octo-org/octo-repo/")
     redirect = ask_azure(environ, token="wrong")
     assert redirect.status == 302
     assert redirect.headers["location"].startswith(platforms.trap_url)
