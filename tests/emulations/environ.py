@@ -1,6 +1,7 @@
 """The variables that each platform sets in a job, forks and legs of a matrix among them.
 
-Kinds of `Job.fork`: GitHub `pull_request` (which gets no identity), `pull_request_target`,
+Kinds of `Job.fork`: GitHub `pull_request` (which gets no identity), `private` (the same in a
+private repository that sends write tokens to forks, so that it gets one), `pull_request_target`,
 `deleted` (the same, of a fork that is gone: `head.repo` is null) and `workflow_run`, all told by
 the event file alone, and `same` for a pull request that is none of a fork; GitLab `parent` (the
 pipeline runs in the project that the merge request is for, so that `CI_MERGE_REQUEST_SOURCE_
@@ -40,8 +41,7 @@ def environ_of(platform: str, job: Job, folder: str) -> dict[str, str]:
 
 
 def _github(job: Job, folder: str) -> dict[str, str]:
-    event = "pull_request" if job.fork == "same" else job.fork or job.event
-    event = "pull_request_target" if job.fork == "deleted" else event
+    event = job.github_event
     ref = "refs/pull/7/merge" if event == "pull_request" else f"refs/heads/{job.branch}"
     name = f"event-{job.id('event')}-{job.fork or 'none'}.json"
     path = os.path.join(folder, name)

@@ -20,9 +20,13 @@ from urllib.parse import urlsplit
 
 def ask(path, body, **headers):
     link = http.client.HTTPConnection(urlsplit({url!r}).netloc, timeout=600)
-    link.request("POST", path, json.dumps(body), {{"Content-Type": "application/json", **headers}})
-    answer = link.getresponse()
-    data = answer.read().decode()
+    kind = {{"Content-Type": "application/json"}}
+    try:
+        link.request("POST", path, json.dumps(body), kind | headers)
+        answer = link.getresponse()
+        data = answer.read().decode()
+    except (OSError, http.client.HTTPException) as error:
+        sys.exit(f"fatal: could not obtain OIDC token: {{error}}")
     if answer.status != 200:
         sys.exit(f"fatal: could not obtain OIDC token: {{answer.status}} {{data}}")
     try:

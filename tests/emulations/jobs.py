@@ -47,6 +47,9 @@ ISSUERS = {
 }
 
 
+_EVENTS = {"same": "pull_request", "private": "pull_request", "deleted": "pull_request_target"}
+
+
 class Job(NamedTuple):
     """One job of one pipeline, in words that every platform has a name for.
 
@@ -76,6 +79,11 @@ class Job(NamedTuple):
     def path(self) -> str:
         """The repository as OWNER/REPO."""
         return f"{self.owner}/{self.repo}"
+
+    @property
+    def github_event(self) -> str:
+        """The event's name on GitHub, which a kind of fork implies."""
+        return _EVENTS.get(self.fork, self.fork or self.event)
 
     def id(self, what: str) -> str:
         """Return a uuid that this job, leg and attempt has, and no other."""
@@ -114,7 +122,7 @@ def _github_subject(job: Job) -> str:
     if job.is_immutable:
         owner, repo = f"{owner}@{job.owner_id}", f"{repo}@{job.repo_id}"
     context = f"ref:refs/heads/{job.branch}"
-    if job.event == "pull_request":
+    if job.github_event == "pull_request":
         context = "pull_request"
     if job.environment:
         context = f"environment:{job.environment.replace(':', '%3A')}"
@@ -149,7 +157,7 @@ def _github(job: Job) -> dict[str, Any]:
         "workflow_sha": SHA,
         "job_workflow_ref": workflow,
         "job_workflow_sha": SHA,
-        "event_name": job.event,
+        "event_name": job.github_event,
         **optional,
     }
 

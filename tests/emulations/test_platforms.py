@@ -230,6 +230,11 @@ def test_without_the_permission(platforms: Platforms, tmp_path: Path) -> None:
     assert run(environ, *BUILDKITE).returncode == 1
     fork = platforms.environ("github", Job(fork="pull_request"), folder)
     assert not fork.keys() & missing["github"]
+    private = platforms.environ("github", Job(fork="private"), folder)
+    assert private.keys() > missing["github"]
+    assert private["GITHUB_EVENT_NAME"] == "pull_request"
+    claims = unverified_claims(ask_github(private).json["value"])
+    assert (claims["event_name"], claims["sub"][-13:]) == ("pull_request", ":pull_request")
 
 
 def test_forks_are_told_by_what_the_platform_writes(platforms: Platforms, tmp_path: Path) -> None:
