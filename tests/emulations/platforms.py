@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -34,6 +35,7 @@ from tests.emulations.environ import environ_of, github_plan
 from tests.emulations.executables import write_executables
 from tests.emulations.jobs import ISSUERS, ORGANISATION, Job, authority_of, claims_of
 from tests.emulations.service import HTML, Reply, Seen, Service, as_json, as_text
+from tests.idp.issuer import TRACE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,6 +60,12 @@ class Platforms(Service):
         }
         self._jobs: dict[str, Job | None] = {}  # by what the request names
         self._bin: str | None = None
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop, and remove the commands."""
+        super().__exit__(*exception)
+        if self._bin:
+            shutil.rmtree(self._bin)
 
     # What a job sees.
 
@@ -122,8 +130,8 @@ class Platforms(Service):
     def bin(self) -> str:
         """The folder with `buildkite-agent` and `circleci`, to be put first into PATH."""
         if self._bin is None:
-            trace = os.environ.get("BROKERCTL_TEST_TRACE_DIR")
-            self._bin = write_executables(tempfile.mkdtemp(prefix="bin-", dir=trace), self.url)
+            folder = tempfile.mkdtemp(prefix="bin-", dir=os.environ.get(TRACE_DIR))
+            self._bin = write_executables(folder, self.url)
         return self._bin
 
     # What the endpoints answer.
