@@ -49,6 +49,26 @@ FIELDS: dict[str, dict[str, Any]] = {
         "properties": {"proxy": TEXT, "tls_server_name": TEXT, "ca_sha256": HASH},
     },
     "owner": SAFE_TEXT,
+    "job": {
+        "description": "The CI job that the token is of; what was proven is null before it is.",
+        "type": "object",
+        "required": ["platform", "id", "repository", "ref", "actor"],
+        "properties": {
+            "platform": TEXT,
+            "id": {"type": ["string", "null"]},
+            **dict.fromkeys(("repository", "ref", "actor"), SAFE_TEXT),
+        },
+    },
+    "exchange": {
+        "description": "Whose token was exchanged (RFC 8693), and what the new one says of actors.",
+        "type": "object",
+        "required": ["subject", "actor", "act", "issued_type"],
+        "properties": {
+            "subject": TEXT,
+            **dict.fromkeys(("actor", "issued_type"), SAFE_TEXT),
+            "act": {"type": ["object", "null"]},
+        },
+    },
     "outcome": TEXT,
     "error": TEXT,
     "reason": TEXT,

@@ -12,7 +12,7 @@ from brokerctl.model import GrantKey, TokenKey
 from brokerctl.platform.work_clock import work_time
 from brokerctl.secret import Secret
 from brokerctl.store import Match
-from brokerctl.store.entry import GRANT, PLAN, QUEUE, TOKEN, plain_name
+from brokerctl.store.entry import GRANT, JOB, PLAN, QUEUE, TOKEN, plain_name
 from brokerctl.store.values import Change
 from tests.store_room import (
     GRANT_KEY,
@@ -306,3 +306,58 @@ class StoreContract:
         assert [entry.value for entry in store.entries(PLAN)] == [b"two"]
         assert store.drop_sealed(PLAN, name)
         assert not store.drop_sealed(PLAN, name)
+
+    def test_what_ended_jobs_left_goes(self, store: Store) -> None:
+        """Slot, outcome and note, as soon as nothing of the job is alive; never one at work."""
+        for number, life_s in ((1, 60), (2, 60), (3, 3600)):
+            run_job(store, number, life_s)
+        now = NOW + 61
+        with store.lock_grant(job_key(2), soon()):  # it is at work
+            assert store.remove_ended_jobs(job_key(3), now) == 1
+        assert jobs_left(store) == {2, 3}
+        assert store.remove_ended_jobs(None, now) == 1
+        assert jobs_left(store) == {3}
+        assert store.remove_ended_jobs(None, NOW + 3601) == 1
+        assert [jobs_left(store), list(store.entries(JOB))] == [set(), []]
+
+    def test_a_job_of_which_something_may_live_stays(self, store: Store) -> None:
+        """What is queued to be revoked, and for a day what was cut off while it asked."""
+        for number in (1, 2):
+            run_job(store, number, 60)
+        with store.lock_grant(job_key(1), soon()) as locked:
+            locked.enqueue(make_queued("t1"), profile="p")
+        with store.lock_grant(job_key(2), soon()) as locked:
+            locked.intend(make_intent("issue", 0).replace(key=job_key(2)))
+        assert store.remove_ended_jobs(None, NOW + 61) == 0
+        assert len(list(store.entries(JOB))) == 2
+        assert store.remove_ended_jobs(None, NOW + 86_401) == 1
+        with store.lock_grant(job_key(1), soon()) as locked:
+            locked.dequeue(RING.fingerprint("t1"))
+        assert store.remove_ended_jobs(None, NOW + 86_401) == 1
+
+    def test_a_job_of_another_name_is_not_seen(self, store: Store) -> None:
+        """Grants of no job are never looked at, however long they have ended."""
+        log_in(store)
+        assert store.remove_ended_jobs(None, NOW + 10**9) == 0
+        assert store.find_grant(GRANT_KEY) is not None
+
+
+def job_key(number: int) -> GrantKey:
+    """Return the key of one job's grant."""
+    return GRANT_KEY.replace(actor="client", job=f"ci {number}")
+
+
+def run_job(store: Store, number: int, life_s: int) -> None:
+    """Have a job get a token that lives so long."""
+    key = job_key(number)
+    with store.lock_grant(key, soon()) as locked:
+        store.note_job(key)
+        locked.intend(make_intent("issue", 0).replace(key=key))
+        token = make_token(f"t{number}", life_s)
+        locked.commit(Change(token_key=TokenKey(grant=key), token=token, profile="p"))
+
+
+def jobs_left(store: Store) -> set[int]:
+    """Return the numbers of the jobs that still have a slot."""
+    found = (entry.value.key.grant.job for entry in store.entries(TOKEN) if entry.value)
+    return {int(job.rpartition(" ")[2]) for job in found}

@@ -19,6 +19,7 @@ from brokerctl.session.leftovers import Session
 from brokerctl.store.entry import (
     GRANT,
     INTENT,
+    JOB,
     KEPT,
     METADATA,
     OUTCOME,
@@ -189,6 +190,7 @@ NEW_VALUES: dict[int, Any] = VALUES | {
     TOKEN: NEW_SLOT,
     INTENT: VALUES[INTENT].replace(key=NEW_KEY, profile="work"),
     METADATA: VALUES[METADATA].replace(unknown=Secret('{"later":["x"]}')),
+    JOB: b"{}",
     SESSION: VALUES[SESSION].replace(unknown=Secret('{"later":1}')),
     QUEUE: VALUES[QUEUE].replace(
         key=NEW_KEY, items=(VALUES[QUEUE].items[0].replace(size=8), VALUES[QUEUE].items[0])
@@ -205,7 +207,7 @@ NAMES = dict.fromkeys(VALUES, GRANT_NAME) | {
 }
 NEW_GRANT_NAME = "79127a36652aac43297c3b515c4841010f59a7722bdcd99b14b9fd217f05b53a"
 NEW_TOKEN_NAME = "5cfb6015446a99e0e5c4fc71b434fba85d66553f15725497baa3da8a44c36f25"
-NEW_NAMES = dict.fromkeys(VALUES, NEW_GRANT_NAME) | {
+NEW_NAMES = dict.fromkeys(NEW_VALUES, NEW_GRANT_NAME) | {
     TOKEN: f"{NEW_GRANT_NAME}/{NEW_TOKEN_NAME}",
     SECRET: SECRET_NAME,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brokerctl import freshness
+from brokerctl import freshness, jsonlite
 from brokerctl.broker.request import DecidedRequest, broader_text
 from brokerctl.errors import AuditError, BrokerError, StoreError
 
@@ -26,6 +26,7 @@ REQUEST = (
         "purpose",
         "owner",
     ),
+    *("job", "exchange"),
 )
 _ENDING = ("outcome", "reason", "proven")
 _CREDENTIAL = (
@@ -116,6 +117,8 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
     place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
     if request.route:
         place["route"] = dict(request.route)
+    if decided.profile.exchange is not None:
+        place |= _exchange_fields(decided, token)
     return place | {
         "profile": decided.profile.name,
         "issuer": decided.profile.issuer,
@@ -136,6 +139,25 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         "purpose": request.purpose or decided.profile.purpose or requester.tool,
         "owner": decided.profile.owner,
     }
+
+
+def _exchange_fields(decided: DecidedRequest, token: Token | None) -> dict[str, Any]:
+    """Return whose token was exchanged, and which job's: what it says, or what was proven of it."""
+    asked, job, fields = decided.profile.exchange, decided.job, {}
+    assert asked is not None  # noqa: S101 - the caller has looked
+    if job is not None:
+        proven = jsonlite.loads(token.claims.encode()) if token and token.claims else {}
+        named = {name: proven.get(name) for name in ("repository", "ref", "actor")}
+        fields["job"] = {"platform": job.platform, "id": job.id} | named
+    sources = {"subject": asked.subject, "actor": asked.actor}
+    shown: dict[str, Any] = {
+        name: " ".join((one.kind, *one.target[:1])) if one else None
+        for name, one in sources.items()
+    }
+    act = token.act if token is not None else None
+    shown["act"] = None if act is None else jsonlite.loads(act.encode())
+    shown["issued_type"] = token.issued_type if token is not None else None
+    return fields | {"exchange": shown}
 
 
 def _place(url: str) -> str:

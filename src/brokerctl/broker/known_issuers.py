@@ -200,7 +200,8 @@ class KnownIssuers:
         return plain_name(self._keys.name_key, kind, subject)
 
     def _bound(self, key: GrantKey) -> str:
-        return self._name("endpoints", grant_name(self._keys.name_key, key))
+        # All jobs of a profile share this note: one each would outlive its job.
+        return self._name("endpoints", grant_name(self._keys.name_key, key.replace(job=None)))
 
     def _noted(self, key: GrantKey) -> str:
         return self._name("revocation", grant_name(self._keys.name_key, key))

@@ -136,6 +136,8 @@ class Redeemer:
         self._sent = self._intent(decided, grant, refresh_token)
         if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
             queue_cut_off(locked, self.ring)
+        if decided.grant_key.job is not None:
+            self.store.note_job(decided.grant_key)
         locked.intend(self._sent)
         steps = (
             refresh(context, refresh_token, grant.scopes)
@@ -158,7 +160,16 @@ class Redeemer:
             _tell_waiters(locked, told)
             raise told from error
         self.known.bind(profile, decided.grant_key, time.time())
+        self._remove_ended_jobs(decided.grant_key)
         return token
+
+    def _remove_ended_jobs(self, key: GrantKey) -> None:
+        """What ended jobs left goes with the next job's exchange, or with `status`."""
+        try:
+            if key.job is not None:
+                self.store.remove_ended_jobs(key, time.time())
+        except StoreError:
+            return  # the next one tries again; the token at hand is good
 
     def _watched(self, steps: Steps) -> Steps:
         """Yield the steps and note requests without an answer, which may have rotated the token."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from brokerctl import output
@@ -45,6 +46,7 @@ def tend(home: Home) -> None:
         told += [e.notice for e in endings if e.notice]
     told += [error.message for error in errors]
     told += _finish(home, revoker)
+    home.store.remove_ended_jobs(None, time.time())
     for line in told:
         output.write_line(_STDERR, f"brokerctl: note: {safe(line)}")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
             """Return the key of this id, or raise DamagedError."""
 
 
-GRANT, TOKEN, INTENT, PLAN, SECRET, METADATA, OUTCOME, SESSION, QUEUE, KEPT = range(1, 11)
+GRANT, TOKEN, INTENT, PLAN, SECRET, METADATA, OUTCOME, SESSION, QUEUE, KEPT, JOB = range(1, 12)
 KIND_NAMES = {
     GRANT: "grant",
     TOKEN: "token",
@@ -42,6 +42,7 @@ KIND_NAMES = {
     SESSION: "session",
     QUEUE: "queue",
     KEPT: "kept",
+    JOB: "job",
 }
 
 MAGIC, FIRST = b"BKR2", b"BKR1"

@@ -202,3 +202,9 @@ class Store(Protocol):
 
     def drop_sealed(self, kind: int, name: str) -> bool:
         """Remove a blob durably; False if there was none."""
+
+    def note_job(self, key: GrantKey) -> None:
+        """Note that this grant is a job's, so that what it leaves is found; under its lock."""
+
+    def remove_ended_jobs(self, key: GrantKey | None, now: float) -> int:
+        """Remove what jobs other than this one left, of whom nothing is alive; count them."""

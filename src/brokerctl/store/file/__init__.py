@@ -11,6 +11,7 @@ from brokerctl.store import ANY, Entry
 from brokerctl.store.entry import (
     GRANT,
     INTENT,
+    JOB,
     KIND_NAMES,
     OUTCOME,
     QUEUE,
@@ -177,6 +178,21 @@ class FileStore:
     def drop_sealed(self, kind: int, name: str) -> bool:
         """Remove a blob durably; False if there was none."""
         return self.disk.remove(kind, _blob(kind, name))
+
+    def note_job(self, key: GrantKey) -> None:
+        """Note that this grant is a job's, so that what it leaves is found; under its lock."""
+        from brokerctl.store.file.ended_jobs import NOTE  # noqa: PLC0415 - a warm hit notes nothing
+
+        name = grant_name(self.ring.name_key, key)
+        if self.find_sealed(JOB, name) is None:
+            self.put_sealed(JOB, name, NOTE)
+
+    def remove_ended_jobs(self, key: GrantKey | None, now: float) -> int:
+        """Remove what jobs other than this one left, of whom nothing is alive; count them."""
+        from brokerctl.store.file.ended_jobs import remove_ended  # noqa: PLC0415 - nor removes any
+
+        spare = "" if key is None else grant_name(self.ring.name_key, key)
+        return remove_ended(self.disk, self.clock, spare, now)
 
 
 def _parse(kind: int, payload: bytes) -> Any:  # noqa: ANN401 - the kind says which value

@@ -14,6 +14,7 @@ from brokerctl.store import Damage
 from brokerctl.store.entry import (
     GRANT,
     INTENT,
+    JOB,
     KEPT,
     KIND_NAMES,
     METADATA,
@@ -50,6 +51,7 @@ PLACES = {
     METADATA: ("metadata", ""),
     SESSION: ("sessions", ""),
     KEPT: ("kept", ""),
+    JOB: ("jobs", ""),
 }
 LOCKS = "locks"
 ASIDE = "aside"
@@ -332,6 +334,17 @@ class Disk(Reader):
             return [f"{group}/{name}" for name in folder.names() if is_name(name)]
         finally:
             folder.close()
+
+    def remove_group(self, name: str) -> None:
+        """Remove the folder of a grant's slots, if nothing is in it."""
+        tokens, top = self.child(PLACES[TOKEN][0]), PLACES[TOKEN][0]
+        opened = self._folders.pop(f"{top}/{name}", None)
+        if opened is not None:
+            opened.close()
+        try:
+            self.system.rmdir(name, dir_fd=tokens.fd)
+        except OSError:
+            return  # there is none, or something is in it
 
     def set_aside(self, kind: int, name: str, why: str) -> Damage:
         """Move a damaged entry to aside/, where it is evidence and blocks nothing."""

@@ -202,6 +202,13 @@ class MemorySystem(System):
             raise _error(errno.EISDIR)
         del names[last]
 
+    def rmdir(self, path: StrOrBytesPath, *, dir_fd: int | None = None) -> None:
+        """Remove a folder in which nothing is."""
+        names, last = self._place(path, dir_fd)
+        if self._find(path, dir_fd).names:
+            raise _error(errno.ENOTEMPTY)
+        del names[last]
+
     def listdir(self, fd: int) -> list[str]:  # type: ignore[override]  # static there
         """Return the names in an open folder."""
         return list(self._opened[fd].node.names or ())
