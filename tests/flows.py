@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -9,12 +10,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from joserfc.jwk import RSAKey
+
 from brokerctl.errors import IssuerError
 from brokerctl.model import Profile
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.message import HttpResponse
 from brokerctl.oauth.metadata import Metadata
-from brokerctl.oauth.steps import Listen, Send, ShowUserCode, Visit, Wait
+from brokerctl.oauth.steps import Identify, Listen, Proof, Run, Send, ShowUserCode, Visit, Wait
 from brokerctl.secret import Secret
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 ISSUER = "https://issuer.example.com"
 NOW = 1_000_000.0
+CLAIMS = '{"platform":"github"}'  # what was proven of a job
 REDIRECT_URI = "http://127.0.0.1:4242/callback"
 
 
@@ -130,6 +134,19 @@ def form_of(request: HttpRequest) -> dict[str, list[str]]:
     return parse_qs(request.body.reveal(), keep_blank_values=True)
 
 
+def json_of(request: HttpRequest) -> dict[str, Any]:
+    """Return the JSON object that a request's body is."""
+    assert request.body is not None
+    found: dict[str, Any] = json.loads(request.body.reveal())
+    return found
+
+
+@functools.cache
+def app_key() -> str:
+    """Return one RSA key in PEM, made once: it takes a tenth of a second."""
+    return RSAKey.generate_key(2048).as_pem(private=True).decode()
+
+
 class Played:
     """What came of a flow: its value, the steps it took, and the forms it sent."""
 
@@ -152,8 +169,12 @@ def play(
     *answers: HttpResponse | BaseException,
     callback: Callable[[Visit], str] | None = None,
     steps: list[Any] | None = None,
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> Played:
-    """Run a flow on canned answers; an exception among them is thrown in. `steps` is filled."""
+    """Run a flow on canned answers; an exception among them is thrown in. `steps` is filled.
+
+    `sign` is the profile's command that gets a text and prints a signature.
+    """
     left = deque(answers)
     taken: list[Any] = [] if steps is None else steps
     try:
@@ -172,6 +193,11 @@ def play(
             elif isinstance(step, Visit):
                 assert callback is not None
                 step = flow.send(callback(step))
+            elif isinstance(step, Identify):
+                step = flow.send(Proof(token=Secret("job.of.platform"), claims=CLAIMS))
+            elif isinstance(step, Run):
+                assert sign is not None
+                step = flow.send(sign(step.given or b""))
             else:
                 assert isinstance(step, Wait | ShowUserCode)
                 step = flow.send(None)

@@ -110,7 +110,7 @@ WITHIN = "BROKERCTL_WITHIN"  # for what we run: the profiles asked for, outermos
 class Reference(Value):
     """Where a secret or a token is found, as `{ env = "X" }`: it may be shown itself."""
 
-    kind: str  # env, file, keyring, store, command; of a token also identity, profile, …
+    kind: str  # env, file, keyring, store, command; of a key also sign, of a token identity, …
     target: tuple[str, ...]  # its one string, or the words of the command
 
 
@@ -136,6 +136,10 @@ class FlowTraits(Value):
     takes_actor: bool = False  # … and who acts for its subject, and a type to ask for
     identity_audience: str | None = None  # who an identity is made out to; None: the issuer
     token_type: str = "Bearer"  # of what its tokens are; NOT_BEARER: a role's credentials
+    table: str = ""  # the key of the configuration that holds what is this flow's own
+    takes_signer: bool = False  # its client_key may be a command that signs
+    has_levels: bool = False  # its scopes are those of config.scope_levels
+    revoked_by: str = "client"  # as oauth.revocation names it: RFC 7009's client, or the holder
     endpoints: tuple[str, ...] = ("token_endpoint",)  # by their metadata names
 
 
@@ -160,8 +164,17 @@ FLOWS = {
         entry="aws_web_identity:AwsWebIdentity",
         needs_person=False,
         token_type=NOT_BEARER,
+        table="aws",
         exchanges=True,
         identity_audience="sts.amazonaws.com",
+    ),
+    "github_app": FlowTraits(
+        entry="github_app:GitHubApp",
+        needs_person=False,
+        table="github_app",
+        takes_signer=True,
+        has_levels=True,
+        revoked_by="holder",
     ),
 }
 _NO_FLOW = FlowTraits()

@@ -17,9 +17,11 @@ from tests.flows import (
     ISSUER,
     STS_VALUE,
     answer,
+    app_key,
     context,
     form_of,
     issued,
+    json_of,
     metadata,
     play,
     profile,
@@ -199,6 +201,76 @@ class TestAwsWebIdentity(FlowContract):
             assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
             assert SECRET not in str(form_of(request))
         assert "web.identity" not in repr(played.steps)
+
+
+class TestGitHubApp(FlowContract):
+    """GitHub's own API: the app's JWT says who asks, and no client's secret goes along."""
+
+    name = "github_app"
+    code = "401"
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context as the configuration compiles it, with the app's key."""
+        chosen: dict[str, object] = {
+            "flow": self.name,
+            "client_key": Reference(kind="file", target=("/k.pem",)),
+            "extra": '{"installation":"7"}',
+            "scopes": ("contents:read", "repo:docs"),
+        }
+        ctx = context(profile(**chosen | fields), secret=SECRET, key_pem=app_key())
+        return ctx.replace(metadata=metadata(token_endpoint=f"{ISSUER}/token"))
+
+    def issued(self, **changes: object) -> HttpResponse:
+        """Return what GitHub answers with 201."""
+        body = {"token": "at-1", "expires_at": "1970-01-12T13:47:40Z"}
+        return answer(body | changes, 201)
+
+    def refused(self, code: str) -> HttpResponse:
+        """Return an error of GitHub's API."""
+        return answer({"message": "Bad credentials", "status": code}, int(code))
+
+    def test_it_gives_a_token(self) -> None:
+        """Its scopes are what the answer says of permissions and repositories."""
+        said = {
+            "permissions": {"contents": "read", "metadata": "read"},
+            "repository_selection": "selected",
+            "repositories": [{"name": "Docs"}],
+        }
+        got = self.run(self.context(), self.issued(**said)).value
+        assert (got.access_token, got.expires_in) == (Secret("at-1"), 60)
+        assert got.scopes == ("contents:read", "metadata:read", "repo:docs")
+
+    def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
+        """Repositories and permissions are sent as GitHub documents, and nothing else is."""
+        for request in self.run(self.context(), self.issued()).requests:
+            assert json_of(request) == {
+                "repositories": ["docs"],
+                "permissions": {"contents": "read"},
+            }
+
+    def test_it_keeps_resource_back_where_the_issuer_refuses_it(self) -> None:
+        """Where neither repository nor permission is named, all of the installation are asked."""
+        for request in self.run(self.context(scopes=()), self.issued()).requests:
+            assert json_of(request) == {}
+
+    def test_it_authenticates_each_request(self) -> None:
+        """The app's JWT goes to the endpoint and nowhere else; no other secret goes along."""
+        played = self.run(self.context(), self.issued())
+        for request in played.requests:
+            assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
+            named = {name: value for name, value in request.headers if name != "authorization"}
+            assert named == {
+                "content-type": "application/json",
+                "accept": "application/vnd.github+json",
+                "x-github-api-version": "2022-11-28",
+            }
+            assert SECRET not in str(json_of(request))
+        assert SECRET not in repr(played.steps)
+
+    def test_it_asks_for_nobody_elses_password(self) -> None:
+        """What is sent is what is asked for, and holds no name of a person."""
+        (request,) = self.run(self.context(), self.issued()).requests
+        assert not {"username", "password", "access_token"} & set(json_of(request))
 
 
 class TestTokenExchange(FlowContract):

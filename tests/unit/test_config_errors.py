@@ -117,7 +117,7 @@ def test_the_error_says_where_and_what(text: str, message: str, hint: str | None
                 "actor",
             ]
         ),
-        GOOD.replace("code", "github_app"),
+        GOOD.replace("code", "static"),
         GOOD + "client_auth = 'tls_client_auth'\n",
     ],
 )

@@ -26,14 +26,19 @@ def test_every_key_is_explained(word: str) -> None:
 
 def test_the_examples_compile() -> None:
     """What the page shows can be pasted."""
-    user, aws, project = re.findall(r"```toml\n(.*?)```", PAPER, re.DOTALL)
+    user, aws, bot, sign, project = re.findall(r"```toml\n(.*?)```", PAPER, re.DOTALL)
+    signed = re.sub(r"client_key = .*\n", sign, bot.replace(".bot]", ".signed]"))
     login = '[profile.login]\npreset = "gitlab"\nclient_id = "y"\n'
     gitlab = (
         '[profile.gitlab]\npreset = "gitlab"\nclient_id = "x"\n'
         'scopes = ["api", "read_repository"]\n'
     )
     files = (
-        Layer(label="user", path="/u.toml", content=(user + aws + login + gitlab).encode()),
+        Layer(
+            label="user",
+            path="/u.toml",
+            content=(user + aws + bot + signed + login + gitlab).encode(),
+        ),
         Layer(label="project", path="/p.toml", content=project.encode()),
     )
     plan = compile_layers(Layers(files=files), {"HOME": "/home/someone"})

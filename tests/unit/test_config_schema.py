@@ -15,6 +15,11 @@ from tests.schema import Schema
 
 BASE = '[profile.x]\nissuer = "https://a.example.com"\nflow = "code"\nclient_id = "c"\n'
 
+APP = (
+    "[profile.y]\nflow = 'github_app'\nclient_key = { env = 'K' }\n[profile.y.github_app]\n"
+    "app = 'a'\ninstallation = 1\nrepositories = ['b']\npermissions = { contents = 'read' }\n"
+)
+
 
 @pytest.mark.parametrize(
     "text",
@@ -34,6 +39,11 @@ BASE = '[profile.x]\nissuer = "https://a.example.com"\nflow = "code"\nclient_id 
         BASE + 'max_ttl = "5w"\n',
         BASE + 'client_secret = "x"\n',
         BASE + 'client_secret = { env = "A", store = "b" }\n',
+        APP,
+        APP.replace("permissions = {", "permissions = { a = 'all',"),
+        APP.replace("{ env = 'K' }", "{ sign = ['kms', 'sign'] }"),
+        APP.replace("{ env = 'K' }", "{ sign = 'kms' }"),
+        APP.replace("{ env = 'K' }", "{ sign = ['x'], env = 'A' }"),
         BASE + "unknown = 1\n",
         BASE + "dpop = true\n",
         BASE + 'send_resource = "no"\n',

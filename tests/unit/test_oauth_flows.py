@@ -57,7 +57,7 @@ def test_every_flow_of_the_table_exists() -> None:
     """Each entry loads; a flow of a later version is refused."""
     assert {traits.needs_person for traits in FLOWS.values()} == {True, False}
     with pytest.raises(UsageError, match="not in this version"):
-        find_flow("github_app")
+        find_flow("static")
 
 
 def test_a_refresh_repeats_no_scope() -> None:

@@ -157,7 +157,7 @@ class IssuerClient:
         left = max(0.0, min(references.COMMAND_S, deadline - work_time()))
         within = (*self.within, *((profile.name,) if profile.name not in self.within else ()))
         kept = environ_for("identity", self.environ, hidden=self._hidden, within=within)
-        return references.run_command(step.words, kept, left, "an identity", given=step.given)
+        return references.run_command(step.words, kept, left, step.what, given=step.given)
 
     def _identify(self, profile: Profile, audience: str, deadline: float) -> Proof:
         """Have this job's identity signed; the platform is asked by what the machine trusts."""
@@ -208,7 +208,7 @@ class IssuerClient:
         within = self.within if name in self.within else (*self.within, name)
 
         def find(reference: Any) -> Secret | None:  # noqa: ANN401 - a Reference or None
-            if reference is None:
+            if reference is None or reference.kind == "sign":  # the flow has that run itself
                 return None
             try:
                 return resolve(
@@ -253,8 +253,9 @@ class IssuerClient:
         self, profile: Profile, value: Secret, hint: str, deadline: float, key: GrantKey
     ) -> RevocationOutcome:
         """Ask the issuer to revoke one token (RFC 7009); IssuerError where it is not known."""
-        from brokerctl.oauth.revocation import revoke  # noqa: PLC0415 - only a revoke needs it
+        from brokerctl.oauth.revocation import REVOKERS  # noqa: PLC0415 - only a revoke needs it
 
+        asks = profile.traits.revoked_by if profile.flow else self.known.find_revoked_by(key)
         profile = self.known.with_bound_endpoints(profile, key)
         ctx = self.context(profile, deadline, is_refresh=True)
         if ctx.metadata.revocation_endpoint is None:
@@ -262,7 +263,7 @@ class IssuerClient:
                 outcome=LOCAL_ONLY, reason="the issuer has no revocation endpoint"
             )
         self.known.refuse_moved(profile, key, ctx.metadata, "revocation_endpoint")
-        answer = self.run(profile, revoke(ctx, value, hint), deadline)
+        answer = self.run(profile, REVOKERS[asks](ctx, value, hint), deadline)
         if answer.outcome == LOCAL_ONLY and not profile.flow:
             # It was asked without the client's secret, which only a profile can name.
             return RevocationOutcome(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from brokerctl import jsonlite
 from brokerctl.errors import StoreError
 from brokerctl.freshness import timestamp
-from brokerctl.model import Value
+from brokerctl.model import FlowTraits, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.store.entry import METADATA, grant_name, plain_name
 
@@ -125,6 +125,11 @@ class KnownIssuers:
         """Return a profile that was made of a grant's key with the endpoints noted for it."""
         bound = None if profile.flow else self._find_row(self._bound(key))
         return profile if bound is None else profile.replace(endpoints=about.endpoints_of(bound))
+
+    def find_revoked_by(self, key: GrantKey) -> str:
+        """Return who asks for the revocation of a grant's tokens, as noted with its endpoints."""
+        bound = self._find_row(self._bound(key))
+        return (bound and bound.revoked_by) or FlowTraits().revoked_by
 
     # What a revoked access token does to its grant
 

@@ -137,7 +137,8 @@ def _source_of(profile: Profile) -> str | None:
 
 def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
     """Return the text about scopes that were granted beyond those asked for; "" if none was."""
-    broader = policy.find_broader(decided.decision.scopes, granted)
+    has_levels = decided.profile.traits.has_levels
+    broader = policy.find_broader(decided.decision.scopes, granted, has_levels=has_levels)
     if not broader:
         return ""
     found = " ".join(broader[:_SHOWN_SCOPES])

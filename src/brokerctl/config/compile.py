@@ -12,7 +12,7 @@ from brokerctl.config import fields, paths
 from brokerctl.config.plan import Plan
 from brokerctl.config.presets import get_preset
 from brokerctl.config.source import Setting, Source, check_keys, checked, get_table, parse_layer
-from brokerctl.config.words import aws, exchange
+from brokerctl.config.words import exchange, tables
 from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, Profile, Value
 
@@ -149,10 +149,10 @@ def _error(
 
 def _build(name: str, settings: dict[str, Setting], environ: Mapping[str, str]) -> Profile:
     values = {key: setting.value for key, setting in settings.items()}
-    problem = aws.find_problem(values) or exchange.find_problem(values)
+    problem = tables.find_problem(values) or exchange.find_problem(values)
     if problem:
         raise _error(name, settings, *problem)
-    values = aws.expand(values)
+    values = tables.expand(values)
     exchange.fill(values)
     for key in ("issuer", "flow", "client_id"):
         if key not in values:

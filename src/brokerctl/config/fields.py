@@ -11,7 +11,7 @@ import rfc8785
 
 from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint, parse_issuer, parse_pattern
-from brokerctl.config.words import aws, exchange, google
+from brokerctl.config.words import aws, exchange, github_app, google
 from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, KEEPERS, Reference
 
@@ -27,6 +27,7 @@ def _words(text: str) -> frozenset[str]:
 SECRET_AUTHS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 CLIENT_AUTHS = ("none", *SECRET_AUTHS, "private_key_jwt")
 REFERENCE_KINDS = ("env", "file", "keyring", "store", "command")
+SIGN = "sign"
 REFERENCE_FORMS = (
     '{ env = "X" }, { file = "p" }, { keyring = "service/name" }, { store = "name" }'
     ' or { command = ["pass", "show", "x"] }'
@@ -183,7 +184,7 @@ def _grant_ended_error(text: str) -> str:
 
 
 def _flow(value: object) -> str:
-    if _string(value) in {"github_app", "google_workload", "azure_workload", "publish", "static"}:
+    if _string(value) in {"google_workload", "azure_workload", "publish", "static"}:
         raise UsageError(f"flow {value} is not in this version")
     return _one_of(*FLOWS)(value)
 
@@ -204,6 +205,13 @@ def reference(value: object) -> Reference:
         raise UsageError("is not a reference", hint=f"use {REFERENCE_FORMS}")
     kind, target = next(iter(value.items()))
     return Reference(kind=kind, target=_TARGETS[kind](target))
+
+
+def client_key(value: object) -> Reference:
+    """Return where a private key is found, or the command that signs with it: `{ sign = […] }`."""
+    if isinstance(value, dict) and set(value) == {SIGN}:
+        return Reference(kind=SIGN, target=_command(value[SIGN]))
+    return reference(value)
 
 
 def _one(check: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
@@ -254,8 +262,9 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "client_id": _matching(_CLIENT_ID, "a client id"),
     "client_auth": _client_auth,
     "client_secret": reference,
-    "client_key": reference,
+    "client_key": client_key,
     "aws": aws.table,
+    "github_app": github_app.table,
     "exchange": exchange.exchange,
     "identity": exchange.identity,
     "identity_audience": exchange.identity_audience,
@@ -297,7 +306,7 @@ PROJECT = ("scopes", "max_ttl", "purpose", "env")
 # Named by the design and not built yet: refused by name, never accepted and ignored.
 LATER_PROFILE = _words(
     "client_cert audience details dpop par actor publish present expires rotate_after egress"
-    " github_app azure registration_endpoint"
+    " azure registration_endpoint"
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )
 LATER_SETTINGS = {"audit": frozenset({"accept", "checkpoint"})}

@@ -9,8 +9,8 @@ from brokerctl.config import fields
 from brokerctl.config.fields import profile_name
 from brokerctl.config.hosts import parse_issuer, parse_url
 from brokerctl.config.presets import PRESETS, get_preset
-from brokerctl.config.words import aws
 from brokerctl.errors import UsageError, shell_word
+from brokerctl.model import FLOWS, FlowTraits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -41,8 +41,8 @@ def complete(
 ) -> dict[str, Any]:
     """Return a profile's TOML values; without `ask` a missing one is a UsageError."""
     values = dict(given)
-    if given.get("flow") == aws.FLOW:
-        # It has neither issuer nor client. Its own checks say what is missing or too much.
+    if FLOWS.get(given.get("flow", ""), FlowTraits()).table:
+        # Issuer or client are made of its table. Its own checks say what is missing or too much.
         return values if preset_name == "generic" else {"preset": preset_name, **values}
     preset = get_preset(preset_name)
     missing = [key for key in preset.questions if key not in values]
@@ -97,7 +97,7 @@ def parse_setting(key: str, text: str) -> Any:  # noqa: ANN401 - what TOML holds
             raise UsageError(
                 f"the value of {key} is not TOML", hint=f'as in \'{key}=["one", "two"]\''
             ) from None
-    if check is fields.reference:
+    if check in {fields.reference, fields.client_key}:
         return parse_reference(text)
     return text.split() if key in _LISTS else text
 

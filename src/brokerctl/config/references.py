@@ -38,6 +38,7 @@ _TOLD = {
     "keyring": "{} of the OS keyring",
     "store": "the stored secret '{}', which is not there",
     "command": "what {} prints",
+    "sign": "what {} signs with",
 }
 
 
@@ -194,7 +195,7 @@ def _find_in_keyring(target: str, environ: Mapping[str, str], timeout_s: float) 
 class Outside(Value):
     """A secret that no archive holds, with the profiles that name it."""
 
-    kind: str  # env | file | keyring | command | store: named, and never stored
+    kind: str  # env | file | keyring | command | sign | store: named, and never stored
     name: str  # of a command only the program: its arguments may hold a secret
     profiles: tuple[str, ...]
 

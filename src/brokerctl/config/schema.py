@@ -7,6 +7,7 @@ from typing import Any
 from brokerctl.config import fields
 from brokerctl.config.platforms import PLATFORMS
 from brokerctl.config.presets import PRESETS
+from brokerctl.config.scope_levels import LEVELS
 from brokerctl.model import FLOWS, KEEPERS
 
 URI = "https://json-schema.org/draft/2020-12/schema"
@@ -62,6 +63,12 @@ _AWS = {
     **dict.fromkeys(("role", "session", "endpoint", "policy"), _TEXT),
     "duration": {"type": ["integer", "string"]},
 }
+_GITHUB_APP = {
+    **{key: {"type": ["integer", "string"]} for key in ("app", "installation")},
+    "repositories": _WORDS,
+    "permissions": {"type": "object", "additionalProperties": _one_of(*LEVELS)},
+}
+_SIGN = {**_closed({fields.SIGN: _WORDS}), "required": [fields.SIGN]}
 _PROFILE: dict[str, dict[str, Any]] = {
     fields.PRESET: _one_of(*PRESETS),
     "flow": _one_of(*FLOWS),
@@ -73,10 +80,12 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     "extra": {"type": "object", "additionalProperties": _TEXT},
     "aws": _closed(_AWS),
+    "github_app": _closed(_GITHUB_APP),
     "exchange": _closed(_EXCHANGE),
     "identity": _IDENTITY,
     "google": _closed(dict.fromkeys(("pool", "service_account"), _TEXT)),
-    **dict.fromkeys(("client_secret", "client_key"), _REFERENCE),
+    "client_secret": _REFERENCE,
+    "client_key": {"anyOf": [_REFERENCE, _SIGN]},
     **dict.fromkeys(("scopes", "resource", "hosts", "grant_ended_errors"), _WORDS),
     **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "login_wait", "lifetime"), _DURATION),
     **dict.fromkeys(

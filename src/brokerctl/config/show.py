@@ -13,7 +13,7 @@ from brokerctl.config.duration import render_duration
 from brokerctl.config.edit import render_value
 from brokerctl.config.hosts import covering, parse_url, split_pattern
 from brokerctl.config.positions import locate
-from brokerctl.config.words import exchange, google
+from brokerctl.config.words import exchange, google, tables
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import Profile, Reference, Value
 
@@ -36,7 +36,7 @@ _TABLES: dict[str, Callable[[Any], Any]] = {
     "exchange": exchange.shown_exchange,
     "identity": exchange.shown_identity,
     "google": google.shown,
-    "aws": _object,
+    **tables.SHOWN,
     "extra": _object,
 }
 COVERS = "covers it"
@@ -107,7 +107,7 @@ def _plain(key: str, value: Any) -> Any:  # noqa: ANN401 - what TOML holds
     if key in _TABLES:
         return _TABLES[key](value)
     if isinstance(value, Reference):
-        is_command = value.kind == "command"
+        is_command = value.kind in {"command", fields.SIGN}
         return {value.kind: list(value.target) if is_command else value.target[0]}
     if key in _DURATIONS:
         return render_duration(value)

@@ -68,7 +68,12 @@ def _grant(home: Home, profile: Profile, slots: list[Slot], now: float) -> Itera
 def _broader(profile: Profile, slots: list[Slot]) -> Iterator[Finding]:
     """Report tokens with scopes beyond those asked for, unless the profile allows that."""
     tokens = [(slot.key.scopes, slot.current) for slot in slots if slot.current is not None]
-    found = {scope for asked, token in tokens for scope in find_broader(asked, token.scopes)}
+    has_levels = profile.traits.has_levels
+    found = {
+        scope
+        for asked, token in tokens
+        for scope in find_broader(asked, token.scopes, has_levels=has_levels)
+    }
     if found and not profile.allow_broader:
         kept = " and is kept from tools" if profile.allow_broader is False else ""
         scopes = safe(" ".join(sorted(found)), _SCOPES_CHARS)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
 
 _LOOKED_AT = ("env", "file", "store")
+_NAMES = {"sign": "command that signs"}
 
 
 def check(home: Home) -> Iterator[Finding]:
@@ -28,7 +29,8 @@ def check(home: Home) -> Iterator[Finding]:
             if not isinstance(reference, Reference):
                 continue
             if reference.kind not in _LOOKED_AT:
-                what = f"'{profile.name}': its secret comes from a {reference.kind}, not tried here"
+                kind = _NAMES.get(reference.kind, reference.kind)
+                what = f"'{profile.name}': its secret comes from a {kind}, not tried here"
                 yield Finding(what=what)
                 continue
             try:

@@ -11,14 +11,12 @@ from binascii import b2a_base64
 from warnings import catch_warnings
 
 from authlib.oauth2.rfc7523 import private_key_jwt_sign
-from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey, import_key
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from brokerctl import jsonlite
-from brokerctl.errors import UsageError, shell_word
 from brokerctl.oauth.client_auth import get_secret
 from brokerctl.oauth.flows import get_endpoint
+from brokerctl.oauth.private_key import get_private_key, unusable
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -43,7 +41,7 @@ def client_secret_jwt(ctx: FlowContext) -> Proof:
 
 def private_key_jwt(ctx: FlowContext) -> Proof:
     """Sign with the client's key, PEM or JWK; the algorithm follows from the key."""
-    key = _get_key(ctx)
+    key = get_private_key(ctx)
     return _proof(ctx, key, _algorithm(ctx, key))
 
 
@@ -67,44 +65,12 @@ def _proof(ctx: FlowContext, key: Key, algorithm: str) -> Proof:
                 expires_at=issued_at + LIFETIME_S,
             )
     except (JoseError, ValueError, TypeError) as error:
-        raise _unusable(ctx) from error
+        raise unusable(ctx) from error
     return (), [
         ("client_id", ctx.profile.client_id),
         ("client_assertion_type", TYPE),
         ("client_assertion", Secret(assertion)),
     ]
-
-
-def _get_key(ctx: FlowContext) -> Key:
-    pem = ctx.credentials.key_pem
-    if not pem:
-        raise UsageError(
-            f"'{ctx.profile.name}' has no client_key",
-            hint=f"run 'brokerctl profile edit {shell_word(ctx.profile.name)}'",
-        )
-    text = pem.reveal().strip()
-    try:
-        key = _import(text)
-    except (JoseError, ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
-        raise _unusable(ctx) from error
-    if not key.is_private:
-        raise UsageError(f"the client_key of '{ctx.profile.name}' is a public key")
-    return key
-
-
-def _import(text: str) -> Key:
-    if text.startswith("{"):
-        jwk = jsonlite.loads(text.encode())
-        if jwk.get("kty") == "oct":
-            raise ValueError("a shared secret is no private key")
-        from_jwk: Key = import_key(jwk)
-        return from_jwk
-    for kind in (RSAKey, ECKey, OKPKey):
-        try:
-            return kind.import_key(text)
-        except (JoseError, ValueError, TypeError, UnsupportedAlgorithm):
-            continue
-    raise ValueError("no private key of a known kind")
 
 
 def _algorithm(ctx: FlowContext, key: Key) -> str:
@@ -114,17 +80,10 @@ def _algorithm(ctx: FlowContext, key: Key) -> str:
         return _choose(ctx, "EdDSA", "Ed25519")  # the second since RFC 9864
     if isinstance(key, RSAKey):
         return _choose(ctx, "RS256", "PS256")
-    raise _unusable(ctx)
+    raise unusable(ctx)
 
 
 def _choose(ctx: FlowContext, usual: str, other: str) -> str:
     """Return the usual name, unless the issuer offers the other one only."""
     offered = ctx.metadata.token_endpoint_auth_signing_alg_values_supported or (usual,)
     return other if usual not in offered and other in offered else usual
-
-
-def _unusable(ctx: FlowContext) -> UsageError:
-    return UsageError(
-        f"the client_key of '{ctx.profile.name}' can't sign",
-        hint="it must be an RSA, P-256, P-384, P-521 or Ed25519 private key, as PEM or JWK",
-    )

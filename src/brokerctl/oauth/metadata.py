@@ -12,7 +12,7 @@ import re
 from brokerctl import jsonlite
 from brokerctl.config.hosts import parse_issuer, parse_url
 from brokerctl.errors import IssuerError, UnsentError, UsageError, shell_word
-from brokerctl.model import StoredValue
+from brokerctl.model import FlowTraits, StoredValue
 from brokerctl.oauth.message import (
     JSON,
     SERVER_ERROR,
@@ -75,6 +75,7 @@ class Metadata(StoredValue):
     token_endpoint_auth_signing_alg_values_supported: tuple[str, ...] | None = None
     scopes_supported: tuple[str, ...] | None = None
     iss_in_callback: bool = False  # authorization_response_iss_parameter_supported (RFC 9207)
+    revoked_by: str | None = None  # of a flow whose tokens are not revoked as by RFC 7009
 
     def is_current(self, now: float) -> bool:
         """Return whether it may still be used without asking again."""
@@ -153,7 +154,10 @@ def _needed(profile: Profile) -> set[str]:
 
 def configured(profile: Profile, now: float) -> Metadata:
     """Return metadata that is made of the profile's own endpoints alone."""
-    return with_configured(Metadata(issuer=profile.issuer, fetched_at=now), profile)
+    asks = profile.traits.revoked_by
+    noted = None if asks == FlowTraits().revoked_by else asks
+    metadata = Metadata(issuer=profile.issuer, fetched_at=now, revoked_by=noted)
+    return with_configured(metadata, profile)
 
 
 class _MissingError(IssuerError):

@@ -1,4 +1,4 @@
-"""Revocation (RFC 7009): asks the issuer to end a token, and reports its answer.
+"""Revocation (RFC 7009, or as an API has it): asks the issuer to end a token, reports its answer.
 
 Also introspection (RFC 7662), which proves the end: does the issuer still call the token active?
 """
@@ -8,17 +8,19 @@ from __future__ import annotations
 from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.model import LOCAL_ONLY, REVOKED, UNKNOWN, Value
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY, host_of
+from brokerctl.oauth.message import JSON, SERVER_ERROR, TOO_MANY, HttpRequest, host_of
 from brokerctl.oauth.steps import Send
-from brokerctl.oauth.tokens import parse_answer
+from brokerctl.oauth.tokens import parse_answer, read_members
+from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from brokerctl.oauth.client_auth import FlowContext
     from brokerctl.oauth.message import HttpResponse
-    from brokerctl.secret import Secret
+
+    Revoking = Generator[Send, HttpResponse, "Revocation"]
 
 DONE = (200, 204)
 UNAUTHORIZED = 401
@@ -33,7 +35,7 @@ class Revocation(Value):
     retry_after_s: int | None = None
 
 
-def revoke(ctx: FlowContext, token: Secret, hint: str) -> Generator[Send, HttpResponse, Revocation]:
+def revoke(ctx: FlowContext, token: Secret, hint: str) -> Revoking:
     """Yield the request, to the profile's own issuer alone; `hint` is RFC 7009's token type.
 
     `unknown` is worth another try (no answer, 5xx, a wrong secret, an answer that is not an
@@ -52,6 +54,38 @@ def revoke(ctx: FlowContext, token: Secret, hint: str) -> Generator[Send, HttpRe
     except IssuerError as error:
         return Revocation(outcome=UNKNOWN, reason=error.message)
     return parse_revocation(response, host_of(url), is_public=ctx.profile.client_auth == "none")
+
+
+def revoke_as_holder(ctx: FlowContext, token: Secret, hint: str) -> Revoking:  # noqa: ARG001 - as above
+    """Yield a DELETE that the token itself allows, as GitHub and crates.io have it.
+
+    Security: a token that opens nothing gets 401, which counts as revoked where the answer is the
+    API's own, in JSON. Any other answer may be a proxy's, and is worth another try.
+    """
+    url = ctx.metadata.revocation_endpoint
+    if url is None:
+        return Revocation(outcome=LOCAL_ONLY, reason="the issuer has no revocation endpoint")
+    bearer = Secret(f"Bearer {token.reveal()}")
+    headers: tuple[tuple[str, str | Secret], ...] = (JSON, ("authorization", bearer))
+    request = HttpRequest(method="DELETE", url=url, headers=headers, secrets=(token,))
+    try:
+        response = yield Send(request=request)
+    except IssuerError as error:
+        return Revocation(outcome=UNKNOWN, reason=error.message)
+    if response.status in DONE:
+        return Revocation(outcome=REVOKED)
+    reason = f"{host_of(url)} answered {response.status}"
+    if response.status == UNAUTHORIZED and read_members(response.body):
+        return Revocation(outcome=REVOKED, reason=f"{reason}: the token opens nothing any more")
+    wait = response.retry_after_s()
+    return Revocation(outcome=UNKNOWN, reason=reason, retry_after_s=wait)
+
+
+# By FlowTraits.revoked_by: who asks for a token's end, the client or whoever holds the token.
+REVOKERS: dict[str, Callable[[FlowContext, Secret, str], Revoking]] = {
+    "client": revoke,
+    "holder": revoke_as_holder,
+}
 
 
 def parse_revocation(response: HttpResponse, host: str, *, is_public: bool) -> Revocation:

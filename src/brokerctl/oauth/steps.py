@@ -89,6 +89,7 @@ class Run(Value):
 
     words: tuple[str, ...]
     given: bytes | None = None
+    what: str = "an identity"  # that it is asked for, in a message
 
 
 class ReadFile(Value):

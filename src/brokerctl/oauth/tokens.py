@@ -143,7 +143,7 @@ def _parse_issued(
     issued = [body.get("access_token"), body.get("refresh_token")]
     found = tuple(Secret(value) for value in issued if isinstance(value, str) and value)
     response = response.replace(secrets=(*response.secrets, *found))
-    access_token = _access_token(body.get("access_token"), host)
+    access_token = read_access_token(body.get("access_token"), host)
     token_type = _token_type(body.get("token_type"), response, host)
     scopes, sub = _scopes(body.get("scope"), asked), find_unverified_sub(body.get("id_token"))
     # Security: scopes and `sub` are shown and recorded.
@@ -286,7 +286,8 @@ def parse_lifetime(value: object, most: int = MAX_LIFETIME_S) -> int | None:
     return int(max(0, min(value, most)))
 
 
-def _access_token(value: object, host: str) -> Secret:
+def read_access_token(value: object, host: str) -> Secret:
+    """Return an access token; IssuerError for what can be none."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TOKEN_CHARS:
         raise IssuerError(f"{host} answered without a usable access token")
     if not _TOKEN.fullmatch(value):

@@ -86,7 +86,8 @@ PROGRAMS = {
     "keyring": Row(only=_DESKTOP, prefixes=_DESKTOP_PREFIXES),
     # The command of a reference to a secret.
     "secret": Row(adds=((NO_KEYRING, "1"),)),
-    # A platform's own program that says who this job is, or a profile's command that does.
+    # A platform's own program that says who this job is, or a profile's command that does; or one
+    # that signs for an app.
     "identity": Row(adds=((NO_KEYRING, "1"),)),
 }
 

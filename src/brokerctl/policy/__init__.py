@@ -36,14 +36,17 @@ def decide(
     `narrowed` has the profile's scopes that a trusted project file leaves; `job` is the one whose
     identity is exchanged for the token.
     """
+    has_levels = profile.traits.has_levels
     allowed = profile.scopes if narrowed is None else narrowed
+    if has_levels and narrowed is not None:
+        allowed = _completed(narrowed, profile.scopes)
     denied = _deny_ends(profile, request) or _deny_fork(job)
     if denied:
         return denied
     if allowed and request.scopes == ():
         # Security: without a scope in the request an issuer grants its default, which may be all.
         return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")
-    outside = _outside(request.scopes, allowed)
+    outside = _outside(request.scopes, allowed, has_levels=has_levels)
     if outside:
         return _deny("scopes of the profile", f"scope {outside} is not among the profile's")
     outside = _outside(request.resource, profile.resource)
@@ -53,6 +56,8 @@ def decide(
         # Security: a resource that is not sent narrows nothing, although the record would name it.
         return _deny("resources of the profile", "this issuer takes no resource to narrow to")
     scopes = _chosen(request.scopes, allowed)
+    if has_levels:
+        scopes = _completed(scopes, allowed)
     resource = _chosen(request.resource, profile.resource)
     max_ttl_s = _shortest(request.max_ttl_s, profile.max_ttl_s)
     is_narrow = (scopes, resource, max_ttl_s) != (profile.scopes, profile.resource, None)
@@ -74,13 +79,21 @@ def decide_kept(requester: Requester) -> Decision:
     )
 
 
-def find_broader(scopes: tuple[str, ...], granted: tuple[str, ...]) -> tuple[str, ...]:
+def find_broader(
+    scopes: tuple[str, ...], granted: tuple[str, ...], *, has_levels: bool = False
+) -> tuple[str, ...]:
     """Return the scopes that were granted beyond those asked for, sorted.
 
     () if none was asked for: then the issuer's default is what was asked for (RFC 6749, 3.3).
+    `has_levels`: they are those of `config.scope_levels`.
     """
     if granted == scopes or not scopes:
         return ()
+    if has_levels:
+        from brokerctl.config import scope_levels  # noqa: PLC0415 - most flows have plain scopes
+
+        more = set(granted) - scope_levels.NO_DIFFERENCE
+        return tuple(sorted(one for one in more if not scope_levels.is_within(one, scopes)))
     return tuple(sorted(set(granted).difference(scopes, NO_DIFFERENCE)))
 
 
@@ -132,11 +145,26 @@ def _deny(rule: str, reason: str) -> Decision:
     return Decision(effect="deny", rule=rule, layer=LAYER, reason=reason)
 
 
-def _outside(wanted: tuple[str, ...] | None, allowed: tuple[str, ...]) -> str | None:
+def _outside(
+    wanted: tuple[str, ...] | None, allowed: tuple[str, ...], *, has_levels: bool = False
+) -> str | None:
     for item in wanted or ():
-        if item not in allowed:
-            return item
+        if item in allowed:
+            continue
+        if has_levels:
+            from brokerctl.config import scope_levels  # noqa: PLC0415 - as above
+
+            if scope_levels.is_within(item, allowed):
+                continue
+        return item
     return None
+
+
+def _completed(scopes: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
+    """Security: a request that names a repository alone gets the profile's permissions at most."""
+    from brokerctl.config import scope_levels  # noqa: PLC0415 - as above
+
+    return scope_levels.complete(scopes, allowed)
 
 
 def _chosen(wanted: tuple[str, ...] | None, allowed: tuple[str, ...]) -> tuple[str, ...]:

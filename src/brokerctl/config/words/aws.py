@@ -17,8 +17,6 @@ from brokerctl.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-FLOW = "aws_web_identity"
 _ENDPOINT = "https://sts.amazonaws.com"
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _SESSION = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
@@ -26,7 +24,7 @@ _SHORTEST_S, _LONGEST_S = 900, 43200  # of AssumeRoleWithWebIdentity's DurationS
 _POLICY_CHARS = 2048
 _KEYS = ("role", "session", "duration", "endpoint", "policy")
 # Keys that mean nothing to STS. Security: with `hosts` other tools could send the secrets away.
-_FOREIGN = frozenset(
+FOREIGN = frozenset(
     (
         *("preset", "issuer", "client_id", "client_auth", "client_secret", "client_key"),
         *("scopes", "resource", "send_resource", "extra", "hosts", "username", "username_match"),
@@ -97,24 +95,23 @@ def _policy(value: object) -> str:
     return value
 
 
+def shown(text: str) -> Any:  # noqa: ANN401 - what TOML holds
+    """Return the table as it could be written."""
+    return jsonlite.loads(text.encode())
+
+
 def find_problem(values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the key that is wrong in a profile and why, if one is."""
-    if values.get("flow") != FLOW:
-        return ("aws", f"aws goes with the flow {FLOW} alone") if "aws" in values else None
-    if "aws" not in values:
-        return "aws", "aws is missing"
-    foreign = next((key for key in values if key in _FOREIGN), None)
-    if foreign is not None:
-        return foreign, f"{foreign} does not go with the flow {FLOW}"
+    """Return the key that is wrong in an AWS profile and why, if one is."""
     if "max_ttl" in values:
-        return "max_ttl", f"max_ttl does not go with the flow {FLOW}: use 'duration' in aws"
+        return (
+            "max_ttl",
+            f"max_ttl does not go with the flow {values['flow']}: use 'duration' in aws",
+        )
     return None
 
 
 def expand(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return an AWS profile's values as those of any profile."""
-    if values.get("flow") != FLOW:
-        return dict(values)
     kept = {key: value for key, value in values.items() if key != "aws"}
     asked = jsonlite.loads(values["aws"].encode())
     sent = {"RoleSessionName": asked["session"]}

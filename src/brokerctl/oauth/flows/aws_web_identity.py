@@ -7,7 +7,6 @@ and XML with a declaration (`<!`), which could define entities, is not parsed.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 from brokerctl.errors import IssuerError, OAuthError
@@ -16,6 +15,7 @@ from brokerctl.model import NOT_BEARER
 from brokerctl.oauth import aws_credentials, parameters
 from brokerctl.oauth.flows import get_endpoint, send_twice
 from brokerctl.oauth.flows.sources import find_subject
+from brokerctl.oauth.json_api import parse_time
 from brokerctl.oauth.message import FORM, SERVER_ERROR, host_of, post_form
 from brokerctl.oauth.tokens import SUCCESS, TokenAnswer, parse_lifetime
 from brokerctl.secret import Secret
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _ACTION, _VERSION = "AssumeRoleWithWebIdentity", "2011-06-15"
 _MAX_BYTES = 1 << 20
 _CODE = re.compile(r"[A-Za-z]{1,60}(?:\.[A-Za-z]{1,60})?", re.ASCII)
-_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z")
 # Without a quotation mark or a backslash: it stands in JSON as it is.
 _WORD = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{4,32768}")
 _AGAIN = "its web identity is not what STS takes now; have a newer one"
@@ -78,7 +77,7 @@ def parse_answer(response: HttpResponse, host: str) -> TokenAnswer:
         raise IssuerError(f"{host} did not answer in XML that can be read")
     path = (f"{_ACTION}Response", f"{_ACTION}Result", "Credentials")
     words = {name: _only(found, *path, name) for name in aws_credentials.WORDS}
-    ends_at = _seconds(_only(found, *path, "Expiration"))
+    ends_at = parse_time(_only(found, *path, "Expiration"))
     if ends_at is None or not all(_WORD.fullmatch(word or "") for word in words.values()):
         raise IssuerError(f"{host} answered without usable credentials")
     held = {name: word or "" for name, word in words.items()}
@@ -127,14 +126,3 @@ def _only(root: ET.Element, first: str, *path: str) -> str | None:
 def _name(element: ET.Element) -> str:
     """Return an element's name without its namespace, which is not looked at."""
     return str(element.tag).rpartition("}")[2]
-
-
-def _seconds(text: str | None) -> int | None:
-    """Return the seconds since the epoch of a time in UTC; parts of a second are left out."""
-    found = _TIME.fullmatch(text or "")
-    if not found:
-        return None
-    try:
-        return int(datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        return None
