@@ -153,14 +153,16 @@ def run_command(
             [program, *words[1:]], environ, timeout_s, MAX_SECRET_BYTES, given=given
         )
     except TimeoutError:
-        raise UsageError(f"{words[0]}, asked for {what}, took over {timeout_s:g} s") from None
+        raise UsageError(f"{words[0]}, asked for {what}, took over {timeout_s:.3g} s") from None
     except NoTerminalError:
         raise UsageError(
             f"{words[0]}, asked for {what}, asks at a terminal, and there is none to ask at",
             hint=f"have {words[0]} find it without a question",
         ) from None
     except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
+        if error.errno is None:  # `run_bounded` says what it printed too much of
+            raise UsageError(f"{words[0]}, asked for {what}, prints too much") from error
+        reason = os.strerror(error.errno).lower()
         raise UsageError(f"can't run {words[0]}, asked for {what}: {reason}") from error
     if code != 0:
         raise UsageError(f"{words[0]}, asked for {what}, ended with {code}")
