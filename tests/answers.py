@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 PAGE, SCHEMA = "docs/json.md", "docs/json.schema.json"
 _EXAMPLE = re.compile(r"^```json ([^\n]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_KINDS = ("--list", "--remove", "--for")  # each has an answer of its own, where there is one
+_KINDS = (
+    "--list",
+    "--remove",
+    "--for",
+    "--ci",
+)  # each has an answer of its own, where there is one
 
 
 def read_examples() -> dict[str, str]:

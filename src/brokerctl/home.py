@@ -27,7 +27,7 @@ from brokerctl.store.entry import PLAN, plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from brokerctl.broker.issuer import IssuerClient
@@ -196,9 +196,7 @@ class Home:
         from brokerctl.broker.issuer import IssuerClient, Senders
         from brokerctl.broker.known_issuers import KnownIssuers
 
-        profiles = self.plan.profiles.values()
-        found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
-        hidden = frozenset(one.target[0] for one in found if one and one.kind == "env")
+        hidden = _secret_variables(self.plan.profiles.values())
         known, senders = KnownIssuers(self.store, self.ring), Senders(_http, self.environ)
         get, within = self.broker.get, self.broker.within
         return IssuerClient(known, senders, self.find_secret, hidden, get=get, within=within)
@@ -216,6 +214,25 @@ def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> 
     from brokerctl.effects.http import Http
 
     return Http(ca_file, environ, timeout_s)
+
+
+def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> IssuerClient:
+    """Return a client of issuers and platforms that needs no home: what it learns ends with us."""
+    from brokerctl.broker.issuer import IssuerClient, Senders
+    from brokerctl.broker.known_issuers import KnownIssuers
+    from brokerctl.keys.making import new_ring
+    from brokerctl.store.file.memory import MemorySystem
+
+    harden()
+    ring = new_ring()
+    store: FileStore = find_store("file")(MemorySystem().folder("memory"), ring)
+    senders = Senders(_http, environ)
+    return IssuerClient(KnownIssuers(store, ring), senders, hidden=_secret_variables(profiles))
+
+
+def _secret_variables(profiles: Iterable[Profile]) -> frozenset[str]:
+    found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
+    return frozenset(one.target[0] for one in found if one and one.kind == "env")
 
 
 def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Home:

@@ -89,10 +89,12 @@ OPTIONAL = {
     r"|\.(error|reason|proven|sub|generation|profiles|url)",
     "profile-show": r"\.values\.(?!flow|issuer|client_id)\w+",
     "error": r"\.error\.rule",
+    "doctor-ci": r"\.identities\[\]\.claims\.\w+",
     **dict.fromkeys(("get", "login"), r"\.expires_at_assumed"),
 }
-# What a setting has is as the configuration has it: of any type, but never null.
+# What a setting has is as the configuration has it: of any type, but never null. So is a claim.
 SETTING_VALUE = re.compile(r"\.value(\[\])?$")
+CLAIM = re.compile(r"\.claims\.\w+$")
 # What can be null. A key that joins them is a change that every reader of answers has to know of.
 NULLABLE = {
     "get": "expires_at expires_in subject",
@@ -110,6 +112,7 @@ NULLABLE = {
     "store-check": "damaged[].aside",
     "store-rekey": "resealed",
     "doctor": "hint start_ratio",
+    "doctor-ci": "fork job sub text note hint",
     "error": "hint",
 }
 # What is no free text: times, hashes, names, addresses, and words of which there are a few.
@@ -133,6 +136,7 @@ FORMED = {
     "store-backup": "kind profiles[]",
     "store-rekey": "keeper",
     "doctor": "state check",
+    "doctor-ci": "platforms[] platform profiles[] cloud state check",
     "helper-install": "tool path",
     "helper-uninstall": "tool path",
     "helper-list": "tool path profile",
@@ -218,7 +222,9 @@ def test_every_command_with_json_has_its_definition() -> None:
             if re.search(r"^\.B \\-\\-json$", body, re.MULTILINE):
                 is_group = title.lower().startswith(f"{command} ")
                 named.add(title.lower().replace(" ", "-") if is_group else command)
-    assert named | {"error", "profile-show-for", "trust-list", "trust-remove"} == set(ANSWERS)
+    assert named | {"error", "profile-show-for", "trust-list", "trust-remove", "doctor-ci"} == set(
+        ANSWERS
+    )
     assert {definition_of(command) for command in EXAMPLES} == set(ANSWERS)
 
 
@@ -256,6 +262,9 @@ def test_a_wrong_type_is_refused(name: str, answer: dict[str, Any]) -> None:
     """Each value has one type, beside it null where that can be, and free text only where it is."""
     for path, inner, is_taken in tried(name, answer):
         taken = {kind for kind, value in VALUES.items() if is_taken(value)}
+        if CLAIM.search(path):
+            assert taken == set(VALUES), path
+            continue
         if SETTING_VALUE.search(path):
             assert path.endswith("[]") or "null" not in taken, path
             continue
@@ -274,7 +283,8 @@ def test_a_wrong_type_is_refused(name: str, answer: dict[str, Any]) -> None:
 def test_a_wrong_form_is_refused(name: str, answer: dict[str, Any]) -> None:
     """No number is negative, no other version is ours, and a time is one of UTC that exists."""
     for path, inner, is_taken in tried(name, answer):
-        if kind_of(inner) in {"integer", "number"} and not SETTING_VALUE.search(path):
+        is_open = SETTING_VALUE.search(path) or CLAIM.search(path)
+        if kind_of(inner) in {"integer", "number"} and not is_open:
             assert not is_taken(-1), path
             assert path not in FIXED or not is_taken(inner + 10), path
         if is_of(path, "expires_at time until issued_at issuer_expires_at kept_at"):
@@ -329,5 +339,5 @@ def test_closed_values_are_those_of_the_program() -> None:
     assert set(part["required"]) == set(GcReport._fields)
     part = DEFS["store-backup"]["properties"]["outside"]["items"]["properties"]["kind"]
     assert set(part["enum"]) == set(fields.REFERENCE_KINDS)
-    part = DEFS["doctor"]["properties"]["findings"]["items"]["properties"]["state"]
+    part = DEFS["finding"]["properties"]["state"]
     assert part["enum"] == [doctor.OK, doctor.WARNING, doctor.PROBLEM]

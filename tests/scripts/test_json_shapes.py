@@ -15,6 +15,7 @@ import pytest
 
 from tests.answers import PAGE, find_faults, read_document, read_examples
 from tests.house.source import ROOT, read
+from tests.identities import jwt
 from tests.idp import main_job
 from tests.idp.issuer import DemoIssuer
 from tests.schema import Schema
@@ -46,6 +47,15 @@ def fits(example: Any, answer: Any) -> bool:  # noqa: ANN401 - JSON has any type
     return example is None or answer is None or example == answer
 
 
+def job_of(example: str, words: str) -> dict[str, str]:
+    """Return the variables of the CI job whose claims an example has."""
+    if "--ci" not in words:
+        return {}
+    claims = json.loads(example)["identities"][0]["claims"]
+    token = jwt(**{name: claims[name] for name in claims.keys() - {"iat", "exp"}})
+    return {"GITLAB_CI": "true", "CI_JOB_ID": "811", "BROKERCTL_ID_TOKEN": token}
+
+
 @pytest.mark.slow("some thirty commands, a login among them")
 def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir: str) -> None:
     """Each command of the page, run for a person who is logged in, prints its example's shape."""
@@ -65,7 +75,7 @@ def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir:
             words = "get nope --json" if command == "error" else command
             words = words.replace("FILE", os.path.join(brokerctl.home, "all.backup"))
             words = words.replace("DIR", shop)
-            done = brokerctl(*words.split(), env=browser)
+            done = brokerctl(*words.split(), env=browser | job_of(examples[command], words))
             answer = json.loads(done.stderr if command == "error" else done.stdout or "null")
             faults = find_faults(schema, command, answer)
             if faults or not fits(shape(json.loads(examples[command])), shape(answer)):

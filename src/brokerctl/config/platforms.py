@@ -18,6 +18,7 @@ class PlatformTraits(Value):
     needs: str = ""  # what the profile says beside the name: "", variable, file or command
     variable: str | None = None  # that holds the token where the profile names no other
     is_asked: bool = True  # it makes a token anew, for the audience that is asked for
+    audience: str | None = None  # the only one that it makes tokens for; None: any
     job: tuple[str, ...] = ()  # the variables that together tell a job from all others
     permission: str = ""  # what a job needs to have an identity
 
@@ -59,6 +60,7 @@ PLATFORMS = {
         entry="azure_pipelines:AzurePipelines",
         title="Azure Pipelines",
         shown_by="TF_BUILD",
+        audience="api://AzureADTokenExchange",
         job=("SYSTEM_JOBID", "SYSTEM_JOBATTEMPT"),
         permission="env: { SYSTEM_ACCESSTOKEN: $(System.AccessToken) } in the step",
     ),

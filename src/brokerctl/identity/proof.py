@@ -14,6 +14,7 @@ from brokerctl import jsonlite
 from brokerctl.config.platforms import PLATFORMS
 from brokerctl.errors import IssuerError, UnsentError, UsageError
 from brokerctl.identity import find_job, load
+from brokerctl.model import Value
 from brokerctl.oauth.steps import Proof, Send
 from brokerctl.oauth.tokens import SUCCESS
 from brokerctl.secret import Secret
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from typing import Any
 
-    from brokerctl.identity import IdentitySteps
+    from brokerctl.identity import IdentitySteps, Job
     from brokerctl.model import Reference
     from brokerctl.oauth.message import HttpRequest
 
     ProofSteps = Generator[Any, Any, Proof]
+    SigningSteps = Generator[Any, Any, "SignedIdentity"]
 
 OLDEST_S = 300.0  # of a token that was made for this request
 _SKEW_S = 60.0
@@ -41,22 +43,48 @@ FACTS = (
 )
 
 
+class SignedIdentity(Value):
+    """What a platform signed of a job, with every claim, unverified: kept by nobody."""
+
+    job: Job
+    token: Secret
+    claims: dict[str, Any]
+
+
 def prove(source: Reference, environ: Mapping[str, str], audience: str, now: float) -> ProofSteps:
     """Yield the steps to a signed token that says who this job is, made out to the audience.
 
     Raises UsageError, which names the permission, where the job has no identity; IssuerError where
     the platform does not answer, or with something else.
     """
-    job = find_job(source, environ)
-    platform, title = load(job.platform), PLATFORMS[job.platform].title
-    token, is_new = yield from platform.ask(source, environ, audience)
-    claims = check(token, audience, now, title, is_new=is_new)
-    facts = {"platform": job.platform, "job": job.id}
-    facts |= {name: _text(claims.get(name)) for name in ("iss", "sub")}
-    described = platform.describe(claims)
+    signed = yield from sign(source, environ, audience, now)
+    facts = {"platform": signed.job.platform, "job": signed.job.id}
+    facts |= {name: _text(signed.claims.get(name)) for name in ("iss", "sub")}
+    described = load(signed.job.platform).describe(signed.claims)
     facts |= {name: _text(described[name]) for name in FACTS if name in described}
     shown = {name: value for name, value in facts.items() if value is not None}
-    return Proof(token=token, claims=jsonlite.dumps(shown, sort=True))
+    return Proof(token=signed.token, claims=jsonlite.dumps(shown, sort=True))
+
+
+def sign(
+    source: Reference,
+    environ: Mapping[str, str],
+    audience: str,
+    now: float,
+    *,
+    takes_any: bool = False,
+) -> SigningSteps:
+    """Yield the steps to a signed token, and return it with its claims; raises as `prove` does.
+
+    `takes_any`: a token that was not made for this request may be for another audience, as where
+    somebody only wants to see it.
+    """
+    job = find_job(source, environ)
+    title = PLATFORMS[job.platform].title
+    token, is_new = yield from load(job.platform).ask(source, environ, audience)
+    wanted = None if takes_any and not is_new else audience
+    claims = check(token, wanted, now, title, is_new=is_new)
+    return SignedIdentity(job=job, token=token, claims=claims)
 
 
 def _text(value: object) -> str | None:
@@ -65,18 +93,22 @@ def _text(value: object) -> str | None:
     return value[:_TEXT_CHARS] if isinstance(value, str) and value.isprintable() else None
 
 
-def check(token: Secret, audience: str, now: float, title: str, *, is_new: bool) -> dict[str, Any]:
+def check(
+    token: Secret, audience: str | None, now: float, title: str, *, is_new: bool
+) -> dict[str, Any]:
     """Return the claims of a token that can be exchanged; IssuerError says what is wrong with it.
 
-    `is_new`: it was made for this request, so it must be no older than five minutes. A token that
-    lies in a variable or a file is as old as the job, and good while it lasts.
+    `audience`: who it must be made out to; None: anybody. `is_new`: it was made for this request,
+    so it must be no older than five minutes. A token that lies in a variable or a file is as old
+    as the job, and good while it lasts.
     """
     header, claims = read_jwt(token)
     if header is None or claims is None:
         raise IssuerError(f"{title} gave no signed token (JWT)")
     if str(header.get("alg", "none")).lower() == "none" or not token.reveal().rpartition(".")[2]:
         raise IssuerError(f"{title} gave a token without a signature")
-    _check_audience(claims.get("aud"), audience, title, is_new=is_new)
+    if audience is not None:
+        _check_audience(claims.get("aud"), audience, title, is_new=is_new)
     _check_times(claims, now, title, is_new=is_new)
     return claims
 
