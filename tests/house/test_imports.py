@@ -31,10 +31,18 @@ TABLES = (
 )
 # Code in Python's own format, which is read and made where Python's byte code lies, and so trusted.
 IMAGE = {
+    "src/brokerctl/platform/bootstrap.py": {"exec"},
     "src/brokerctl/platform/start_image.py": {"exec", "__import__"},
-    "src/brokerctl/platform/image_sources.py": {"compile"},
+    "src/brokerctl/platform/image_split.py": {"compile"},
 }
-MARSHAL = ("src/brokerctl/platform/start_image.py", "src/brokerctl/platform/image_writer.py")
+MARSHAL = (
+    "src/brokerctl/platform/bootstrap.py",
+    "src/brokerctl/platform/start_image.py",
+    "src/brokerctl/platform/image_split.py",
+    "src/brokerctl/platform/image_writer.py",
+)
+# `__future__` is a module, which this file would have each start load; it annotates in strings.
+EAGER = {"src/brokerctl/platform/bootstrap.py"}
 LIGHT = {
     "src/brokerctl/__main__.py",
     "src/brokerctl/home.py",
@@ -152,7 +160,7 @@ def test_annotations_cost_nothing() -> None:
         if any(isinstance(node, ast.FunctionDef) for node in ast.walk(source.tree))
         and "from __future__ import annotations" not in source.text
     ]
-    assert not eager
+    assert set(eager) == EAGER
 
 
 def test_every_test_says_the_promise_that_it_holds() -> None:

@@ -36,6 +36,7 @@ class Installation:
         self.source = os.path.join(platform, "start_image.py")
         cached = f"start_image.{sys.implementation.cache_tag}.pyc"
         self.image = os.path.join(platform, "__pycache__", cached)
+        self.bootstrap = self.image.replace("start_image", "bootstrap")  # which reads the image
 
     def make(self) -> None:
         """Install the wheel, its byte code compiled, beside links to what it depends on."""

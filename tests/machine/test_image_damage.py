@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from tests.machine.room import Machine
 
 NOBODY = 65534
-TRAILER = 16  # the length of what is checked, and its hash
+TRAILER = 24  # the lengths of what is read and of what is checked at once, and the hash of that
+
+
+def lengths(data: bytes) -> tuple[int, int]:
+    """Return how much of an image is read at once, and how much of that is checked then."""
+    return int.from_bytes(data[-TRAILER:-16]), int.from_bytes(data[-16:-8])
 
 
 def fifo(installation: Installation) -> None:
@@ -55,7 +60,7 @@ def endless(installation: Installation) -> None:
 def other_python(installation: Installation) -> None:
     """Put one there that is whole, and another interpreter's."""
     data = installation.read()
-    checked = data[: int.from_bytes(data[-TRAILER:-8])]
+    checked = data[: lengths(data)[1]]
     installation.write(data[:-8] + _imp.source_hash(sys.hexversion + 1, checked))
 
 
@@ -97,7 +102,7 @@ def test_damage(machine: Machine, image: Installation, name: str) -> None:
     status = machine("status")
     assert (status.returncode, status.stderr) == (0, "")
     if name != "a folder":
-        assert opened_by_get(machine, image) == [image.image]
+        assert opened_by_get(machine, image) == [image.bootstrap, image.image]
     assert answers(machine(*GET)) == token
 
 
@@ -106,9 +111,9 @@ def test_bytes_that_have_changed(machine: Machine, image: Installation) -> None:
     """No bit and no length makes another answer, wherever in the file it is."""
     token, good = answers(machine(*GET)), image.read()
     size = len(good)
-    checked = int.from_bytes(good[-TRAILER:-8])
-    lengths = (1, 15, 16, 17, 100, 4096, checked // 2, checked - 1, checked, size - 9, size - 1)
-    for length in lengths:
+    _, checked = lengths(good)
+    cuts = (1, 15, 16, 17, 100, 4096, checked // 2, checked - 1, checked, size - 9, size - 1)
+    for length in cuts:
         image.write(good[:length])
         assert answers(machine(*GET)) == token, length
     places = {0, 4, 8, 12, 16, 17, 20, checked - 1, checked, *range(size - TRAILER, size, 3)}
@@ -137,6 +142,40 @@ def test_bytes_that_a_hand_out_does_not_read(machine: Machine, image: Installati
         assert image.read() == good
     assert is_image(image.read())
     assert image.read() != changed
+    assert "the start-up image is current" in machine("doctor", "--offline").stdout
+
+
+@pytest.mark.slow(reason=BUILT)
+@pytest.mark.parametrize("kept", [0, 8, 16, 40, 1000, None])
+def test_what_reads_it_is_damaged(machine: Machine, image: Installation, kept: int | None) -> None:
+    """Its byte code is cut off or gone with its source: modules are loaded one by one."""
+    token = answers(machine(*GET))
+    if kept is None:
+        os.unlink(image.bootstrap)
+        os.unlink(f"{image.package}/platform/bootstrap.py")
+    else:
+        os.truncate(image.bootstrap, kept)
+    assert answers(machine(*GET)) == token
+    is_anew = kept in {0, 8}  # Python finds no head of byte code, and compiles the source again
+    assert (image.image in opened_by_get(machine, image)) == is_anew
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_what_is_made_late_is_damaged(machine: Machine, image: Installation) -> None:
+    """What no hand-out needs, each piece being made of its source again where it is asked for."""
+    ways = (("get", "nobody"), (*GET, "--json"), (*GET, "--scope", "admin"), ("get", "--min-ttl"))
+    good = image.read()
+    before = [machine(*way) for way in ways]
+    wanted = [(done.returncode, done.stderr) for done in before]
+    assert {code for code, _ in wanted} == {0, 2, 4}
+    read, checked = lengths(good)
+    assert read - checked > 50_000
+    image.write(good[:checked] + bytes(read - checked) + good[read:])
+    for way, outcome in zip(ways, wanted, strict=True):
+        done = machine(*way)
+        assert (done.returncode, done.stderr) == outcome
+    assert "missing or out of date" in machine("doctor", "--offline").stdout
+    assert machine("status").returncode == 0
     assert "the start-up image is current" in machine("doctor", "--offline").stdout
 
 
@@ -181,7 +220,7 @@ def test_written_by_many_at_once(machine: Machine, installation: Installation) -
         for process in running:
             _, stderr = process.communicate(timeout=240)
             assert (process.returncode, stderr) == (0, "")
-        assert opened_by_get(machine, installation) == [installation.image]
+        assert opened_by_get(machine, installation) == [installation.bootstrap, installation.image]
         names = os.listdir(os.path.dirname(installation.image))
         assert [name for name in names if not name.endswith(".pyc")] == []
 

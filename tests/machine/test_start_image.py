@@ -23,9 +23,9 @@ NOBODY = 65534
 
 
 @pytest.mark.slow(reason=BUILT)
-def test_a_hand_out_opens_one_file(machine: Machine, image: Installation) -> None:
-    """The image, and no byte code or source of ours beside it."""
-    assert opened_by_get(machine, image) == [image.image]
+def test_a_hand_out_opens_two_files(machine: Machine, image: Installation) -> None:
+    """The byte code of what reads the image, the image, and nothing else of ours."""
+    assert opened_by_get(machine, image) == [image.bootstrap, image.image]
 
 
 @pytest.mark.slow(reason=BUILT)
@@ -72,44 +72,6 @@ def test_it_loads_what_is_loaded_without_it(machine: Machine, image: Installatio
     known = subprocess.run(bare, check=True, capture_output=True, text=True).stdout.split()
     golden = set(read("tests/house/golden/warm.txt").split()) - {"__future__"}
     assert found - set(known) == golden | {"brokerctl.platform.start_image", "gc"}
-
-
-CLASSES = """
-import sys
-image = sys.modules["brokerctl.platform.start_image"]
-image.preload(["helper", "git"])
-names = [(module, name) for name, (module, _) in image._deferred.items()]
-"""
-DESCRIBE = """
-def describe(names):
-    for module, name in sorted(names):
-        made = getattr(__import__(module, fromlist=(name,)), name)
-        own = sorted(key for key in vars(made) if key not in ("__doc__", "__firstlineno__"))
-        print(made.__module__, made.__qualname__, [one.__qualname__ for one in made.__mro__], own)
-        print(getattr(made, "_fields", ()), getattr(made, "_defaults", ()))
-"""
-
-
-@pytest.mark.slow(reason=BUILT)
-def test_a_class_is_the_same_however_late_it_is_made(machine: Machine, image: Installation) -> None:
-    """Its module, name, bases, members and fields."""
-    with open(image.program, encoding="utf-8") as file:
-        start = file.read().removesuffix("main()\n")
-    find = "print(names)\ndescribe(names)"
-    env = machine.program.environment()
-    run = [image.python, "-X", "utf8", "-IS", "-c"]
-    done = subprocess.run(
-        [*run, f"{start}{CLASSES}{DESCRIBE}{find}"],
-        env=env,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    names, _, described = done.stdout.partition("\n")
-    assert names.count("brokerctl.errors") > 10
-    usual = f"import sys\nsys.path.append({image.packages!r})\n{DESCRIBE}describe({names})"
-    done = subprocess.run([*run, usual], env=env, check=True, capture_output=True, text=True)
-    assert done.stdout == described
 
 
 WAYS: tuple[tuple[str, ...], ...] = (
@@ -175,7 +137,7 @@ def test_a_source_that_was_edited(
     wanted = before.replace("Authorization: ", new.removesuffix("{"))
     assert machine(*words).stdout == wanted != before
     assert machine("status").returncode == 0
-    assert opened_by_get(machine, image) == [image.image]
+    assert opened_by_get(machine, image) == [image.bootstrap, image.image]
     assert machine(*words).stdout == wanted
 
 
@@ -204,7 +166,7 @@ def test_a_folder_that_was_moved(machine: Machine, image: Installation) -> None:
     made = type(image)(moved)
     machine.program.path = made.program
     assert answers(machine(*GET)) == token
-    assert opened_by_get(machine, made) == [made.image]
+    assert opened_by_get(machine, made) == [made.bootstrap, made.image]
 
 
 @pytest.mark.slow(reason=BUILT)
@@ -235,7 +197,7 @@ def test_a_source_that_a_group_may_write(machine: Machine, installation: Install
     for _ in range(2):
         assert machine("status", umask=0o002).returncode == 0
         assert stat.S_IMODE(os.stat(installation.image).st_mode) == 0o644
-        assert opened_by_get(machine, installation) == [installation.image]
+        assert opened_by_get(machine, installation) == [installation.bootstrap, installation.image]
     os.chmod(installation.image, 0o664)  # to be passed over
     assert len(opened_by_get(machine, installation)) > 20
 

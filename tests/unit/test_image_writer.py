@@ -18,7 +18,8 @@ from brokerctl.__main__ import DOORS
 from brokerctl.cli.start_image import needed
 from brokerctl.helpers import HELPERS
 from brokerctl.platform import image_writer
-from brokerctl.platform.image_sources import ModuleSource, defer
+from brokerctl.platform.image_sources import ModuleSource
+from brokerctl.platform.image_split import split
 from brokerctl.platform.import_finder import IMAGE
 from tests.house.source import ROOT, read, sources
 
@@ -39,7 +40,7 @@ def parts() -> tuple[bytes, CodeType, dict[str, Any]]:
     data = image_writer.build(PACKAGES, *needed(DOORS))
     code = marshal.loads(data[16:])  # noqa: S302 - our own
     first, later, places = code.co_consts[-1]
-    steps, rest = {"": first, "get": later}, data[int.from_bytes(data[-16:-8]) :]
+    steps, rest = {"": first, "get": later}, data[int.from_bytes(data[-24:-16]) :]
     for words, (begin, length, digest) in places.items():
         piece = rest[begin : begin + length]
         assert _imp.source_hash(image_writer.KEY, piece) == digest
@@ -73,23 +74,26 @@ def test_it_has_what_a_hand_out_loads(name: str) -> None:
     """All that the golden list of it names, and for a `get` nothing else."""
     words = "get" if name == "warm" else name.replace("-", " ")
     steps = steps_for(words)
-    names = {module for _, _, order, _, _ in steps for module in order}
+    names = {module for _, _, order, _ in steps for module in order}
     golden = set(read(f"tests/house/golden/{name}.txt").split())
     ours = {module for module in golden if module.startswith("brokerctl")}
     assert ours <= names
     if words == "get":
         assert {module for module in names if module.startswith("brokerctl")} == ours
-        assert names - ours <= golden
+        others = {one for one in names - ours if one not in sys.builtin_module_names}
+        assert others <= golden
 
 
 def test_each_step_says_what_it_is_made_of() -> None:
     """Every module is in the order once, and its file among those that are looked at."""
-    for words, (files, compiled, order, modules, _) in parts()[2].items():
+    for words, (files, compiled, order, modules) in parts()[2].items():
         assert sorted(order) == sorted(modules.keys() | compiled.keys())
         assert len(set(order)) == len(order)
         paths = {path for path, _, _ in files}
-        assert {path for _, path, _, _ in modules.values()} | set(compiled.values()) <= paths
-        assert len(paths) == len(order) + (not words)  # and the image's own source
+        files_of = {found[1] for found in modules.values()} | set(compiled.values()) - {""}
+        assert files_of <= paths
+        builtin = list(compiled.values()).count("")  # in the interpreter itself
+        assert len(paths) == len(order) - builtin + (not words)  # and the image's own source
         for path, size, seconds in files:
             found = os.stat(os.path.join(PACKAGES, path))
             assert (size, seconds) == (found.st_size, int(found.st_mtime))
@@ -107,12 +111,17 @@ def test_each_module_is_run_after_those_that_it_imports(words: str) -> None:
         done.add(name)
 
 
+def bound_names(module: tuple[Any, ...]) -> set[str]:
+    """Return the names that a module of an image may bind when it is run."""
+    return {*module[0].co_names, *(name for _, _, bound in module[4] for name in bound)}
+
+
 def test_no_package_gives_another_meaning_to_the_name_of_a_module_in_it() -> None:
     """A module is bound in its package before the package's own lines are run, and stays so."""
-    for _, _, order, modules, _ in parts()[2].values():
+    for _, _, order, modules in parts()[2].values():
         for name in order:
             package, _, last = name.rpartition(".")
-            if package in modules and last in modules[package][0].co_names:
+            if package in modules and last in bound_names(modules[package]):
                 assert name in set(imports_at_start(package)), name
 
 
@@ -135,14 +144,25 @@ def nested(code: CodeType) -> Iterator[CodeType]:
             yield from nested(one)
 
 
+def late(module: tuple[Any, ...], data: bytes = b"") -> dict[str, Any]:
+    """Return what of a module is made late."""
+    found = module[5]
+    if isinstance(found, tuple):
+        data = data or parts()[0]
+        begin, length, digest = found
+        begin += int.from_bytes(data[-16:-8])
+        piece = data[begin : begin + length]
+        assert _imp.source_hash(image_writer.KEY, piece) == digest
+        found = marshal.loads(piece)  # noqa: S302 - our own
+    return {name: marshal.loads(one) for name, one in found.items()}  # noqa: S302 - our own
+
+
 def test_lines_stay_and_nothing_else() -> None:
     """Each function begins where it does in its source, without columns, docstring or types."""
     found: dict[str, list[CodeType]] = {}
-    for _, _, _, modules, deferred in parts()[2].values():
-        for name, (code, *_) in modules.items():
-            found.setdefault(name, []).append(code)
-        for module, code in deferred.values():
-            found[module].append(code)
+    for _, _, _, modules in parts()[2].values():
+        for name, module in modules.items():
+            found[name] = [module[0], *(one[0] for one in late(module).values())]
     found.pop("nacl", None)
     for name, made in found.items():
         whole = compile(SOURCES[name].tree, "", "exec")
@@ -152,6 +172,17 @@ def test_lines_stay_and_nothing_else() -> None:
             assert {place[2] for place in list(one.co_positions())[1:]} <= {None, 0}
             assert "__future__" not in one.co_names
             assert "collections.abc" not in one.co_names  # which our sources have for types alone
+
+
+def test_what_no_hand_out_needs_is_apart() -> None:
+    """Functions, classes and methods, of which nothing is unmarshalled at a start."""
+    steps = parts()[2]
+    modules = {**steps[""][3], **steps["get"][3]}
+    kept = [one.co_qualname for module in modules.values() for one in nested(module[0])]
+    apart = [name for module in modules.values() for name in late(module)]
+    assert len(apart) > 120
+    assert {"parse_duration", "UsageError", "Home.revoker"} <= set(apart)
+    assert {"run_words", "Home", "Value"} <= set(kept)
 
 
 STRIPPED = '''
@@ -188,10 +219,11 @@ def test_what_is_left_means_the_same(tmp_path: Path) -> None:
     for name in ("__init__", "__main__", "platform/__init__", "platform/start_image"):
         (tmp_path / f"brokerctl/{name}.py").write_text("")
     (tmp_path / "brokerctl/__main__.py").write_text(STRIPPED)
-    data = image_writer.build(str(tmp_path), [], {})
-    code = marshal.loads(data[16:]).co_consts[-1][0][3]["brokerctl.__main__"][0]  # noqa: S302 - our own
+    data = image_writer.build(str(tmp_path), [], {}, {})
+    module = marshal.loads(data[16:]).co_consts[-1][0][3]["brokerctl.__main__"]  # noqa: S302 - our own
     made: dict[str, Any] = {"__name__": "x"}
-    exec(code, made)  # noqa: S102 - the test's own
+    for code in (module[0], *(one[0] for one in late(module, data).values())):
+        exec(code, made)  # noqa: S102 - the test's own
     value, f = made["Value"], made["f"]
     assert (made["here"], f(1), f(1, c=1), made["g"]()) == (1, 4, 2, None)
     assert (list(value.__annotations__), value.second) == (["first", "second"], 2)
@@ -203,50 +235,71 @@ def test_what_is_left_means_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_classes_are_taken_out_where_their_name_says_enough() -> None:
-    """Not a name that two modules have, that is bound twice, or that Python itself has."""
-    texts = {
-        "brokerctl.a": """
-class One: pass
-class Two(One): pass
-class Both: pass
+SPLIT = """
+import json
+from brokerctl.a import One, two as other
+from brokerctl.b import open
+from elsewhere import three
+FIRST = 1
+class Warm(One):
+    pass
+    both = 1
+    def warm(self): return super().warm()
+    def cold(self, a, b=2, *, c=(3, "x"), d): return self, a, b, c, d, len(c)
+    def __cold(self): return 1
+    def mangled(self): return self.__cold()
+    def above(self): return super().above()
+    def default(self, a=FIRST): pass
+    def both(self): pass
+    def used(self): pass
+    also = used
+    @property
+    def value(self): pass
+    def __eq__(self, other): pass
+class Cold(One):
+    first: int = 1
+    def method(self): return __class__
+class twice: pass
+twice = twice()
 class OSError: pass
-""",
-        "brokerctl.b": """
-from brokerctl.a import One, Two as Other, Both
-class Both: pass
-""",
-        "brokerctl.c": """
-class Three: pass
-Three = Three()
-class Four: pass
-def f():
-  global Four
-""",
-        "brokerctl.d": """
-from json import One
-from brokerctl.a import One
+def warm(): return cold()
+def cold(a=1, *, b=(2,)): return a, b, FIRST, len(b)
+def default(a=FIRST): pass
+@staticmethod
+def decorated(): pass
+async def waits(): pass
+def rebinds():
+    global once
+def once(): pass
 try:
-  class Five: pass
-finally: 0
-""",
-        "brokerctl.e": """
-from brokerctl.elsewhere import One
-""",
-    }
-    found = {name: ModuleSource(name, ast.parse(text)) for name, text in texts.items()}
-    deferred = defer(found)
-    assert {name: module for name, (module, _) in deferred.items()} == {
-        "One": "brokerctl.a",
-        "Two": "brokerctl.a",
-    }
-    left = {name: ast.unparse(source.tree) for name, source in found.items()}
-    assert "One" not in left["brokerctl.a"]
-    assert "import Two as Other, Both\n" in left["brokerctl.b"]
-    assert "class Three" in left["brokerctl.c"]
-    assert "class Four" in left["brokerctl.c"]
-    assert left["brokerctl.d"].startswith("from json import One\ntry:")
-    assert left["brokerctl.e"] == "from brokerctl.elsewhere import One"  # not that class
+    def tried(): pass
+finally: pass
+"""
+
+
+def test_what_is_taken_out_of_a_module() -> None:
+    """What a start has no use for, and what can be made of code and constants alone."""
+    source = ModuleSource("brokerctl/m.py", ast.parse(SPLIT))
+    found = split(source, frozenset({"warm", "Warm", "Warm.warm"}))
+    assert set(found.late) == {"Cold", "Warm.cold", "Warm.mangled", "cold", "rebinds"}
+    assert found.imports == (("brokerctl.a", ("One", "two"), ("One", "other")),)
+    names = found.code.co_names
+    assert {"json", "open", "three", "Warm", "twice", "OSError", "default", "decorated"} <= {*names}
+    assert not {"other", "Cold", "cold"} & {*names}
+    code, builtins, *defaults = marshal.loads(found.late["Warm.cold"])  # noqa: S302 - our own
+    assert (code.co_qualname, builtins, defaults) == (
+        "Warm.cold",
+        ("len",),
+        [(2,), {"c": (3, "x")}],
+    )
+    code = marshal.loads(found.late["Warm.mangled"])[0]  # noqa: S302 - our own
+    assert code.co_names == ("_Warm__cold",)
+
+
+def test_all_functions_stay_where_nobody_listed_any() -> None:
+    """Classes are made late all the same."""
+    found = split(ModuleSource("brokerctl/m.py", ast.parse(SPLIT)))
+    assert set(found.late) == {"Warm", "Cold"}
 
 
 def test_nobody_s_image_is_of_sources_elsewhere() -> None:
@@ -271,8 +324,8 @@ def test_a_step_is_run_once(words: list[str], wanted: list[str]) -> None:
 
     def read_step(found: str) -> tuple[Any, ...]:
         read_for.append(found)
-        return (), {}, (), {}, {}
+        return (), {}, (), {}
 
-    vars(image).update(_later=[((), {}, (), {}, {})], _read_step=read_step)
+    vars(image).update(_steps=[((), {}, (), {})] * 2, _read_step=read_step)
     image.preload(words)
     assert read_for == wanted

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.platform.import_finder import Finder
+from brokerctl.platform import import_finder
 from tests.house.source import ROOT, sources
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ door.main()
 
 def load(folder: Path, name: str) -> ModuleType:
     """Import a module of this folder as if it were ours."""
-    spec = Finder.find_spec(f"brokerctl.{name}", [str(folder)])
+    spec = import_finder.find_spec(f"brokerctl.{name}", [str(folder)])
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -47,7 +47,7 @@ def load(folder: Path, name: str) -> ModuleType:
 def test_it_finds_what_python_finds(name: str) -> None:
     """The same file, byte code, folders and code, for each module that there is."""
     folder = os.path.join(ROOT, "src", *name.split(".")[:-1])
-    ours, theirs = (finder.find_spec(name, [folder]) for finder in (Finder, PathFinder))
+    ours, theirs = (finder.find_spec(name, [folder]) for finder in (import_finder, PathFinder))
     assert ours
     assert theirs
     for field in ("name", "origin", "cached", "has_location", "submodule_search_locations"):
@@ -62,9 +62,9 @@ def test_it_finds_what_python_finds(name: str) -> None:
 @pytest.mark.parametrize("name", ["brokerctl", "brokerctl.nobody", "brokerctlx.hot", "json", "hot"])
 def test_all_else_is_left_to_python(name: str) -> None:
     """What is not a file of ours, and what is nobody's."""
-    assert Finder.find_spec(name, [os.path.join(ROOT, "src", "brokerctl")]) is None
-    assert Finder.find_spec("brokerctl.get", None) is None
-    assert Finder.find_spec("brokerctl.get", []) is None
+    assert import_finder.find_spec(name, [os.path.join(ROOT, "src", "brokerctl")]) is None
+    assert import_finder.find_spec("brokerctl.get", None) is None
+    assert import_finder.find_spec("brokerctl.get", []) is None
 
 
 def test_a_source_that_changed_is_read_again(
@@ -107,7 +107,7 @@ def test_a_long_source(tmp_path: Path) -> None:
 def test_a_package_and_a_file_that_is_gone(tmp_path: Path) -> None:
     """A folder with its first file is a package; one without is nothing of ours."""
     (tmp_path / "room").mkdir()
-    assert Finder.find_spec("brokerctl.room", [str(tmp_path)]) is None
+    assert import_finder.find_spec("brokerctl.room", [str(tmp_path)]) is None
     (tmp_path / "room" / "__init__.py").write_text("value = 1\n")
     module = load(tmp_path, "room")
     assert (module.value, module.__path__) == (1, [str(tmp_path / "room")])

@@ -1,28 +1,23 @@
 """Which modules a start needs, in the order in which they can be run, and what is left of each.
 
 Annotations, blocks for type checkers, docstrings and columns are left out: no hand-out needs them.
-Lines stay, for BROKERCTL_DEBUG. A class is a tenth of a millisecond: those that most starts have no
-use for are most, so that each is made where its name is first asked for (`deferred`).
+Lines stay, for BROKERCTL_DEBUG. What else is left out of a module's code is `image_split`'s.
 """
 
 from __future__ import annotations
-import __future__
 
 import ast
-import builtins
 import importlib.util
 import os
 from importlib.machinery import ExtensionFileLoader
-from types import CodeType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 OURS = "brokerctl"
-_POSTPONED = __future__.annotations.compiler_flag  # as in all of our sources
 _NO_COLUMN = -1
-_BUILTINS = frozenset(name for name in vars(builtins) if not name.startswith("_"))
+_BUILT_IN = "built-in"  # the origin of what is a part of the interpreter
 # The packages of compiled modules that we use; what else is imported is Python's, or not warm.
 _FOREIGN = ("nacl",)
 
@@ -38,10 +33,6 @@ class ModuleSource(NamedTuple):
         """Whether modules can be in it."""
         return self.path.endswith("/__init__.py")
 
-    def compile(self) -> CodeType:
-        """Return its code."""
-        return _compile(self.tree.body, self.path)
-
 
 class Sources:
     """Reads modules, and those that they import at their top."""
@@ -50,7 +41,7 @@ class Sources:
         self._packages = packages
         self.stats: dict[str, tuple[int, int]] = {}  # size and time of each file that was used
         self.found: dict[str, ModuleSource] = {}
-        self.compiled: dict[str, str] = {}  # the paths of compiled modules
+        self.compiled: dict[str, str] = {}  # the paths of compiled modules; "": in the interpreter
 
     def closure(self, roots: Iterable[str], known: Iterable[str] = ()) -> list[str]:
         """Return what these need beside what is known, in the order in which it can be run."""
@@ -98,7 +89,9 @@ class Sources:
         if spec is None or spec.origin is None:
             return
         path = spec.origin.removeprefix(f"{self._packages}/")
-        if isinstance(spec.loader, ExtensionFileLoader):
+        if spec.origin == _BUILT_IN:
+            self.compiled[name] = ""
+        elif isinstance(spec.loader, ExtensionFileLoader):
             self.compiled[name] = path
             self._note(path, os.stat(spec.origin))
         elif spec.submodule_search_locations and path != spec.origin and name in _FOREIGN:
@@ -119,75 +112,6 @@ class Sources:
         with open(f"{self._packages}/{path}", "rb") as file:
             self._note(path, os.fstat(file.fileno()))
             return ModuleSource(path, _strip(ast.parse(file.read(), path)))
-
-
-def defer(sources: dict[str, ModuleSource]) -> dict[str, tuple[str, CodeType]]:
-    """Take classes out of modules, and their imports; return their modules and code by their names.
-
-    A name has to mean one class in all of these modules, and nothing else in the one that it is in.
-    """
-    homes: dict[str, list[str]] = {}
-    for module, source in sources.items():
-        bound = list(_bound(source.tree.body))
-        for node in source.tree.body:
-            if isinstance(node, ast.ClassDef):
-                homes.setdefault(node.name, []).extend([module] * bound.count(node.name))
-    single = {
-        name: found[0] for name, found in homes.items() if len(found) == 1 and name not in _BUILTINS
-    }
-    made: dict[str, tuple[str, CodeType]] = {}
-    for module, source in sources.items():
-        kept: list[ast.stmt] = []
-        for node in source.tree.body:
-            if isinstance(node, ast.ClassDef) and single.get(node.name) == module:
-                made[node.name] = (module, _compile([node], source.path))
-            elif not isinstance(node, ast.ImportFrom) or _keep_import(node, single):
-                kept.append(node)
-        source.tree.body[:] = kept
-    return made
-
-
-def _keep_import(node: ast.ImportFrom, single: dict[str, str]) -> bool:
-    """Take the names of such classes out of an import; return whether there is another left."""
-    node.names = [
-        one
-        for one in node.names
-        if one.name not in single or single[one.name] != node.module or one.asname
-    ]
-    return bool(node.names)
-
-
-def _bound(body: list[ast.stmt]) -> Iterator[str]:
-    """Yield the names that a module's lines bind, those in functions not being its own."""
-    for node in body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name
-            yield from (
-                name for one in ast.walk(node) if isinstance(one, ast.Global) for name in one.names
-            )
-            continue
-        for one in ast.walk(node):
-            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-                yield one.id
-            elif isinstance(one, ast.alias):
-                yield one.asname or one.name.partition(".")[0]
-            elif isinstance(one, ast.ClassDef | ast.FunctionDef):
-                yield one.name
-
-
-def _compile(body: list[ast.stmt], path: str) -> CodeType:
-    module = ast.Module(body=body, type_ignores=[])
-    code: CodeType = compile(module, path, "exec", flags=_POSTPONED, dont_inherit=True)
-    return code
-
-
-def builtin_names(codes: Iterable[CodeType]) -> tuple[str, ...]:
-    """Return which of Python's own names are used in some code, and in what is in it."""
-    names: set[str] = set()
-    for code in codes:
-        names |= _BUILTINS.intersection(code.co_names)
-        names.update(builtin_names(one for one in code.co_consts if isinstance(one, CodeType)))
-    return tuple(sorted(names))
 
 
 def is_ours(name: str) -> bool:

@@ -16,15 +16,18 @@ import sys
 from typing import TYPE_CHECKING
 
 from brokerctl.platform.flock import try_lock
-from brokerctl.platform.image_sources import OURS, Sources, builtin_names, defer, is_ours
+from brokerctl.platform.image_sources import OURS, Sources
+from brokerctl.platform.image_split import compile_body, split_module
 from brokerctl.platform.import_finder import IMAGE
 from brokerctl.platform.system import SYSTEM
+from brokerctl.platform.warm_names import WARM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import CodeType
 
-    from brokerctl.platform.start_image import Parts, Place, Step
+    from brokerctl.platform.image_sources import ModuleSource
+    from brokerctl.platform.start_image import Module, Parts, Place, Step
 
 KEY = sys.hexversion
 SWITCH = "PYTHONDONTWRITEBYTECODE"  # `-I` has the interpreter itself pass it over
@@ -118,38 +121,60 @@ def _packages() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def build(packages: str, warm: Iterable[str], groups: Mapping[str, str]) -> bytes:
-    """Return the image of the package in this folder."""
+def build(
+    packages: str,
+    warm: Iterable[str],
+    groups: Mapping[str, str],
+    names: Mapping[str, tuple[str, ...]] = WARM,
+) -> bytes:
+    """Return the image of the package in this folder; `names`: see `warm_names`."""
     made = Sources(packages)
     first = made.closure([f"{OURS}.__main__"])
     later = made.closure(warm, first)
-    names: dict[str, list[str]] = {}
+    more: dict[str, list[str]] = {}
     for words, module in groups.items():
-        before = names.get(words.partition(" ")[0], [])
-        names[words] = made.closure([module], {*first, *later, *before})
-    others = {name for found in (later, *names.values()) for name in found if is_ours(name)}
-    deferred = defer({name: made.found[name] for name in sorted(others)})
+        before = more.get(words.partition(" ")[0], [])
+        more[words] = made.closure([module], {*first, *later, *before})
     own = made.found[IMAGE] = made.read(IMAGE)
-    pieces = [marshal.dumps(_step(made, found, deferred)) for found in names.values()]
-    steps = _step(made, [*first, IMAGE], {}), _step(made, later, deferred)
-    parts = (*steps, dict(zip(names, _places(pieces), strict=True)))
-    return _render(own.compile(), made.stats[own.path], parts, pieces)
+    apart: list[bytes] = []
+    steps = _step(made, [*first, IMAGE], names, apart), _step(made, later, names, apart)
+    pieces = [marshal.dumps(_step(made, found, names)) for found in more.values()]
+    parts = (*steps, dict(zip(more, _places(pieces), strict=True)))
+    code = compile_body(own.tree.body, own.path)
+    return _render(code, made.stats[own.path], parts, b"".join(apart), pieces)
 
 
-def _step(made: Sources, names: list[str], deferred: Mapping[str, tuple[str, CodeType]]) -> Step:
-    """Return modules as the image has them: all but its own, of which it has the code already."""
-    compiled = {name: made.compiled[name] for name in names if name in made.compiled}
-    classes = {name: found for name, found in deferred.items() if found[0] in names}
-    files, modules = [], {}
-    for name in names:
-        path = compiled[name] if name in compiled else made.found[name].path
-        files.append((path, *made.stats[path]))
-        if name not in compiled and name != IMAGE:
-            source, code = made.found[name], made.found[name].compile()
-            codes = [code, *(one for module, one in classes.values() if module == name)]
-            modules[name] = (code, source.path, source.is_package, builtin_names(codes))
-    order = tuple(name for name in names if name != IMAGE)
-    return tuple(files), compiled, order, modules, classes
+def _step(
+    made: Sources,
+    order: list[str],
+    names: Mapping[str, tuple[str, ...]],
+    apart: list[bytes] | None = None,
+) -> Step:
+    """Return modules as the image has them: all but its own, of which it has the code already.
+
+    What is made late goes to `apart`, or else stays in the step.
+    """
+    compiled = {name: made.compiled[name] for name in order if name in made.compiled}
+    paths = [compiled[name] if name in compiled else made.found[name].path for name in order]
+    files = tuple((path, *made.stats[path]) for path in paths if path)
+    rest = [name for name in order if name not in compiled and name != IMAGE]
+    modules = {name: _module(name, made.found[name], names, apart) for name in rest}
+    return files, compiled, tuple(name for name in order if name != IMAGE), modules
+
+
+def _module(
+    name: str,
+    source: ModuleSource,
+    names: Mapping[str, tuple[str, ...]],
+    apart: list[bytes] | None,
+) -> Module:
+    parts = split_module(name, source, names)
+    late: Mapping[str, bytes] | Place = parts.late
+    if apart is not None and late:
+        piece = marshal.dumps(parts.late)
+        late = sum(map(len, apart)), len(piece), _hash(piece)
+        apart.append(piece)
+    return parts.code, source.path, source.is_package, parts.builtins, parts.imports, late
 
 
 def _places(pieces: Iterable[bytes]) -> Iterator[Place]:
@@ -160,13 +185,16 @@ def _places(pieces: Iterable[bytes]) -> Iterator[Place]:
         begin += len(piece)
 
 
-def _render(own: CodeType, stats: tuple[int, int], parts: Parts, pieces: Iterable[bytes]) -> bytes:
+def _render(
+    own: CodeType, stats: tuple[int, int], parts: Parts, apart: bytes, pieces: Iterable[bytes]
+) -> bytes:
     """Return the bytes that `start_image` describes."""
     size, seconds = stats
     head = b"".join((n & 0xFFFFFFFF).to_bytes(4, "little") for n in (0, seconds, size))  # PEP 552
     code = marshal.dumps(own.replace(co_consts=(*own.co_consts, parts)))
     body = external.MAGIC_NUMBER + head + code
-    return b"".join((body, *pieces, len(body).to_bytes(8), _hash(body)))
+    lengths = (len(body) + len(apart)).to_bytes(8) + len(body).to_bytes(8)
+    return b"".join((body, apart, *pieces, lengths, _hash(body)))
 
 
 def _hash(data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 Python's finder lists each package's folder and stats what it finds; its loader reads a file in ten
 system calls. Here a module is the file of its name in its package's folder, and is read in four.
 What byte code is good for a source, and what is done with it, stays Python's own loader's business
-(PEP 3147, PEP 552): this class inherits it.
+(PEP 3147, PEP 552): the loader here inherits it. The finder is this module itself.
 """
 
 from __future__ import annotations
@@ -49,34 +49,30 @@ class _Loader(SourceFileLoader):
         return data if len(data) == size else super().get_data(path)
 
 
-class Finder:
-    """Finds modules inside of our own package; all others are left to those that come after."""
-
-    @staticmethod
-    def find_spec(
-        name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return what is to be imported; None where it is not a plain file of ours."""
-        if not path or not name.startswith(_OURS):
-            return None
-        base = f"{path[0]}/{name[name.rfind('.') + 1 :]}"
-        places, origin = None, f"{base}.py"
+def find_spec(
+    name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
+) -> ModuleSpec | None:
+    """Return what is to be imported; None where it is not a plain file of ours."""
+    if not path or not name.startswith(_OURS):
+        return None
+    base = f"{path[0]}/{name[name.rfind('.') + 1 :]}"
+    places, origin = None, f"{base}.py"
+    try:
+        found = os.stat(origin)
+    except OSError:
+        places, origin = [base], f"{base}/__init__.py"
         try:
             found = os.stat(origin)
         except OSError:
-            places, origin = [base], f"{base}/__init__.py"
-            try:
-                found = os.stat(origin)
-            except OSError:
-                return None
-        if not stat.S_ISREG(found.st_mode):
             return None
-        loader = _Loader(name, origin)
-        loader.found = found
-        spec = ModuleSpec(name, loader, origin=origin)
-        spec.submodule_search_locations = places
-        spec.has_location = True
-        return spec
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    loader = _Loader(name, origin)
+    loader.found = found
+    spec = ModuleSpec(name, loader, origin=origin)
+    spec.submodule_search_locations = places
+    spec.has_location = True
+    return spec
 
 
 def find_at_once(hot: list[str] | None = None) -> None:
@@ -84,7 +80,8 @@ def find_at_once(hot: list[str] | None = None) -> None:
 
     What these need is run beforehand, where a start-up image has it.
     """
-    if SourceFileLoader.__name__ == "SourceFileLoader" and Finder not in sys.meta_path:
-        sys.meta_path.insert(0, Finder)
+    own = sys.modules[__name__]
+    if SourceFileLoader.__name__ == "SourceFileLoader" and own not in sys.meta_path:
+        sys.meta_path.insert(0, own)
     if hot and IMAGE in sys.modules:
         sys.modules[IMAGE].preload(hot)

@@ -3,18 +3,22 @@
 This module's own byte code is that file, once `image_writer` has written it: to Python, to pip and
 to `compileall` it is byte code like any other, so that what compiles, moves or removes the package
 does so with the image too. The code of the other modules stands among the constants of this one's.
-bin/brokerctl reads it at once, and runs it only if it is whole. Whatever is wrong with it, modules
+`bootstrap` reads it at once, and runs it only if it is whole. Whatever is wrong with it, modules
 are found and loaded one by one, with the same answer.
 
-What is read, in this order:
+What is in it, in this order:
 
 * Python's 16 bytes of a byte code file (PEP 552): magic number, flags, time and size of this source
 * this module's code, whose last constant is a `Parts`
-* a `Step`, marshalled, for each command line that needs more: see `Place`
-* 8 bytes: the sum of the lengths of the first two; 8 bytes: SipHash of those (`_imp.source_hash`),
-  with Python's version as its key. These are read first, to know how much to read. The hash finds
-  accidental damage, which could crash the interpreter, and another Python's code. Security: it is
-  no signature. Who can write here can write the byte code beside it as well.
+* what of those modules is made late: classes and functions that no warm hand-out needs
+  (`image_split`), in a piece for each module. It is read at once too, so that a program that is
+  replaced while it runs finds its own; each piece is checked when something in it is asked for
+* a `Step`, marshalled, for each command line that needs more: see `Place`. Read when it is needed
+* three numbers of 8 bytes: how much is read at each start, how much of that is checked then (the
+  first two), and SipHash of what is checked (`_imp.source_hash`), with Python's version as its key.
+  These are read first. The hash finds accidental damage, which could crash the interpreter, and
+  another Python's code. Security: it is no signature. Who can write here can write the byte code
+  beside it as well.
 """
 
 from __future__ import annotations
@@ -29,54 +33,61 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import CodeType, ModuleType
+    from typing import Any
+
+    from brokerctl.platform.image_split import Import
 
     # A file as its byte code knows it: path (relative: below the folder of packages), size, time.
     File = tuple[str, int, int]
-    # Code, path of the source below the folder of packages, whether it is a package's, and which of
-    # Python's own names are used in it.
-    Module = tuple[CodeType, str, bool, tuple[str, ...]]
-    # The module that a class is in, and the code that makes it.
-    Deferred = tuple[str, CodeType]
-    # Some modules: the files that they were made of, the paths of compiled ones, the names in the
-    # order in which they are run, the others, and classes that are made where they are first asked
-    # for, by their names.
-    Step = tuple[
-        tuple[File, ...], dict[str, str], tuple[str, ...], dict[str, Module], dict[str, Deferred]
-    ]
-    # Where a step lies apart: begin (behind the first two), length, hash.
+    # Where bytes lie apart: begin, length, hash.
     Place = tuple[int, int, bytes]
-    # What the front door needs, what each warm hand-out does, and more by the first words of those
-    # that need it: `exec`, `helper`, `helper git`.
+    # Code, path of the source below the folder of packages, whether it is a package's, Python's own
+    # names in it, imports, and what is made late, by qualified name and marshalled; that is a
+    # mapping, or where one lies, marshalled.
+    Module = tuple[
+        CodeType, str, bool, tuple[str, ...], tuple[Import, ...], Mapping[str, bytes] | Place
+    ]
+    # Some modules: the files that they were made of, the paths of compiled ones ("": a part of the
+    # interpreter), the names in the order in which they are run, and the others.
+    Step = tuple[tuple[File, ...], dict[str, str], tuple[str, ...], dict[str, Module]]
+    # What the front door needs, what each warm hand-out does, and where more lies by the first
+    # words of those that need it: `exec`, `helper`, `helper git`.
     Parts = tuple[Step, Step, dict[str, Place]]
 
 KEY = sys.hexversion
 _OWN, _DOOR = "brokerctl.platform.start_image", "brokerctl.__main__"
+_FINDER = "brokerctl.platform.import_finder"
 _BUILTINS = sys.modules["builtins"].__dict__
+_SPECIFIED = ("__loader__", "__spec__")  # made where they are first asked for, too
+_IS_FUNCTION = 2  # in a code object's flags: CO_NEWLOCALS
 _SIZE, _TIME = 6, 8  # in a stat result: the whole seconds, as byte code has them
 
 _lock = _thread.RLock()
 _packages = ""
 _image = ""
 _begin = 0
-_later: list[Step] = []
+_apart = memoryview(b"")
+_steps: list[Step] = []
 _places: dict[str, Place] = {}
-_deferred: dict[str, Deferred] = {}
+_read: dict[str, Mapping[str, bytes]] = {}  # what is made late, by the paths of modules
 
 
-def boot(parts: Parts, packages: str, image: str, length: int) -> Callable[[], None] | None:
-    """Return the front door, made from an image that is whole; None if any source has changed.
+def boot(
+    parts: Parts, packages: str, image: str, data: memoryview, length: int
+) -> Callable[[], None]:
+    """Return the front door, made from an image that is whole; ImportError if a source has changed.
 
-    `packages` is the folder that the package is in, `image` the path of the image, and `length` how
-    many of its bytes were read.
+    `packages` is the folder that the package is in, `image` the path of the image, `data` what was
+    read of it, and `length` how much of that was checked.
     """
-    global _packages, _image, _begin, _places
+    global _packages, _image, _begin, _apart, _places
     first, later, _places = parts
-    _packages, _image, _begin = packages, image, length
+    _packages, _image, _begin, _apart = packages, image, len(data), data[length:]
     if not (_is_current(first) and _is_current(later)):
-        return None
-    _later.append(later)
+        raise ImportError("a source that was edited")
+    _steps.extend((first, later))
     own = sys.modules[_OWN] = type(sys)(_OWN)
     own.__dict__.update(globals())
     try:
@@ -99,55 +110,134 @@ def _is_current(step: Step) -> bool:
 
 
 class _Names(dict):  # type: ignore[type-arg]  # `dict[str, object]` costs more as a base
-    """Python's own names, and those of classes that are made where they are first asked for.
+    """What is made of a module where it is first asked for, and what of Python's it has so far.
 
-    A name means one class in all of these modules, so that none of them has to import it. Python
-    looks here for what a module doesn't have, and slowly, as this is no plain dictionary: so each
-    module is given those of Python's own names that it uses.
+    Python looks here for a name that a module doesn't have, and slowly, as this is no plain
+    dictionary: so what is found becomes the module's own.
     """
 
-    def give(self, found: dict[str, object], names: tuple[str, ...]) -> None:
-        """Have a module use these."""
-        own = _BUILTINS
-        for name in names:
-            found[name] = own[name]
-        found["__builtins__"] = self
-        found["__getattr__"] = self.find_attribute
+    __slots__ = ("found", "module")
+    found: dict[str, object]  # the module's names
+    module: Module
 
     def __missing__(self, name: str) -> object:
-        """Make a class in its module; KeyError, which becomes a NameError, if there is none."""
-        module, code = _deferred[name]
+        """Make what is missing; KeyError, which becomes a NameError, if there is none."""
         with _lock:
-            __import__(module)
-            found = sys.modules[module].__dict__
-            if name not in found:
-                exec(code, found)  # noqa: S102 - as `import` does
-            self[name] = made = found[name]
-        return made
+            if name not in self.found:
+                self.found[name] = self.find(name)
+            return self.found[name]
+
+    def find(self, name: str) -> object:
+        """Return a loader or spec, something that is imported, Python's own, or made late."""
+        if name in _SPECIFIED:
+            return self.specify()[name]
+        for module, names, bound in self.module[4]:
+            if name in bound:
+                there = names[bound.index(name)]
+                return getattr(__import__(module, fromlist=(there,)), there)
+        return _BUILTINS[name] if name in _BUILTINS else self.make(name)
 
     def find_attribute(self, name: str) -> object:
         """Do so for `from MODULE import NAME` and for `MODULE.NAME`."""
-        if name not in _deferred:
-            raise AttributeError(name)
-        return self[name]
+        if name in _SPECIFIED or (name not in _BUILTINS and name != "__path__"):
+            try:
+                return self.__missing__(name)
+            except KeyError:
+                pass
+        raise AttributeError(f"module {self.found['__name__']!r} has no attribute {name!r}")
+
+    def specify(self) -> dict[str, object]:
+        """Give the module what `import` gives it for itself; hardly any start needs it."""
+        name, where = str(self.found["__name__"]), str(self.found["__file__"])
+        loader = external.SourceFileLoader(name, where)
+        spec = importlib.ModuleSpec(name, loader, origin=where)
+        spec.has_location = True
+        if self.module[2]:
+            spec.submodule_search_locations = [where[: where.rindex("/")]]
+        self.found["__loader__"], self.found["__spec__"] = loader, spec
+        return self.found
+
+    def make(self, name: str) -> object:
+        """Make a class or function, by its qualified name; KeyError if there is none."""
+        code, names, defaults, by_name = marshal.loads(_late(self.module)[name])  # noqa: S302 - as trusted as the byte code beside it
+        found = self.found
+        for one in names:
+            found.setdefault(one, _BUILTINS[one])
+        if not code.co_flags & _IS_FUNCTION:
+            exec(code, found)  # noqa: S102 - as `import` does
+            return found[name]
+        function: Any = type(_check)
+        made = function(code, found, None, defaults)
+        made.__kwdefaults__ = by_name
+        return made
+
+
+def _late(module: Module) -> Mapping[str, bytes]:
+    """Return what of a module is made late; if it is damaged, made of the source again."""
+    path, late = module[1], module[5]
+    if not isinstance(late, tuple):
+        return late
+    if path not in _read:
+        data = _check(late)
+        if data is None:
+            _read[path] = _split_again(path)
+        else:
+            _read[path] = marshal.loads(data)  # noqa: S302 - as trusted as the byte code beside it
+    return _read[path]
+
+
+def _check(place: Place) -> memoryview | None:
+    """Return the bytes that lie there, of what was read at once; None if they are damaged."""
+    begin, length, digest = place
+    data = _apart[begin : begin + length]
+    return data if _imp.source_hash(KEY, data) == digest else None
+
+
+def _split_again(path: str) -> Mapping[str, bytes]:
+    """Make of a module's source what is made late of it. Its importer may be damaged as well."""
+    if not all(_is_current(step) for step in _steps):
+        raise ImportError(f"{path} has changed")
+    sys.meta_path[:] = [one for one in sys.meta_path if one is not sys.modules.get(_FINDER)]
+    from brokerctl.platform.image_split import split_again  # noqa: PLC0415 - hardly ever
+
+    return split_again(_packages, path)
+
+
+class _LateMethod(str):
+    """Stands in a class for a method of this name, until that is first asked for."""
+
+    __slots__ = ("made",)
+    made: Any  # the method; before it is made there is no such attribute
+
+    def __get__(self, instance: object, owner: type) -> object:
+        """Return the method, after it was put into the class."""
+        with _lock:
+            if not hasattr(self, "made"):
+                cls = next(one for one in owner.__mro__ if one.__dict__.get(self) is self)
+                names = sys.modules[cls.__module__].__dict__["__builtins__"]
+                self.made = names.make(f"{cls.__qualname__}.{self}")
+                setattr(cls, str(self), self.made)
+        return self.made.__get__(instance, owner)
 
 
 def preload(words: list[str]) -> None:
     """Run all modules of a warm hand-out, in their order; what can't be run is left to Python."""
-    names = _Names(_BUILTINS)
     try:
-        _run(_later[0], names)
+        _run(_steps[1])
         for count in range(1, len(words[:2]) + 1):
             step = _read_step(" ".join(words[:count]))
             if step is None or not _is_current(step):
                 return  # what comes after counts on it
-            _run(step, names)
+            _run(step)
     except Exception:  # noqa: BLE001 - it comes again where the module is asked for, if it is
         return
 
 
 def is_whole() -> bool:
     """Return whether what lies apart is all there, and of the sources that there are."""
+    late = [module[5] for step in _steps for module in step[3].values()]
+    if any(isinstance(place, tuple) and _check(place) is None for place in late):
+        return False
     try:
         steps = [_read_step(words) for words in _places]
         return all(step is not None and _is_current(step) for step in steps)
@@ -172,32 +262,46 @@ def _read_step(words: str) -> Step | None:
 
 
 def _load_compiled(name: str, path: str) -> None:
-    """Load a compiled module whose place is known; else it is looked for where it is imported."""
-    where = path if path[0] == "/" else f"{_packages}/{path}"
-    loader = external.ExtensionFileLoader(name, where)
-    spec = importlib.ModuleSpec(name, loader, origin=where)
-    spec.has_location = True
-    try:
-        importlib._load(spec)  # type: ignore[attr-defined]  # not in its stubs  # noqa: SLF001 - what `import` does with a spec
-    except ImportError:
+    """Load a compiled module whose place is known; else it is looked for where it is imported.
+
+    An empty path says that it is a part of the interpreter.
+    """
+    if name in sys.modules:
+        return
+    where = path if path[:1] in ("", "/") else f"{_packages}/{path}"
+    loader: Any = external.ExtensionFileLoader(name, where) if path else importlib.BuiltinImporter
+    spec = importlib.ModuleSpec(name, loader, origin=where or "built-in")
+    spec.has_location = bool(path)
+    try:  # what `import` does with a spec, in fewer steps
+        made = _imp.create_dynamic(spec) if path else _imp.create_builtin(spec)
+        sys.modules[name] = made
+        made.__spec__, made.__loader__, made.__package__ = spec, loader, spec.parent
+        if path:
+            made.__file__ = where
+        (_imp.exec_dynamic if path else _imp.exec_builtin)(made)
+    except BaseException as error:
         sys.modules.pop(name, None)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        if spec.parent:
+            setattr(sys.modules[spec.parent], name.rpartition(".")[2], made)
 
 
-def _run(step: Step, names: _Names | None = None) -> None:
+def _run(step: Step) -> None:
     """Make all these modules and then run them, each after those that it imports."""
-    _, compiled, order, modules, deferred = step
-    _deferred.update(deferred)
+    _, compiled, order, modules = step
     made: dict[str, ModuleType] = {}
     try:
-        for name, found in modules.items():
-            made[name] = _make(name, found)
-            if names is not None:
-                names.give(made[name].__dict__, found[3])
+        for name, module in modules.items():
+            made[name] = _make(name, module)
         for name in order:
             if name in compiled:
                 _load_compiled(name, compiled[name])
                 continue
-            exec(modules[name][0], made[name].__dict__)  # noqa: S102 - as `import` does
+            found, module = made[name].__dict__, modules[name]
+            _import(found, module[4])
+            exec(module[0], found)  # noqa: S102 - as `import` does
             parent, _, last = name.rpartition(".")
             if parent:
                 setattr(sys.modules[parent], last, made[name])
@@ -207,17 +311,29 @@ def _run(step: Step, names: _Names | None = None) -> None:
             sys.modules.pop(name, None)
 
 
-def _make(name: str, found: Module) -> ModuleType:
-    """Make a module as `import` does."""
-    _, path, is_package, _ = found
-    where = f"{_packages}/{path}"
-    module = sys.modules[name] = type(sys)(name)
-    loader = external.SourceFileLoader(name, where)
-    spec = importlib.ModuleSpec(name, loader, origin=where)
-    spec.has_location = True
-    own = module.__dict__
-    own["__loader__"], own["__spec__"], own["__file__"] = loader, spec, where
+def _import(found: dict[str, object], imports: tuple[Import, ...]) -> None:
+    """Bind what a module imports of others, but for what is made late."""
+    for module, names, bound in imports:
+        there = sys.modules[module].__dict__
+        for name, here in zip(names, bound):  # noqa: B905 - one length, and no keyword is faster
+            if name in there:
+                found[here] = there[name]
+
+
+def _make(name: str, module: Module) -> ModuleType:
+    """Make a module as `import` does, but for its loader and spec."""
+    _, path, is_package, builtins, _, _ = module
+    made = sys.modules[name] = type(sys)(name)
+    own = made.__dict__
+    del own["__loader__"], own["__spec__"]
+    own["__file__"] = where = f"{_packages}/{path}"
     own["__package__"] = name if is_package else name.rpartition(".")[0]
     if is_package:
-        own["__path__"] = spec.submodule_search_locations = [where[: where.rindex("/")]]
-    return module
+        own["__path__"] = [where[: where.rindex("/")]]
+    for one in builtins:
+        own[one] = _BUILTINS[one]
+    names = own["__builtins__"] = _Names()
+    names["__import__"] = __import__  # which Python looks for in no other way
+    names.found, names.module = own, module
+    own["__getattr__"], own["__late__"] = names.find_attribute, _LateMethod
+    return made

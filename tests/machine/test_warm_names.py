@@ -1,0 +1,122 @@
+"""The list of what a warm hand-out runs, which decides what a start-up image makes late.
+
+A list that is out of date costs time and changes no answer: so it may be so in a few names.
+`BROKERCTL_GOLDEN=write pytest tests/machine/test_warm_names.py` writes it anew.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from brokerctl.platform.image_sources import is_ours
+from brokerctl.platform.warm_names import WARM
+from tests.house.source import ROOT, read
+from tests.machine.installation import BUILT, GET
+from tests.machine.room import answers
+
+if TYPE_CHECKING:
+    from tests.machine.installation import Installation
+    from tests.machine.room import Machine
+
+PATH = os.path.join(ROOT, "src", "brokerctl", "platform", "warm_names.py")
+FEW = 12  # each costs a warm `get` three of ten thousand instructions
+HEAD = '''"""What a warm `get` asks for: classes and functions of its modules, by qualified name.
+
+What is not listed is made late (`image_split`). Written by `tests/machine/test_warm_names.py`.
+"""
+
+from __future__ import annotations
+
+WARM: dict[str, tuple[str, ...]] = {
+'''
+# An image that makes late all but what is listed.
+WRITE = """
+import sys
+sys.path.append({packages!r})
+from brokerctl.__main__ import DOORS
+from brokerctl.cli.start_image import needed
+from brokerctl.platform import image_writer
+image_writer.put({image!r}, lambda: image_writer.build({packages!r}, *needed(DOORS), {names!r}))
+"""
+# Which of it was made at the end: in a module, or in a class where something stood for it.
+DRIVER = """
+import posix, sys
+script = sys.argv.pop(1)
+def made(image):
+    for step in image._steps:
+        for module, record in step[3].items():
+            names = vars(sys.modules[module])
+            for name in image._late(record):
+                owner, _, last = name.rpartition(".")
+                holder = vars(names[owner]) if owner in names else names
+                if last in holder and not isinstance(holder[last], image._LateMethod):
+                    yield f"{module} {name}"
+def leave(code, listing=sys.argv.pop(1), end=posix._exit):
+    with open(listing, "w") as file:
+        print(*made(sys.modules["brokerctl.platform.start_image"]), sep=chr(10), file=file)
+    end(code)
+posix._exit = leave
+with open(script) as file:
+    exec(file.read())
+"""
+
+
+def made_late(machine: Machine, image: Installation) -> set[tuple[str, str]]:
+    """Return what a warm `get` has made late: modules and qualified names."""
+    answers(machine(*GET))
+    path = f"{machine.home}/made"
+    run = [image.python, "-X", "utf8", "-IS", "-c", DRIVER, image.program, path, *GET]
+    subprocess.run(run, env=machine.program.environment(), check=True, capture_output=True)
+    with open(path, encoding="utf-8") as file:
+        pairs = [line.split() for line in file if line.strip()]
+    return {(module, name) for module, name in pairs}
+
+
+def move_to_usual_places(machine: Machine) -> None:
+    """Have configuration and state where they are if no variable says another place."""
+    for variable, now, usual in (
+        ("CONFIG", "config.toml", ".config/brokerctl/config.toml"),
+        ("HOME", "state", ".local/state/brokerctl"),
+    ):
+        os.makedirs(os.path.dirname(f"{machine.home}/{usual}"), 0o700)
+        os.rename(f"{machine.home}/{now}", f"{machine.home}/{usual}")
+        machine.program.env[f"BROKERCTL_{variable}"] = None
+
+
+def render(names: dict[str, list[str]]) -> str:
+    """Return the module that has the list, in the form that the formatter gives it."""
+    lines = []
+    for module, found in names.items():
+        if len(found) > 1:
+            lines += [f'    "{module}": (', *(f'        "{name}",' for name in found), "    ),"]
+        else:
+            only = "".join(f'"{name}",' for name in found)
+            lines.append(f'    "{module}": ({only}),')
+    return "\n".join([HEAD + lines[0], *lines[1:], "}\n"])
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_the_list_is_current(machine: Machine, image: Installation) -> None:
+    """It has what a warm `get` asks for and nothing else, but for a few names."""
+    modules = [name for name in read("tests/house/golden/warm.txt").split() if is_ours(name)]
+    names: dict[str, list[str]] = {module: [] for module in sorted(modules)}
+    for place in ("named", "usual"):
+        if place == "usual":
+            move_to_usual_places(machine)
+        for _ in ("classes and functions", "methods of those classes"):
+            write = WRITE.format(packages=image.packages, image=image.image, names=names)
+            subprocess.run([image.python, "-X", "utf8", "-IS", "-c", write], check=True)
+            for module, name in made_late(machine, image):
+                names[module] = sorted([*names[module], name])
+    if os.environ.get("BROKERCTL_GOLDEN") == "write":
+        with open(PATH, "w", encoding="utf-8") as file:
+            file.write(render(names))
+        return
+    listed = {(module, name) for module, found in WARM.items() for name in found}
+    asked_for = {(module, name) for module, found in names.items() for name in found}
+    wrong = sorted(listed ^ asked_for)
+    assert len(wrong) <= FEW, wrong
