@@ -22,6 +22,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "sub": SAFE_TEXT,
     "scopes": WORDS,
     "resource": WORDS,
+    "audience": WORDS,
     "fingerprint": {"$ref": "#/$defs/fingerprint-or-null"},
     "size": {
         "description": "Bytes of the token that `fingerprint` names; null: none, or not known.",

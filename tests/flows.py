@@ -71,6 +71,7 @@ def context(
         **{
             "scopes": of.scopes,
             "resource": of.resource,
+            "audience": of.audience,
             "now": lambda: NOW,
             "random": os.urandom,
             **changes,

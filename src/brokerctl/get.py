@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
     from brokerctl.model import AccessToken, Profile, TokenRequest
 
-_LISTS = ("--scope", "--resource")
+_LISTS = ("--scope", "--resource", "--audience")
 _VALUES = ("--subject", "--min-ttl", "--purpose", "--format", "--for", *_LISTS)
 _FLAGS = ("--fresh", "--json")
 _MAX_DIGITS = 9
@@ -41,6 +41,7 @@ class GetOptions:
     """The options of `get`, from either parser."""
 
     __slots__ = (
+        "audience",
         "form",
         "is_fresh",
         "min_ttl_s",
@@ -56,6 +57,7 @@ class GetOptions:
         self.profile = profile  # "": the profile of `url`
         self.scopes: tuple[str, ...] | None = None
         self.resource: tuple[str, ...] | None = None
+        self.audience: tuple[str, ...] | None = None
         self.subject: str | None = None
         self.min_ttl_s: float | None = None
         self.purpose: str | None = None
@@ -117,6 +119,7 @@ def make_request(options: GetOptions, environ: Mapping[str, str]) -> TokenReques
         subject=options.subject,
         scopes=options.scopes,
         resource=options.resource,
+        audience=options.audience,
         min_ttl_s=options.min_ttl_s,
         is_fresh=options.is_fresh,
         purpose=options.purpose[:_PURPOSE_CHARS] if options.purpose else asked.purpose,
@@ -177,7 +180,8 @@ def _options(names: list[str], given: dict[str, list[str]]) -> GetOptions | None
             return None
         options.min_ttl_s = seconds
     options.scopes = split_scopes(given["--scope"]) if "--scope" in given else None
-    options.resource = tuple(sorted(set(given["--resource"]))) if "--resource" in given else None
+    options.resource = unique(given.get("--resource"))
+    options.audience = unique(given.get("--audience"))
     options.subject = given["--subject"][0] if "--subject" in given else None
     options.purpose = given["--purpose"][0] if "--purpose" in given else None
     options.is_fresh = "--fresh" in given
@@ -188,6 +192,11 @@ def _options(names: list[str], given: dict[str, list[str]]) -> GetOptions | None
 def split_scopes(values: list[str]) -> tuple[str, ...]:
     """Return scopes sorted and unique; one option may hold several (RFC 6749, section 3.3)."""
     return tuple(sorted({scope for value in values for scope in value.split()}))
+
+
+def unique(values: list[str] | None) -> tuple[str, ...] | None:
+    """Return resources or audiences sorted and unique; None if none was named."""
+    return tuple(sorted(set(values))) if values else None
 
 
 def parse_duration(text: str) -> float | None:
@@ -246,7 +255,7 @@ def as_json(answer: AccessToken, now: float) -> dict[str, object]:
         "profile": answer.profile,
         "issuer": answer.issuer,
         "subject": answer.subject,
-        "audience": [],
+        "audience": list(answer.audience),
         "resource": list(answer.resource),
     }
 

@@ -135,6 +135,7 @@ class FlowTraits(Value):
     exchanges: bool = False  # it needs another's token, which `exchange` names
     takes_actor: bool = False  # … and who acts for its subject, and a type to ask for
     identity_audience: str | None = None  # who an identity is made out to; None: the issuer
+    takes_audience: bool = False  # it sends RFC 8693's parameter
     token_type: str = "Bearer"  # of what its tokens are; NOT_BEARER: a role's credentials
     table: str = ""  # the key of the configuration that holds what is this flow's own
     takes_signer: bool = False  # its client_key may be a command that signs
@@ -157,7 +158,11 @@ FLOWS = {
         entry="client_credentials:ClientCredentialsFlow", needs_person=False, needs_secret=True
     ),
     "token_exchange": FlowTraits(
-        entry="token_exchange:TokenExchange", needs_person=False, exchanges=True, takes_actor=True
+        entry="token_exchange:TokenExchange",
+        needs_person=False,
+        exchanges=True,
+        takes_actor=True,
+        takes_audience=True,
     ),
     "jwt_bearer": FlowTraits(entry="jwt_bearer:JwtBearer", needs_person=False, exchanges=True),
     "aws_web_identity": FlowTraits(
@@ -240,6 +245,7 @@ class Profile(Value):
     job_source: Reference | None = None  # the identity that its tokens come from, over any exchange
     scopes: tuple[str, ...] = ()  # sorted, unique
     resource: tuple[str, ...] = ()  # RFC 8707, sorted
+    audience: tuple[str, ...] = ()  # RFC 8693, sorted
     extra: str | None = None  # further parameters, canonical JSON (RFC 8785)
     google: tuple[str, ...] = ()  # the provider of a pool, and a service account
     hosts: tuple[str, ...] = ()  # canonical URLs
@@ -293,6 +299,7 @@ class TokenRequest(Value):
     subject: str | None = None
     scopes: tuple[str, ...] | None = None
     resource: tuple[str, ...] | None = None
+    audience: tuple[str, ...] | None = None
     min_ttl_s: float | None = None
     # What the tool needs left where neither says it: seconds, or this share of the token's life.
     margin: tuple[float, float] | None = None
@@ -315,6 +322,7 @@ class Decision(Value):
     reason: str
     scopes: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
     max_ttl_s: float | None = None
 
 
@@ -408,4 +416,5 @@ class AccessToken(Value):
     warning: str | None = None
     broader: str = ""  # what to say of scopes that nobody asked for; "": there are none, or may be
     is_assumed: bool = False  # the issuer named no expiry
+    audience: tuple[str, ...] = ()
     renew_at: float | None = None  # when who keeps it should ask again: the next is another then

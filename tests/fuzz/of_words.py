@@ -32,9 +32,23 @@ if TYPE_CHECKING:
 PROFILE = Profile(name="p", issuer="https://i.example", flow="code", client_id="c")
 ODD_WORDS = some.mapped(some.odd_bytes, lambda data: some.as_text(data[:9000]))
 TEXT = some.one_of(some.any_text, ODD_WORDS)
-GET = ("--scope", "--resource", "--subject", "--min-ttl", "--purpose", "--format", "--fresh")
+GET = ("--scope", "--resource", "--audience", "--subject", "--min-ttl", "--purpose", "--format")
 EXEC = ("-p", "--profile", "--env", "--file", "--ttl", "--revoke", "--keep", "--mask", "--no-mask")
-OPTIONS = (*GET, *EXEC, "--json", "--", "p", "p=", "A=p", "A=p=", "=p", "1h", "true", "json")
+OPTIONS = (
+    *GET,
+    *EXEC,
+    "--fresh",
+    "--json",
+    "--",
+    "p",
+    "p=",
+    "A=p",
+    "A=p=",
+    "=p",
+    "1h",
+    "true",
+    "json",
+)
 KNOWN = some.among(OPTIONS)
 WORDS = some.lists(some.one_of(KNOWN, KNOWN, some.mapped(KNOWN, "{}=p".format), TEXT), 12)
 

@@ -245,6 +245,7 @@ PLAN_PROFILES = st.builds(
     scopes=SCOPES.map(tuple),
     endpoints=st.lists(st.tuples(LABELS, LABELS)).map(tuple),
     min_ttl_s=st.none() | st.integers(1, 999),
+    audience=SCOPES.map(tuple),
     send_resource=st.booleans(),
     refresh_ends_previous=st.none() | st.booleans(),
     extra=st.none() | LABELS,

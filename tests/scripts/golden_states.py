@@ -310,6 +310,7 @@ def issuers(demo: DemoIssuer) -> list[Case]:
         Case("get service --resource https://other.example", env=env, why="all is well"),
         Case("get person --scope admin", env=env, json=True),
         Case("get person --resource https://other.example", env=env),
+        Case("get service --audience other", env=env),
         Case("get person --subject bob", env=env, json=True),
         Case("get person --format netrc", env=env),
         Case("get person --min-ttl 9d", env=env, why="all is well", prepare=ok),

@@ -133,6 +133,7 @@ client_secret = { keyring = "x" } | client_secret = { store = "BAD" } | client_s
 client_secret = { command = [] } | client_secret = { command = "x" }
 client_secret = { command = ["./x"] } | client_key = "hunter2" | scopes = "read" | scopes = [5]
 scopes = ["a b"] | scopes = [""] | resource = ["x"] | resource = ["https://x#f"]
+audience = "x" | audience = [""] | audience = ["x"]
 hosts = ["http://x.example"] | hosts = ["https://x.example?q"] | hosts = ["https://x.example/%41"]
 hosts = ["https://x.example/../y"] | hosts = ["https://*.example"] | hosts = ["https://a.*.example"]
 hosts = ["https://x.example//y"] | hosts = "https://x.example" | username = "" | username = "a:b"

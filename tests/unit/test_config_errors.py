@@ -63,6 +63,10 @@ def refused(user: str, **layers: str) -> UsageError:
         (GOOD + "max_ttl = '1w'\n", "5:1: max_ttl: '1w' is not a duration", None),
         (GOOD + "max_ttl = '0s'\n", "5:1: max_ttl: must be longer than 0", None),
         (GOOD + "max_ttl = 60\n", "5:1: max_ttl: must be a string", None),
+        (GOOD + "audience = ['x']\n", "5:1: audience does not go with the flow code", None),
+        (GOOD + "audience = ['']\n", "5:1: audience: each must be 1 to 1024 printable", None),
+        (GOOD + "audience = ['\u200b']\n", "5:1: audience: each must be 1 to 1024", None),
+        (GOOD + "audience = 'x'\n", "5:1: audience: must be a list of strings", None),
         (GOOD + "send_resource = 1\n", "5:1: send_resource: must be true or false", None),
         (GOOD + "env = 'LD_PRELOAD'\n", "5:1: env: LD_PRELOAD is not a variable for", None),
         (GOOD + "env = 'https_proxy'\n", "5:1: env: https_proxy is not a variable for", None),
@@ -110,7 +114,6 @@ def test_the_error_says_where_and_what(text: str, message: str, hint: str | None
         *(
             f"{GOOD}{key} = 'x'\n"
             for key in [
-                "audience",
                 "details",
                 "dpop",
                 "par",

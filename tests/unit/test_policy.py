@@ -16,6 +16,7 @@ PROFILE = Profile(
     client_id="c",
     scopes=("read", "write"),
     resource=("https://a.example",),
+    audience=("a", "b"),
     max_ttl_s=600,
 )
 
@@ -46,6 +47,7 @@ def test_shortest_limit_wins(asked: float, left: float) -> None:
         {"scopes": ("read", "admin")},
         {"scopes": ()},
         {"resource": ("https://b.example",)},
+        {"audience": ("a", "c")},
         {"requester": Requester(uid=os.geteuid() + 1, pid=1)},
     ],
 )
@@ -79,6 +81,17 @@ def test_narrowing() -> None:
     """A request for less gets less."""
     decision = decide(PROFILE, request(scopes=("read",)))
     assert (decision.effect, decision.scopes) == ("narrow", ("read",))
+
+
+def test_an_audience_is_narrowed_as_a_resource_is() -> None:
+    """A request without one has the profile's own; one that names some gets these alone."""
+    plain = PROFILE.replace(max_ttl_s=None)
+    assert (decide(plain, request()).effect, decide(plain, request()).audience) == (
+        "allow",
+        ("a", "b"),
+    )
+    narrow = decide(plain, request(audience=("b",)))
+    assert (narrow.effect, narrow.audience) == ("narrow", ("b",))
 
 
 def test_no_scope_is_the_issuers_choice_where_the_profile_has_none() -> None:

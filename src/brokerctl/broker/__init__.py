@@ -121,6 +121,7 @@ class Broker:
             issuer=decided.profile.issuer,
             subject=decided.grant_key.subject,
             resource=decided.token_key.resource,
+            audience=decided.token_key.audience,
             fingerprint=token.fingerprint,
             source=source,
             warning=_too_short(decided, token, now),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Requester, Token, TokenRequest
 
 REQUEST = (
-    *("url", "route", "profile", "issuer", "subject", "scopes", "resource"),
+    *("url", "route", "profile", "issuer", "subject", "scopes", "resource", "audience"),
     *(
         "fingerprint",
         "size",
@@ -125,6 +125,7 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         "subject": decided.grant_key.subject,
         "scopes": list(token.scopes if token else decision.scopes),
         "resource": list(decision.resource),
+        "audience": list(decision.audience),
         "fingerprint": token.fingerprint if token else None,
         "size": token.known_size if token else None,
         "expires_at": None if until is None else freshness.timestamp(until),

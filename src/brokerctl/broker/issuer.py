@@ -176,6 +176,7 @@ class IssuerClient:
         deadline: float,
         scopes: tuple[str, ...] = (),
         resource: tuple[str, ...] = (),
+        audience: tuple[str, ...] = (),
         *,
         is_refresh: bool = False,
         key: GrantKey | None = None,
@@ -193,6 +194,7 @@ class IssuerClient:
             credentials=self.credentials(profile),
             scopes=scopes,
             resource=resource,
+            audience=audience,
             now=time.time,
             random=os.urandom,
         )

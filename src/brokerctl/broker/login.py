@@ -164,7 +164,8 @@ class _Attempt:
         """Obtain a person's consent and store the grant that comes of it."""
         profile, decision, key = self.decided.profile, self.decided.decision, self.decided.grant_key
         deadline = work_time() + profile.timeout_s
-        context = self.issuer.context(profile, deadline, decision.scopes, decision.resource)
+        asked = (decision.scopes, decision.resource, decision.audience)
+        context = self.issuer.context(profile, deadline, *asked)
         steps = find_flow(profile.flow).obtain(context)
         with LockedLogin(
             interaction,

@@ -128,6 +128,7 @@ class Redeemer:
             deadline,
             decision.scopes,
             decision.resource,
+            decision.audience,
             is_refresh=refresh_token is not None,
             key=decided.grant_key,
         )

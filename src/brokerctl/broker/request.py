@@ -46,6 +46,7 @@ class DecidedRequest:
             actor=session,
             scopes=decision.scopes,
             resource=decision.resource,
+            audience=decision.audience,
             extra=profile.extra,
         )
 
@@ -115,6 +116,7 @@ def grant_key(profile: Profile, subject: str | None = None, job: str | None = No
         job=job,
         scopes=profile.scopes,
         resource=profile.resource,
+        audience=profile.audience,
         extra=profile.extra,
         source=_source_of(profile),
     )

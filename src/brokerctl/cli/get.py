@@ -10,7 +10,7 @@ import typer
 from brokerctl.cli import options
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import LoginNeededError, UsageError
-from brokerctl.get import FORMATS, GetOptions, get_token, run_get, split_scopes
+from brokerctl.get import FORMATS, GetOptions, get_token, run_get, split_scopes, unique
 from brokerctl.home import open_home
 
 
@@ -23,7 +23,8 @@ def get(
     profile: options.AnyProfile = None,
     scope: options.Scopes = None,
     resource: options.Resources = None,
-    subject: Annotated[str | None, typer.Option(metavar="NAME", help="On whose behalf.")] = None,
+    audience: options.Audiences = None,
+    subject: options.Subject = None,
     min_ttl: options.MinTtl = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Issued after this command began.")
@@ -46,7 +47,8 @@ def get(
     name = _profile(profile, for_url)
     asked = GetOptions(name)
     asked.scopes = split_scopes(scope) if scope else None
-    asked.resource = tuple(sorted(set(resource))) if resource else None
+    asked.resource = unique(resource)
+    asked.audience = unique(audience)
     asked.subject = subject
     asked.min_ttl_s = options.seconds(min_ttl)
     asked.purpose = purpose

@@ -42,6 +42,11 @@ Resources = Annotated[
     list[str] | None,
     typer.Option("--resource", metavar="URL", help="Narrow to this resource; repeat for more."),
 ]
+Audiences = Annotated[
+    list[str] | None,
+    typer.Option("--audience", metavar="NAME", help="Narrow to this audience; repeat for more."),
+]
+Subject = Annotated[str | None, typer.Option("--subject", metavar="NAME", help="On whose behalf.")]
 MinTtl = Annotated[
     str | None,
     typer.Option("--min-ttl", metavar="DURATION", help="At least this long left: 90s, 5m."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from brokerctl import jsonlite
 from brokerctl.config import fields, paths
 from brokerctl.config.plan import Plan
 from brokerctl.config.presets import get_preset
@@ -157,6 +158,9 @@ def _build(name: str, settings: dict[str, Setting], environ: Mapping[str, str]) 
     for key in ("issuer", "flow", "client_id"):
         if key not in values:
             raise _error(name, settings, key, f"{key} is missing")
+    wrong_audience = _audience_problem(values)
+    if wrong_audience:
+        raise _error(name, settings, "audience", wrong_audience)
     values.setdefault("client_auth", _implied_auth(values))
     wrong_auth = _auth_problem(values)
     if wrong_auth:
@@ -166,6 +170,16 @@ def _build(name: str, settings: dict[str, Setting], environ: Mapping[str, str]) 
     endpoints = tuple(sorted((key, values.pop(key)) for key in fields.ENDPOINTS if key in values))
     renamed = {fields.FIELD_NAMES.get(key, key): value for key, value in values.items()}
     return Profile(name=name, endpoints=endpoints, **renamed)
+
+
+def _audience_problem(values: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the audience: a flow that sends none, or one that is sent twice."""
+    if "audience" not in values:
+        return None
+    if not FLOWS[values["flow"]].takes_audience:
+        return f"audience does not go with the flow {values['flow']}"
+    is_extra = "audience" in jsonlite.loads((values.get("extra") or "{}").encode())
+    return "extra has an audience too" if is_extra else None
 
 
 def _implied_auth(values: dict[str, Any]) -> str:

@@ -70,6 +70,7 @@ _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,512}", re.ASCII)
 _SIZE = re.compile(r"([1-9][0-9]{0,3})([KMG])iB", re.ASCII)
 _SIZES = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _MAX_TEXT_CHARS = 200
+_MAX_AUDIENCE_CHARS = 1024
 _MAX_ITEMS = 256
 
 
@@ -88,6 +89,13 @@ def text_field(value: object) -> str:
     text = _string(value)
     if not text or len(text) > _MAX_TEXT_CHARS or not text.isprintable():
         raise UsageError(f"must be 1 to {_MAX_TEXT_CHARS} printable characters")
+    return text
+
+
+def _audience(text: str) -> str:
+    """Return the name of a target service, which may be any text (RFC 8693, section 2.1)."""
+    if not text or len(text) > _MAX_AUDIENCE_CHARS or not text.isprintable():
+        raise UsageError(f"each must be 1 to {_MAX_AUDIENCE_CHARS} printable characters")
     return text
 
 
@@ -271,6 +279,7 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "google": google.table,
     "scopes": _list_of(_matching(_SCOPE, "one scope (RFC 6749, section 3.3)")),
     "resource": _list_of(_matching(_RESOURCE, "an absolute URI without a fragment")),
+    "audience": _list_of(_audience),
     "hosts": _list_of(parse_pattern),
     "username": _username,
     "username_match": _one_of("exact", "any"),
@@ -305,7 +314,7 @@ PROJECT = ("scopes", "max_ttl", "purpose", "env")
 
 # Named by the design and not built yet: refused by name, never accepted and ignored.
 LATER_PROFILE = _words(
-    "client_cert audience details dpop par actor publish present expires rotate_after egress"
+    "client_cert details dpop par actor publish present expires rotate_after egress"
     " azure registration_endpoint"
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )

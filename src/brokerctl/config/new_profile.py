@@ -21,7 +21,7 @@ _PROMPTS = {
     "scopes": "scopes, separated by spaces (none: the issuer's default)",
 }
 _OPTIONAL = frozenset({"scopes"})
-_LISTS = frozenset({"scopes", "resource", "hosts"})
+_LISTS = frozenset({"scopes", "resource", "audience", "hosts"})
 _KINDS = ("env", "file", "keyring", "store")
 
 

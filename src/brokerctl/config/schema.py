@@ -14,6 +14,7 @@ URI = "https://json-schema.org/draft/2020-12/schema"
 _TEXT = {"type": "string"}
 _FLAG = {"type": "boolean"}
 _WORDS = {"type": "array", "items": _TEXT}
+_LISTS = ("scopes", "resource", "audience", "hosts", "grant_ended_errors")
 _DURATION = {"type": "string", "pattern": "^[0-9]{1,9}[smhd]$"}
 _REFERENCE = {
     "type": "object",
@@ -86,7 +87,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "google": _closed(dict.fromkeys(("pool", "service_account"), _TEXT)),
     "client_secret": _REFERENCE,
     "client_key": {"anyOf": [_REFERENCE, _SIGN]},
-    **dict.fromkeys(("scopes", "resource", "hosts", "grant_ended_errors"), _WORDS),
+    **dict.fromkeys(_LISTS, _WORDS),
     **dict.fromkeys(("min_ttl", "max_ttl", "timeout", "login_wait", "lifetime"), _DURATION),
     **dict.fromkeys(
         ("refresh_ends_previous", "send_resource", "insecure_ok", "allow_broader"), _FLAG

@@ -43,8 +43,8 @@ class ClientCredentials(Value):
 class FlowContext(Value):
     """Everything that a flow knows; it asks for time and random bytes when it needs them.
 
-    `scopes` and `resource` are those of this request, already decided. An assertion is dated when
-    it is made, minutes after a login began: so `now` is a function.
+    `scopes`, `resource` and `audience` are those of this request, already decided. An assertion is
+    dated when it is made, minutes after a login began: so `now` is a function.
     """
 
     profile: Profile
@@ -54,6 +54,7 @@ class FlowContext(Value):
     resource: tuple[str, ...]
     now: Callable[[], float]
     random: Callable[[int], bytes]
+    audience: tuple[str, ...] = ()  # RFC 8693, sent by the flow that takes one
 
 
 def authenticated_form(ctx: FlowContext, url: str, fields: Fields) -> HttpRequest:

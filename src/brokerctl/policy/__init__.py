@@ -46,12 +46,9 @@ def decide(
     if allowed and request.scopes == ():
         # Security: without a scope in the request an issuer grants its default, which may be all.
         return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")
-    outside = _outside(request.scopes, allowed, has_levels=has_levels)
-    if outside:
-        return _deny("scopes of the profile", f"scope {outside} is not among the profile's")
-    outside = _outside(request.resource, profile.resource)
-    if outside:
-        return _deny("resources of the profile", f"resource {outside} is not among the profile's")
+    denied = _deny_wider(profile, request, allowed)
+    if denied:
+        return denied
     if not profile.send_resource and request.resource not in {None, profile.resource}:
         # Security: a resource that is not sent narrows nothing, although the record would name it.
         return _deny("resources of the profile", "this issuer takes no resource to narrow to")
@@ -59,8 +56,10 @@ def decide(
     if has_levels:
         scopes = _completed(scopes, allowed)
     resource = _chosen(request.resource, profile.resource)
+    audience = _chosen(request.audience, profile.audience)
     max_ttl_s = _shortest(request.max_ttl_s, profile.max_ttl_s)
-    is_narrow = (scopes, resource, max_ttl_s) != (profile.scopes, profile.resource, None)
+    own = (profile.scopes, profile.resource, profile.audience, None)
+    is_narrow = (scopes, resource, audience, max_ttl_s) != own
     return Decision(
         effect="narrow" if is_narrow else "allow",
         rule="within the profile",
@@ -68,6 +67,7 @@ def decide(
         reason="a subset of what the profile allows",
         scopes=scopes,
         resource=resource,
+        audience=audience,
         max_ttl_s=max_ttl_s,
     )
 
@@ -117,6 +117,22 @@ def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
             reason = f"by {request.insecure_by} {reason}"
         return _deny("insecure_ok of the profile", reason)
     return _deny_others(request.requester)
+
+
+def _deny_wider(
+    profile: Profile, request: TokenRequest, scopes: tuple[str, ...]
+) -> Decision | None:
+    """Deny what the profile was not given; `scopes` are those that it may use here."""
+    for word, wanted, allowed in (
+        ("scope", request.scopes, scopes),
+        ("resource", request.resource, profile.resource),
+        ("audience", request.audience, profile.audience),
+    ):
+        has_levels = word == "scope" and profile.traits.has_levels
+        outside = _outside(wanted, allowed, has_levels=has_levels)
+        if outside:
+            return _deny(f"{word}s of the profile", f"{word} {outside} is not among the profile's")
+    return None
 
 
 def _deny_others(requester: Requester) -> Decision | None:

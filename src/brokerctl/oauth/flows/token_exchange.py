@@ -63,6 +63,7 @@ def _send(
         fields += [("actor_token", actor.token), ("actor_token_type", asked.actor_type or "")]
     if asked.requested_type is not None:
         fields.append(("requested_token_type", asked.requested_type))
+    fields += [("audience", audience) for audience in ctx.audience]
     fields += parameters.shared(ctx)
     request = authenticated_form(ctx, url, fields)
     response = yield from send_once(request, is_last=is_last)
