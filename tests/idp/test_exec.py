@@ -38,6 +38,30 @@ def test_own_token_dies_with_its_session(brokerctl: Program, http_issuer: OidcPr
     assert brokerctl("get", "service").stdout.strip() == kept
 
 
+def test_a_subject_s_own_token_dies_with_its_session_too(
+    brokerctl: Program, http_issuer: OidcProvider
+) -> None:
+    """It lies with the subject's grant, where the session's end finds it; nobody else's is lost."""
+    kept = [brokerctl("get", "service", "--subject", name).stdout.strip() for name in "ab"]
+    assert len(set(kept)) == 2
+    for words in (("--subject", "a"), ("--subject", "a", "--resource", "https://api.example")):
+        done = brokerctl("exec", "-p", "service", *words, *SHOW)
+        assert (done.returncode, done.stderr) == (7, "")
+        assert done.stdout.strip() not in kept
+        assert not http_issuer.is_active(done.stdout.strip())
+    assert all(map(http_issuer.is_active, kept))
+    shared = brokerctl("exec", "--keep", "--subject", "b", "-p", "service", *SHOW)
+    assert shared.stdout.strip() == kept[1]
+
+
+@pytest.mark.parametrize("words", [("--resource", "https://other.example"), ("--audience", "x")])
+def test_what_a_profile_has_not_is_refused(brokerctl: Program, words: tuple[str, str]) -> None:
+    """Exit code 4, before the command starts, by the words that `get` has for it."""
+    said = brokerctl("get", "service", *words).stderr.splitlines()[-2:]
+    done = brokerctl("exec", "-p", "service", *words, *SHOW)
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (4, "", said)
+
+
 def test_nothing_is_left_of_a_session_that_ended(brokerctl: Program) -> None:
     """Own tokens that were revoked leave no file; the shared one of `get` stays."""
     brokerctl("get", "service")

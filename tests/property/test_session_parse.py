@@ -9,7 +9,8 @@ from brokerctl.session.start import parse_exec
 
 WORDS = st.sampled_from(
     ["-p", "a", "--profile", "--env", "X=a", "--env=Y=a", "--file", "--scope", "--ttl", "5m", "--",
-     "--revoke", "--keep", "--clean-env", "--min-ttl=1s", "--purpose", "cmd", "", "=", "-", "--="]
+     "--revoke", "--keep", "--clean-env", "--min-ttl=1s", "--purpose", "cmd", "", "=", "-", "--=",
+     "--subject", "--resource", "--audience=x"]
 ) | st.text(max_size=5)  # fmt: skip
 
 

@@ -354,6 +354,9 @@ def commands(env: dict[str, str | None]) -> list[Case]:
         cases.append(Case(f"{shared} -- {words}", env=env))
     cases += [
         Case(f"{shared} --scope admin -- true", env=env),
+        Case(f"{shared} --subject bob -- true", env=env),
+        Case(f"{shared} -p service --resource https://other.example -- true", env=env),
+        Case(f"{shared} --audience other -- true", env=env),
         Case(f"{shared} -p me --env X=me -- true", env=env),
         Case(
             f"{shared} --file X=person -- true",

@@ -61,7 +61,8 @@ exec -p ci --revoke --keep -- true | exec -p ci --ttl x -- true | exec -p ci --e
 exec -p ci --env =ci -- true | exec -p ci --env 1X=ci -- true | exec -p ci --file X -- true
 exec -p ci --env BROKERCTL_X=ci -- true | exec -p me -p other -- true | exec -- true
 exec -p ci --approve -- true | exec -p ci --sandbox -- true | exec -p ci --nope -- true
-exec -p ci --mask --no-mask -- true
+exec -p ci --mask --no-mask -- true | exec -p ci --subject= -- true | get ci --subject=
+revoke ci --subject= | login ci --subject=
 revoke | revoke nope | revoke --all me | revoke me --kept | revoke me --subject ''
 status x | audit log --since x | audit log --limit x | audit log --limit -1 | audit log x
 audit log --until 2026-13-01 | audit verify --against x | audit repair --accept

@@ -93,6 +93,34 @@ def test_one_failure_leaves_no_token(room: Room) -> None:
     assert [note["profiles"] for note in room.notes("revoke")] == [["service", "broken"]]
 
 
+def test_what_is_asked_for_holds_for_every_profile(room: Room) -> None:
+    """Subject, resource and audience reach each request of a session with several profiles."""
+    words = ("--subject", "ann", "--resource", "https://b", "--resource", "https://a")
+    more = ("--audience", "x", "-p", "person", "-p", "service", "--", "true")
+    assert room.run(*words, *more).returncode == 0
+    asked = {"subject": "ann", "resource": ["https://a", "https://b"], "audience": ["x"]}
+    notes = room.notes("get")
+    assert [note["profile"] for note in notes] == ["person", "service"]
+    assert [note | asked | {"is_own": True} for note in notes] == notes
+
+
+@pytest.mark.parametrize(
+    ("words", "owned"),
+    [
+        ("--subject ann", [False]),
+        ("--resource https://a", [True]),
+        ("--audience x", [True]),
+        ("--audience x --keep", [False]),
+    ],
+)
+def test_a_narrowed_person_s_token_is_the_session_s_own(
+    room: Room, words: str, owned: list[bool]
+) -> None:
+    """A subject narrows nothing: its token is shared as the profile's own is."""
+    assert room.run("-p", "person", *words.split(), "--", "true").returncode == 0
+    assert [note["is_own"] for note in room.notes("get")] == owned
+
+
 @pytest.mark.parametrize("words", [("--scope", "a"), ("--revoke",), ("--ttl", "5m")])
 def test_a_session_s_own_of_one_at_a_time_is_the_broker_s_to_refuse(
     room: Room, words: tuple[str, ...]

@@ -29,6 +29,7 @@ def test_whole_grammar() -> None:
     """Each option of the written grammar arrives where it belongs, in both spellings."""
     line = (
         "-p a --profile=b --env X=a --env=Y=b --file F=a --scope s2 --scope=s1 --ttl 5m"
+        " --resource r2 --resource=r1 --audience b --audience a --subject=ann"
         " --min-ttl=9s --purpose=-x --revoke --clean-env -- cmd -p --ttl -- z"
     )
     assert parse_exec(line.split()) == ExecRequest(
@@ -36,7 +37,10 @@ def test_whole_grammar() -> None:
         profiles=("a", "b"),
         env=(("X", "a"), ("Y", "b")),
         files=(("F", "a"),),
+        subject="ann",
         scopes=("s1", "s2"),
+        resource=("r1", "r2"),
+        audience=("a", "b"),
         ttl_s=300,
         min_ttl_s=9,
         purpose="-x",
@@ -66,7 +70,10 @@ def test_whole_grammar() -> None:
         "--revoke --keep -- cmd",
         "--revoke=yes -- cmd",
         "--purpose -x -- cmd",
-        "--subject s -- cmd",
+        "--subject -- cmd",
+        "--subject= -- cmd",
+        "--subject s --subject t -- cmd",
+        "--resource -- cmd",
     ],
 )
 def test_not_in_the_grammar(line: str) -> None:

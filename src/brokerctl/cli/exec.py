@@ -13,6 +13,12 @@ from brokerctl.errors import UsageError
 from brokerctl.session import ExecRequest, start
 from brokerctl.session.start import parse_pairs
 
+_Revoke = Annotated[
+    bool | None,
+    typer.Option("--revoke/--keep", help="Tokens of its own, ended with it; or shared ones."),
+]
+_Mask = Annotated[bool | None, typer.Option(help="Star its tokens out; on in CI logs.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command; all words from the first that is not an option belong to the child."""
@@ -28,14 +34,14 @@ def exec_(
     env: options.Variables = None,
     file: options.Files = None,
     scope: options.Scopes = None,
+    resource: options.Resources = None,
+    audience: options.Audiences = None,
+    subject: options.Subject = None,
     ttl: options.Ttl = None,
     min_ttl: options.MinTtl = None,
     purpose: options.Purpose = None,
-    revoke: Annotated[
-        bool | None,
-        typer.Option("--revoke/--keep", help="Tokens of its own, ended with it; or shared ones."),
-    ] = None,
-    mask: Annotated[bool | None, typer.Option(help="Star its tokens out; on in CI logs.")] = None,
+    revoke: _Revoke = None,
+    mask: _Mask = None,
     clean_env: Annotated[
         bool, typer.Option("--clean-env", help="Inherit nothing but the usual few variables.")
     ] = False,
@@ -55,7 +61,10 @@ def exec_(
         profiles=tuple(profile or ()),
         env=parse_pairs("--env", {"--env": env or []}),
         files=parse_pairs("--file", {"--file": file or []}),
+        subject=subject,
         scopes=get.split_scopes(scope) if scope else None,
+        resource=get.unique(resource),
+        audience=get.unique(audience),
         ttl_s=options.seconds(ttl),
         min_ttl_s=options.seconds(min_ttl),
         purpose=purpose,

@@ -10,6 +10,7 @@ import typer
 from brokerctl import freshness, get, jsonlite
 from brokerctl.cli import suggest
 from brokerctl.cli.login_steps import LoginOptions, log_in, name_for_url, with_preset
+from brokerctl.cli.options import refuse_empty
 from brokerctl.config.fields import duration
 from brokerctl.errors import UsageError, not_in_this_version
 from brokerctl.home import open_home
@@ -41,7 +42,8 @@ _Wait = Annotated[
     typer.Option(metavar="DURATION", help="How long a browser or device may take; 5m if unsaid."),
 ]
 _Subject = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A label of yours for who logs in.")
+    str | None,
+    typer.Option(metavar="NAME", help="A label of yours for who logs in.", callback=refuse_empty),
 ]
 _Secret = Annotated[
     str | None, typer.Option(metavar="REFERENCE", help="With a URL: env:NAME, file:PATH, ….")

@@ -11,6 +11,17 @@ from brokerctl.cli import suggest
 from brokerctl.errors import UsageError
 from brokerctl.get import FORMATS
 
+
+def refuse_empty(value: str | None) -> str | None:
+    """Return a subject; UsageError for an empty one.
+
+    Security: `--subject "$TENANT"` with a variable that is not set must not mean the profile's own.
+    """
+    if value == "":
+        raise UsageError("an empty subject is nobody's name")
+    return value
+
+
 AnyProfile = Annotated[
     str | None,
     typer.Argument(metavar="PROFILE", help="The profile's name.", autocompletion=suggest.profiles),
@@ -46,7 +57,10 @@ Audiences = Annotated[
     list[str] | None,
     typer.Option("--audience", metavar="NAME", help="Narrow to this audience; repeat for more."),
 ]
-Subject = Annotated[str | None, typer.Option("--subject", metavar="NAME", help="On whose behalf.")]
+Subject = Annotated[
+    str | None,
+    typer.Option("--subject", metavar="NAME", help="On whose behalf.", callback=refuse_empty),
+]
 MinTtl = Annotated[
     str | None,
     typer.Option("--min-ttl", metavar="DURATION", help="At least this long left: 90s, 5m."),

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 PARTIAL = 9
 _ALIVE = (GRANT, TOKEN, QUEUE)
+_Subject = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only this subject's.", callback=options.refuse_empty),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,9 +44,7 @@ def register(app: typer.Typer) -> None:
 def revoke(
     profile: options.AnyProfile = None,
     everything: Annotated[bool, typer.Option("--all", help="Every grant and token held.")] = False,
-    subject: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this subject's.")
-    ] = None,
+    subject: _Subject = None,
     kept: Annotated[
         bool, typer.Option("--kept", help="With --all: forget what other tools had us keep, too.")
     ] = False,

@@ -54,7 +54,10 @@ class ExecRequest(Value):
     profiles: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()  # (variable, profile)
     files: tuple[tuple[str, str], ...] = ()  # (variable, profile)
+    subject: str | None = None
     scopes: tuple[str, ...] | None = None
+    resource: tuple[str, ...] | None = None
+    audience: tuple[str, ...] | None = None
     ttl_s: float | None = None
     min_ttl_s: float | None = None
     purpose: str | None = None

@@ -94,7 +94,8 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
     """Check all that can be wrong without a request, the command's path included."""
     for name in environment.names_of(ask, tools.default_profile):
         if name not in tools.profiles:  # the broker refuses it, and records that
-            tools.get(TokenRequest(profile=name, requester=tools.requester("")))
+            asked = TokenRequest(profile=name, requester=tools.requester(""), subject=ask.subject)
+            tools.get(asked)
     wanted = environment.plan_variables(ask, tools.profiles, tools.default_profile)
     own = tuple(one.profile.name for one in wanted if is_own(ask, one.profile))
     environ = environment.inherited(tools.environ, tools.profiles.values(), is_clean=ask.is_clean)
@@ -108,7 +109,8 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
             # The broker refuses and records it, before another profile's token is obtained. In a
             # circle the session's end would wait for a lock that a parent holds.
             requester = tools.requester(session_id)
-            tools.get(TokenRequest(profile=name, requester=requester, is_own=name in own))
+            asked = TokenRequest(profile=name, requester=requester, subject=ask.subject)
+            tools.get(asked.replace(is_own=name in own))
     return Prepared(
         ask=ask,
         session_id=session_id,
@@ -155,7 +157,8 @@ def is_own(ask: ExecRequest, profile: Profile) -> bool:
         return ask.is_own
     if profile.exec_mode is not None:
         return profile.exec_mode == "own"
-    return not profile.traits.needs_person or ask.scopes is not None or ask.ttl_s is not None
+    narrowings = (ask.scopes, ask.resource, ask.audience, ask.ttl_s)
+    return not profile.traits.needs_person or any(one is not None for one in narrowings)
 
 
 def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) -> None:
@@ -168,7 +171,10 @@ def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) ->
             TokenRequest(
                 profile=name,
                 requester=requester,
+                subject=ask.subject,
                 scopes=ask.scopes,
+                resource=ask.resource,
+                audience=ask.audience,
                 min_ttl_s=ask.min_ttl_s,
                 margin=CHILD_MARGIN,
                 max_ttl_s=ask.ttl_s,

@@ -1,8 +1,9 @@
 """Starts a session: parses the written grammar of `exec` without Typer, and makes its `Tools`.
 
-`exec [-p PROFILE]… [--env N=P]… [--file N=P]… [--scope S]… [--ttl D] [--min-ttl D] [--purpose T]
-[--revoke|--keep] [--mask|--no-mask] [--clean-env] -- CMD…`. Any other line, also a wrong one, goes
-to the full program, which explains it.
+`exec [-p PROFILE]… [--env N=P]… [--file N=P]… [--scope S]… [--resource R]… [--audience A]…
+[--subject N] [--ttl D] [--min-ttl D] [--purpose T] [--revoke|--keep] [--mask|--no-mask]
+[--clean-env] -- CMD…`. Any other line, also a wrong one, goes to the full program, which explains
+it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from brokerctl import output
 from brokerctl.broker.events import event
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
-from brokerctl.get import parse_duration, split_scopes
+from brokerctl.get import parse_duration, split_scopes, unique
 from brokerctl.home import make_token_request, open_home
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import ExecRequest, Tools
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
     from brokerctl.model import Requester
 
-_LISTS = ("--profile", "--env", "--file", "--scope")
-_SINGLES = ("--ttl", "--min-ttl", "--purpose")
+_LISTS = ("--profile", "--env", "--file", "--scope", "--resource", "--audience")
+_SINGLES = ("--subject", "--ttl", "--min-ttl", "--purpose")
 _FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask")
 _OPPOSITES = (("--revoke", "--keep"), ("--mask", "--no-mask"))
 _SHORT = {"-p": "--profile"}
@@ -57,7 +58,10 @@ def parse_exec(words: list[str]) -> ExecRequest | None:
         profiles=tuple(given.get("--profile", ())),
         env=env,
         files=files,
+        subject=given["--subject"][0] if "--subject" in given else None,
         scopes=split_scopes(given["--scope"]) if "--scope" in given else None,
+        resource=unique(given.get("--resource")),
+        audience=unique(given.get("--audience")),
         ttl_s=ttl_s,
         min_ttl_s=min_ttl_s,
         purpose=given["--purpose"][0] if "--purpose" in given else None,
@@ -132,7 +136,7 @@ def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = No
     `umask` is the caller's own, for the child, if this process has changed it.
     """
     try:
-        return run(ask, tools_of(open_home(environ, may_use_memory=True), umask))
+        return run(ask, tools_of(open_home(environ, may_use_memory=True), umask, ask.subject))
     except BrokerError as error:
         return output.print_error(error)
     except KeyboardInterrupt:
@@ -141,15 +145,15 @@ def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = No
         return output.print_error(output.unexpected(error, environ))
 
 
-def tools_of(home: Home, umask: int | None = None) -> Tools:
-    """Return the `Tools` of a session from an open Home."""
+def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -> Tools:
+    """Return the `Tools` of a session from an open Home, for one subject of its profiles."""
 
     def requester(session_id: str) -> Requester:
         asked = make_token_request("", home.environ, "exec")
         return asked.requester.replace(session=session_id)
 
     def revoke_own(session_id: str, names: tuple[str, ...]) -> list[Ending]:
-        return revoke_session(home, session_id, names)
+        return revoke_session(home, session_id, names, subject)
 
     return Tools(
         profiles=home.plan.profiles,
@@ -170,12 +174,14 @@ def tools_of(home: Home, umask: int | None = None) -> Tools:
     )
 
 
-def revoke_session(home: Home, session_id: str, names: tuple[str, ...]) -> list[Ending]:
+def revoke_session(
+    home: Home, session_id: str, names: tuple[str, ...], subject: str | None = None
+) -> list[Ending]:
     """Revoke the session's own tokens of these profiles, which have not changed meanwhile."""
     ended: list[Ending] = []
     for name in names:
         profile = home.plan.profiles[name]
-        key = home.key_of(profile)
+        key = home.key_of(profile, subject)
         is_unkept = profile.job_source is not None and key.job is None
         revoker = home.revoker("exec", is_unkept=is_unkept)
         ended += revoker.revoke_session(profile, key, session_id)
