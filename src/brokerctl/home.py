@@ -281,9 +281,11 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
         return ring
     from brokerctl.config.compile import compile_layers
     from brokerctl.keys.create import create_ring
+    from brokerctl.store.file.subjects import note_new
 
     choice = compile_layers(layers, environ).keeper
     ring, notice = create_ring(folder, environ, choice, unlock_for=unlock_for)
+    note_new(folder)
     if notice:
         write_line(_STDERR, f"brokerctl: note: {notice}")
     return ring

@@ -29,6 +29,9 @@ from tests.store_room import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from brokerctl.store import Entry
     from brokerctl.store.interface import Store
 
 OTHER_KEY = TokenKey(grant=GRANT_KEY, scopes=("b",))
@@ -307,6 +310,43 @@ class StoreContract:
         assert store.drop_sealed(PLAN, name)
         assert not store.drop_sealed(PLAN, name)
 
+    def test_a_stream_has_the_same_entries(self, store: Store) -> None:
+        """In no order; `each_grant` names each grant once, whatever there is of it."""
+        keys = [GRANT_KEY.replace(subject=name) for name in ("ann", "ben", "eve")]
+        for key in keys:
+            _hold(store, key)
+        _hold(store, keys[0], with_grant=False)
+        _hold(store, LOCKED_OUT, with_grant=False)
+        for kind in (GRANT, TOKEN):
+            assert _by_name(store.stream(kind)) == _by_name(store.entries(kind))
+        assert sorted(store.each_grant()) == sorted(map(store.name_of, [*keys, LOCKED_OUT]))
+
+    def test_what_one_grant_has_is_found_by_its_name(self, store: Store) -> None:
+        """Its grant and each of its slots, and of nobody else's; of no such grant nothing."""
+        log_in(store)
+        _hold(store, LOCKED_OUT)
+        name = store.name_of(GRANT_KEY)
+        (grant,), (slot,) = store.entries_of(GRANT, name), store.entries_of(TOKEN, name)
+        assert (grant.value.key, slot.value.key) == (GRANT_KEY, TOKEN_KEY)
+        assert list(store.entries_of(QUEUE, name)) == []
+        assert list(store.entries_of(TOKEN, "0" * 64)) == []
+
+    def test_a_subject_s_grants_are_found_by_it(self, store: Store) -> None:
+        """Of whatever settings, and nobody else's, whoever wrote the first entry."""
+        ann, ben = (GRANT_KEY.replace(subject=name) for name in ("ann", "ben"))
+        older = ann.replace(scopes=("z",))
+        _hold(store, ann)
+        _hold(store, older, with_grant=False)
+        _hold(store, GRANT_KEY)
+        assert store.find_grants("ann") == sorted(map(store.name_of, (ann, older)))
+        assert store.find_grants("ben") == []
+        with store.lock_grant(ben, soon()) as locked:
+            locked.intend(make_intent("login", 0))
+        assert store.find_grants("ben") == [store.name_of(ben)]
+        with store.lock_grant(ben.replace(client_id="b"), soon()) as locked:
+            locked.enqueue(make_queued())
+        assert len(store.find_grants("ben")) == 2
+
     def test_what_ended_jobs_left_goes(self, store: Store) -> None:
         """Slot, outcome and note, as soon as nothing of the job is alive; never one at work."""
         for number, life_s in ((1, 60), (2, 60), (3, 3600)):
@@ -361,3 +401,15 @@ def jobs_left(store: Store) -> set[int]:
     """Return the numbers of the jobs that still have a slot."""
     found = (entry.value.key.grant.job for entry in store.entries(TOKEN) if entry.value)
     return {int(job.rpartition(" ")[2]) for job in found}
+
+
+def _hold(store: Store, key: GrantKey, *, with_grant: bool = True) -> None:
+    """Store a token of a grant, and the grant if it is to have one."""
+    grant = make_grant(key=key) if with_grant else None
+    slot = TokenKey(grant=key, scopes=("a",))
+    with store.lock_grant(key, soon()) as locked:
+        locked.commit(Change(grant=grant, token_key=slot, token=make_token(), profile="p"))
+
+
+def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    return {entry.name: entry for entry in entries}

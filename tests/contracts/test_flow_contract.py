@@ -100,6 +100,12 @@ class FlowContract:
             assert form_of(request)["resource"] == ["https://r1", "https://r2"]
             assert form_of(request)["tenant"] == ["t1"]
 
+    def test_it_sends_an_audience_if_it_takes_one(self) -> None:
+        """Each by itself (RFC 8693, 2.1); the configuration refuses the key for all other flows."""
+        takes = FLOWS[self.name].takes_audience
+        for request in self.run(self.context(audience=("a", "b c")), self.issued()).requests:
+            assert form_of(request).get("audience") == (["a", "b c"] if takes else None)
+
     def test_it_keeps_resource_back_where_the_issuer_refuses_it(self) -> None:
         """`send_resource = false`."""
         for request in self.run(self.context(send_resource=False), self.issued()).requests:

@@ -100,7 +100,7 @@ NULLABLE = {
     "get": "expires_at expires_in subject",
     "login": "subject sub expires_at",
     "revoke": "subject until proven reason",
-    "status": "subject sub expires_at login_ends_at todo revocations_queued_for kept key",
+    "status": "subject sub expires_at login_ends_at todo revocations_queued_for kept key damaged",
     "audit-log": "profile subject sub fingerprint size expires_at owner proven requester exe"
     " session issuer_expires_at parents[][] ci boot pid_ns",
     "audit-tokens": "profile issuer subject fingerprint issued_at expires_at session damage",

@@ -56,6 +56,7 @@ def test_locked_is_an_answer_and_an_error(locked: Program) -> None:
         "revocations_queued_for": None,
         "kept": None,
         "key": {"keeper": "passphrase", "locked": True, "cached": False},
+        "damaged": None,
     }
     assert json.loads(done.stderr)["error"]["name"] == "locked"
     assert "problem: keys: locked, kept by 'passphrase'" in locked("doctor").stdout

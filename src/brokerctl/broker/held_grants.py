@@ -13,9 +13,10 @@ from brokerctl.store.values import Grant, Intent, Queue, Slot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from brokerctl.model import GrantKey
+    from brokerctl.store import Entry
     from brokerctl.store.interface import Store
 
 
@@ -26,9 +27,10 @@ def keys_of(
 
     A grant whose profile was edited or removed since is still found: its own key says where it
     came from, and a profile of the same name, or one made of the key, says how to reach its issuer.
-    A grant that several profiles share is found by any of their names.
+    A grant that several profiles share is found by any of their names. With `subject` nothing of
+    another subject is opened.
     """
-    found = _find_keys(store)
+    found = _find_keys(store, None if subject is None else names_of(store, profiles, subject))
     if _has_nameless_intent(store):
         for profile in profiles.values():
             found.setdefault(grant_key(profile, subject), profile.name)
@@ -41,17 +43,34 @@ def keys_of(
     return chosen
 
 
-def _find_keys(store: Store) -> dict[GrantKey, str]:
-    """Return the key of each grant that has an entry, with the profile that it was made for."""
+def names_of(store: Store, profiles: Mapping[str, Profile], subject: str) -> list[str]:
+    """Return the names of the grants that a subject may have, sorted.
+
+    Those that a profile leads to are there even if an earlier version wrote them, which lists none.
+    """
+    current = {store.name_of(grant_key(profile, subject)) for profile in profiles.values()}
+    return sorted(current.union(store.find_grants(subject)))
+
+
+def _find_keys(store: Store, names: list[str] | None) -> dict[GrantKey, str]:
+    """Return the key of each grant that has an entry, with the profile that it was made for.
+
+    `names`: of the grants that are meant; None: all of them.
+    """
     found: dict[GrantKey, str] = {}
     for kind in (GRANT, TOKEN, QUEUE, INTENT):
-        for entry in store.entries(kind):
+        for entry in store.entries(kind) if names is None else _entries_of(store, kind, names):
             held = entry.value
             if isinstance(held, Slot):
                 found.setdefault(held.key.grant, held.profile)
             elif isinstance(held, (Grant, Queue, Intent)) and held.key is not None:
                 found.setdefault(held.key, held.profile)
     return found
+
+
+def _entries_of(store: Store, kind: int, names: list[str]) -> Iterator[Entry]:
+    for name in names:
+        yield from store.entries_of(kind, name)
 
 
 def _has_nameless_intent(store: Store) -> bool:
@@ -79,16 +98,35 @@ def profile_for(profiles: Mapping[str, Profile], name: str, key: GrantKey) -> Pr
     return Profile(name=name, issuer=key.issuer, flow="", client_id=key.client_id)
 
 
-def find_orphaned_grants(store: Store, profiles: Mapping[str, Profile]) -> list[Grant]:
-    """Return the live grants that no request by a profile would use, for whatever subject."""
-    found = (entry.value for entry in store.entries(GRANT))
-    return [
-        grant
-        for grant in found
-        if isinstance(grant, Grant) and grant.dead_why is None and not _is_led_to(grant, profiles)
-    ]
+def find_orphaned_grants(
+    store: Store, profiles: Mapping[str, Profile], subject: str | None = None
+) -> Iterator[Grant]:
+    """Yield the live grants that no request by a profile would use, for whatever subject or one."""
+    if subject is None:
+        entries = store.stream(GRANT)
+    else:
+        entries = _entries_of(store, GRANT, names_of(store, profiles, subject))
+    led_to = Lead(profiles)
+    for entry in entries:
+        grant = entry.value
+        is_live = isinstance(grant, Grant) and grant.dead_why is None
+        if is_live and subject in {None, grant.key.subject} and not led_to.find(grant.key):
+            yield grant
 
 
-def _is_led_to(grant: Grant, profiles: Mapping[str, Profile]) -> bool:
-    subject, job = grant.key.subject, grant.key.job
-    return any(grant_key(profile, subject, job) == grant.key for profile in profiles.values())
+class Lead:
+    """Which profiles lead to a grant: found by its client, however many profiles there are."""
+
+    def __init__(self, profiles: Mapping[str, Profile]) -> None:
+        self._by_client: dict[tuple[str, str], list[Profile]] = {}
+        for _, profile in sorted(profiles.items()):
+            client = (profile.issuer, profile.client_id)
+            self._by_client.setdefault(client, []).append(profile)
+
+    def find(self, key: GrantKey, name: str = "") -> Profile | None:
+        """Return the profile that leads to a grant, of several the one of that name if it does."""
+        of_client = self._by_client.get((key.issuer, key.client_id), [])
+        found = [
+            profile for profile in of_client if grant_key(profile, key.subject, key.job) == key
+        ]
+        return next((one for one in found if one.name == name), found[0] if found else None)

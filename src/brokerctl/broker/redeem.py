@@ -126,9 +126,7 @@ class Redeemer:
         context = self.issuer.context(
             profile,
             deadline,
-            decision.scopes,
-            decision.resource,
-            decision.audience,
+            *(decision.scopes, decision.resource, decision.audience),
             is_refresh=refresh_token is not None,
             key=decided.grant_key,
         )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 WHY_ENDED = "its issuer ended it when an access token of it was revoked"
 SPARED = "to revoke it could end the grant"
+REVOKED_HERE = "revoked here"
 
 
 class Ending(Value):
@@ -85,7 +86,7 @@ class Revoker:
         self.known = KnownIssuers(store, ring)
 
     def revoke(
-        self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = "revoked here"
+        self, profile: Profile, key: GrantKey, *, verify: bool = False, why: str = REVOKED_HERE
     ) -> list[Ending]:
         """End a grant and all its tokens; returns one ending for each, the worst is not hidden."""
         with self.store.lock_grant(key, work_time() + LOCK_WAIT_S) as locked, signals_wait():

@@ -14,7 +14,7 @@ from brokerctl.broker.request import find_profile
 from brokerctl.broker.revoke import Ending
 from brokerctl.cli import options
 from brokerctl.cli.helper_credentials import end_kept
-from brokerctl.cli.unfinished import tend
+from brokerctl.cli.unfinished import MOST_QUEUES, tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.home import Home, open_home
 from brokerctl.model import EXPIRED, LOCAL_ONLY, REVOKED, UNKNOWN
@@ -74,8 +74,8 @@ def revoke(
         refuse_circle(read_within(os.environ), profile)  # a parent process holds the grant's lock
     home = open_home(os.environ)
     # Before a grant's lock is taken, since damaged entries are set aside then.
-    errors = _find_damaged(home, home.plan.profiles.get(profile) if profile else None)
-    tend(home)
+    errors = _find_damaged(home, home.plan.profiles.get(profile) if profile else None, subject)
+    tend(home, most=None if everything else MOST_QUEUES)
     names = {profile} if profile else None
     targets = keys_of(home.store, home.plan.profiles, names, subject)
     if profile and not targets:
@@ -163,14 +163,16 @@ def _find_nameless(home: Home, targets: list[tuple[Profile, GrantKey]]) -> list[
     ]
 
 
-def _find_damaged(home: Home, profile: Profile | None) -> list[BrokerError]:
-    """Return errors for entries that can't be opened, of one profile or of all."""
-    own = grant_name(home.ring.name_key, home.key_of(profile)) if profile else ""
+def _find_damaged(
+    home: Home, profile: Profile | None, subject: str | None = None
+) -> list[BrokerError]:
+    """Return errors for entries that can't be opened, of one profile's subject or of all."""
+    own = home.store.name_of(home.key_of(profile, subject)) if profile else ""
     damaged = [
         entry
         for kind in _ALIVE
-        for entry in home.store.entries(kind)
-        if entry.damage is not None and entry.name.startswith(own)
+        for entry in (home.store.entries_of(kind, own) if own else home.store.entries(kind))
+        if entry.damage is not None
     ]
     # An entry that was set aside may still live at the issuer; `store gc` removes it later.
     aside = [name for kind in _ALIVE for name in home.store.names_aside(kind)]

@@ -15,6 +15,8 @@ from brokerctl.platform.system import SYSTEM, os, parent_of, read_environ, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from brokerctl.platform.system import System
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -138,6 +140,15 @@ class Folder:
         except OSError as error:
             raise refused(self.path, error) from error
         return sorted(name for name in found if not name.startswith(TEMPORARY))
+
+    def each_name(self) -> Iterator[str]:
+        """Yield the same names as the folder is read: see `System.each_name`."""
+        try:
+            for name in self.system.each_name(self.fd):
+                if not name.startswith(TEMPORARY):
+                    yield name
+        except OSError as error:
+            raise refused(self.path, error) from error
 
     def close(self) -> None:
         """Give the descriptor back; once is enough."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import signal as signals
     import stat
     from _thread import LockType
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 else:
     # Half of `os` and `stat` is Python that no warm hand-out needs, and it costs a tenth of an
@@ -137,6 +137,26 @@ class System:
     def listdir(fd: int) -> list[str]:
         """Return the names in an open folder."""
         return os.listdir(fd)
+
+    @staticmethod
+    def each_name(fd: int) -> Iterator[str]:
+        """Yield the names in an open folder as it is read, in no order, never all at once.
+
+        A name that is made or renamed meanwhile may be left out.
+        """
+        # Opened anew: a second reader of the same descriptor would move its place.
+        own = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            with os.scandir(own) as found:
+                for entry in found:
+                    yield entry.name
+        finally:
+            os.close(own)
+
+    @staticmethod
+    def sync() -> None:
+        """Bring everything that was written to the disks."""
+        os.sync()
 
 
 SYSTEM = System()

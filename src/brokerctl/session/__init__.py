@@ -85,5 +85,7 @@ class Tools(Value):
     warn: Callable[[str], None]  # a warning for people, which is made safe
     system: System
     notices: Callable[[AccessToken], list[str]] = lambda token: list(filter(None, [token.warning]))
+    # The names of the grants that these profiles lead to, for who comes after a SIGKILL.
+    grants_of: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda _: ()
     umask: int | None = None  # the caller's own, if ours was changed
     is_kept: bool = True  # False: the store ends with this process

@@ -40,7 +40,7 @@ class SessionEnd:
         folder = None
         if has_files:
             folder = token_files.folder_path(tools.environ, session_id, tools.system)
-        self.session = leftovers.describe(session_id, own, folder)
+        self.session = leftovers.describe(session_id, own, folder, tools.grants_of(own))
         self._tools = tools
         self._is_asked = is_asked
         self._name = tools.name_of(session_id)

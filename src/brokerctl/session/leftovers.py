@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
     from brokerctl.platform.system import System
     from brokerctl.session import Ended, SessionStore
+    from brokerctl.store import Entry
     from brokerctl.store.file import FileStore
 
 # A supervisor on another machine or in another container can't be seen from here: it counts as
@@ -50,9 +51,15 @@ class Session(StoredValue):
     ends_at: float | None = None  # when the last of its tokens expires
     profiles: tuple[str, ...] = ()  # with tokens of the session's own
     folder: str | None = None  # of its private files
+    grants: tuple[str, ...] = ()  # whose tokens they are, by name; (): its version did not say
 
 
-def describe(session_id: str, profiles: tuple[str, ...], folder: str | None) -> Session:
+def describe(
+    session_id: str,
+    profiles: tuple[str, ...],
+    folder: str | None,
+    grants: tuple[str, ...] = (),
+) -> Session:
     """Describe this process as the supervisor of a session."""
     pid = os.getpid()
     return Session(
@@ -65,6 +72,7 @@ def describe(session_id: str, profiles: tuple[str, ...], folder: str | None) -> 
         at=time.time(),
         profiles=profiles,
         folder=folder,
+        grants=grants,
     )
 
 
@@ -83,6 +91,7 @@ def parse_session(data: bytes) -> Session | None:
         if not isinstance(body, dict) or body.pop("v", None) != _VERSION:
             return None
         body["profiles"] = tuple(body["profiles"])
+        body["grants"] = tuple(body.get("grants", ()))
         return Session.from_members(body)
     except (ValueError, KeyError, TypeError):
         return None
@@ -210,17 +219,18 @@ def _owners(store: FileStore) -> Iterator[str]:
             yield slot.key.actor
 
 
-def revoke_left(home: Home, session_id: str) -> list[Ending]:
-    """Revoke the tokens of a session whose supervisor was killed, wherever they lie.
+def revoke_left(home: Home, session_id: str, grants: tuple[str, ...] = ()) -> list[Ending]:
+    """Revoke the tokens of a session whose supervisor was killed.
 
-    Its profiles may have been edited meanwhile, so that they name other grants now.
+    Its profiles may have been edited meanwhile, so that they name other grants now: `grants` has
+    the names that it noted itself. Without them its tokens are looked for wherever they may lie.
     """
     from brokerctl.broker.held_grants import profile_for  # noqa: PLC0415 - only where something is left
     from brokerctl.store.slots import find_cut_off  # noqa: PLC0415 - as above
 
     revoker = home.revoker("exec")
     found = {}
-    for entry in home.store.entries(TOKEN):
+    for entry in _slots(home.store, grants):
         slot = entry.value
         if isinstance(slot, Slot) and slot.key.actor == session_id:
             found[slot.key.grant] = slot.profile
@@ -236,6 +246,13 @@ def revoke_left(home: Home, session_id: str) -> list[Ending]:
     ]
 
 
+def _slots(store: FileStore, grants: tuple[str, ...]) -> Iterator[Entry]:
+    if not grants:
+        yield from store.entries(TOKEN)
+    for grant in grants:
+        yield from store.entries_of(TOKEN, grant)
+
+
 def settle_leftovers(home: Home) -> tuple[list[Ended], list[BrokerError]]:
     """End what killed sessions left behind, for commands that may talk to an issuer.
 
@@ -246,6 +263,7 @@ def settle_leftovers(home: Home) -> tuple[list[Ended], list[BrokerError]]:
         return plain_name(home.ring.name_key, "session", session_id)
 
     def revoke_own(session_id: str, _names: tuple[str, ...]) -> list[Ending]:
-        return revoke_left(home, session_id)
+        session = parse_session(home.store.find_sealed(SESSION, name_of(session_id)) or b"")
+        return revoke_left(home, session_id, session.grants if session else ())
 
     return settle_all(home.store, name_of, revoke_own, SYSTEM)

@@ -155,6 +155,10 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
     def revoke_own(session_id: str, names: tuple[str, ...]) -> list[Ending]:
         return revoke_session(home, session_id, names, subject)
 
+    def grants_of(names: tuple[str, ...]) -> tuple[str, ...]:
+        profiles = home.plan.profiles
+        return tuple(home.store.name_of(home.key_of(profiles[name], subject)) for name in names)
+
     return Tools(
         profiles=home.plan.profiles,
         environ=home.environ,
@@ -169,6 +173,7 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         warn=output.warn,
         notices=home.notices,
         system=SYSTEM,
+        grants_of=grants_of,
         umask=umask,
         is_kept=home.is_kept,
     )

@@ -268,6 +268,8 @@ def _put_slot(store: FileStore, locked: GrantUnderLock, key: GrantKey, slot: Slo
         slot, fallen = slots.put(slot, None, store.clock())
         for one in fallen:
             locked.enqueue(slots.queue_token(one, store.clock(), SUPERSEDED), profile=slot.profile)
+    if key.subject is not None:
+        store.disk.list_grant(key.subject, grant_name(name_key, key))
     store.disk.write(TOKEN, name, codec.render(slot))
     return True
 

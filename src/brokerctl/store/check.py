@@ -26,6 +26,7 @@ from brokerctl.store.file.disk import ASIDE, LOCKS, PLACES
 from brokerctl.store.file.earlier_copy import find_copy_time, remove_copy
 from brokerctl.store.file.lock import EntryLock, FileLock, find_mark
 from brokerctl.store.file.lock_wait import SUFFIX
+from brokerctl.store.file.subjects import is_anything, remove_unused
 from brokerctl.store.tool_credentials import remove_over
 from brokerctl.store.values import Slot
 from brokerctl.text import safe
@@ -86,7 +87,7 @@ def check(store: FileStore, *, mend: bool = False) -> CheckReport:
     counts, damaged = {}, []
     for kind in PLACES:
         count = 0
-        for entry in store.entries(kind):
+        for entry in store.entries(kind) if mend else store.stream(kind):
             if entry.damage is None:
                 count += 1
             elif mend:
@@ -151,7 +152,7 @@ def _reseal_one(store: FileStore, kind: int, name: str) -> bool:
 
 def gc(store: FileStore, now: float) -> GcReport:
     """Remove what nobody needs: unfinished writes, old plans and metadata, slots long ended."""
-    return GcReport(
+    report = GcReport(
         unfinished=sum(
             _remove_older(folder, _unfinished(folder), now - _HOUR_S) for folder in _folders(store)
         ),
@@ -163,6 +164,8 @@ def gc(store: FileStore, now: float) -> GcReport:
         locks=_remove_locks(store),
         copies=_remove_copy(store, now - ASIDE_S),
     )
+    remove_unused(store.disk, store.clock)  # of the list by subject
+    return report
 
 
 def _remove_locks(store: FileStore) -> int:
@@ -179,20 +182,12 @@ def _remove_locks(store: FileStore) -> int:
         except LockTimeoutError:
             continue  # in use: something is about to be there
         try:
-            if lock.mark == 0 and not _is_anything(store, name):
+            if lock.mark == 0 and not is_anything(disk, name):
                 lock.remove()
                 count += 1
         finally:
             lock.release()
     return count
-
-
-def _is_anything(store: FileStore, name: str) -> bool:
-    """Return whether a grant of this name holds anything, now that nobody can add to it."""
-    kinds = [kind for kind in PLACES if kind != TOKEN]
-    places = [store.disk.place(kind, name) for kind in kinds]
-    is_there = any(file_name in folder.names() for folder, file_name in places)
-    return is_there or bool(store.disk.slot_names(name))
 
 
 def _remove_copy(store: FileStore, before: float) -> int:
@@ -207,8 +202,8 @@ def _remove_kind(store: FileStore, kind: int, before: float) -> int:
 
 def _remove_metadata(store: FileStore, before: float) -> int:
     """Security: metadata pins where secrets may go, and stays while a grant or slot is there."""
-    held = [entry.value for kind in (GRANT, TOKEN) for entry in store.entries(kind)]
-    keys = [one.key.grant if isinstance(one, Slot) else one.key for one in held if one is not None]
+    held = (entry.value for kind in (GRANT, TOKEN) for entry in store.entries(kind))
+    keys = (one.key.grant if isinstance(one, Slot) else one.key for one in held if one is not None)
     issuers = {key.issuer for key in keys}
     kept = {entry.name for entry in store.entries(METADATA) if _issuer(entry.value) in issuers}
     folder = store.disk.child(PLACES[METADATA][0])
@@ -268,8 +263,7 @@ def _folders(store: FileStore) -> Iterator[Folder]:
     disk = store.disk
     for top in sorted({place for place, _ in PLACES.values()}):
         yield disk.child(top)
-    tokens = disk.child(PLACES[TOKEN][0])
-    for group in tokens.names():
+    for group in disk.child(PLACES[TOKEN][0]).each_name():
         yield disk.child(PLACES[TOKEN][0], group)
 
 

@@ -93,6 +93,9 @@ class Rows(Protocol):
     def remove_unsynced(self, kind: int, name: str) -> None:
         """Remove an entry; a crash may bring it back."""
 
+    def list_grant(self, subject: str, name: str) -> None:
+        """Note durably that a subject has the grant of this name, so that it is found by it."""
+
     def slot_names(self, group: str) -> list[str]:
         """Return the names of a grant's slots."""
 
@@ -190,6 +193,24 @@ class Store(Protocol):
 
     def entries(self, kind: int, where: Match | None = None) -> Iterator[Entry]:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
+
+    def stream(self, kind: int) -> Iterator[Entry]:
+        """Yield the same in no order, and never have all names in memory.
+
+        What is written meanwhile may be left out: for what is only shown.
+        """
+
+    def entries_of(self, kind: int, grant: str) -> Iterator[Entry]:
+        """Yield the entries of a kind that one grant has, by the grant's name; no lock."""
+
+    def each_grant(self) -> Iterator[str]:
+        """Yield the name of each grant that has an entry or slots, as `stream` does."""
+
+    def find_grants(self, subject: str) -> list[str]:
+        """Return the names of the grants that a subject has, or may have had."""
+
+    def name_of(self, key: GrantKey) -> str:
+        """Return the name of a grant."""
 
     def read_value(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
         """Return one entry's value, None if there is none, or raise DamagedError or StoreError."""

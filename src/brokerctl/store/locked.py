@@ -27,7 +27,7 @@ _REDEEMING = ("refresh", "revoke")
 class GrantUnderLock:
     """One grant while its lock is held; every method but `record_failure` is durable."""
 
-    __slots__ = ("_clock", "_is_reserved", "_lock", "_name", "_rows", "key", "state")
+    __slots__ = ("_clock", "_is_listed", "_is_reserved", "_lock", "_name", "_rows", "key", "state")
 
     def __init__(
         self, rows: Rows, key: GrantKey, name: str, lock: GrantLock, clock: Callable[[], float]
@@ -37,6 +37,7 @@ class GrantUnderLock:
         self._lock = lock
         self._clock = clock
         self._is_reserved = False
+        self._is_listed = key.subject is None  # by its subject; without one there is no search
         self.key = key
         self.state = FileState(rows, name, lock)
 
@@ -58,6 +59,7 @@ class GrantUnderLock:
                     raise DamagedError(damage.why, hint="run 'brokerctl store check'")
         self.finish()  # its intent, which says that it was cut off, is about to be replaced
         earlier = self.state.earlier_intent  # before it is replaced
+        self._list()
         if not self._is_reserved:  # else ours is only put in other words
             self._reserve(intent)
         if intent.kind == "refresh" and intent.fingerprint is not None:
@@ -65,6 +67,12 @@ class GrantUnderLock:
             self.dequeue(intent.fingerprint)
         self._rows.write(INTENT, self._name, codec.render(intent))
         self.state = self.state.changed(intent=intent, earlier_intent=earlier)
+
+    def _list(self) -> None:
+        """Note whose grant it is, before anything of it is stored."""
+        if not self._is_listed and self.key.subject is not None:
+            self._rows.list_grant(self.key.subject, self._name)
+            self._is_listed = True
 
     def _reserve(self, intent: Intent) -> None:
         self._is_reserved = True
@@ -129,6 +137,7 @@ class GrantUnderLock:
         return issued if is_new else None
 
     def _write_grant(self, grant: Grant) -> None:
+        self._list()
         self._rows.write(GRANT, self._name, codec.render(grant))
         self.state = self.state.changed(grant=grant)
         self._lock.raise_mark(grant.generation)
@@ -172,6 +181,7 @@ class GrantUnderLock:
             raise trouble
 
     def _write_slot(self, name: str, slot: Slot) -> None:
+        self._list()
         self._rows.write(TOKEN, name, codec.render(slot))
         self.state = self.state.forgotten("slots")
 
@@ -295,6 +305,7 @@ class GrantUnderLock:
     def _write_queue(self, items: tuple[Queued, ...], profile: str | None) -> None:
         queue = None
         if items:
+            self._list()
             profile = profile or self.state.profile
             before = self.state.queue_entry or Queue(key=self.key, profile=profile)
             queue = before.replace(profile=profile, items=items)

@@ -25,7 +25,7 @@ from brokerctl.store.token_codec import parse_current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from brokerctl.model import GrantKey, Token, TokenKey
@@ -141,6 +141,33 @@ class FileStore:
         """Yield the entries of a kind, opened one by one, damaged ones as such; no lock."""
         return list_entries(self, kind, where)
 
+    def stream(self, kind: int) -> Iterator[Entry]:
+        """Yield the same in no order, never all names at once; what is written may be left out."""
+        from brokerctl.store.file.subjects import each_name  # noqa: PLC0415 - as below
+
+        return open_each(self, kind, each_name(self.disk, kind))
+
+    def entries_of(self, kind: int, grant: str) -> Iterator[Entry]:
+        """Yield the entries of a kind that one grant has, by the grant's name; no lock."""
+        names = self.disk.slot_names(grant) if kind == TOKEN else (grant,)
+        return open_each(self, kind, names)
+
+    def each_grant(self) -> Iterator[str]:
+        """Yield the name of each grant that has an entry or slots, as `stream` does."""
+        from brokerctl.store.file.subjects import each_grant  # noqa: PLC0415 - as below
+
+        return each_grant(self.disk)
+
+    def find_grants(self, subject: str) -> list[str]:
+        """Return the names of the grants that a subject has, or may have had."""
+        from brokerctl.store.file.subjects import find_grants  # noqa: PLC0415 - no hand-out searches
+
+        return find_grants(self.disk, subject, self.entries)
+
+    def name_of(self, key: GrantKey) -> str:
+        """Return the name of a grant."""
+        return grant_name(self.ring.name_key, key)
+
     def read_value(self, kind: int, name: str) -> Any:  # noqa: ANN401 - the kind says which value
         """Return one entry's value, None if there is none, or raise DamagedError or StoreError."""
         if kind == GRANT:
@@ -210,9 +237,16 @@ def _blob(kind: int, name: str) -> str:
 
 def list_entries(store: FileStore, kind: int, where: Match | None) -> Iterator[Entry]:
     """Yield the entries of a kind that match."""
-    for name in store.disk.names(kind):
+    for entry in open_each(store, kind, store.disk.names(kind)):
+        if _matches(entry, where or ANY):
+            yield entry
+
+
+def open_each(store: FileStore, kind: int, names: Iterable[str]) -> Iterator[Entry]:
+    """Yield the entries of these names that are there when their turn comes."""
+    for name in names:
         entry = _open(store, kind, name)
-        if entry is not None and _matches(entry, where or ANY):
+        if entry is not None:
             yield entry
 
 

@@ -27,6 +27,7 @@ from brokerctl.store.entry import (
     NewerKeyError,
     is_name,
     open_entry,
+    plain_name,
     seal,
 )
 
@@ -54,12 +55,12 @@ PLACES = {
     JOB: ("jobs", ""),
 }
 LOCKS = "locks"
+SUBJECTS = "subjects"  # which grants a subject has, see `file/subjects`
 ASIDE = "aside"
 _MADE_ANEW = frozenset({PLAN, OUTCOME})  # a cache, and a failure that is remembered
 _PROBE_BYTES = 32 * 1024
 _RESERVE_BYTES = 64 * 1024  # more than a grant, or a slot with all that it supersedes, takes
-_FIRST_PAUSE_S = 0.05
-_LAST_PAUSE_S = 1.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.05, 1.0
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -176,13 +177,15 @@ class Disk(Reader):
             self._forget(folder, held)
 
     def child(self, *names: str) -> Folder:
-        """Return a sub-folder, made if missing; each is opened once."""
+        """Return a sub-folder, made if missing; it stays open, of those of grants the last one."""
         path = "/".join(names)
         found = self._folders.get(path)
         if found is None:
             parent = self.child(*names[:-1]) if len(names) > 1 else self.folder
             found = open_child(parent, names[-1])
             assert found is not None  # noqa: S101 - it is made if missing
+            for other in [one for one in self._folders if "/" in one and "/" in path]:
+                del self._folders[other]
             self._folders[path] = found
         return found
 
@@ -318,6 +321,21 @@ class Disk(Reader):
         if suffix:
             names = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
         return [name for name in names if is_name(name)]
+
+    def list_grant(self, subject: str, name: str, *, is_synced: bool = True) -> None:
+        """Note durably that a subject has a grant; most times it is noted already."""
+        folder = self.child(SUBJECTS, plain_name(self.ring.name_key, "subject", subject))
+        try:
+            self.system.close(self.system.open(name, _CREATE_FLAGS, 0o600, dir_fd=folder.fd))
+            if is_synced:
+                self.system.fsync(folder.fd)
+        except FileExistsError:
+            return
+        except FileNotFoundError:  # `store gc` has removed the folder since it was opened
+            self._folders.clear()
+            self.list_grant(subject, name, is_synced=is_synced)
+        except OSError as error:
+            raise refused(folder.path, error) from error
 
     def slot_names(self, group: str) -> list[str]:
         """Return the names of all slots of one grant, as `GRANT/TOKEN`."""

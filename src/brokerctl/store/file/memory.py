@@ -15,6 +15,8 @@ from brokerctl.platform.system import System, os, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from _typeshed import FileDescriptorLike, FileDescriptorOrPath, ReadableBuffer, StrOrBytesPath
 
 _CREATE_NEW = os.O_CREAT | os.O_EXCL
@@ -212,6 +214,13 @@ class MemorySystem(System):
     def listdir(self, fd: int) -> list[str]:  # type: ignore[override]  # static there
         """Return the names in an open folder."""
         return list(self._opened[fd].node.names or ())
+
+    def each_name(self, fd: int) -> Iterator[str]:  # type: ignore[override]  # static there
+        """Yield the names in an open folder."""
+        yield from self.listdir(fd)
+
+    def sync(self) -> None:  # type: ignore[override]  # static there
+        """Do nothing, as `fsync`."""
 
     def fchmod(self, fd: int, mode: int) -> None:
         """Change the mode."""
