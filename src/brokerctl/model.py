@@ -133,6 +133,7 @@ class FlowTraits(Value):
     uses_pkce: bool = False  # RFC 7636
     needs_secret: bool = False  # its client has credentials of its own
     exchanges: bool = False  # it needs another's token, which `exchange` names
+    is_of_job: bool = False  # … which is this job's identity if nothing else is said
     takes_actor: bool = False  # … and who acts for its subject, and a type to ask for
     identity_audience: str | None = None  # who an identity is made out to; None: the issuer
     takes_audience: bool = False  # it sends RFC 8693's parameter
@@ -172,6 +173,21 @@ FLOWS = {
         table="aws",
         exchanges=True,
         identity_audience="sts.amazonaws.com",
+    ),
+    "google_workload": FlowTraits(
+        entry="google_workload:GoogleWorkload",
+        needs_person=False,
+        table="google",
+        exchanges=True,
+        is_of_job=True,
+    ),
+    "azure_workload": FlowTraits(
+        entry="azure_workload:AzureWorkload",
+        needs_person=False,
+        table="azure",
+        exchanges=True,
+        is_of_job=True,
+        identity_audience="api://AzureADTokenExchange",
     ),
     "github_app": FlowTraits(
         entry="github_app:GitHubApp",

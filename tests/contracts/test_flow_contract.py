@@ -12,6 +12,7 @@ from brokerctl.errors import BrokerError, IssuerError, OAuthError
 from brokerctl.model import FLOWS, Exchange, Reference
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.steps import Listen, ShowUserCode, Visit
+from brokerctl.oauth.tokens import ACCESS_TOKEN
 from brokerctl.secret import Secret
 from tests.flows import (
     ISSUER,
@@ -277,6 +278,65 @@ class TestGitHubApp(FlowContract):
         """What is sent is what is asked for, and holds no name of a person."""
         (request,) = self.run(self.context(), self.issued()).requests
         assert not {"username", "password", "access_token"} & set(json_of(request))
+
+
+class TestGoogleWorkload(FlowContract):
+    """Google's STS: RFC 8693 without a client, the identity alone says who asks."""
+
+    name = "google_workload"
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context as the configuration compiles it."""
+        return with_subject(super().context(**{"exchange": OF_FILE} | fields))
+
+    def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
+        """The pool is the audience; of what OAuth has else nothing is sent."""
+        (request,) = self.run(self.context(), self.issued()).requests
+        assert form_of(request) == {
+            "grant_type": ["urn:ietf:params:oauth:grant-type:token-exchange"],
+            "audience": ["cli"],
+            "requested_token_type": [ACCESS_TOKEN],
+            "scope": ["a b"],
+            "subject_token": ["subject.of.exchange"],
+            "subject_token_type": [OF_FILE.subject_type],
+        }
+
+    def test_it_authenticates_each_request(self) -> None:
+        """No secret of a client goes along."""
+        played = self.run(self.context(), self.issued())
+        for request in played.requests:
+            assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
+            assert SECRET not in str(form_of(request))
+        assert "subject.of" not in repr(played.steps)
+
+
+class TestAzureWorkload(FlowContract):
+    """Entra's client credentials, the identity being the client's assertion."""
+
+    name = "azure_workload"
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context as the configuration compiles it."""
+        return with_subject(super().context(**{"exchange": OF_FILE} | fields))
+
+    def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
+        """What Entra documents, and nothing else."""
+        (request,) = self.run(self.context(), self.issued()).requests
+        assert form_of(request) == {
+            "grant_type": ["client_credentials"],
+            "client_id": ["cli"],
+            "client_assertion_type": ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"],
+            "client_assertion": ["subject.of.exchange"],
+            "scope": ["a b"],
+        }
+
+    def test_it_authenticates_each_request(self) -> None:
+        """The assertion stands for the client's secret, which is not sent."""
+        played = self.run(self.context(), self.issued())
+        for request in played.requests:
+            assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
+            assert SECRET not in str(form_of(request))
+        assert "subject.of" not in repr(played.steps)
 
 
 class TestTokenExchange(FlowContract):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.emulations.authority import Authority
 
-POOL = "projects/123456789012/locations/global/workloadIdentityPools/ci"
+POOL = "projects/123456789012/locations/global/workloadIdentityPools/ci-jobs"
 PROVIDER = f"//iam.googleapis.com/{POOL}/providers/main"
 ACCOUNT = "deploy@shop.iam.gserviceaccount.com"
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"

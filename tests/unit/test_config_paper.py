@@ -26,7 +26,7 @@ def test_every_key_is_explained(word: str) -> None:
 
 def test_the_examples_compile() -> None:
     """What the page shows can be pasted."""
-    user, aws, bot, sign, project = re.findall(r"```toml\n(.*?)```", PAPER, re.DOTALL)
+    user, *flows, bot, sign, project = re.findall(r"```toml\n(.*?)```", PAPER, re.DOTALL)
     signed = re.sub(r"client_key = .*\n", sign, bot.replace(".bot]", ".signed]"))
     login = '[profile.login]\npreset = "gitlab"\nclient_id = "y"\n'
     gitlab = (
@@ -37,7 +37,7 @@ def test_the_examples_compile() -> None:
         Layer(
             label="user",
             path="/u.toml",
-            content=(user + aws + bot + signed + login + gitlab).encode(),
+            content="".join((user, *flows, bot, signed, login, gitlab)).encode(),
         ),
         Layer(label="project", path="/p.toml", content=project.encode()),
     )

@@ -15,6 +15,10 @@ from tests.schema import Schema
 
 BASE = '[profile.x]\nissuer = "https://a.example.com"\nflow = "code"\nclient_id = "c"\n'
 
+AZURE = (
+    "[profile.y]\nflow = 'azure_workload'\nazure = { tenant = 't' }\nclient_id = 'c'\n"
+    "scopes = ['https://a/.default']\n"
+)
 APP = (
     "[profile.y]\nflow = 'github_app'\nclient_key = { env = 'K' }\n[profile.y.github_app]\n"
     "app = 'a'\ninstallation = 1\nrepositories = ['b']\npermissions = { contents = 'read' }\n"
@@ -39,6 +43,8 @@ APP = (
         BASE + 'max_ttl = "5w"\n',
         BASE + 'client_secret = "x"\n',
         BASE + 'client_secret = { env = "A", store = "b" }\n',
+        AZURE,
+        "[profile.y]\nflow = 'azure_workload'\nazure = { tenant = 1 }\n",
         APP,
         APP.replace("permissions = {", "permissions = { a = 'all',"),
         APP.replace("{ env = 'K' }", "{ sign = ['kms', 'sign'] }"),

@@ -187,7 +187,8 @@ class IssuerClient:
         """
         metadata = self.metadata(profile, deadline, is_refresh=is_refresh)
         if key is not None:
-            self.known.refuse_moved(profile, key, metadata, "token_endpoint")
+            for name in ("token_endpoint", "impersonation_endpoint"):
+                self.known.refuse_moved(profile, key, metadata, name)
         return FlowContext(
             profile=profile,
             metadata=metadata,

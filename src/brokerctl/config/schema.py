@@ -81,6 +81,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     "extra": {"type": "object", "additionalProperties": _TEXT},
     "aws": _closed(_AWS),
+    "azure": _closed({"tenant": _TEXT}),
     "github_app": _closed(_GITHUB_APP),
     "exchange": _closed(_EXCHANGE),
     "identity": _IDENTITY,

@@ -13,7 +13,7 @@ from brokerctl.config.duration import render_duration
 from brokerctl.config.edit import render_value
 from brokerctl.config.hosts import covering, parse_url, split_pattern
 from brokerctl.config.positions import locate
-from brokerctl.config.words import exchange, google, tables
+from brokerctl.config.words import exchange, tables
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.model import Profile, Reference, Value
 
@@ -35,7 +35,6 @@ def _object(text: str) -> Any:  # noqa: ANN401 - what TOML holds
 _TABLES: dict[str, Callable[[Any], Any]] = {
     "exchange": exchange.shown_exchange,
     "identity": exchange.shown_identity,
-    "google": google.shown,
     **tables.SHOWN,
     "extra": _object,
 }

@@ -44,6 +44,7 @@ ENDPOINTS = (
     "revocation_endpoint",
     "introspection_endpoint",
     "userinfo_endpoint",
+    "impersonation_endpoint",
 )
 _OPTIONAL = ENDPOINTS[2:]
 _SHARES = (1 / 3, 1 / 2)
@@ -53,7 +54,8 @@ _LISTS = (
     "token_endpoint_auth_signing_alg_values_supported",
     "scopes_supported",
 )
-_UNUSED = "userinfo_endpoint"  # never asked: a wrong one (some are relative) refuses nothing
+# Never asked of what an issuer names: a wrong one (some are relative) refuses nothing.
+_UNUSED = ("userinfo_endpoint", "impersonation_endpoint")
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})\"?(?:[\s,]|$)", re.ASCII)
 _NO_STORE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:[\s,]|$)", re.ASCII)
 
@@ -70,6 +72,7 @@ class Metadata(StoredValue):
     revocation_endpoint: str | None = None
     introspection_endpoint: str | None = None
     userinfo_endpoint: str | None = None
+    impersonation_endpoint: str | None = None  # Google's, which a profile names
     code_challenge_methods_supported: tuple[str, ...] | None = None
     token_endpoint_auth_methods_supported: tuple[str, ...] | None = None
     token_endpoint_auth_signing_alg_values_supported: tuple[str, ...] | None = None
@@ -210,7 +213,7 @@ def _endpoint(body: dict[str, Any], name: str, issuer: str) -> str | None:
     url = body.get(name)
     if url is None or (url == "" and name in _OPTIONAL):
         return None
-    if name == _UNUSED and not is_endpoint_of(issuer, url):
+    if name in _UNUSED and not is_endpoint_of(issuer, url):
         return None
     if not is_endpoint_of(issuer, url):
         raise IssuerError(f"the {name} in the metadata of {host_of(issuer)} is not an https URL")

@@ -186,7 +186,7 @@ def find_problem(values: Mapping[str, Any]) -> tuple[str, str] | None:
             if key in values:
                 return key, f"{key} does not go with the flow {flow}, which exchanges nothing"
         return None
-    if "exchange" not in values and "identity" not in values:
+    if not traits.is_of_job and "exchange" not in values and "identity" not in values:
         return "exchange", "exchange is missing"
     found = values.get("exchange")
     if found is None or traits.takes_actor:

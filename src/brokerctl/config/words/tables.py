@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.config.words import aws, github_app
+from brokerctl.config.words import aws, azure, github_app, google
 from brokerctl.model import FLOWS, FlowTraits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-TABLES: dict[str, Any] = {"aws": aws, "github_app": github_app}
+TABLES: dict[str, Any] = {
+    "aws": aws,
+    "azure": azure,
+    "github_app": github_app,
+    "google": google,
+}
+_OF_ANY_FLOW = ("google",)  # it is also for the tool of a helper
+# A further key that only the flow of one table knows.
+_FURTHER = {"impersonation_endpoint": "google"}
 SHOWN: dict[str, Callable[[Any], Any]] = {name: words.shown for name, words in TABLES.items()}
 
 
@@ -22,9 +30,10 @@ def find_problem(values: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the key of a profile that does not go with its flow and why, if one is."""
     flow = values.get("flow", "")
     traits = FLOWS.get(flow, FlowTraits())
-    for name in TABLES:
-        if name in values and name != traits.table:
-            return name, f"{name} goes with the flow {_flow_of(name)} alone"
+    tables = {name: name for name in TABLES if name not in _OF_ANY_FLOW} | _FURTHER
+    for name, table in tables.items():
+        if name in values and table != traits.table:
+            return name, f"{name} goes with the flow {_flow_of(table)} alone"
     key = values.get("client_key")
     if key is not None and key.kind == "sign" and not traits.takes_signer:
         return "client_key", f"client_key can't be a command that signs with the flow {flow}"

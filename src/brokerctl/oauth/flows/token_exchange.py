@@ -6,7 +6,7 @@ from brokerctl.errors import IssuerError
 from brokerctl.oauth import parameters
 from brokerctl.oauth.client_auth import authenticated_form
 from brokerctl.oauth.flows import get_endpoint, send_once
-from brokerctl.oauth.flows.sources import find_actor, find_subject
+from brokerctl.oauth.flows.sources import TOKEN_EXCHANGE, find_actor, find_subject
 from brokerctl.oauth.message import host_of, should_retry
 from brokerctl.oauth.tokens import parse_exchange_response
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from brokerctl.oauth.message import HttpResponse
     from brokerctl.oauth.steps import Steps
     from brokerctl.secret import Secret
-
-GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 class TokenExchange:
@@ -55,7 +53,7 @@ def _send(
     assert ctx.profile.exchange is not None  # noqa: S101 - configuration has seen to it
     asked = ctx.profile.exchange
     fields: list[tuple[str, str | Secret]] = [
-        ("grant_type", GRANT_TYPE),
+        ("grant_type", TOKEN_EXCHANGE),
         ("subject_token", subject.token),
         ("subject_token_type", asked.subject_type),
     ]
