@@ -301,6 +301,11 @@ class TestGoogleWorkload(FlowContract):
             "subject_token_type": [OF_FILE.subject_type],
         }
 
+    def test_it_sends_an_audience_if_it_takes_one(self) -> None:
+        """The pool's name is the audience, whatever else is asked for."""
+        for request in self.run(self.context(audience=("a", "b c")), self.issued()).requests:
+            assert form_of(request)["audience"] == ["cli"]
+
     def test_it_authenticates_each_request(self) -> None:
         """No secret of a client goes along."""
         played = self.run(self.context(), self.issued())
