@@ -42,7 +42,14 @@ DAMAGE = {"kind": "token", "name": "ab/cd", "why": "it was cut", "aside": None}
 # What the page's examples have no room for, by the definition that it belongs to.
 MORE: dict[str, list[dict[str, Any]]] = {
     "get": [EXAMPLES["get person --json"] | {"expires_at_assumed": True}],
-    "login": [EXAMPLES["login person --json"] | {"expires_at_assumed": True}],
+    "login": [
+        EXAMPLES["login person --json"] | {"expires_at_assumed": True},
+        EXAMPLES["login person --json"]
+        | {
+            "ci": {"platform": "github", "job": "x", "sub": "x", "audience": "x", "kept": False}
+            | {"issued_type": "x", "endings": ["revoked"]}
+        },
+    ],
     "audit-log": [
         {"schema": 1, "damaged": {"segment": "log", "bytes": 0}},
         {key: RECORD[key] for key in ("schema", "v", "seq", "kid", "time", "event")}
@@ -90,7 +97,8 @@ OPTIONAL = {
     "profile-show": r"\.values\.(?!flow|issuer|client_id)\w+",
     "error": r"\.error\.rule",
     "doctor-ci": r"\.identities\[\]\.claims\.\w+",
-    **dict.fromkeys(("get", "login"), r"\.expires_at_assumed"),
+    "get": r"\.expires_at_assumed",
+    "login": r"\.(expires_at_assumed|ci)",
 }
 # What a setting has is as the configuration has it: of any type, but never null. So is a claim.
 SETTING_VALUE = re.compile(r"\.value(\[\])?$")
@@ -98,7 +106,7 @@ CLAIM = re.compile(r"\.claims\.\w+$")
 # What can be null. A key that joins them is a change that every reader of answers has to know of.
 NULLABLE = {
     "get": "expires_at expires_in subject",
-    "login": "subject sub expires_at",
+    "login": "subject sub expires_at job audience issued_type",
     "revoke": "subject until proven reason",
     "status": "subject sub expires_at login_ends_at todo revocations_queued_for kept key damaged",
     "audit-log": "profile subject sub fingerprint size expires_at owner proven requester exe"
@@ -118,7 +126,7 @@ NULLABLE = {
 # What is no free text: times, hashes, names, addresses, and words of which there are a few.
 FORMED = {
     "get": "expires_at profile issuer",
-    "login": "expires_at profile issuer",
+    "login": "expires_at profile issuer platform endings[]",
     "revoke": "kind fingerprint outcome until tool url",
     "status": "profile issuer flow state expires_at login_ends_at keeper",
     "audit-log": "time event issuer fingerprint expires_at issuer_expires_at session effect"
@@ -206,9 +214,9 @@ def test_a_required_key_is_spelled_as_its_property() -> None:
             assert required <= described, one
         is_open = one in (DEFS["record"], DEFS["requester-or-null"])
         if required and not is_open and "additionalProperties" not in one:
-            assert described - required <= {"rule", "expires_at_assumed"} or "event" in described, (
-                one
-            )
+            assert (
+                described - required <= {"rule", "expires_at_assumed", "ci"} or "event" in described
+            ), one
 
 
 def test_every_command_with_json_has_its_definition() -> None:

@@ -254,7 +254,7 @@ def test_without_person(brokerctl: Program, demo: DemoIssuer) -> None:
     assert demo.counts()["grants"] == {"client_credentials": 1}
 
 
-@pytest.mark.parametrize("words", [["--acr", "x"], ["--ci"], ["--flow", "password"]])
+@pytest.mark.parametrize("words", [["--acr", "x"], ["--flow", "password"]])
 def test_not_in_this_version(brokerctl: Program, demo: DemoIssuer, words: list[str]) -> None:
     """Options and flows whose room does not exist yet are refused."""
     name = main_job.person(brokerctl, demo)

@@ -72,6 +72,8 @@ class LoggedIn(Value):
     expires_at: float | None  # of the first access token
     can_refresh: bool
     endings: tuple[Ending, ...] = ()  # of the grant that was there before
+    claims: str | None = None  # what was proven of the job whose identity was exchanged, JSON
+    issued_type: str | None = None  # RFC 8693's
 
 
 class Login:
@@ -380,6 +382,8 @@ def _logged_in(
         expires_at=token.expires_at,
         can_refresh=can_refresh,
         endings=endings,
+        claims=token.claims,
+        issued_type=token.issued_type,
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from brokerctl import freshness, get, jsonlite
 from brokerctl.cli import suggest
+from brokerctl.cli.login_of_job import exchange_once, shown, told
 from brokerctl.cli.login_steps import LoginOptions, log_in, name_for_url, with_preset
 from brokerctl.cli.options import refuse_empty
 from brokerctl.config.fields import duration
@@ -36,6 +37,10 @@ _Port = Annotated[
 ]
 _Flow = Annotated[
     str | None, typer.Option(metavar="FLOW", help=f"{any_of(_INTERACTIVE)}; else the profile's.")
+]
+_NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address, open nothing.")]
+_Ci = Annotated[
+    bool, typer.Option("--ci", help="Exchange this CI job's identity, once, and tell of it.")
 ]
 _Wait = Annotated[
     str | None,
@@ -67,9 +72,7 @@ def login(
     target: _Target = None,
     flow: _Flow = None,
     port: _Port = None,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Print the address, open nothing.")
-    ] = False,
+    no_browser: _NoBrowser = False,
     subject: _Subject = None,
     scope: _Scopes = None,
     profile: Annotated[
@@ -82,7 +85,7 @@ def login(
     wait: _Wait = None,
     force: Annotated[bool, typer.Option("--force", help="Even as somebody else.")] = False,
     acr: Annotated[str | None, typer.Option(hidden=True)] = None,
-    ci: Annotated[bool, typer.Option("--ci", hidden=True)] = False,
+    ci: _Ci = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Log in, once: by browser, or by a code for another device.
@@ -94,9 +97,10 @@ def login(
       brokerctl login github
       brokerctl login gitlab --flow device
       brokerctl login https://issuer.example.com --client-id 4f1c
+      brokerctl login deploy --ci
     """
-    if acr is not None or ci:
-        raise not_in_this_version("--acr" if acr is not None else "--ci")
+    if acr is not None:
+        raise not_in_this_version("--acr")
     options = LoginOptions(
         flow=flow,
         port=port,
@@ -108,8 +112,17 @@ def login(
         client_id=client_id,
         client_secret=client_secret,
     )
+    if ci:
+        return _exchange(target, profile, options, json=json)
     answer = _log_in(target, profile, options)
     typer.echo(jsonlite.dumps(_as_json(answer)) if json else _told(answer))
+    return 0
+
+
+def _exchange(target: str | None, name: str | None, options: LoginOptions, *, json: bool) -> int:
+    exchanged = exchange_once(target, options, new_name=name)
+    found = _as_json(exchanged.answer) | {"ci": shown(exchanged)}
+    typer.echo(jsonlite.dumps(found) if json else told(exchanged))
     return 0
 
 
