@@ -189,6 +189,14 @@ FLOWS = {
         is_of_job=True,
         identity_audience="api://AzureADTokenExchange",
     ),
+    "publish": FlowTraits(
+        entry="publish:Publish",
+        needs_person=False,
+        table="publish",
+        exchanges=True,
+        is_of_job=True,
+        revoked_by="holder",
+    ),
     "github_app": FlowTraits(
         entry="github_app:GitHubApp",
         needs_person=False,
@@ -268,6 +276,7 @@ class Profile(Value):
     username: str | None = None
     username_match: str = "exact"  # exact | any: whose questions it answers, by their user
     env: str | None = None
+    env_beside: tuple[tuple[str, str], ...] = ()  # what a tool needs set beside its token in `env`
     owner: str | None = None
     purpose: str | None = None
     subject: str | None = None

@@ -16,6 +16,7 @@ from brokerctl.oauth.tokens import ACCESS_TOKEN
 from brokerctl.secret import Secret
 from tests.flows import (
     ISSUER,
+    NOW,
     STS_VALUE,
     answer,
     app_key,
@@ -341,6 +342,45 @@ class TestAzureWorkload(FlowContract):
         for request in played.requests:
             assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
             assert SECRET not in str(form_of(request))
+        assert "subject.of" not in repr(played.steps)
+
+
+class TestPublish(FlowContract):
+    """A package index's own exchange: JSON, the identity alone, and the index's own words."""
+
+    name = "publish"
+    code = "invalid-publisher"
+
+    def context(self, **fields: object) -> FlowContext:
+        """Return a context as the configuration compiles it, of an index for Python."""
+        chosen: dict[str, object] = {"client_id": "python", "exchange": OF_FILE, "scopes": ()}
+        return with_subject(super().context(**chosen | fields))
+
+    def issued(self, **changes: object) -> HttpResponse:
+        """Return what the index answers."""
+        return answer({"success": True, "token": "at-1", "expires": NOW + 60} | changes)
+
+    def refused(self, code: str) -> HttpResponse:
+        """Return an error of the index."""
+        errors = [{"code": code, "description": "no such publisher"}]
+        return answer({"message": "Token request failed", "errors": errors}, 422)
+
+    def test_it_gives_a_token(self) -> None:
+        """It has no scopes: the index knows what it is for."""
+        got = self.run(self.context(), self.issued()).value
+        assert (got.access_token, got.expires_in, got.scopes) == (Secret("at-1"), 60, ())
+
+    def test_it_sends_resource_and_extra_to_the_token_endpoint(self) -> None:
+        """The identity, and nothing else."""
+        (request,) = self.run(self.context(), self.issued()).requests
+        assert json_of(request) == {"token": "subject.of.exchange"}
+
+    def test_it_authenticates_each_request(self) -> None:
+        """No secret of a client goes along."""
+        played = self.run(self.context(), self.issued())
+        for request in played.requests:
+            assert (request.method, request.url) == ("POST", f"{ISSUER}/token")
+            assert SECRET not in str(json_of(request))
         assert "subject.of" not in repr(played.steps)
 
 

@@ -11,7 +11,7 @@ import rfc8785
 
 from brokerctl.config.duration import parse_duration
 from brokerctl.config.hosts import parse_endpoint, parse_issuer, parse_pattern
-from brokerctl.config.words import aws, azure, exchange, github_app, google
+from brokerctl.config.words import aws, azure, exchange, github_app, google, publish
 from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, KEEPERS, Reference
 
@@ -193,7 +193,7 @@ def _grant_ended_error(text: str) -> str:
 
 
 def _flow(value: object) -> str:
-    if _string(value) in {"publish", "static"}:
+    if _string(value) == "static":
         raise UsageError(f"flow {value} is not in this version")
     return _one_of(*FLOWS)(value)
 
@@ -275,6 +275,7 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "aws": aws.table,
     "azure": azure.table,
     "github_app": github_app.table,
+    "publish": publish.table,
     "exchange": exchange.exchange,
     "identity": exchange.identity,
     "identity_audience": exchange.identity_audience,
@@ -316,7 +317,7 @@ PROJECT = ("scopes", "max_ttl", "purpose", "env")
 
 # Named by the design and not built yet: refused by name, never accepted and ignored.
 LATER_PROFILE = _words(
-    "client_cert details dpop par actor publish present expires rotate_after egress"
+    "client_cert details dpop par actor present expires rotate_after egress"
     " registration_endpoint"
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )

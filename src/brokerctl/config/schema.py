@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from brokerctl.config import fields
+from brokerctl.config.indexes import INDEXES
 from brokerctl.config.platforms import PLATFORMS
 from brokerctl.config.presets import PRESETS
 from brokerctl.config.scope_levels import LEVELS
@@ -81,6 +82,10 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     "extra": {"type": "object", "additionalProperties": _TEXT},
     "aws": _closed(_AWS),
+    "publish": {
+        **_closed({"kind": _one_of(*INDEXES), "index": _TEXT}),
+        "required": ["kind"],
+    },
     "azure": _closed({"tenant": _TEXT}),
     "github_app": _closed(_GITHUB_APP),
     "exchange": _closed(_EXCHANGE),

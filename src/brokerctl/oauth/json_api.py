@@ -59,7 +59,7 @@ def post_json(
 def read_object(response: HttpResponse, url: str) -> dict[str, Any]:
     """Return the members of a 2xx answer; IssuerError for one that is no JSON object."""
     body = read_members(response.body)
-    if body is None or "" in body:
+    if body is None or body.keys() == {""}:
         raise IssuerError(f"{host_of(url)} did not answer in JSON")
     return body
 

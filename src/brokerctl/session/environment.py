@@ -82,6 +82,8 @@ def put_token(environ: dict[str, str], wanted: ChildVariable, value: Secret) -> 
     """Put a token into its variables; AWS credentials replace the choice of an AWS profile."""
     if wanted.variables != AWS_VARIABLES:
         environ.update((variable, value.reveal()) for variable in wanted.variables)
+        if wanted.profile.env in wanted.variables:
+            environ.update(wanted.profile.env_beside)
         return
     from brokerctl.oauth import aws_credentials  # noqa: PLC0415 - all others have one word
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.config.words import aws, azure, github_app, google
+from brokerctl.config.words import aws, azure, github_app, google, publish
 from brokerctl.model import FLOWS, FlowTraits
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ TABLES: dict[str, Any] = {
     "azure": azure,
     "github_app": github_app,
     "google": google,
+    "publish": publish,
 }
 _OF_ANY_FLOW = ("google",)  # it is also for the tool of a helper
 # A further key that only the flow of one table knows.
