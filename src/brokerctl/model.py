@@ -124,6 +124,11 @@ class Exchange(Value):
     requested_type: str | None = None  # None: an access token
 
 
+# What an issuer makes out for another: RFC 8693's JWT, and the identity assertion's (draft -05).
+_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:"
+GRANT_TYPES = (f"{_TOKEN_TYPE}jwt", f"{_TOKEN_TYPE}id-jag")
+
+
 class FlowTraits(Value):
     """What other rooms ask about a flow; `entry` is its file below `oauth.flows`, and class."""
 
@@ -299,6 +304,16 @@ class Profile(Value):
     endpoints: tuple[tuple[str, str], ...] = ()  # configured ones, by metadata name
 
     @property
+    def is_chained(self) -> bool:
+        """Whether it can get grants for the issuers of other profiles."""
+        return self.exchange is not None and self.exchange.requested_type in GRANT_TYPES
+
+    @property
+    def is_for_issuers(self) -> bool:
+        """Whether it gets nothing else: an identity assertion grant is shown to no tool."""
+        return self.exchange is not None and self.exchange.requested_type == GRANT_TYPES[-1]
+
+    @property
     def traits(self) -> FlowTraits:
         """What is known of the profile's flow; the usual where the profile has gone."""
         return FLOWS.get(self.flow, _NO_FLOW)
@@ -325,6 +340,7 @@ class TokenRequest(Value):
     scopes: tuple[str, ...] | None = None
     resource: tuple[str, ...] | None = None
     audience: tuple[str, ...] | None = None
+    made_out_to: tuple[str, ...] = ()  # in a chain of exchanges: an issuer, then its resources
     min_ttl_s: float | None = None
     # What the tool needs left where neither says it: seconds, or this share of the token's life.
     margin: tuple[float, float] | None = None

@@ -55,15 +55,7 @@ class Broker:
         Raises the class of the exit code: DeniedError, LoginNeededError, IssuerError, StoreError,
         AuditError, LockTimeoutError or UsageError; a refusal is recorded too.
         """
-        try:
-            decided = decide(self.plan, request, self._find_job)
-        except UsageError as unknown:
-            self.record_refusal(request, unknown)
-            raise
-        if decided.decision.effect == "deny":
-            error = _denied(decided)
-            self.record_refusal(decided, error)
-            raise error
+        decided = self.decide(request)
         try:
             refuse_circle(self.within, decided.profile.name)
             _refuse_own(decided)
@@ -73,6 +65,19 @@ class Broker:
             self.record_refusal(decided, error)
             raise
         return self._hand_out(decided, token, source)
+
+    def decide(self, request: TokenRequest) -> DecidedRequest:
+        """Return a request that was allowed; a refusal is recorded, then raised as `get` does."""
+        try:
+            decided = decide(self.plan, request, self._find_job)
+        except UsageError as unknown:
+            self.record_refusal(request, unknown)
+            raise
+        if decided.decision.effect == "deny":
+            error = _denied(decided)
+            self.record_refusal(decided, error)
+            raise error
+        return decided
 
     def check(self, request: TokenRequest) -> None:
         """Raise what `get` would, as far as it is known without asking the issuer.

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from brokerctl.broker.known_issuers import KnownIssuers
-    from brokerctl.broker.request import DecidedRequest
-    from brokerctl.model import AccessToken, GrantKey, Profile, Reference
+    from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.oauth.steps import Proof
@@ -42,7 +41,8 @@ if TYPE_CHECKING:
 
     MakeSender = Callable[[str | None, Mapping[str, str], float], Sender]
 
-    Get = Callable[[TokenRequest], AccessToken]
+    # A profile's access token, or its ID token where the second argument is true.
+    GetToken = Callable[[TokenRequest, bool], Secret]
 
     FindSecret = Callable[[str], str | None]
 
@@ -86,14 +86,14 @@ class IssuerClient:
         find_secret: FindSecret = lambda _: None,
         hidden: frozenset[str] = frozenset(),
         *,
-        get: Get | None = None,
+        get: GetToken | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
         """`find_secret` returns a client's secret that the store holds, by its name there.
 
-        `hidden`: the variables that hold any profile's secret, for no command to see. `get` is the
-        broker's, for a flow that exchanges another profile's token, and `within` the profiles that
-        are being asked for.
+        `hidden`: the variables that hold any profile's secret, for no command to see. `get` is
+        `sources.get_token`, for a flow that exchanges another profile's token, and `within` the
+        profiles that are being asked for.
         """
         self.known = known
         self.environ = senders.environ
@@ -356,41 +356,3 @@ def _hint(error: OAuthError, name: str) -> str | None:
     if error.error in {"invalid_scope", "invalid_target"}:
         return f"check scopes and resource: {show}"
     return None
-
-
-def with_sources(
-    context: FlowContext, decided: DecidedRequest, issuer: IssuerClient
-) -> FlowContext:
-    """Return the context of a flow with the tokens that it exchanges, if it exchanges any."""
-    asked = decided.profile.exchange
-    if asked is None:
-        return context
-    found = {"subject_token": _find(decided, issuer, asked.subject)}
-    if asked.actor is not None:
-        found["actor_token"] = _find(decided, issuer, asked.actor)
-    return context.replace(credentials=context.credentials.replace(**found))
-
-
-def _find(decided: DecidedRequest, issuer: IssuerClient, source: Reference) -> Secret | None:
-    """Return a source's token; None for this job's identity, which the flow asks for itself."""
-    name = decided.profile.name
-    if source.kind == "identity":
-        return None
-    if source.kind != "profile":
-        from brokerctl.config.references import resolve  # noqa: PLC0415 - most have no file
-
-        within = tuple(dict.fromkeys((*issuer.within, name)))
-        try:
-            return resolve(source, issuer.environ, lambda _: None, within=within)
-        except UsageError as error:
-            hint = error.hint or f"run 'brokerctl profile show {shell_word(name)}'"
-            raise UsageError(f"'{name}': {error.message}", hint=hint) from None
-    if issuer.get is None:
-        raise UsageError(f"'{name}' has nobody to ask for the token of '{source.target[0]}'")
-    # A request like any other: a decision and a record of its own, for the same requester.
-    asked = TokenRequest(
-        profile=source.target[0],
-        requester=decided.request.requester,
-        purpose=decided.request.purpose,
-    )
-    return issuer.get(asked).value

@@ -260,6 +260,7 @@ class _Attempt:
             generation=generation,
             obtained_at=time.time(),
             refresh_token=answer.refresh_token,
+            id_token=answer.id_token,
             scopes=answer.scopes,
             sub=answer.id_sub or (old.sub if old else None),
             owner=profile.owner or owner,

@@ -14,9 +14,10 @@ from contextlib import ExitStack
 
 from brokerctl.broker.answers import ends_soon, find_end, make_token, rotates
 from brokerctl.broker.events import event, record_fields
-from brokerctl.broker.issuer import shown, with_sources
+from brokerctl.broker.issuer import shown
 from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
+from brokerctl.broker.sources import with_sources
 from brokerctl.broker.unanswered_requests import queue_cut_off, queue_unanswered
 from brokerctl.errors import (
     BrokerError,
@@ -212,6 +213,7 @@ class Redeemer:
             generation = locked.next_generation
             grant = old.replace(
                 refresh_token=answer.refresh_token or old.refresh_token,
+                id_token=answer.id_token or old.id_token,
                 ends_at=find_end(answer, old),
             )
         token = make_token(self.ring, decided, answer, generation=generation)
@@ -338,7 +340,7 @@ class Redeemer:
         is_refresh = intent is not None and intent.kind == "refresh"
         if intent is not None and is_refresh and intent.generation == grant.generation:
             is_crash = intent.pid != LIVED_ON and not self._was_cut
-            why = (_CUT_OFF if is_crash else _NO_ANSWER).format(_at(intent))
+            why = (_CUT_OFF if is_crash else _NO_ANSWER).format(timestamp(intent.at))
         after = self.known.explain_end(
             decided.profile, decided.grant_key, grant.generation, time.time()
         )
@@ -381,10 +383,6 @@ def _tell_waiters(locked: LockedGrant, error: StoreError) -> None:
         return  # the same disk is full
 
 
-def _at(intent: Intent) -> str:
-    return timestamp(intent.at)
-
-
 def _lost(locked: LockedGrant) -> dict[str, str]:
     """Return what a record says of an earlier request whose answer nobody has.
 
@@ -395,5 +393,5 @@ def _lost(locked: LockedGrant) -> dict[str, str]:
     if intent is None or intent.kind == "login" or not is_its:
         return {}
     happened = "got no answer" if intent.pid == LIVED_ON else "was cut off"
-    when = f"an earlier request {happened} at {_at(intent)}"
+    when = f"an earlier request {happened} at {timestamp(intent.at)}"
     return {"reason": f"{when}: a token of it may be alive until it expires"}

@@ -58,6 +58,7 @@ class TokenAnswer(Value):
     )  # seconds from `sent_at`; None: not said; 0: already over, not to be stored
     scopes: tuple[str, ...]  # granted, sorted; those asked for where the issuer says nothing
     refresh_token: Secret | None = None
+    id_token: Secret | None = None
     id_sub: str | None = None  # the ID token's `sub`, unverified but for the connection it came by
     sent_at: float = 0.0  # when the request was sent
     refresh_expires_in: int | None = None  # of the refresh token, from `sent_at`; None: not said
@@ -155,6 +156,7 @@ def _parse_issued(
         expires_in=parse_lifetime(body.get("expires_in")),
         scopes=scopes,
         refresh_token=_refresh_token(body.get("refresh_token")),
+        id_token=_id_token(body.get("id_token")),
         id_sub=sub,
         sent_at=response.sent_at,
         refresh_expires_in=_refresh_lifetime(body),
@@ -349,6 +351,17 @@ def _check_nonce(id_token: object, nonce: Secret | None, host: str) -> None:
         return
     if not isinstance(found, str) or Secret(found) != nonce:
         raise IssuerError(f"{host} answered with the ID token of another login")
+
+
+def _id_token(value: object) -> Secret | None:
+    """Return an ID token; None for what is none, which harms no login."""
+    return Secret(value) if isinstance(value, str) and _unverified_claims(value) else None
+
+
+def find_unverified_end(id_token: Secret) -> float | None:
+    """Return when a token says that it is over (RFC 7519, 4.1.4); None where it does not say."""
+    end = _unverified_claims(id_token.reveal()).get("exp")
+    return end if isinstance(end, int | float) and not isinstance(end, bool) else None
 
 
 def find_unverified_sub(id_token: object) -> str | None:

@@ -41,17 +41,11 @@ def decide(
     if has_levels and narrowed is not None:
         allowed = _completed(narrowed, profile.scopes)
     denied = _deny_ends(profile, request) or _deny_fork(job)
+    if denied is None and request.made_out_to:
+        return _make_out(profile, request.made_out_to)
+    denied = denied or _deny_words(profile, request, allowed)
     if denied:
         return denied
-    if allowed and request.scopes == ():
-        # Security: without a scope in the request an issuer grants its default, which may be all.
-        return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")
-    denied = _deny_wider(profile, request, allowed)
-    if denied:
-        return denied
-    if not profile.send_resource and request.resource not in {None, profile.resource}:
-        # Security: a resource that is not sent narrows nothing, although the record would name it.
-        return _deny("resources of the profile", "this issuer takes no resource to narrow to")
     scopes = _chosen(request.scopes, allowed)
     if has_levels:
         scopes = _completed(scopes, allowed)
@@ -119,6 +113,21 @@ def _deny_ends(profile: Profile, request: TokenRequest) -> Decision | None:
     return _deny_others(request.requester)
 
 
+def _deny_words(
+    profile: Profile, request: TokenRequest, allowed: tuple[str, ...]
+) -> Decision | None:
+    """Deny what no word of the request, or one too many, would make of it."""
+    if profile.is_for_issuers:
+        return _deny("made out to another issuer", "what it gets is for other issuers alone")
+    if allowed and request.scopes == ():
+        # Security: without a scope in the request an issuer grants its default, which may be all.
+        return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")
+    if not profile.send_resource and request.resource not in {None, profile.resource}:
+        # Security: a resource that is not sent narrows nothing, although the record would name it.
+        return _deny("resources of the profile", "this issuer takes no resource to narrow to")
+    return _deny_wider(profile, request, allowed)
+
+
 def _deny_wider(
     profile: Profile, request: TokenRequest, scopes: tuple[str, ...]
 ) -> Decision | None:
@@ -139,6 +148,23 @@ def _deny_others(requester: Requester) -> Decision | None:
     if requester.uid != os.geteuid():
         return _deny("owner only", "the requester is another user")
     return None
+
+
+def _make_out(profile: Profile, to: tuple[str, ...]) -> Decision:
+    """Allow a grant for the issuer of another profile of the user's, which alone is shown it.
+
+    What it is for stands in that profile, and was decided there.
+    """
+    return Decision(
+        effect="narrow",
+        rule="made out to another issuer",
+        layer=LAYER,
+        reason=f"a grant for {to[0]} alone",
+        scopes=profile.scopes,
+        resource=tuple(sorted(to[1:])),
+        audience=to[:1],
+        max_ttl_s=profile.max_ttl_s,
+    )
 
 
 def _deny_fork(job: Job | None) -> Decision | None:
