@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = sorted(
     os.path.relpath(path, ROOT) for path in glob.glob(f"{ROOT}/examples/**/*.*", recursive=True)
 )
-PAGES = ("docs/ci.md",)
+PAGES = ("docs/ci.md", "docs/pods.md")
 # PyYAML is in the environment of the real clients (scripts/setup.sh), and in no other of ours.
 PYTHON = os.path.join(ROOT, "build", "test-tools", "bin", "python")
 AS_JSON = """\
@@ -61,7 +61,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 def test_the_examples_are_there() -> None:
     """For each platform, and the pipeline of three APIs, whose profiles are of three issuers."""
     folders = {path.split("/")[1] for path in EXAMPLES}
-    assert folders == {"github", "gitlab", "three-apis"}
+    assert folders == {"github", "gitlab", "kubernetes", "three-apis"}
     profiles = profiles_of(read("examples/three-apis/brokerctl.toml"))
     assert len({one.issuer for one in profiles.values()}) == 3
 

@@ -225,7 +225,8 @@ def check_parents(path: str, system: System = SYSTEM, variable: str = "BROKERCTL
             if found.st_uid not in {0, system.geteuid()}:
                 raise StoreError(f"{parent} belongs to another user", hint=place_hint(variable))
             if is_open and not is_read_only(parent, system):
-                hint = mode_hint("go-w", parent, found.st_uid, variable, system)
+                hint = _group_hint(parent, found) if found.st_uid else None
+                hint = hint or mode_hint("go-w", parent, found.st_uid, variable, system)
                 raise StoreError(f"{parent} can be written to by others", hint=hint)
         if parent in {"/", ""}:
             return
@@ -243,7 +244,8 @@ def _checked_folder(fd: int, path: str, system: System) -> int:
         raise StoreError(f"{path} belongs to another user", hint=place_hint("BROKERCTL_HOME"))
     if found.st_mode & 0o077:
         system.close(fd)
-        raise StoreError(f"{path} is open to others", hint=chmod_hint("700", path))
+        hint = _group_hint(path, found) or chmod_hint("700", path)
+        raise StoreError(f"{path} is open to others", hint=hint)
     return fd
 
 
@@ -321,9 +323,24 @@ def mode_hint(mode: str, path: str, owner: int, variable: str, system: System = 
     return place_hint(variable)
 
 
+def _group_hint(path: str, found: os.stat_result) -> str | None:
+    """Return what mends a folder of ours in a pod whose kubelet gives volumes to a group.
+
+    It does so to all that lies there, at each start of a pod, unless it is told otherwise.
+    """
+    if not found.st_mode & stat.S_ISGID or not found.st_mode & stat.S_IWGRP or not _is_in_a_pod():
+        return None
+    chmod = chmod_hint("go-rwx", path).replace("chmod", "chmod -R")
+    return f"set fsGroupChangePolicy: OnRootMismatch in the pod, and {chmod} once"
+
+
+def _is_in_a_pod() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in read_environ()
+
+
 def place_hint(variable: str) -> str:
     """Return where the thing that a variable names may lie, where its present place can't serve."""
-    if "KUBERNETES_SERVICE_HOST" in read_environ():
+    if _is_in_a_pod():
         return _IN_A_POD[variable]
     return _ELSEWHERE[variable]
 
@@ -338,7 +355,7 @@ _ELSEWHERE = {
 _IN_A_POD = {
     **_ELSEWHERE,
     "BROKERCTL_HOME": "set BROKERCTL_HOME below a folder of this user's own, such as an emptyDir's"
-    " subPath that an init container made (docs/howto.md has the pod)",
+    " subPath that an init container made (docs/pods.md has the pod)",
     "BROKERCTL_CONFIG": "mount it from a ConfigMap or Secret, which nobody can write to, with"
     " defaultMode: 0440, and set BROKERCTL_CONFIG to it",
     "system": "mount it from a ConfigMap, which nobody can write to, with defaultMode: 0444",
