@@ -141,6 +141,7 @@ class FlowTraits(Value):
     is_of_job: bool = False  # … which is this job's identity if nothing else is said
     takes_actor: bool = False  # … and who acts for its subject, and a type to ask for
     identity_audience: str | None = None  # who an identity is made out to; None: the issuer
+    asks_audience: bool = False  # its issuer may have to say that first
     takes_audience: bool = False  # it sends RFC 8693's parameter
     token_type: str = "Bearer"  # of what its tokens are; NOT_BEARER: a role's credentials
     table: str = ""  # the key of the configuration that holds what is this flow's own
@@ -200,6 +201,7 @@ FLOWS = {
         table="publish",
         exchanges=True,
         is_of_job=True,
+        asks_audience=True,
         revoked_by="holder",
     ),
     "github_app": FlowTraits(

@@ -10,6 +10,7 @@ import pytest
 
 from brokerctl.config.platforms import PLATFORMS
 from tests.emulations.jobs import Job
+from tests.emulations.package_index import PackageIndexes
 from tests.emulations.platforms import CONNECTION
 
 if TYPE_CHECKING:
@@ -244,3 +245,47 @@ def test_what_does_not_go_together(bare: Program, words: list[str]) -> None:
     """Exit 2, and nothing on stdout."""
     done = bare("doctor", *words)
     assert (done.returncode, done.stdout) == (2, ""), done
+
+
+def test_an_index_says_whom_the_identity_is_for(brokerctl: Program, platforms: Platforms) -> None:
+    """As the exchange asks it first; an index that can't be asked is a problem of its profile."""
+    job_of(brokerctl, platforms, "github", Job())
+    text = '[profile.release]\nflow = "publish"\npublish = {{ kind = "python", index = "{}" }}\n'
+    with PackageIndexes([platforms.authority["github"]]) as index:
+        brokerctl.config(text.format(index.url))
+        done = brokerctl("doctor", "--ci", "--json")
+        assert done.returncode == 0, done
+        (identity,) = report_of(done)["identities"]
+        assert (identity["profiles"], identity["audience"]) == (["release"], "pypi")
+        index.is_enabled = False
+        platforms.forget()
+        done = brokerctl("doctor", "--ci", "--json")
+    assert done.returncode == 2, done
+    assert report_of(done)["identities"] == []
+    assert "'release': " in str(report_of(done)["findings"])
+    assert platforms.count() == 0
+
+
+def test_each_cloud_s_profile_has_its_audience_in_its_condition(
+    brokerctl: Program, platforms: Platforms
+) -> None:
+    """Google's is the provider's name; an audience that a profile names goes into its cloud's."""
+    pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/g"
+    role = "arn:aws:iam::123456789012:role/r"
+    brokerctl.config(
+        f'[profile.gcp]\nflow = "google_workload"\ngoogle = {{ pool = "{pool}" }}\n'
+        f'[profile.aws]\nflow = "aws_web_identity"\naws = {{ role = "{role}" }}\n'
+        'identity = "auto"\nidentity_audience = "sts.example"\n'
+    )
+    job_of(brokerctl, platforms, "github", Job())
+    found = report_of(brokerctl("doctor", "--ci", "--json"))["identities"]
+    texts = {
+        (one["profiles"][0], rule["cloud"]): rule["text"]
+        for one in found
+        for rule in one["conditions"]
+    }
+    assert f"--allowed-audiences=https:{pool}" in texts["gcp", "google"]
+    assert '"api://AzureADTokenExchange"' in texts["gcp", "azure"]
+    assert ':aud": "sts.amazonaws.com"' in texts["gcp", "aws"]
+    assert ':aud": "sts.example"' in texts["aws", "aws"]
+    assert "--allowed-audiences" not in texts["aws", "google"]

@@ -12,7 +12,6 @@ from brokerctl.config.platforms import PLATFORMS
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.home import open_home
 from brokerctl.model import Value
-from brokerctl.oauth.flows.sources import audience_of
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ class Exchanged(Value):
     answer: LoggedIn
     platform: str
     job: str | None  # what tells it from every other, JSON; None: nothing does
-    audience: (
-        str | None
-    )  # who its identity was made out to; None: another profile's token was given
     is_kept: bool  # for the next command of this job
     endings: tuple[Ending, ...] = ()  # of what is kept nowhere
 
@@ -68,7 +64,6 @@ def exchange_once(target: str | None, options: LoginOptions, *, new_name: str | 
         answer=answer,
         platform=job.platform,
         job=job.id,
-        audience=None if profile.identity is None else audience_of(profile),
         is_kept=is_kept,
         endings=() if is_kept else _end(home, profile, job, options.subject),
     )
@@ -95,7 +90,7 @@ def shown(exchanged: Exchanged) -> dict[str, object]:
         "platform": exchanged.platform,
         "job": exchanged.job,
         "sub": exchanged.proven.get("sub"),
-        "audience": exchanged.audience,
+        "audience": exchanged.proven.get("audience"),
         "issued_type": exchanged.answer.issued_type,
         "kept": exchanged.is_kept,
         "endings": [one.outcome for one in exchanged.endings],
@@ -106,7 +101,8 @@ def told(exchanged: Exchanged) -> str:
     """Return the lines for a person."""
     answer, sub = exchanged.answer, exchanged.proven.get("sub")
     title = PLATFORMS[exchanged.platform].title
-    whom = f", for {safe(exchanged.audience, _CHARS)}" if exchanged.audience else ""
+    audience = exchanged.proven.get("audience")
+    whom = f", for {safe(str(audience), _CHARS)}" if audience else ""
     lines = [f"{title} signed who this job is{whom}"]
     if sub is not None:
         lines.append(f"sub: {safe(str(sub), _CHARS)}")

@@ -15,12 +15,19 @@ from brokerctl.config.platforms import PLATFORMS
 from brokerctl.config.words.exchange import AUTO, identity_audience
 from brokerctl.doctor import OK, PROBLEM, WARNING, Finding
 from brokerctl.doctor.subjects import read_subject
-from brokerctl.doctor.trust_conditions import CLOUDS, Condition, conditions_for
+from brokerctl.doctor.trust_conditions import (
+    AWS_AUDIENCE,
+    AZURE_AUDIENCE,
+    CLOUDS,
+    Condition,
+    conditions_for,
+)
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.home import memory_issuer, read_plan
 from brokerctl.identity import find_job, find_platform, see_platforms
 from brokerctl.identity.proof import sign
-from brokerctl.model import NOT_BEARER, Profile, Reference, Value
+from brokerctl.model import Profile, Reference, Value
+from brokerctl.oauth.flows.publish import find_audience
 from brokerctl.oauth.flows.sources import audience_of
 from brokerctl.platform.work_clock import work_time
 
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 LOOK_AUDIENCE = "urn:brokerctl:doctor"
 _CHECK = "ci"
 _TIMEOUT_S = 20.0
+_USUAL = {"aws": AWS_AUDIENCE, "azure": AZURE_AUDIENCE}
 _GOOGLE = "//iam.googleapis.com/"
 
 
@@ -94,7 +102,7 @@ def examine_job(environ: Mapping[str, str], audience: str | None = None) -> JobR
     seen = see_platforms(environ)
     findings += [_seen(name, environ) for name in seen]
     examiner = _Examiner(environ, memory_issuer(environ, known))
-    for question in _questions(environ, profiles, audience):
+    for question in examiner.find_questions(profiles, audience):
         examiner.ask(question)
     return JobReport(
         platforms=tuple(seen),
@@ -129,27 +137,6 @@ def _read_profiles(environ: Mapping[str, str]) -> tuple[list[Profile], list[Find
     return list(plan.profiles.values()), []
 
 
-def _questions(
-    environ: Mapping[str, str], profiles: list[Profile], audience: str | None
-) -> list[Question]:
-    """Return what to ask: once for each source and audience, whatever number of profiles."""
-    found: dict[tuple[Reference, str], Question] = {}
-    for profile in profiles:
-        source = profile.identity or Reference(kind=AUTO, target=())
-        asked = audience or audience_of(profile)
-        before = found.get((source, asked))
-        named = (*(before.profiles if before else ()), profile)
-        found[source, asked] = Question(
-            source=source, audience=asked, profiles=named, is_named=audience is not None
-        )
-    if found:
-        return list(found.values())
-    source = Reference(kind=AUTO, target=())
-    asked = audience or _usual_audience(environ, source)
-    is_named = audience is not None
-    return [Question(source=source, audience=asked, is_named=is_named, takes_any=not is_named)]
-
-
 def _usual_audience(environ: Mapping[str, str], source: Reference) -> str:
     try:
         return PLATFORMS[find_platform(source, environ)].audience or LOOK_AUDIENCE
@@ -166,6 +153,39 @@ class _Examiner:
         self.fork: str | None = None
         self.findings: list[Finding] = []
         self.identities: list[Identity] = []
+
+    def find_questions(self, profiles: list[Profile], audience: str | None) -> list[Question]:
+        """Return what to ask: once for each source and audience, whatever number of profiles."""
+        found: dict[tuple[Reference, str], Question] = {}
+        is_named = audience is not None
+        for profile in profiles:
+            source = profile.identity or Reference(kind=AUTO, target=())
+            asked = audience or self._find_audience(profile)
+            if asked is not None:
+                before = found.get((source, asked))
+                named = (*(before.profiles if before else ()), profile)
+                found[source, asked] = Question(
+                    source=source, audience=asked, profiles=named, is_named=is_named
+                )
+        if profiles:
+            return list(found.values())
+        source = Reference(kind=AUTO, target=())
+        asked = audience or _usual_audience(self._environ, source)
+        return [Question(source=source, audience=asked, is_named=is_named, takes_any=not is_named)]
+
+    def _find_audience(self, profile: Profile) -> str | None:
+        """Return whom the profile's identity is made out to; None where its index does not say."""
+        try:
+            found = None
+            if profile.traits.asks_audience:
+                deadline = work_time() + profile.timeout_s
+                found = self._client.run(profile, find_audience(profile), deadline)
+        except BrokerError as error:
+            self.findings.append(
+                _finding(f"'{profile.name}': {error.message}", PROBLEM, error.hint)
+            )
+            return None
+        return found or audience_of(profile)
 
     def ask(self, question: Question) -> None:
         """Have one identity signed, where the job may have one."""
@@ -243,8 +263,9 @@ def _audiences(question: Question, signed: SignedIdentity) -> dict[str, str | No
     is_fixed = question.is_named or not traits.is_asked or traits.audience is not None
     asked = _told(signed).partition(" ")[0]
     found: dict[str, str | None] = dict.fromkeys(CLOUDS, asked if is_fixed else None)
-    if any(one.traits.token_type == NOT_BEARER for one in question.profiles):
-        found["aws"] = asked
+    for cloud, usual in _USUAL.items():
+        if any(one.traits.identity_audience == usual for one in question.profiles):
+            found[cloud] = asked
     if _GOOGLE in asked:
         found["google"] = asked
     return found

@@ -58,7 +58,7 @@ def prove(source: Reference, environ: Mapping[str, str], audience: str, now: flo
     the platform does not answer, or with something else.
     """
     signed = yield from sign(source, environ, audience, now)
-    facts = {"platform": signed.job.platform, "job": signed.job.id}
+    facts = {"platform": signed.job.platform, "job": signed.job.id, "audience": audience}
     facts |= {name: _text(signed.claims.get(name)) for name in ("iss", "sub")}
     described = load(signed.job.platform).describe(signed.claims)
     facts |= {name: _text(described[name]) for name in FACTS if name in described}

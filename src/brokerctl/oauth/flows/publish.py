@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-    from brokerctl.config.indexes import IndexTraits
+    from brokerctl.model import Profile
     from brokerctl.oauth.client_auth import FlowContext
     from brokerctl.oauth.flows.sources import SourceToken
     from brokerctl.oauth.message import HttpResponse
@@ -46,7 +46,7 @@ class Publish:
         """Yield the request, after the one for the audience where there is one."""
         index = INDEXES[ctx.profile.client_id]
         url = get_endpoint(ctx, "token_endpoint")
-        audience = yield from _find_audience(ctx, index)
+        audience = yield from find_audience(ctx.profile)
 
         def make(subject: SourceToken) -> HttpRequest:
             return post_json(url, {index.identity_member: subject.token})
@@ -60,17 +60,17 @@ class Publish:
         return answer.replace(claims=subject.claims)
 
 
-def _find_audience(ctx: FlowContext, index: IndexTraits) -> Generator[Any, Any, str | None]:
+def find_audience(profile: Profile) -> Generator[Any, Any, str | None]:
     """Return who an identity has to be made out to, by the index's word; None: the profile says it.
 
     Security: an index could name somebody else, a cloud or a signing service, and use the identity
     there. So it may name itself, or what is known of the kind.
     """
-    asked = ctx.profile.exchange
+    asked, index = profile.exchange, INDEXES[profile.client_id]
     is_identity = asked is not None and asked.subject.kind == IDENTITY
-    if not index.audience_path or ctx.profile.identity_audience or not is_identity:
+    if not index.audience_path or profile.identity_audience or not is_identity:
         return None
-    url = ctx.profile.issuer + index.audience_path
+    url = profile.issuer + index.audience_path
     request = HttpRequest(method="GET", url=url, headers=(JSON,))
     response = yield from send_twice(lambda: request)
     if not is_success(response):
@@ -78,7 +78,7 @@ def _find_audience(ctx: FlowContext, index: IndexTraits) -> Generator[Any, Any, 
     audience = read_object(response, url).get("audience")
     if not isinstance(audience, str) or not (audience in index.audiences or _is_own(audience, url)):
         said = safe(audience, 80) if isinstance(audience, str) else "nobody"
-        show = f"'brokerctl profile edit {shell_word(ctx.profile.name)} --set identity_audience=…'"
+        show = f"'brokerctl profile edit {shell_word(profile.name)} --set identity_audience=…'"
         raise IssuerError(
             f"{host_of(url)} wants an identity made out to {said}, which it is not",
             hint=f"if that is right, run {show}",
