@@ -270,7 +270,8 @@ def test_each_cloud_s_profile_has_its_audience_in_its_condition(
     brokerctl: Program, platforms: Platforms
 ) -> None:
     """Google's is the provider's name; an audience that a profile names goes into its cloud's."""
-    pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/g"
+    name = "projects/123456789012/locations/global/workloadIdentityPools/ci-jobs/providers/github"
+    pool = f"//iam.googleapis.com/{name}"
     role = "arn:aws:iam::123456789012:role/r"
     brokerctl.config(
         f'[profile.gcp]\nflow = "google_workload"\ngoogle = {{ pool = "{pool}" }}\n'
