@@ -181,3 +181,21 @@ def test_one_bad_moment_is_tried_again(brokerctl: Program, github: GitHubApi) ->
     github.fault("503", times=1)
     assert get(brokerctl)["access_token"] in github.given
     assert len(github.seen) == 2
+
+
+def test_a_revocation_that_failed_is_tried_again(brokerctl: Program, github: GitHubApi) -> None:
+    """The token waits in the queue, and a later command ends it."""
+    add(brokerctl, github)
+    github.fault("503", path="/installation/token", times=1)
+    done = show(brokerctl)
+    assert done.returncode == 0
+    assert github.is_alive(done.stdout.strip())
+    brokerctl("status")
+    assert github.given == {}
+
+
+def test_a_login_proves_the_profile(brokerctl: Program, github: GitHubApi) -> None:
+    """Nobody is asked: it fetches a token once, or says what is wrong."""
+    add(brokerctl, github)
+    done = brokerctl("login", "bot")
+    assert (done.returncode, len(github.seen)) == (0, 1), done.stderr

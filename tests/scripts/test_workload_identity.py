@@ -132,3 +132,19 @@ def test_what_google_is_asked_for(brokerctl: Program, platforms: Platforms) -> N
         found = json.loads(done.stdout)
     assert 0 < found["expires_in"] <= 600
     assert cloud.service.seen[1].json["lifetime"] == "600s"
+
+
+def test_an_endpoint_that_moves_is_sent_nothing(brokerctl: Program, platforms: Platforms) -> None:
+    """Security: whoever can edit a profile must not have the token in between sent elsewhere."""
+    cloud = google_of(platforms)
+    with cloud.service:
+        assert run(brokerctl, platforms, cloud, "get", "cloud").returncode == 0
+        asked = len(cloud.service.seen)
+        iam = f"impersonation_endpoint = '{cloud.service.url}"
+        moved = cloud._replace(
+            lines=cloud.lines.replace(iam, f"impersonation_endpoint = '{cloud.service.trap_url}")
+        )
+        done = run(brokerctl, platforms, moved, "get", "cloud", "--fresh")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "impersonation_endpoint" in done.stderr
+    assert (len(cloud.service.seen), cloud.service.trapped) == (asked, [])
