@@ -28,9 +28,11 @@ class _ValueType(type):
         made = super().__new__(cls, name, bases, body)
         made._fields = getattr(made, "_fields", ()) + own
         made._defaults = {**getattr(made, "_defaults", {}), **defaults}
+        made._names = frozenset(made._fields)
         return made
 
     _fields: tuple[str, ...]
+    _names: frozenset[str]
     _defaults: dict[str, Any]
 
 
@@ -40,7 +42,7 @@ class Value(metaclass=_ValueType):
     def __init__(self, **given: Any) -> None:  # noqa: ANN401 - mypy reads the fields instead
         cls = type(self)
         values = {**cls._defaults, **given}
-        if len(values) != len(cls._fields) or any(name not in values for name in cls._fields):
+        if values.keys() != cls._names:
             missing = [name for name in cls._fields if name not in values]
             fault = (
                 f"needs {missing[0]}" if missing else f"has no {min(given.keys() - cls._fields)}"
@@ -66,7 +68,8 @@ class Value(metaclass=_ValueType):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, secrets still sealed in `Secret`."""
-        return {field: self.__dict__[field] for field in type(self)._fields}
+        held = self.__dict__
+        return {field: held[field] for field in type(self)._fields}
 
     def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - as __init__
         """Return a copy with some fields changed."""

@@ -113,7 +113,10 @@ def test_each_module_is_run_after_those_that_it_imports(words: str) -> None:
 
 def bound_names(module: tuple[Any, ...]) -> set[str]:
     """Return the names that a module of an image may bind when it is run."""
-    return {*module[0].co_names, *(name for _, _, bound in module[4] for name in bound)}
+    return {
+        *module[0].co_names,
+        *(name for _, _, bound in (*module[4], *module[5]) for name in bound),
+    }
 
 
 def test_no_package_gives_another_meaning_to_the_name_of_a_module_in_it() -> None:
@@ -146,7 +149,7 @@ def nested(code: CodeType) -> Iterator[CodeType]:
 
 def late(module: tuple[Any, ...], data: bytes = b"") -> dict[str, Any]:
     """Return what of a module is made late."""
-    found = module[5]
+    found = module[6]
     if isinstance(found, tuple):
         data = data or parts()[0]
         begin, length, digest = found
@@ -172,6 +175,19 @@ def test_lines_stay_and_nothing_else() -> None:
             assert {place[2] for place in list(one.co_positions())[1:]} <= {None, 0}
             assert "__future__" not in one.co_names
             assert "collections.abc" not in one.co_names  # which our sources have for types alone
+
+
+def test_imports_that_are_done_at_once_find_what_they_import() -> None:
+    """Also by way of a module that has it by such an import; else the module would not be run."""
+    names = dict.fromkeys(read("tests/house/golden/warm.txt").split(), ())
+    for data in (parts()[0], image_writer.build(PACKAGES, *needed(DOORS), names)):
+        first, later, _ = marshal.loads(data[16:]).co_consts[-1]  # noqa: S302 - our own
+        modules = {**first[3], **later[3]}
+        for module in modules.values():
+            for home, there, _ in module[4]:
+                bound = {*late(modules[home], data)}
+                bound.update(name for _, _, here in modules[home][5] for name in here)
+                assert not {*there} & bound, (module[1], home)
 
 
 def test_what_no_hand_out_needs_is_apart() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from brokerctl.platform.image_sources import ModuleSource
+    from brokerctl.platform.image_split import Import, Split
     from brokerctl.platform.start_image import Module, Parts, Place, Step
 
 KEY = sys.hexversion
@@ -136,19 +137,21 @@ def build(
         before = more.get(words.partition(" ")[0], [])
         more[words] = made.closure([module], {*first, *later, *before})
     own = made.found[IMAGE] = made.read(IMAGE)
+    splits = {
+        name: split_module(name, source, names)
+        for name, source in made.found.items()
+        if name != IMAGE
+    }
     apart: list[bytes] = []
-    steps = _step(made, [*first, IMAGE], names, apart), _step(made, later, names, apart)
-    pieces = [marshal.dumps(_step(made, found, names)) for found in more.values()]
+    steps = _step(made, [*first, IMAGE], splits, apart), _step(made, later, splits, apart)
+    pieces = [marshal.dumps(_step(made, found, splits)) for found in more.values()]
     parts = (*steps, dict(zip(more, _places(pieces), strict=True)))
     code = compile_body(own.tree.body, own.path)
     return _render(code, made.stats[own.path], parts, b"".join(apart), pieces)
 
 
 def _step(
-    made: Sources,
-    order: list[str],
-    names: Mapping[str, tuple[str, ...]],
-    apart: list[bytes] | None = None,
+    made: Sources, order: list[str], splits: Mapping[str, Split], apart: list[bytes] | None = None
 ) -> Step:
     """Return modules as the image has them: all but its own, of which it has the code already.
 
@@ -158,23 +161,52 @@ def _step(
     paths = [compiled[name] if name in compiled else made.found[name].path for name in order]
     files = tuple((path, *made.stats[path]) for path in paths if path)
     rest = [name for name in order if name not in compiled and name != IMAGE]
-    modules = {name: _module(name, made.found[name], names, apart) for name in rest}
+    modules = {name: _module(made.found[name], splits, name, apart) for name in rest}
     return files, compiled, tuple(name for name in order if name != IMAGE), modules
 
 
 def _module(
-    name: str,
-    source: ModuleSource,
-    names: Mapping[str, tuple[str, ...]],
-    apart: list[bytes] | None,
+    source: ModuleSource, splits: Mapping[str, Split], name: str, apart: list[bytes] | None
 ) -> Module:
-    parts = split_module(name, source, names)
+    parts = splits[name]
+    imports = _divide(parts.imports, splits, is_late=False)
+    others = _divide(parts.imports, splits, is_late=True)
     late: Mapping[str, bytes] | Place = parts.late
     if apart is not None and late:
         piece = marshal.dumps(parts.late)
         late = sum(map(len, apart)), len(piece), _hash(piece)
         apart.append(piece)
-    return parts.code, source.path, source.is_package, parts.builtins, parts.imports, late
+    return parts.code, source.path, source.is_package, parts.builtins, imports, others, late
+
+
+def _divide(
+    imports: Iterable[Import], splits: Mapping[str, Split], *, is_late: bool
+) -> tuple[Import, ...]:
+    """Return imports of what is made late elsewhere, or of what is there at once."""
+    found = []
+    for module, names, bound in imports:
+        pairs = [
+            (there, here)
+            for there, here in zip(names, bound, strict=True)
+            if _is_late(module, there, splits) == is_late
+        ]
+        if pairs:
+            there, here = zip(*pairs, strict=True)
+            found.append((module, there, there if there == here else here))
+    return tuple(found)
+
+
+def _is_late(module: str, name: str, splits: Mapping[str, Split]) -> bool:
+    """Return whether a module has a name only when it is asked for, of its own or by an import."""
+    if module not in splits:
+        return False
+    if name in splits[module].late:
+        return True
+    return any(
+        _is_late(home, names[bound.index(name)], splits)
+        for home, names, bound in splits[module].imports
+        if name in bound
+    )
 
 
 def _places(pieces: Iterable[bytes]) -> Iterator[Place]:

@@ -44,10 +44,11 @@ if TYPE_CHECKING:
     # Where bytes lie apart: begin, length, hash.
     Place = tuple[int, int, bytes]
     # Code, path of the source below the folder of packages, whether it is a package's, Python's own
-    # names in it, imports, and what is made late, by qualified name and marshalled; that is a
-    # mapping, or where one lies, marshalled.
+    # names in it, imports, imports of what is made late elsewhere, and what is made late here, by
+    # qualified name and marshalled; that is a mapping, or where one lies, marshalled.
+    Imports = tuple[Import, ...]
     Module = tuple[
-        CodeType, str, bool, tuple[str, ...], tuple[Import, ...], Mapping[str, bytes] | Place
+        CodeType, str, bool, tuple[str, ...], Imports, Imports, Mapping[str, bytes] | Place
     ]
     # Some modules: the files that they were made of, the paths of compiled ones ("": a part of the
     # interpreter), the names in the order in which they are run, and the others.
@@ -60,6 +61,8 @@ KEY = sys.hexversion
 _OWN, _DOOR = "brokerctl.platform.start_image", "brokerctl.__main__"
 _FINDER = "brokerctl.platform.import_finder"
 _BUILTINS = sys.modules["builtins"].__dict__
+# What Python asks for here and in no module.
+_ALWAYS = {name: _BUILTINS[name] for name in ("__import__", "__build_class__")}
 _SPECIFIED = ("__loader__", "__spec__")  # made where they are first asked for, too
 _IS_FUNCTION = 2  # in a code object's flags: CO_NEWLOCALS
 _SIZE, _TIME = 6, 8  # in a stat result: the whole seconds, as byte code has them
@@ -131,7 +134,7 @@ class _Names(dict):  # type: ignore[type-arg]  # `dict[str, object]` costs more 
         """Return a loader or spec, something that is imported, Python's own, or made late."""
         if name in _SPECIFIED:
             return self.specify()[name]
-        for module, names, bound in self.module[4]:
+        for module, names, bound in self.module[5]:
             if name in bound:
                 there = names[bound.index(name)]
                 return getattr(__import__(module, fromlist=(there,)), there)
@@ -174,7 +177,7 @@ class _Names(dict):  # type: ignore[type-arg]  # `dict[str, object]` costs more 
 
 def _late(module: Module) -> Mapping[str, bytes]:
     """Return what of a module is made late; if it is damaged, made of the source again."""
-    path, late = module[1], module[5]
+    path, late = module[1], module[6]
     if not isinstance(late, tuple):
         return late
     if path not in _read:
@@ -235,7 +238,7 @@ def preload(words: list[str]) -> None:
 
 def is_whole() -> bool:
     """Return whether what lies apart is all there, and of the sources that there are."""
-    late = [module[5] for step in _steps for module in step[3].values()]
+    late = [module[6] for step in _steps for module in step[3].values()]
     if any(isinstance(place, tuple) and _check(place) is None for place in late):
         return False
     try:
@@ -300,7 +303,10 @@ def _run(step: Step) -> None:
                 _load_compiled(name, compiled[name])
                 continue
             found, module = made[name].__dict__, modules[name]
-            _import(found, module[4])
+            for where, names, bound in module[4]:
+                there = sys.modules[where].__dict__
+                for one, here in zip(names, bound):  # noqa: B905 - of one length
+                    found[here] = there[one]
             exec(module[0], found)  # noqa: S102 - as `import` does
             parent, _, last = name.rpartition(".")
             if parent:
@@ -311,18 +317,9 @@ def _run(step: Step) -> None:
             sys.modules.pop(name, None)
 
 
-def _import(found: dict[str, object], imports: tuple[Import, ...]) -> None:
-    """Bind what a module imports of others, but for what is made late."""
-    for module, names, bound in imports:
-        there = sys.modules[module].__dict__
-        for name, here in zip(names, bound):  # noqa: B905 - one length, and no keyword is faster
-            if name in there:
-                found[here] = there[name]
-
-
 def _make(name: str, module: Module) -> ModuleType:
     """Make a module as `import` does, but for its loader and spec."""
-    _, path, is_package, builtins, _, _ = module
+    _, path, is_package, builtins, *_ = module
     made = sys.modules[name] = type(sys)(name)
     own = made.__dict__
     del own["__loader__"], own["__spec__"]
@@ -332,8 +329,7 @@ def _make(name: str, module: Module) -> ModuleType:
         own["__path__"] = [where[: where.rindex("/")]]
     for one in builtins:
         own[one] = _BUILTINS[one]
-    names = own["__builtins__"] = _Names()
-    names["__import__"] = __import__  # which Python looks for in no other way
+    names = own["__builtins__"] = _Names(_ALWAYS)
     names.found, names.module = own, module
     own["__getattr__"], own["__late__"] = names.find_attribute, _LateMethod
     return made
