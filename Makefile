@@ -56,4 +56,4 @@ lock: setup-test ## resolve the dependencies anew into requirements/*.txt
 	@scripts/lock.sh
 
 clean: ## remove all that make made
-	@rm -rf .venv .setup.lock dist build .hypothesis .*_cache tests/idp/oidc-provider/node_modules
+	@rm -rf .venv .setup.lock dist build .hypothesis .*_cache tests/*/*/node_modules

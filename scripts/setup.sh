@@ -7,6 +7,7 @@ exec </dev/null
 what=${1:-test}
 node=tests/idp/oidc-provider
 pnpm=tests/tools/pnpm
+mcp=tests/tools/mcp_conformance
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -130,6 +131,7 @@ case $what in
         install_clients
         install_node $node
         install_node $pnpm
+        install_node $mcp
         scripts/build_git.sh || lacks "no git 2.47"
         ;;
     release)
