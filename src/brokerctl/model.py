@@ -346,6 +346,7 @@ class TokenRequest(Value):
     resource: tuple[str, ...] | None = None
     audience: tuple[str, ...] | None = None
     made_out_to: tuple[str, ...] = ()  # in a chain of exchanges: an issuer, then its resources
+    deadline: float | None = None  # of the work clock, where another grant's lock is held meanwhile
     min_ttl_s: float | None = None
     # What the tool needs left where neither says it: seconds, or this share of the token's life.
     margin: tuple[float, float] | None = None

@@ -45,7 +45,7 @@ class Obtaining:
         self._store = store
         self._redeem = redeem
         self._decided = decided
-        self._deadline = work_time() + LOCK_WAIT_S
+        self._deadline = self._deadline_from(work_time())
         self._seen = 0  # the serial of the failure that was there before this request
 
     def run(self) -> tuple[Token, str]:
@@ -78,6 +78,10 @@ class Obtaining:
         if failure is not None and _holds_back(failure, time.time()):
             raise failed(failure)
 
+    def _deadline_from(self, now: float) -> float:
+        latest, deadline = now + LOCK_WAIT_S, self._decided.request.deadline
+        return latest if deadline is None else min(latest, deadline)
+
     def _wait(self) -> Token | None:
         """Return the token that another process got meanwhile; None if none got one that serves us.
 
@@ -100,7 +104,7 @@ class Obtaining:
     def _under_lock(self) -> tuple[Token, str]:
         now = work_time()
         # A holder that was at work may have taken all of our wait, and one more: the next is new.
-        deadline = self._deadline if now < self._deadline else now + LOCK_WAIT_S
+        deadline = self._deadline if now < self._deadline else self._deadline_from(now)
         try:
             with self._store.lock_grant(self._decided.grant_key, deadline) as locked:
                 return self._decide_under_lock(locked)
@@ -153,7 +157,8 @@ def _holds_back(failure: Failure, now: float) -> bool:
 def failed(failure: Failure) -> BrokerError:
     """Return the error of a stored failure, for a process that waited or that comes later."""
     kinds: dict[int, type[BrokerError]] = {
-        kind.exit_code: kind for kind in (LoginNeededError, DeniedError, IssuerError, StoreError)
+        kind.exit_code: kind
+        for kind in (LoginNeededError, DeniedError, IssuerError, StoreError, LockTimeoutError)
     }
     return kinds.get(failure.exit_code, IssuerError)(failure.message, hint=failure.hint)
 

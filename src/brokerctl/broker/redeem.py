@@ -22,6 +22,7 @@ from brokerctl.broker.unanswered_requests import queue_cut_off, queue_unanswered
 from brokerctl.errors import (
     BrokerError,
     IssuerError,
+    LockTimeoutError,
     LoginNeededError,
     OAuthError,
     StoreError,
@@ -95,6 +96,9 @@ class Redeemer:
             return self._redeem(decided, locked, held)
         except OAuthError as error:
             raise self._refused(decided, locked, error) from error
+        except LockTimeoutError as error:  # of a source: nothing was sent
+            _tell_waiters(locked, error)
+            raise
         except (IssuerError, UsageError) as error:
             is_unsent = isinstance(error, UnsentError | UsageError) and not self._was_cut
             if locked.state.grant is None:
@@ -122,8 +126,12 @@ class Redeemer:
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
         grant = locked.state.grant
         refresh_token = grant.refresh_token if grant else None
-        deadline = work_time() + decided.profile.timeout_s
+        if decided.grant_key.job is not None:  # before a failure is remembered, so that it is found
+            self.store.note_job(decided.grant_key)
         profile, decision = decided.profile, decided.decision
+        deadline = work_time() + profile.timeout_s
+        if decided.request.deadline is not None:
+            deadline = min(deadline, decided.request.deadline)
         context = self.issuer.context(
             profile,
             deadline,
@@ -131,13 +139,11 @@ class Redeemer:
             is_refresh=refresh_token is not None,
             key=decided.grant_key,
         )
-        context = with_sources(context, decided, self.issuer)
+        context = with_sources(context, decided, self.issuer, deadline)
         held.enter_context(signals_wait())
         self._sent = self._intent(decided, grant, refresh_token)
         if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
             queue_cut_off(locked, self.ring)
-        if decided.grant_key.job is not None:
-            self.store.note_job(decided.grant_key)
         locked.intend(self._sent)
         steps = (
             refresh(context, refresh_token, grant.scopes)
@@ -374,7 +380,7 @@ def _grant_lost(name: str, error: StoreError) -> StoreError:
     )
 
 
-def _tell_waiters(locked: LockedGrant, error: StoreError) -> None:
+def _tell_waiters(locked: LockedGrant, error: BrokerError) -> None:
     """Store the error for the processes that wait; one that comes later may try at once."""
     now = time.time()
     try:

@@ -32,19 +32,24 @@ _LEFT_S = 30.0  # of an ID token that is to be exchanged
 
 
 def with_sources(
-    context: FlowContext, decided: DecidedRequest, issuer: IssuerClient
+    context: FlowContext, decided: DecidedRequest, issuer: IssuerClient, deadline: float
 ) -> FlowContext:
-    """Return the context of a flow with the tokens that it exchanges, if it exchanges any."""
+    """Return the context of a flow with the tokens that it exchanges, if it exchanges any.
+
+    `deadline`: of all that is done under the lock of the grant that wants them.
+    """
     asked = decided.profile.exchange
     if asked is None:
         return context
-    found = {"subject_token": _find(decided, issuer, asked.subject)}
+    found = {"subject_token": _find(decided, issuer, asked.subject, deadline)}
     if asked.actor is not None:
-        found["actor_token"] = _find(decided, issuer, asked.actor)
+        found["actor_token"] = _find(decided, issuer, asked.actor, deadline)
     return context.replace(credentials=context.credentials.replace(**found))
 
 
-def _find(decided: DecidedRequest, issuer: IssuerClient, source: Reference) -> Secret | None:
+def _find(
+    decided: DecidedRequest, issuer: IssuerClient, source: Reference, deadline: float
+) -> Secret | None:
     """Return a source's token; None for this job's identity, which the flow asks for itself."""
     profile = decided.profile
     if source.kind == "identity":
@@ -65,6 +70,7 @@ def _find(decided: DecidedRequest, issuer: IssuerClient, source: Reference) -> S
         requester=decided.request.requester,
         purpose=decided.request.purpose,
         made_out_to=(profile.issuer, *decided.decision.resource),
+        deadline=deadline,
     )
     return issuer.get(asked, bool(source.target[1:]))
 

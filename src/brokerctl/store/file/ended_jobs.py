@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.store.file.disk import Disk
+    from brokerctl.store.values import Queued
 
 NOTE = b"{}"  # its name is all that it says
 _CUT_OFF_S = 86_400.0
@@ -55,7 +56,7 @@ def _remove(disk: Disk, clock: Callable[[], float], name: str, now: float) -> bo
         for slot in disk.slot_names(name):
             disk.remove_unsynced(TOKEN, slot)
         disk.remove_group(name)
-        for kind in (OUTCOME, INTENT):
+        for kind in (OUTCOME, INTENT, QUEUE):
             disk.remove_unsynced(kind, name)
         # The note before the lock's file: a crash in between leaves what `store gc` removes.
         disk.remove_unsynced(JOB, name)
@@ -69,10 +70,14 @@ def _remove(disk: Disk, clock: Callable[[], float], name: str, now: float) -> bo
 def _is_needed(disk: Disk, name: str, now: float) -> bool:
     """Return whether something may be alive, queued or not understood, now that nobody adds to it.
 
-    An intent is of a job that was killed while it asked: for a day it says so to `revoke`.
+    An intent is of a job that was killed while it asked: for a day it says so to `revoke`, as does
+    what is queued of an answer that never came.
     """
     try:
-        if any(disk.read(kind, name) is not None for kind in (GRANT, QUEUE)):
+        if disk.read(GRANT, name) is not None:
+            return True
+        queue = disk.read(QUEUE, name)
+        if queue is not None and any(_may_live(one, now) for one in codec.parse(QUEUE, queue).items):
             return True
         payload = disk.read(INTENT, name)
         if payload is not None and codec.parse(INTENT, payload).at > now - _CUT_OFF_S:
@@ -80,6 +85,12 @@ def _is_needed(disk: Disk, name: str, now: float) -> bool:
     except DamagedError:
         return True  # `store check` tells
     return _has_live_slot(disk, name, now)
+
+
+def _may_live(item: Queued, now: float) -> bool:
+    if item.expires_at is not None:
+        return item.expires_at > now
+    return bool(item.value) or item.since > now - _CUT_OFF_S
 
 
 def _has_live_slot(disk: Disk, name: str, now: float) -> bool:

@@ -1,0 +1,220 @@
+"""A job whose identity goes over two issuers, with the real flows between a store and fakes.
+
+The platform signs, `one` exchanges the identity for a grant made out to `two`, and `two` gives the
+token. Each issuer remembers what it issued and has not revoked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from brokerctl.broker import Broker
+from brokerctl.broker.issuer import IssuerClient, Senders
+from brokerctl.broker.known_issuers import KnownIssuers
+from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.request import grant_key
+from brokerctl.broker.revoke import Revoker
+from brokerctl.broker.sources import get_token
+from brokerctl.config.compile import compile_layers
+from brokerctl.config.layers import Layer, Layers
+from brokerctl.errors import BrokerError
+from brokerctl.identity import find_job
+from brokerctl.model import Requester, TokenRequest
+from brokerctl.platform.system import SYSTEM
+from tests.audit_log import OneByOne
+from tests.faults.faulty import FaultySystem, Killed
+from tests.flows import form_of
+from tests.identities import GITHUB, jwt
+from tests.store_room import RING, open_store, soon
+
+if TYPE_CHECKING:
+    from brokerctl.broker.request import DecidedRequest
+    from brokerctl.broker.revoke import Ending
+    from brokerctl.model import AccessToken, GrantKey, Reference, Token
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
+    from brokerctl.platform.system import System
+    from brokerctl.secret import Secret
+    from brokerctl.store.interface import LockedGrant
+
+ONE, TWO = "https://one.example", "https://two.example"
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+_ENDPOINTS = """
+client_id = "cli"
+token_endpoint = "{0}/token"
+revocation_endpoint = "{0}/revoke"
+"""
+CHAIN = f"""
+[profile.grant]
+flow = "token_exchange"
+issuer = "{ONE}"
+identity = {{ github = true }}
+exchange = {{ subject = "identity", requested_type = "{JWT}" }}
+{_ENDPOINTS.format(ONE)}
+[profile.deploy]
+flow = "jwt_bearer"
+issuer = "{TWO}"
+exchange = {{ subject = {{ profile = "grant" }} }}
+{_ENDPOINTS.format(TWO)}
+"""
+NAMES = ("grant", "deploy")
+
+
+class Issuer:
+    """Issues a token for each subject that it is shown, until it is told to do something else."""
+
+    def __init__(self, url: str, kind: str) -> None:
+        self.url, self.kind = url, kind
+        self.alive: set[str] = set()
+        self.asked: list[dict[str, str]] = []  # the forms of its token endpoint
+        self.deadlines: list[float] = []  # of the same requests
+        self.more: dict[str, Any] = {}  # of each answer
+        self.faults: list[BaseException | int] = []  # of the next requests, each for one
+        self.is_lost = False  # it carries requests out, and its answers never come
+        self.is_down = False  # its revocation endpoint refuses
+
+    def send(self, request: HttpRequest, deadline: float) -> HttpResponse:
+        """Answer one request."""
+        form = {name: values[0] for name, values in form_of(request).items()}
+        if request.url.endswith("/revoke"):
+            return self._revoke(request, form["token"])
+        self.asked.append(form)
+        self.deadlines.append(deadline)
+        fault = self.faults.pop(0) if self.faults else None
+        if isinstance(fault, int):
+            return answered(request, {"error": "temporarily_unavailable"}, fault)
+        if fault is not None:
+            raise fault
+        body = {"token_type": "N_A" if self.kind == JWT else "Bearer", "expires_in": 3600}
+        body |= {"access_token": self._issue(), "issued_token_type": self.kind} | self.more
+        if isinstance(body.get("refresh_token"), str):
+            self.alive.add(body["refresh_token"])
+        if self.is_lost:
+            raise request.broke("the connection broke")
+        return answered(request, body)
+
+    def _issue(self) -> str:
+        value = f"{self.url.partition('//')[2]}-{len(self.asked)}"
+        self.alive.add(value)
+        return value
+
+    def _revoke(self, request: HttpRequest, value: str) -> HttpResponse:
+        if self.is_down:
+            return answered(request, {}, 503)
+        self.alive.discard(value)
+        if value.startswith("refresh"):  # as many issuers do (RFC 7009, section 2.1)
+            self.alive.clear()
+        return answered(request, {})
+
+
+def answered(request: HttpRequest, body: object, status: int = 200) -> HttpResponse:
+    """Return an answer in JSON."""
+    now, data = time.time(), json.dumps(body).encode()
+    headers = (("content-type", "application/json"),)
+    return request.answered(status=status, headers=headers, body=data, sent_at=now, received_at=now)
+
+
+class Chain(OneByOne):
+    """One home, its log and everything that it talks to; `open` is the next command's."""
+
+    def __init__(self, folder: str, system: System = SYSTEM, text: str = CHAIN) -> None:
+        self.folder = folder
+        self.one, self.two = Issuer(ONE, JWT), Issuer(TWO, ACCESS)
+        self.identities = 0
+        self.fault: BaseException | int | None = None  # of the platform
+        self.records: list[tuple[str, dict[str, Any]]] = []
+        self.environ = dict(GITHUB)
+        layers = Layers(files=(Layer(label="user", path="/user.toml", content=text.encode()),))
+        self.plan = compile_layers(layers, {"HOME": "/nowhere"})
+        self.error: BaseException | None = None
+        self.open(system)
+
+    def open(self, system: System = SYSTEM) -> None:
+        """Open the store as a new process does."""
+        self.store = open_store(self.folder, system)
+        self.store.clock = time.time
+        log: Any = self
+        self.broker = Broker(
+            *(self.plan, self.store, log, self._redeem, ()),
+            self._find_job,
+        )
+
+    def link(self) -> IssuerClient:
+        """Return what talks to the issuers, as `Home` makes it."""
+
+        def get(request: TokenRequest, is_id_token: bool) -> Secret:  # noqa: FBT001 - a callback of two
+            return get_token(self.broker, RING, request, is_id_token=is_id_token)
+
+        senders = Senders(lambda *_: self, self.environ)
+        known = KnownIssuers(self.store, RING)
+        return IssuerClient(known, senders, get=get, within=self.broker.within)
+
+    def _find_job(self, source: Reference) -> Any:  # noqa: ANN401 - a Job
+        return find_job(source, self.environ)
+
+    def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
+        log: Any = self
+        return Redeemer(self.store, log, RING, self.link())(decided, locked)
+
+    def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
+        """Carry a request to whom it is for."""
+        for issuer in (self.one, self.two):
+            if request.url.startswith(issuer.url):
+                return issuer.send(request, deadline or 0)
+        self.identities += 1
+        if isinstance(self.fault, BaseException):
+            raise self.fault
+        token = jwt(aud=ONE, jti=str(self.identities))
+        return answered(request, {"value": token}, self.fault or 200)
+
+    def append(self, event: str, fields: dict[str, Any], *, durable: bool = False) -> int:
+        """Remember an event."""
+        del durable
+        self.records.append((event, fields))
+        return len(self.records)
+
+    def get(self, name: str = "deploy", **fields: Any) -> AccessToken:  # noqa: ANN401 - of TokenRequest
+        """Get a token as any way in does."""
+        requester = Requester(uid=os.geteuid(), pid=1, session=fields.pop("session", None))
+        return self.broker.get(TokenRequest(profile=name, requester=requester, **fields))
+
+    def try_get(self, name: str = "deploy", **fields: Any) -> AccessToken | None:  # noqa: ANN401 - as above
+        """Get one; what goes wrong is remembered."""
+        try:
+            return self.get(name, **fields)
+        except (BrokerError, Killed) as error:
+            self.error = error
+            return None
+
+    def key(self, name: str = "deploy") -> GrantKey:
+        """Return what names the grant of this job."""
+        profile = self.plan.profiles[name]
+        assert profile.job_source is not None
+        return grant_key(profile, None, self._find_job(profile.job_source).id)
+
+    def revoke(self, *names: str) -> list[Ending]:
+        """Revoke as the command does, in a new process."""
+        self.open(FaultySystem())
+        log: Any = self
+        revoker = Revoker(self.store, log, RING, self.link())
+        found: list[Ending] = []
+        for name in names or NAMES:
+            found += revoker.revoke(self.plan.profiles[name], self.key(name))
+        return found
+
+    def has_intent(self, name: str) -> bool:
+        """Return whether a request of an earlier process is not explained yet."""
+        with open_store(self.folder).lock_grant(self.key(name), soon()) as locked:
+            return locked.state.earlier_intent is not None
+
+    def told(self) -> set[str | None]:
+        """Return the fingerprints of what the record calls alive."""
+        ends = ("local_only", "unknown")
+        return {fields.get("fingerprint") for _, fields in self.records if fields.get("outcome") in ends}
+
+    def is_told(self, value: str) -> bool:
+        """Return whether the record calls this token alive."""
+        return RING.fingerprint(value) in self.told()
