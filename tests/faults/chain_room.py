@@ -74,6 +74,7 @@ class Issuer:
         self.more: dict[str, Any] = {}  # of each answer
         self.faults: list[BaseException | int] = []  # of the next requests, each for one
         self.is_lost = False  # it carries requests out, and its answers never come
+        self.ends_with_refresh = True  # every access token (RFC 7009, section 2.1)
         self.is_down = False  # its revocation endpoint refuses
 
     def send(self, request: HttpRequest, deadline: float) -> HttpResponse:
@@ -88,7 +89,10 @@ class Issuer:
             return answered(request, {"error": "temporarily_unavailable"}, fault)
         if fault is not None:
             raise fault
-        body = {"token_type": "N_A" if self.kind == JWT else "Bearer", "expires_in": 3600}
+        body: dict[str, Any] = {
+            "token_type": "N_A" if self.kind == JWT else "Bearer",
+            "expires_in": 3600,
+        }
         body |= {"access_token": self._issue(), "issued_token_type": self.kind} | self.more
         if isinstance(body.get("refresh_token"), str):
             self.alive.add(body["refresh_token"])
@@ -105,7 +109,9 @@ class Issuer:
         if self.is_down:
             return answered(request, {}, 503)
         self.alive.discard(value)
-        if value.startswith("refresh"):  # as many issuers do (RFC 7009, section 2.1)
+        if (
+            value.startswith("refresh") and self.ends_with_refresh
+        ):  # as many issuers do (RFC 7009, section 2.1)
             self.alive.clear()
         return answered(request, {})
 
@@ -152,7 +158,7 @@ class Chain(OneByOne):
         known = KnownIssuers(self.store, RING)
         return IssuerClient(known, senders, get=get, within=self.broker.within)
 
-    def _find_job(self, source: Reference) -> Any:  # noqa: ANN401 - a Job
+    def _find_job(self, source: Reference) -> Any:  # noqa: ANN401 - the Job that this is
         return find_job(source, self.environ)
 
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
@@ -205,6 +211,18 @@ class Chain(OneByOne):
             found += revoker.revoke(self.plan.profiles[name], self.key(name))
         return found
 
+    def retry(self, name: str) -> None:
+        """Try again what is queued, as any command that asks an issuer does."""
+        log: Any = self
+        revoker = Revoker(self.store, log, RING, self.link())
+        revoker.retry(self.plan.profiles[name], self.key(name))
+
+    def revoke_session(self, session: str) -> None:
+        """End what a session owns of the second issuer's."""
+        log: Any = self
+        revoker = Revoker(self.store, log, RING, self.link())
+        revoker.revoke_session(self.plan.profiles["deploy"], self.key(), session)
+
     def has_intent(self, name: str) -> bool:
         """Return whether a request of an earlier process is not explained yet."""
         with open_store(self.folder).lock_grant(self.key(name), soon()) as locked:
@@ -213,7 +231,13 @@ class Chain(OneByOne):
     def told(self) -> set[str | None]:
         """Return the fingerprints of what the record calls alive."""
         ends = ("local_only", "unknown")
-        return {fields.get("fingerprint") for _, fields in self.records if fields.get("outcome") in ends}
+        found = [fields for _, fields in self.records if fields.get("outcome") in ends]
+        return {fields.get("fingerprint") for fields in found}
+
+    def reasons(self, part: str) -> list[str]:
+        """Return the profiles of the records whose reason has this part."""
+        told = [(fields["profile"], fields.get("reason") or "") for _, fields in self.records]
+        return [profile for profile, reason in told if part in reason]
 
     def is_told(self, value: str) -> bool:
         """Return whether the record calls this token alive."""

@@ -19,6 +19,7 @@ from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
 from brokerctl.broker.sources import with_sources
 from brokerctl.broker.unanswered_requests import queue_cut_off, queue_unanswered
+from brokerctl.broker.unheld_tokens import NOT_STORED, UnheldTokens, queue_unasked
 from brokerctl.errors import (
     BrokerError,
     IssuerError,
@@ -31,7 +32,6 @@ from brokerctl.errors import (
     shell_word,
 )
 from brokerctl.freshness import timestamp
-from brokerctl.model import LOCAL_ONLY, UNKNOWN, Token
 from brokerctl.oauth import tokens
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
@@ -39,7 +39,6 @@ from brokerctl.oauth.message import should_retry
 from brokerctl.oauth.steps import Send
 from brokerctl.platform.held_signals import signals_wait
 from brokerctl.platform.work_clock import work_time
-from brokerctl.store import slots
 from brokerctl.store.values import Change, Grant, Intent
 
 TYPE_CHECKING = False
@@ -50,13 +49,13 @@ if TYPE_CHECKING:
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.keys.ring import KeyRing
-    from brokerctl.model import GrantKey, Profile
+    from brokerctl.model import GrantKey, Profile, Token
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
     from brokerctl.store.interface import LockedGrant, Store
 
-_NOT_STORED = "it could not be stored"
+_WITH_REFRESH_TOKEN = "a refresh token came with it, which ends with it"
 _INVALID_GRANT = "invalid_grant"  # RFC 6749, 5.2; a profile may know its issuer's own words
 _CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our disk"
 _NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used or stored"
@@ -154,10 +153,11 @@ class Redeemer:
             answer = self.issuer.run(profile, self._watched(steps), deadline)
         except tokens.UnusableAnswerError as error:
             if not self._keep_rotated(decided, locked, error.refresh_token, deadline):
+                self._unheld(decided, locked, deadline).end_unusable(error)
                 raise
             message = f"{error.message}; the refresh token that came with it is kept"
             raise IssuerError(message) from error
-        if rotates(answer, grant):
+        if grant is not None and rotates(answer, grant):
             locked.persist(deadline)  # the successor is in our memory and nowhere else
         try:
             token = self._store(decided, locked, answer)
@@ -214,7 +214,7 @@ class Redeemer:
     def _store(self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> Token:
         """Store the grant first, also where the access token is no use: it may have rotated."""
         old, lost, earlier = locked.state.grant, _lost(locked), locked.state.earlier_intent
-        grant, generation = None, 0
+        grant, generation, more = None, 0, {}
         if old is not None:
             generation = locked.next_generation
             grant = old.replace(
@@ -222,6 +222,9 @@ class Redeemer:
                 id_token=answer.id_token or old.id_token,
                 ends_at=find_end(answer, old),
             )
+        else:
+            is_asked = not queue_unasked(locked, self.ring, answer, decided.profile.name)
+            more = {} if is_asked else {"reason": _WITH_REFRESH_TOKEN}
         token = make_token(self.ring, decided, answer, generation=generation)
         is_over = answer.expires_in == 0
         locked.commit(
@@ -234,7 +237,7 @@ class Redeemer:
             )
         )
         name = "grant.refreshed" if grant else "token.issued"
-        fields = {"generation": generation} | lost
+        fields = {"generation": generation} | more | lost
         self.log.append(*event(name, record_fields(decided, token), fields), durable=True)
         if grant is None:
             asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
@@ -276,6 +279,11 @@ class Redeemer:
         except StoreError:
             return  # it stays as it is, and the issuer's error is the one to tell
 
+    def _unheld(
+        self, decided: DecidedRequest, locked: LockedGrant, deadline: float
+    ) -> UnheldTokens:
+        return UnheldTokens(self.log, self.ring, self.issuer, decided, locked, deadline)
+
     def _not_stored(
         self,
         decided: DecidedRequest,
@@ -294,38 +302,11 @@ class Redeemer:
             pass  # what can't be read either is told as not stored
         issued = grant.issued.current if grant and grant.issued else None
         if token.fingerprint not in [one.fingerprint for one in (held, issued) if one]:
-            self._leave(decided, locked, token, deadline)
+            self._unheld(decided, locked, deadline).end(answer, NOT_STORED)
         if decided.grant_key.actor == "client" or not rotates(answer, grant):
             return error
         self._note_lost(locked)
         return _grant_lost(decided.profile.name, error)
-
-    def _leave(
-        self, decided: DecidedRequest, locked: LockedGrant, token: Token, deadline: float
-    ) -> None:
-        """Revoke an access token that lies nowhere; where a person's grant is at stake, record it.
-
-        Security: many issuers end the grant with any token of it, and a full disk must not end
-        what the issuer would still honour. A client's own token has no such grant.
-        """
-        profile, key, outcome = decided.profile, decided.grant_key, LOCAL_ONLY
-        try:
-            if key.actor == "client" and profile.revoke_at_exit != "none":
-                outcome = self._revoke(profile, key, locked, token, deadline)
-            fields = {"outcome": outcome, "reason": _NOT_STORED}
-            revoked = event("token.revoked", record_fields(decided, token), fields)
-            self.log.append(*revoked, durable=True)
-        except BrokerError:
-            return  # the disk's error is the one to tell
-
-    def _revoke(
-        self, profile: Profile, key: GrantKey, locked: LockedGrant, token: Token, deadline: float
-    ) -> str:
-        try:
-            return self.issuer.revoke(profile, token.value, "access_token", deadline, key).outcome
-        except BrokerError:
-            locked.enqueue(slots.queue_token(token, time.time(), _NOT_STORED))  # it may lie there
-            return UNKNOWN
 
     def _refused(
         self, decided: DecidedRequest, locked: LockedGrant, error: OAuthError

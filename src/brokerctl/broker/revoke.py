@@ -171,8 +171,9 @@ class Revoker:
             for item in locked.state.queue
             if self._is_held(locked, item) or not (item.value or is_whole)
         ]
+        waiting = [item for item in locked.state.queue if _waits(locked, item)]
         queue = sorted(
-            (item for item in locked.state.queue if item not in held),
+            (item for item in locked.state.queue if item not in held and item not in waiting),
             key=lambda item: item.token_type_hint != "refresh_token",
         )
         habit = self._find_habit(profile, locked)
@@ -347,6 +348,15 @@ def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
     if item.token_type_hint != "access_token" or not _is_at_stake(locked):
         return False
     return habit == ENDS or (habit is None and item.reason in TIDY)
+
+
+def _waits(locked: LockedGrant, item: Queued) -> bool:
+    """Return whether a refresh token that nobody asked for came with a token that is still used."""
+    if item.with_token is None:
+        return False
+    current = (slot.current for slot in locked.state.slots if slot.current is not None)
+    of = [one for one in current if one.fingerprint == item.with_token and one.status == LIVE]
+    return any(one.expires_at is None or one.expires_at > time.time() for one in of)
 
 
 def _is_access_revoked(ending: Ending) -> bool:

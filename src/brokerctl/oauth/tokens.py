@@ -41,11 +41,17 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 
 
 class UnusableAnswerError(IssuerError):
-    """A token response whose access token can't be used; `refresh_token` is the new one in it."""
+    """A token response whose access token can't be used; `refresh_token` is the new one in it.
 
-    def __init__(self, message: str, refresh_token: Secret | None) -> None:
+    `issued`: what it holds all the same, to be ended; None where no access token can be read.
+    """
+
+    def __init__(
+        self, message: str, refresh_token: Secret | None, issued: TokenAnswer | None = None
+    ) -> None:
         super().__init__(message)
         self.refresh_token = refresh_token
+        self.issued = issued
 
 
 class TokenAnswer(Value):
@@ -88,7 +94,7 @@ def parse_token_response(
     except IssuerError as error:
         refresh_token = _find_refresh_token(body)
         if refresh_token is not None or not _is_said(body.get("error")):
-            raise UnusableAnswerError(error.message, refresh_token) from error
+            raise _unusable(error.message, body, response, refresh_token) from error
     else:
         return answer
     raise parse_error(body, response.status, host, response.hide_sent)
@@ -112,21 +118,54 @@ def parse_exchange_response(
     is_none = str(body.get("token_type", "")).strip().upper() == NOT_BEARER
     if is_none:
         body = {**body, "token_type": None}
-    answer = _parse_issued(body, response, asked, host)
+    try:
+        answer = _parse_issued(body, response, asked, host)
+    except IssuerError as error:
+        raise _unusable(error.message, body, response) from error
     wanted = requested or ACCESS_TOKEN
     if issued is None and not is_none and wanted == ACCESS_TOKEN:
         issued = ACCESS_TOKEN
     if issued != wanted:
         shown = safe(response.hide_sent(issued), 80) if isinstance(issued, str) else "no type"
-        raise UnusableAnswerError(f"{host} issued {shown}, not {wanted}", None)
+        raise _unusable(f"{host} issued {shown}, not {wanted}", body, response)
     if is_none and wanted == ACCESS_TOKEN:
-        raise UnusableAnswerError(f"{host} issued an access token that is {NOT_BEARER}", None)
+        raise _unusable(f"{host} issued an access token that is {NOT_BEARER}", body, response)
     act = _unverified_claims(answer.access_token.reveal()).get("act")
     return answer.replace(
         token_type=answer.token_type if wanted == ACCESS_TOKEN else NOT_BEARER,
         issued_type=wanted,
         act=_actor_text(act),
     )
+
+
+def _unusable(
+    message: str,
+    body: dict[str, Any],
+    response: HttpResponse,
+    refresh_token: Secret | None = None,
+) -> UnusableAnswerError:
+    """Return the error of an answer that can't be used, with the token that it holds.
+
+    Security: a value that we sent ourselves is none that was issued, and must not be ended.
+    """
+    value = body.get("access_token")
+    is_ours = isinstance(value, str) and response.hide_sent(value) != value
+    try:
+        token = None if is_ours else read_access_token(value, "")
+    except IssuerError:
+        token = None
+    issued = None
+    if token is not None:
+        issued = TokenAnswer(
+            access_token=token,
+            token_type=NOT_BEARER,
+            expires_in=parse_lifetime(body.get("expires_in")),
+            scopes=(),
+            refresh_token=_refresh_token(body.get("refresh_token")),
+            sent_at=response.sent_at,
+            refresh_expires_in=_refresh_lifetime(body),
+        )
+    return UnusableAnswerError(message, refresh_token, issued)
 
 
 def _actor_text(act: object) -> str | None:

@@ -127,6 +127,7 @@ _queued = value_of(
         "attempts": as_count,
         "reason": as_text,
         "size": maybe(as_count),
+        "with_token": maybe_text,
     },
 )
 _queue = value_of(Queue, {"key": _grant_key, "profile": as_text, "items": many(_queued)})

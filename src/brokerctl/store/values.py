@@ -83,6 +83,7 @@ class Queued(StoredValue):
     attempts: int = 0
     reason: str = ""
     size: int | None = None  # of the value, as a Token's
+    with_token: str | None = None  # it ends with the access token of this fingerprint, not before
 
 
 class Queue(StoredValue):

@@ -32,6 +32,7 @@ from brokerctl.oauth.json_api import (
 from brokerctl.oauth.message import host_of, should_retry
 from brokerctl.oauth.private_key import get_private_key
 from brokerctl.oauth.steps import Run
+from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.secret import Secret
 
 TYPE_CHECKING = False
@@ -162,7 +163,8 @@ def parse_answer(ctx: FlowContext, response: HttpResponse, url: str) -> TokenAns
     )
     # Security: scopes are shown and recorded.
     if response.replace(secrets=(answer.access_token,)).holds_secret(" ".join(scopes)):
-        raise IssuerError(f"{host_of(url)} answered with a secret among its scopes")
+        told = f"{host_of(url)} answered with a secret among its scopes"
+        raise UnusableAnswerError(told, None, answer.replace(scopes=()))
     return answer
 
 

@@ -22,7 +22,7 @@ class JwtBearer:
     """Sends the assertion once: an issuer notes its `jti`, and a refusal is a refusal."""
 
     def obtain(self, ctx: FlowContext) -> Steps:
-        """Yield the one request; no refresh token is kept of it (RFC 7521, section 4.1)."""
+        """Yield the one request; nobody redeems a refresh token of it (RFC 7521, section 4.1)."""
         url = get_endpoint(ctx, "token_endpoint")
         subject = yield from find_subject(ctx)
         fields: list[tuple[str, str | Secret]] = [
@@ -32,4 +32,4 @@ class JwtBearer:
         ]
         response = yield from send_once(authenticated_form(ctx, url, fields))
         answer = parse_token_response(response, ctx.scopes, host=host_of(url))
-        return answer.replace(refresh_token=None, claims=subject.claims)
+        return answer.replace(claims=subject.claims)

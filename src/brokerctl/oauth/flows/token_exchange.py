@@ -25,14 +25,14 @@ class TokenExchange:
     """Sends the subject's token, and the actor's where one acts for it (section 2.1)."""
 
     def obtain(self, ctx: FlowContext) -> Steps:
-        """Yield the request; a refresh token in the answer is dropped: the next is an exchange."""
+        """Yield the request; nobody redeems a refresh token of it: the next is an exchange."""
         url, asked = get_endpoint(ctx, "token_endpoint"), ctx.profile.exchange
         first = yield from _try(ctx, url)
         # Another identity goes with the second: the first may be used up.
         response, claims = first or (yield from _send(ctx, url, is_last=True))
         requested = asked.requested_type if asked else None
         answer = parse_exchange_response(response, ctx.scopes, requested, host_of(url))
-        return answer.replace(refresh_token=None, claims=claims)
+        return answer.replace(claims=claims)
 
 
 def _try(ctx: FlowContext, url: str) -> Generator[Any, Any, tuple[HttpResponse, str | None] | None]:

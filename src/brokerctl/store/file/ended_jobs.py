@@ -77,7 +77,8 @@ def _is_needed(disk: Disk, name: str, now: float) -> bool:
         if disk.read(GRANT, name) is not None:
             return True
         queue = disk.read(QUEUE, name)
-        if queue is not None and any(_may_live(one, now) for one in codec.parse(QUEUE, queue).items):
+        items = () if queue is None else codec.parse(QUEUE, queue).items
+        if any(_may_live(item, now) for item in items):
             return True
         payload = disk.read(INTENT, name)
         if payload is not None and codec.parse(INTENT, payload).at > now - _CUT_OFF_S:

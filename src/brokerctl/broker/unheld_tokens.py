@@ -1,0 +1,118 @@
+"""Tokens that an issuer gave and that nobody here will use: each is revoked, queued or recorded.
+
+The disk did not take them, they can't be used, or nobody asked for them: a refresh token that comes
+with an exchange is never redeemed, since the next token is another exchange's.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.broker.answers import find_end, make_token
+from brokerctl.broker.events import event, record_fields
+from brokerctl.errors import BrokerError
+from brokerctl.model import LOCAL_ONLY, UNKNOWN
+from brokerctl.store import slots
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from brokerctl.audit.append import Log
+    from brokerctl.broker.issuer import IssuerClient
+    from brokerctl.broker.request import DecidedRequest
+    from brokerctl.keys.ring import KeyRing
+    from brokerctl.model import Token
+    from brokerctl.oauth.tokens import TokenAnswer, UnusableAnswerError
+    from brokerctl.store.interface import LockedGrant
+    from brokerctl.store.values import Queued
+
+NOT_STORED = "it could not be stored"
+UNUSABLE = "it can't be used"
+UNASKED = "it came with an access token, and nobody uses it"
+
+
+class UnheldTokens:
+    """Ends the tokens of one request's answers, under the grant's lock."""
+
+    __slots__ = ("_deadline", "_decided", "_issuer", "_locked", "_log", "_ring")
+
+    def __init__(
+        self,
+        log: Log,
+        ring: KeyRing,
+        issuer: IssuerClient,
+        decided: DecidedRequest,
+        locked: LockedGrant,
+        deadline: float,
+    ) -> None:
+        self._log = log
+        self._ring = ring
+        self._issuer = issuer
+        self._decided = decided
+        self._locked = locked
+        self._deadline = deadline
+
+    def end(self, answer: TokenAnswer, why: str) -> None:
+        """Revoke what an answer holds; where a person's grant is at stake, record it.
+
+        Security: many issuers end the grant with any token of it, and neither a full disk nor an
+        odd answer must end what the issuer would still honour. A client's own token has no such
+        grant, and a refresh token beside it goes first, so that nothing new can be minted.
+        """
+        is_client = self._decided.grant_key.actor == "client"
+        if is_client and answer.refresh_token is not None:
+            self._end(_companion(self._ring, answer, why), None, why)
+        token = make_token(self._ring, self._decided, answer, generation=0)
+        may_revoke = is_client and self._decided.profile.revoke_at_exit != "none"
+        self._end(slots.queue_token(token, time.time(), why), token, why, may_revoke=may_revoke)
+
+    def end_unusable(self, error: UnusableAnswerError) -> None:
+        """End what came with an answer that can't be used, and that no stored grant needs."""
+        if error.issued is not None:
+            self.end(error.issued, UNUSABLE)
+        elif error.refresh_token is not None and self._decided.grant_key.actor == "client":
+            now, value = time.time(), error.refresh_token
+            item = slots.queue_item(self._ring, value, "refresh_token", now, reason=UNUSABLE)
+            self._end(item, None, UNUSABLE)
+
+    def _end(self, item: Queued, token: Token | None, why: str, *, may_revoke: bool = True) -> None:
+        fields = record_fields(self._decided, token)
+        fields |= {"fingerprint": item.fingerprint, "size": item.size}
+        try:
+            outcome = self._revoke(item) if may_revoke else LOCAL_ONLY
+            name = "grant.revoked" if token is None else "token.revoked"
+            self._log.append(*event(name, fields, outcome=outcome, reason=why), durable=True)
+        except BrokerError:
+            return  # the error at hand is the one to tell
+
+    def _revoke(self, item: Queued) -> str:
+        profile, key, deadline = self._decided.profile, self._decided.grant_key, self._deadline
+        try:
+            said = self._issuer.revoke(profile, item.value, item.token_type_hint, deadline, key)
+            outcome = said.outcome
+        except BrokerError:
+            outcome = UNKNOWN
+        if outcome == UNKNOWN:  # a later command tries again
+            self._locked.enqueue(item, profile=profile.name)
+        return outcome
+
+
+def queue_unasked(locked: LockedGrant, ring: KeyRing, answer: TokenAnswer, profile: str) -> bool:
+    """Queue the refresh token that came with a client's access token; False where there is none.
+
+    It waits there until that access token has ended: at most issuers both end with either (RFC
+    7009, section 2.1).
+    """
+    if answer.refresh_token is None:
+        return False
+    of = ring.fingerprint(answer.access_token.reveal())
+    item = _companion(ring, answer, UNASKED).replace(with_token=of)
+    locked.enqueue(item, profile=profile)
+    return True
+
+
+def _companion(ring: KeyRing, answer: TokenAnswer, why: str) -> Queued:
+    assert answer.refresh_token is not None  # noqa: S101 - the callers have looked
+    ends_at, value = find_end(answer), answer.refresh_token
+    return slots.queue_item(
+        ring, value, "refresh_token", time.time(), expires_at=ends_at, reason=why
+    )
