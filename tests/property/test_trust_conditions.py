@@ -17,7 +17,7 @@ from tests.emulations.jobs import ISSUERS, ORGANISATION, PROJECT, Job, claims_of
 
 GITHUB = "token.actions.githubusercontent.com"
 # CEL: comparisons of claims with strings, all of which must hold; nothing else is ever written.
-TEXT = r"'((?:[^'\\\n]|\\[\\'])*)'"
+TEXT = r'"((?:[^"\\\n]|\\[\\"])*)"'
 ACCESSOR = rf"assertion(?:\.[A-Za-z_][A-Za-z0-9_]*|\[{TEXT}\])+"
 RULE = re.compile(rf"({ACCESSOR}) == {TEXT}")
 STEP = re.compile(rf"\.([A-Za-z_][A-Za-z0-9_]*)|\[{TEXT}\]")
@@ -210,7 +210,7 @@ CLAIMS = some.fixed_dictionaries(
 
 @given(given=CLAIMS, audience=AUDIENCE)
 @example(given={"sub": 'it\'s \\ "x"'}, audience="a,'b")
-@example(given={"sub": "' || true || '"}, audience="|;~%#,")
+@example(given={"sub": '" || true || "'}, audience="|;~%#,")
 def test_no_claim_gets_out(given: dict[str, str], audience: str) -> None:
     """Security: whatever a claim holds, a rule says that it is that very text, and nothing more."""
     signed = given | {"iss": f"https://{GITHUB}"}

@@ -199,8 +199,11 @@ def _accessor(path: Path) -> str:
 
 
 def _cel_text(text: str) -> str:
-    """Return a string of CEL: what is printable but a quote or a backslash stands for itself."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """Return a string of CEL, in the quotes that a shell leaves alone within its own.
+
+    What is printable but a quote or a backslash stands for itself.
+    """
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _attribute(path: Path) -> str:
