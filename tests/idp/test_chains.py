@@ -133,6 +133,22 @@ def test_a_job_s_identity_over_two_issuers(
     assert brokerctl("get", "deploy", env=other).stdout != shared
 
 
+def test_a_grant_of_type_jwt_is_masked(
+    brokerctl: Program, two_issuers: Issuers, platforms: Platforms
+) -> None:
+    """It is no bearer token, and no cloud's credentials either."""
+    one, two = two_issuers
+    job = enter(brokerctl, platforms, one, "github")
+    exchange = '{ subject = "identity", requested_type = "jwt" }'
+    brokerctl.config(
+        deploy(one, exchange=exchange, audience=f'["{two.url}"]', **client(brokerctl, one))
+    )
+    done = brokerctl("exec", "-p", "deploy", "--mask", *SHOW, env=job)
+    assert (done.returncode, done.stdout.strip()) == (7, "****"), done.stderr
+    done = brokerctl("get", "deploy", "--format", "header", env=job)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_the_second_issuer_refuses(
     brokerctl: Program, two_issuers: Issuers, platforms: Platforms
 ) -> None:

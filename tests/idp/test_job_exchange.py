@@ -296,3 +296,14 @@ def test_the_issuers_other_habits(
     issuer.habits()
     done = brokerctl("get", "deploy", "--fresh", "--scope", "read", "--json", env=job)
     assert json.loads(done.stdout)["scopes"] == ["read"]
+
+
+def test_the_child_has_no_identity_that_lies_in_a_variable(
+    brokerctl: Program, http_exchange: OidcProvider, platforms: Platforms
+) -> None:
+    """As no other secret of a profile: whoever has it could exchange it for more."""
+    issuer = http_exchange
+    job = enter(brokerctl, platforms, issuer, "gitlab")
+    brokerctl.config(deploy(issuer, NAMES["gitlab"]))
+    done = brokerctl("exec", "-p", "deploy", "--", "sh", "-c", "echo ${ID_TOKEN-none}", env=job)
+    assert (done.returncode, done.stdout) == (0, "none\n"), done.stderr

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from brokerctl.model import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from brokerctl.model import Reference
+
+AUTO = "auto"
+
 
 class PlatformTraits(Value):
     """What is known of who signs a job's identity; `entry` is its file below `identity`."""
@@ -97,3 +105,14 @@ PLATFORMS = {
         permission="a command that prints it",
     ),
 }
+
+
+def variables_of(sources: Iterable[Reference]) -> set[str]:
+    """Return the variables that hold the token of an identity, as it lies there for anybody."""
+    found: set[str] = set()
+    for one in sources:
+        if one.kind in PLATFORMS and PLATFORMS[one.kind].needs == "variable":
+            found.update(one.target)
+        named = PLATFORMS.values() if one.kind == AUTO else [PLATFORMS.get(one.kind)]
+        found.update(traits.variable for traits in named if traits and traits.variable)
+    return found

@@ -22,6 +22,11 @@ def render(words: dict[str, str], expiration: str) -> str:
     return jsonlite.dumps(held | {"Expiration": expiration, "Version": VERSION}, sort=True)
 
 
+def is_value(value: Secret) -> bool:
+    """Return whether a value is such a line: no other token begins with a brace."""
+    return value.reveal().startswith("{")
+
+
 def words_of(value: Secret) -> dict[str, str]:
     """Return the three strings of a value that `render` made, by name."""
     held = jsonlite.loads(value.reveal().encode())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Security: what opens our store never reaches a child: BROKERCTL_KEY, BROKERCTL_KEY_FILE, ….
 _OURS = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
+_SECRETS = ("env", "file", "keyring", "store", "command")  # what a reference to a secret can be
 # What `--clean-env` keeps: without these most programs don't work.
 _KEPT = frozenset(
     ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
@@ -122,12 +123,17 @@ def inherited(
     environ: Mapping[str, str], profiles: Iterable[Profile], *, is_clean: bool
 ) -> dict[str, str]:
     """Return what the child inherits: nothing that opens our store or is a profile's secret."""
-    secrets = {
-        value.target[0]
+    references = [
+        value
         for profile in profiles
         for value in profile.as_dict().values()
-        if isinstance(value, Reference) and value.kind == "env"
-    }
+        if isinstance(value, Reference)
+    ]
+    secrets = {one.target[0] for one in references if one.kind == "env"}
+    if any(one.kind not in _SECRETS for one in references):
+        from brokerctl.config.platforms import variables_of  # noqa: PLC0415 - most have no identity
+
+        secrets |= variables_of(references)
     return {
         name: value
         for name, value in environ.items()

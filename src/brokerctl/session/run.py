@@ -262,7 +262,8 @@ def _secrets(tokens: Iterable[AccessToken]) -> list[str]:
         if token.token_type == NOT_BEARER:
             from brokerctl.oauth import aws_credentials  # noqa: PLC0415 - all others have one word
 
-            found += aws_credentials.words_of(token.value).values()
+            if aws_credentials.is_value(token.value):  # else a JWT that an exchange brought
+                found += aws_credentials.words_of(token.value).values()
     return found
 
 
