@@ -29,12 +29,13 @@ NODE = os.path.join(FOLDER, "node_modules", ".bin", "node")
 SUITE = os.path.join(FOLDER, "node_modules", "@modelcontextprotocol", "conformance", "dist")
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 BASIC, KEY = "auth/client-credentials-basic", "auth/client-credentials-jwt"
-WORKLOAD = "auth/wif-jwt-bearer"
+WORKLOAD, ENTERPRISE = "auth/wif-jwt-bearer", "auth/enterprise-managed-authorization"
 # Each scenario, the checks that are its own, and the grant that the server's issuer is asked by.
 SCENARIOS = {
     BASIC: ({"client-credentials-basic-auth"}, "client_credentials"),
     KEY: ({"client-credentials-jwt-verified"}, "client_credentials"),
     WORKLOAD: ({"wif-assertion-verified"}, JWT_BEARER),
+    ENTERPRISE: ({"complete-flow-token-exchange", "complete-flow-jwt-bearer"}, JWT_BEARER),
 }
 # Metadata of the server and of its issuer, the token request, and a good token in each call.
 SHARED = {

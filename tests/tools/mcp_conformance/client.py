@@ -108,10 +108,24 @@ def of_workload(server: Server, context: dict[str, str]) -> list[str]:
     ]
 
 
+def of_enterprise(server: Server, context: dict[str, str]) -> list[str]:
+    """Return a chain: the ID token for a grant (ID-JAG) at its issuer, the grant for a token."""
+    subject = private_file("id_token", context["idp_id_token"])
+    asked = f'{{ subject = {subject}, subject_type = "id_token", requested_type = "id-jag" }}'
+    idp = server._replace(issuer=context["idp_issuer"])
+    grant = {"flow": '"token_exchange"', "exchange": asked}
+    target = {"flow": '"jwt_bearer"', "exchange": '{ subject = { profile = "grant" } }'}
+    return [
+        profile("grant", idp, context["idp_client_id"], **grant),
+        profile("mcp", server, context["client_id"], **target, **with_secret(context)),
+    ]
+
+
 PROFILES = {
     "auth/client-credentials-basic": of_basic,
     "auth/client-credentials-jwt": of_key,
     "auth/wif-jwt-bearer": of_workload,
+    "auth/enterprise-managed-authorization": of_enterprise,
 }
 
 
