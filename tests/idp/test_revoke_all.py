@@ -115,13 +115,26 @@ def test_one_stuck_grant_keeps_no_other_alive(
     assert f"brokerctl: error: '{alive[0]}': the grant is locked" in revoked.stderr
 
 
+@pytest.mark.parametrize("subject", [(), ("--subject", "ann")])
 @pytest.mark.parametrize("change", [('scopes = ["read"]', 'scopes = ["read", "openid"]'), None])
 def test_a_killed_sessions_token_ends_though_its_profile_was_changed(
-    brokerctl: Program, http_issuer: OidcProvider, change: tuple[str, str] | None
+    brokerctl: Program,
+    http_issuer: OidcProvider,
+    change: tuple[str, str] | None,
+    subject: tuple[str, ...],
 ) -> None:
     """What a killed supervisor left is found by its session, whatever its profile is now."""
     main_job.service(brokerctl, http_issuer)
-    words = ("exec", "-p", "service", "--", "sh", "-c", "echo $SERVICE_TOKEN; exec sleep 2")
+    words = (
+        "exec",
+        *subject,
+        "-p",
+        "service",
+        "--",
+        "sh",
+        "-c",
+        "echo $SERVICE_TOKEN; exec sleep 2",
+    )
     with brokerctl.start(*words) as process:
         assert process.stdout is not None
         token = process.stdout.readline().strip()

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.broker.request import grant_key
+from brokerctl.platform.work_clock import work_time
 from brokerctl.store.entry import GRANT, TOKEN
 from tests import subjects
+from tests.store_room import make_queued
 from tests.subjects import PROFILE, tenants
 
 if TYPE_CHECKING:
@@ -147,6 +149,21 @@ def test_many_older_grants_are_counted(program: Program) -> None:
     assert sum("also an older grant" in line for line in said) == 10
     assert "2 more older grants: 'brokerctl status --json' has all" in said
     assert len(json.loads(program("status", "--json").stdout)["strays"]) == 12
+
+
+def test_a_revoke_of_one_is_not_delayed_by_all_that_is_queued(program: Program) -> None:
+    """It tries some of it again, by chance; `status` and `revoke --all` try all."""
+    names = tenants(40)
+    subjects.fill(program.home, ["ann", *names])
+    store = subjects.open_store(program.home, subjects.Unsynced())
+    for name in names:
+        with store.lock_grant(grant_key(PROFILE, name), work_time() + 20) as locked:
+            locked.enqueue(make_queued(f"gone-of-{name}"), profile="work")
+    counts = [
+        program(*words).stderr.count("a queued revocation of 'work': unknown")
+        for words in (("revoke", "work", "--subject", "ann"), ("status",))
+    ]
+    assert counts == [16, 42]  # of ann's two tokens as well
 
 
 def test_gc_forgets_whose_nothing_is_left(program: Program) -> None:
