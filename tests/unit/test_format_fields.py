@@ -141,6 +141,15 @@ def test_whose_token_is_exchanged_is_a_member_of_its_own() -> None:
     assert len(keys) == 5
 
 
+def test_an_identity_is_also_what_the_profile_says_of_it() -> None:
+    """Two files of one subject, or two audiences, are two grants."""
+    asked = SERVICE.replace(flow="token_exchange", exchange=of("identity"))
+    files = [Reference(kind="file", target=(f"/run/{name}",)) for name in "ab"]
+    others = [asked, *(asked.replace(identity=one) for one in files)]
+    others.append(asked.replace(identity=files[0], identity_audience="urn:x"))
+    assert len({grant_key(one) for one in others}) == 4
+
+
 def of(kind: str, *target: str) -> Exchange:
     """Return an exchange of a source's token."""
     source = Reference(kind=kind, target=target)

@@ -127,14 +127,24 @@ def _source_of(profile: Profile) -> str | None:
     asked = profile.exchange
     if asked is None:
         return None
-    words = [" ".join((asked.subject.kind, *asked.subject.target)), asked.subject_type]
+    words = [_words_of(profile, asked.subject), asked.subject_type]
     if asked.actor is not None:
-        words += [" ".join((asked.actor.kind, *asked.actor.target)), asked.actor_type or ""]
+        words += [_words_of(profile, asked.actor), asked.actor_type or ""]
     if asked.requested_type is not None:
         words += ["for", asked.requested_type]
     # An access token of a profile is what the version before this one knew, by the source alone.
     is_plain = len(words) == 2 and profile.traits.token_type == NOT_BEARER  # noqa: PLR2004 - source and type
     return words[0] if is_plain else " ".join(words)
+
+
+def _words_of(profile: Profile, source: Reference) -> str:
+    """Return what names a source; an identity is also what the profile says of it."""
+    words = [source.kind, *source.target]
+    if source.kind == "identity":
+        named = profile.identity
+        words += [] if named is None or named.kind == "auto" else [named.kind, *named.target]
+        words += [profile.identity_audience] if profile.identity_audience else []
+    return " ".join(words)
 
 
 def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
