@@ -307,3 +307,19 @@ def test_the_child_has_no_identity_that_lies_in_a_variable(
     brokerctl.config(deploy(issuer, NAMES["gitlab"]))
     done = brokerctl("exec", "-p", "deploy", "--", "sh", "-c", "echo ${ID_TOKEN-none}", env=job)
     assert (done.returncode, done.stdout) == (0, "none\n"), done.stderr
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["a known job", "an unknown one"])
+def test_a_revocation_that_fails_is_told_as_it_is(
+    brokerctl: Program, http_exchange: OidcProvider, platforms: Platforms, *, is_known: bool
+) -> None:
+    """Later commands try again for a job that they can tell from others, and for no other."""
+    job: dict[str, str | None] = dict(enter(brokerctl, platforms, http_exchange, "github"))
+    if not is_known:
+        job["GITHUB_RUN_ID"] = None
+    brokerctl.config(deploy(http_exchange))
+    http_exchange.mode(revocation="503")
+    done = brokerctl("exec", "-p", "deploy", *SHOW, env=job)
+    assert done.returncode == 7, done.stderr
+    assert ("later commands try again" in done.stderr) is is_known, done.stderr
+    assert ("no later command knows it" in done.stderr) is not is_known

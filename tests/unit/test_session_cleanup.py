@@ -65,7 +65,7 @@ class Place:
             say=self.said.append,
             warn=self.said.append,
             system=SYSTEM,
-            is_kept=is_kept,
+            is_kept=lambda _: is_kept,
         )
         return SessionEnd(ID, ("p",), tools, has_files=has_files, is_asked=is_asked)
 

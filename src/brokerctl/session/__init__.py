@@ -88,4 +88,5 @@ class Tools(Value):
     # The names of the grants that these profiles lead to, for who comes after a SIGKILL.
     grants_of: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda _: ()
     umask: int | None = None  # the caller's own, if ours was changed
-    is_kept: bool = True  # False: the store ends with this process
+    # Whether later commands find a profile's tokens; else they end with this process.
+    is_kept: Callable[[str], bool] = lambda _: True

@@ -88,7 +88,7 @@ class SessionEnd:
                 self._say(f"the token of '{one.profile}' lives until {until}: {one.reason}")
             if one.outcome == UNKNOWN:
                 reason = f": {one.reason}" if one.reason else ""
-                is_kept = self._tools.is_kept
+                is_kept = self._tools.is_kept(one.profile)
                 after = "later commands try again" if is_kept else "no later command knows it"
                 self._say(f"the token of '{one.profile}' may still be alive{reason}; {after}")
 

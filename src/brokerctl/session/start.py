@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from brokerctl.broker.revoke import Ending
     from brokerctl.home import Home
-    from brokerctl.model import Requester
+    from brokerctl.model import GrantKey, Profile, Requester
 
 _LISTS = ("--profile", "--env", "--file", "--scope", "--resource", "--audience")
 _SINGLES = ("--subject", "--ttl", "--min-ttl", "--purpose")
@@ -159,6 +159,10 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         profiles = home.plan.profiles
         return tuple(home.store.name_of(home.key_of(profiles[name], subject)) for name in names)
 
+    def is_kept(name: str) -> bool:
+        profile = home.plan.profiles[name]
+        return home.is_kept and not _is_unkept(profile, home.key_of(profile, subject))
+
     return Tools(
         profiles=home.plan.profiles,
         environ=home.environ,
@@ -175,7 +179,7 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         system=SYSTEM,
         grants_of=grants_of,
         umask=umask,
-        is_kept=home.is_kept,
+        is_kept=is_kept,
     )
 
 
@@ -187,7 +191,11 @@ def revoke_session(
     for name in names:
         profile = home.plan.profiles[name]
         key = home.key_of(profile, subject)
-        is_unkept = profile.job_source is not None and key.job is None
-        revoker = home.revoker("exec", is_unkept=is_unkept)
+        revoker = home.revoker("exec", is_unkept=_is_unkept(profile, key))
         ended += revoker.revoke_session(profile, key, session_id)
     return ended
+
+
+def _is_unkept(profile: Profile, key: GrantKey) -> bool:
+    """Return whether a job's tokens end with this process, since nobody knows which job it is."""
+    return profile.job_source is not None and key.job is None
