@@ -72,6 +72,7 @@ class Issuer:
         self.asked: list[dict[str, str]] = []  # the forms of its token endpoint
         self.deadlines: list[float] = []  # of the same requests
         self.more: dict[str, Any] = {}  # of each answer
+        self.value = ""  # of its tokens, if it is always the same
         self.faults: list[BaseException | int] = []  # of the next requests, each for one
         self.is_lost = False  # it carries requests out, and its answers never come
         self.ends_with_refresh = True  # every access token (RFC 7009, section 2.1)
@@ -101,7 +102,7 @@ class Issuer:
         return answered(request, body)
 
     def _issue(self) -> str:
-        value = f"{self.url.partition('//')[2]}-{len(self.asked)}"
+        value = self.value or f"{self.url.partition('//')[2]}-{len(self.asked)}"
         self.alive.add(value)
         return value
 
