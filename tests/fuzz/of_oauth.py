@@ -24,7 +24,8 @@ from brokerctl.oauth.message import HttpResponse
 from brokerctl.oauth.metadata import Metadata, endpoints_moved, max_age, parse, parse_metadata
 from brokerctl.oauth.metadata import render as render_metadata
 from brokerctl.oauth.revocation import parse_active, parse_revocation
-from brokerctl.oauth.tokens import find_unverified_sub, parse_token_response
+from brokerctl.oauth.tokens import parse_token_response
+from brokerctl.oauth.unverified_claims import find_unverified_sub
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, REDIRECT_URI, context, metadata, profile
 from tests.fuzz import driving as some

@@ -27,7 +27,8 @@ from brokerctl.oauth.metadata import (
     render,
 )
 from brokerctl.oauth.revocation import parse_active, parse_revocation
-from brokerctl.oauth.tokens import find_unverified_sub, parse_token_response
+from brokerctl.oauth.tokens import parse_token_response
+from brokerctl.oauth.unverified_claims import find_unverified_sub
 from brokerctl.secret import Secret
 from tests.flows import ISSUER, context, form_of, metadata, profile
 

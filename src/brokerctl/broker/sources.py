@@ -15,7 +15,7 @@ from brokerctl.broker.request import find_profile
 from brokerctl.errors import LoginNeededError, UsageError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.model import TokenRequest, size_of
-from brokerctl.oauth.tokens import find_unverified_end
+from brokerctl.oauth.unverified_claims import find_unverified_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

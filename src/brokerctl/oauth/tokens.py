@@ -7,13 +7,16 @@ odd the rest of it is. Where the access token can't be used, the refresh token i
 from __future__ import annotations
 
 import re
-from binascii import Error as Base64Error
-from binascii import a2b_base64
 
 from brokerctl import jsonlite
 from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.model import NOT_BEARER, Value
 from brokerctl.oauth.message import SERVER_ERROR
+from brokerctl.oauth.unverified_claims import (
+    MAX_TOKEN_CHARS,
+    find_unverified_sub,
+    read_unverified_claims,
+)
 from brokerctl.secret import Secret
 from brokerctl.text import safe
 
@@ -24,12 +27,11 @@ if TYPE_CHECKING:
 
     from brokerctl.oauth.message import HttpResponse
 
-MAX_TOKEN_CHARS = 65536
 MAX_LIFETIME_S, MAX_REFRESH_LIFETIME_S = 365 * 86400, 100 * 365 * 86400
 MAX_SCOPES, MAX_SCOPE_CHARS = 1000, 512
 OK, BAD_REQUEST = 200, 400
 SUCCESS = range(200, 300)
-_CODE_CHARS, _SUB_CHARS = 80, 255
+_CODE_CHARS = 80
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _REFRESH_TOKEN = re.compile(r"[\x20-\x7e]+")  # RFC 6749, A.17: it only ever goes into a form
 _CODE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 5.2
@@ -130,7 +132,7 @@ def parse_exchange_response(
         raise _unusable(f"{host} issued {shown}, not {wanted}", body, response)
     if is_none and wanted == ACCESS_TOKEN:
         raise _unusable(f"{host} issued an access token that is {NOT_BEARER}", body, response)
-    act = _unverified_claims(answer.access_token.reveal()).get("act")
+    act = read_unverified_claims(answer.access_token.reveal()).get("act")
     return answer.replace(
         token_type=answer.token_type if wanted == ACCESS_TOKEN else NOT_BEARER,
         issued_type=wanted,
@@ -385,7 +387,7 @@ def _check_nonce(id_token: object, nonce: Secret | None, host: str) -> None:
     token, and its `sub` can only cause a refusal. But a nonce that is not ours shows that somebody
     exchanged one answer for another.
     """
-    found = _unverified_claims(id_token).get("nonce")
+    found = read_unverified_claims(id_token).get("nonce")
     if nonce is None or found is None:
         return
     if not isinstance(found, str) or Secret(found) != nonce:
@@ -394,35 +396,4 @@ def _check_nonce(id_token: object, nonce: Secret | None, host: str) -> None:
 
 def _id_token(value: object) -> Secret | None:
     """Return an ID token; None for what is none, which harms no login."""
-    return Secret(value) if isinstance(value, str) and _unverified_claims(value) else None
-
-
-def find_unverified_end(id_token: Secret) -> float | None:
-    """Return when a token says that it is over (RFC 7519, 4.1.4); None where it does not say."""
-    end = _unverified_claims(id_token.reveal()).get("exp")
-    return end if isinstance(end, int | float) and not isinstance(end, bool) else None
-
-
-def find_unverified_sub(id_token: object) -> str | None:
-    """Return the `sub` of an ID token, or None."""
-    sub = _unverified_claims(id_token).get("sub")
-    return sub if isinstance(sub, str) and 0 < len(sub) <= _SUB_CHARS else None
-
-
-def _unverified_claims(id_token: object) -> dict[str, Any]:
-    """Return the claims of an ID token without looking at its signature; none where it is none.
-
-    The token came straight from the token endpoint over TLS, which OpenID Connect Core, 3.1.3.7
-    lets stand for the signature; its `sub` is only compared with the one of an earlier login.
-    """
-    if not isinstance(id_token, str) or len(id_token) > MAX_TOKEN_CHARS:
-        return {}
-    parts = id_token.split(".")
-    if len(parts) != 3 or not parts[1].isascii():  # noqa: PLR2004 - a compact JWS has three
-        return {}
-    text = parts[1].replace("-", "+").replace("_", "/")
-    try:
-        claims = jsonlite.loads(a2b_base64(text + "=" * (-len(text) % 4)))
-    except (Base64Error, ValueError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
+    return Secret(value) if isinstance(value, str) and read_unverified_claims(value) else None
