@@ -323,3 +323,20 @@ def test_a_revocation_that_fails_is_told_as_it_is(
     assert done.returncode == 7, done.stderr
     assert ("later commands try again" in done.stderr) is is_known, done.stderr
     assert ("no later command knows it" in done.stderr) is not is_known
+
+
+def test_a_command_that_gives_a_token_sees_no_other_secret(
+    brokerctl: Program, http_exchange: OidcProvider
+) -> None:
+    """Security: the variables of all profiles' secrets are hidden from it, as from any command."""
+    script, seen = (os.path.join(brokerctl.home, name) for name in ("subject", "seen"))
+    with open(os.open(script, os.O_WRONLY | os.O_CREAT, 0o700), "w") as file:
+        file.write(f"#!/bin/sh\necho ${{OTHER_SECRET-none}} >{seen}; echo a.token\n")
+    other = deploy(http_exchange, name="other", flow="client_credentials")
+    lines = [line for line in other.splitlines() if "identity =" not in line]
+    exchange = f'{{ subject = {{ command = ["{script}"] }} }}'
+    mine = deploy(http_exchange, exchange=exchange).replace('identity = "auto"\n', "")
+    brokerctl.config("\n".join([*lines, 'client_secret = { env = "OTHER_SECRET" }', mine]))
+    assert brokerctl("get", "deploy", env={"OTHER_SECRET": "s-of-other"}).returncode == 5
+    with open(seen) as file:
+        assert file.read() == "none\n"

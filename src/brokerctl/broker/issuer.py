@@ -77,7 +77,7 @@ class Senders:
 class IssuerClient:
     """Talks to the issuers of these profiles."""
 
-    __slots__ = ("_find_secret", "_hidden", "_senders", "environ", "get", "known", "within")
+    __slots__ = ("_find_secret", "_senders", "environ", "get", "hidden", "known", "within")
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class IssuerClient:
         self.environ = senders.environ
         self._senders = senders
         self._find_secret = find_secret
-        self._hidden = hidden
+        self.hidden = hidden
         self.get = get
         self.within = within
 
@@ -122,7 +122,7 @@ class IssuerClient:
             self.known.at_login(login),
             self._senders,
             self._find_secret,
-            self._hidden,
+            self.hidden,
             get=self.get,
             within=self.within,
         )
@@ -156,7 +156,7 @@ class IssuerClient:
             return references.read_token_file(step.path, self.environ)
         left = max(0.0, min(references.COMMAND_S, deadline - work_time()))
         within = (*self.within, *((profile.name,) if profile.name not in self.within else ()))
-        kept = environ_for("identity", self.environ, hidden=self._hidden, within=within)
+        kept = environ_for("identity", self.environ, hidden=self.hidden, within=within)
         return references.run_command(step.words, kept, left, step.what, given=step.given)
 
     def _identify(self, profile: Profile, audience: str, deadline: float) -> Proof:
@@ -218,7 +218,7 @@ class IssuerClient:
                     reference,
                     self.environ,
                     self._find_secret,
-                    hidden=self._hidden,
+                    hidden=self.hidden,
                     within=within,
                 )
             except UsageError as error:

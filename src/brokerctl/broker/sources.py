@@ -59,7 +59,8 @@ def _find(
 
         within = tuple(dict.fromkeys((*issuer.within, profile.name)))
         try:
-            return resolve(source, issuer.environ, lambda _: None, within=within)
+            hidden = issuer.hidden
+            return resolve(source, issuer.environ, lambda _: None, hidden=hidden, within=within)
         except UsageError as error:
             hint = error.hint or f"run 'brokerctl profile show {shell_word(profile.name)}'"
             raise UsageError(f"'{profile.name}': {error.message}", hint=hint) from None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from brokerctl import jsonlite
 from brokerctl.config.paths import home_folder
-from brokerctl.config.platforms import PLATFORMS
-from brokerctl.config.words.exchange import AUTO, identity_audience
+from brokerctl.config.platforms import AUTO, PLATFORMS
+from brokerctl.config.words.exchange import identity_audience
 from brokerctl.doctor import OK, PROBLEM, WARNING, Finding
 from brokerctl.doctor.subjects import read_subject
 from brokerctl.doctor.trust_conditions import (

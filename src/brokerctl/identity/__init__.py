@@ -8,7 +8,7 @@ platform; `config.platforms` names them.
 from __future__ import annotations
 
 from brokerctl import jsonlite
-from brokerctl.config.platforms import PLATFORMS
+from brokerctl.config.platforms import AUTO, PLATFORMS
 from brokerctl.errors import UsageError
 from brokerctl.model import Value
 
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
         def describe(self, claims: dict[str, Any]) -> dict[str, Any]:
             """Return what the claims say of the job, by `proof.FACTS`' names."""
-
-
-AUTO = "auto"
 
 
 class Job(Value):

@@ -42,13 +42,7 @@ class AzurePipelines(ByVariables):
         from brokerctl.oauth.message import JSON, HttpRequest, is_endpoint  # noqa: PLC0415 - as above
         from brokerctl.secret import Secret  # noqa: PLC0415 - as above
 
-        url, token = environ.get(URL, ""), environ.get(TOKEN, "")
-        for name, value in ((URL, url), (TOKEN, token)):
-            if not value:
-                raise UsageError(
-                    f"this job of {self.traits.title} may not have an identity: {name} is not set",
-                    hint=f"it needs {self.traits.permission}",
-                )
+        url, token = self.need(environ, URL), self.need(environ, TOKEN)
         if not is_endpoint(url):
             raise UsageError(f"{URL} is no address that a token may be sent to")
         mark = "&" if "?" in url else "?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brokerctl.config.platforms import PLATFORMS
+from brokerctl.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ class ByVariables:
     def find_fork(self, environ: Mapping[str, str]) -> str | None:  # noqa: ARG002 - none to be seen
         """Return how the job is seen to be a fork's; None where it is not."""
         return None
+
+    def need(self, environ: Mapping[str, str], name: str) -> str:
+        """Return a variable that is needed; without it a UsageError names the permission."""
+        value = environ.get(name, "")
+        if not value:
+            raise UsageError(
+                f"this job of {self.traits.title} has no identity: {name} is not set",
+                hint=f"it needs {self.traits.permission.replace('VARIABLE', name)}",
+            )
+        return value
 
     def describe(self, claims: dict[str, Any]) -> dict[str, Any]:
         """Return what the claims say of the job."""

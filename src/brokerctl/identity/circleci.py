@@ -6,7 +6,6 @@ Source: circleci.com/docs, "Using OpenID Connect tokens in jobs" and "Project va
 from __future__ import annotations
 
 from brokerctl import jsonlite
-from brokerctl.errors import UsageError
 from brokerctl.identity.by_variables import ByVariables
 
 TYPE_CHECKING = False
@@ -43,10 +42,4 @@ class CircleCI(ByVariables):
             claims = jsonlite.dumps({"aud": audience})
             words = (_PROGRAM, "run", "oidc", "get", "--claims", claims)
             return (yield from run(words, self.traits.title))
-        text = environ.get(_VARIABLE, "")
-        if not text:
-            raise UsageError(
-                f"this job of {self.traits.title} has no identity: {_VARIABLE} is not set",
-                hint=f"it needs {self.traits.permission}",
-            )
-        return as_token(text, self.traits.title), False
+        return as_token(self.need(environ, _VARIABLE), self.traits.title), False

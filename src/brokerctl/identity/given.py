@@ -7,7 +7,6 @@ docs.gitlab.com, "OpenID Connect (OIDC) Authentication Using ID Tokens"; support
 
 from __future__ import annotations
 
-from brokerctl.errors import UsageError
 from brokerctl.identity.by_variables import ByVariables
 
 TYPE_CHECKING = False
@@ -46,13 +45,7 @@ class Given(ByVariables):
         from brokerctl.identity.proof import as_token  # noqa: PLC0415 - a warm hand-out asks nobody
 
         variable = source.target[0] if source.target else self.traits.variable or ""
-        text = environ.get(variable, "")
-        if not text:
-            raise UsageError(
-                f"this job of {self.traits.title} has no identity: {variable} is not set",
-                hint=f"it needs {self.traits.permission.replace('VARIABLE', variable)}",
-            )
-        return as_token(text, self.traits.title), False
+        return as_token(self.need(environ, variable), self.traits.title), False
         yield  # a generator as the others are
 
     def describe(self, claims: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from brokerctl.config.platforms import PLATFORMS
+from brokerctl.config.platforms import AUTO, PLATFORMS
 from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, NOT_BEARER, Exchange, Reference
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import Profile
 
-AUTO, IDENTITY, ID_TOKEN = "auto", "identity", "id_token"
+IDENTITY, ID_TOKEN = "identity", "id_token"
 SOURCES = '"identity", { profile = "p" }, { file = "p" } or { command = ["x"] }'
 _TYPE = "urn:ietf:params:oauth:token-type:"
 ACCESS_TOKEN, JWT, REFRESH_TOKEN = f"{_TYPE}access_token", f"{_TYPE}jwt", f"{_TYPE}refresh_token"
