@@ -122,3 +122,13 @@ def test_the_order_of_scopes_is_no_difference() -> None:
     wanted = decide(PROFILE, request(scopes=("write", "read", "write")))
     assert wanted.scopes == ("read", "write")
     assert wanted == decide(PROFILE, request(scopes=("read", "write")))
+
+
+def test_a_grant_for_another_issuer_keeps_what_a_project_narrowed() -> None:
+    """Security: a chain is no way round a trusted project's scopes; it is for that issuer alone."""
+    to = ("https://other.example", "https://r2.example", "https://r1.example")
+    decision = decide(PROFILE, request(made_out_to=to), ("read",))
+    assert (decision.scopes, decision.audience) == (("read",), to[:1])
+    assert decision.resource == ("https://r1.example", "https://r2.example")
+    foreign = request(made_out_to=to, requester=Requester(uid=os.geteuid() + 1, pid=1))
+    assert decide(PROFILE, foreign).effect == "deny"

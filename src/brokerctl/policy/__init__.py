@@ -42,7 +42,7 @@ def decide(
         allowed = _completed(narrowed, profile.scopes)
     denied = _deny_ends(profile, request) or _deny_fork(job)
     if denied is None and request.made_out_to:
-        return _make_out(profile, request.made_out_to)
+        return _make_out(profile, request.made_out_to, allowed)
     denied = denied or _deny_words(profile, request, allowed)
     if denied:
         return denied
@@ -150,7 +150,7 @@ def _deny_others(requester: Requester) -> Decision | None:
     return None
 
 
-def _make_out(profile: Profile, to: tuple[str, ...]) -> Decision:
+def _make_out(profile: Profile, to: tuple[str, ...], scopes: tuple[str, ...]) -> Decision:
     """Allow a grant for the issuer of another profile of the user's, which alone is shown it.
 
     What it is for stands in that profile, and was decided there.
@@ -160,7 +160,7 @@ def _make_out(profile: Profile, to: tuple[str, ...]) -> Decision:
         rule="made out to another issuer",
         layer=LAYER,
         reason=f"a grant for {to[0]} alone",
-        scopes=profile.scopes,
+        scopes=scopes,
         resource=tuple(sorted(to[1:])),
         audience=to[:1],
         max_ttl_s=profile.max_ttl_s,
