@@ -41,8 +41,19 @@ FIELDS: dict[str, dict[str, Any]] = {
             "rule": TEXT,
             "layer": TEXT,
             "reason": TEXT,
+            "policy": {"description": "What names the files whose rules decided.", **TEXT},
+            "facts": {
+                "description": "What rules looked at and no other field has; null: not known.",
+                "type": "object",
+            },
         },
     },
+    "asked": {
+        "description": "What was asked for by name, where there are rules.",
+        "type": "object",
+        "properties": dict.fromkeys(("scopes", "resource", "audience"), WORDS),
+    },
+    "for_profile": {"description": "Whose request needed this token, in a chain.", **TEXT},
     "purpose": TEXT,
     "url": TEXT,
     "route": {

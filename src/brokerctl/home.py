@@ -5,6 +5,8 @@ It is light, since the front door and every command use it.
 
 from __future__ import annotations
 
+import time
+
 from brokerctl import __version__
 from brokerctl.audit.append import ROTATE_BYTES, Log
 from brokerctl.broker import Broker, read_within
@@ -22,6 +24,7 @@ from brokerctl.output import _STDERR, note, write_line
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import os
+from brokerctl.policy import Rules
 from brokerctl.store import find_store
 from brokerctl.store.entry import PLAN, plain_name
 
@@ -63,6 +66,7 @@ class Home:
         ring: KeyRing,
         layers: Layers,
         audit: Callable[[], Folder] | None = None,  # opens the log's folder, if elsewhere
+        profile: str | None = None,  # whose part of the plan is read first; None: the whole plan
     ) -> None:
         self.is_kept = audit is None  # False: store and keys end with this process
         self.environ = environ
@@ -77,17 +81,25 @@ class Home:
             tell=self._tell,
         )
         self.store = store
-        self.plan = _find_plan(self)
+        self.plan = _find_plan(self, profile)
         place = audit() if audit else _child(folder, "audit")
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
         self._unkept: FileStore | None = None
-        self.broker = Broker(
-            *(self.plan, self.store, self.log, self._redeem, within),
-            self.find_job,
-            self.store_of,
-        )
+        self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self)
+
+    def find_rules(
+        self, profile: Profile | None, request: TokenRequest, job: Job | None
+    ) -> Rules | None:
+        """Return the rules in force for a request; None where no layer has one."""
+        layers = self.plan.policy_of("" if profile is None else profile.name)
+        if not layers:
+            return None
+        from brokerctl.broker.evidence import Evidence
+
+        evidence = Evidence(self.store_of(job), self.issuer, profile, request, job)
+        return Rules(layers, self.plan.policy_digest, time.time(), evidence)
 
     def find_job(self, source: Reference) -> Job:
         """Return the job that an identity is of; UsageError where there is none to be seen."""
@@ -241,10 +253,13 @@ def _secret_variables(profiles: Iterable[Profile]) -> frozenset[str]:
     return frozenset(one.target[0] for one in found if one and one.kind == "env")
 
 
-def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Home:
+def open_home(
+    environ: Mapping[str, str], *, may_use_memory: bool = False, profile: str | None = None
+) -> Home:
     """Open configuration, keys, store and log; the first use makes them.
 
-    `may_use_memory`: in a CI job without a store, keys and store are made in memory.
+    `may_use_memory`: in a CI job without a store, keys and store are made in memory. `profile`: the
+    one that will be asked for, so that only its part of the configuration need be read.
     """
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
@@ -254,12 +269,13 @@ def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Ho
         from brokerctl.memory_home import hold_memory
 
         held = hold_memory()
-        return Home(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, note))
+        log_in = lambda: held.log_in(environ, note)  # noqa: E731 - a name for the line's length
+        return Home(environ, held.folder, held.ring, layers, log_in, profile)
     home = open_folder(paths.state_home(environ))
     if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
     folder = _child(home, "v1")
-    return Home(environ, folder, _ring(folder, environ, layers), layers)
+    return Home(environ, folder, _ring(folder, environ, layers), layers, profile=profile)
 
 
 def _child(folder: Folder, name: str) -> Folder:
@@ -297,15 +313,44 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
     return ring
 
 
-def _find_plan(home: Home) -> Plan:
-    """Return the compiled configuration; an edit of a layer changes its name, so it is compiled."""
-    name = plain_name(home.ring.name_key, "plan", __version__, *home.layers.fingerprint_parts())
-    sealed = home.store.find_sealed(PLAN, name)
-    plan = config_plan.parse_plan(sealed) if sealed is not None else None
-    if plan is None:
+def _find_plan(home: Home, profile: str | None) -> Plan:
+    """Return the compiled configuration, or the part of one profile that the rest is behind.
+
+    An edit of a layer changes the names of all parts, so that it is compiled anew.
+    """
+    names = home.layers.fingerprint_parts()
+
+    def read_whole() -> Plan:
+        found = _find_part(home, ("plan", __version__, *names), compile_all)
+        assert found is not None  # noqa: S101 - it was compiled
+        return found
+
+    def compile_all() -> Plan:
         from brokerctl.config.compile import compile_layers
 
-        plan = compile_layers(home.layers, home.environ)
+        return compile_layers(home.layers, home.environ)
+
+    def find_part(name: str) -> Plan | None:
+        def cut() -> Plan | None:
+            whole = read_whole()
+            return whole.part(name) if name in whole.profiles else None
+
+        return _find_part(home, ("plan", __version__, *names, "of", name), cut)
+
+    first = None if profile is None else find_part(profile)
+    if first is None:
+        return read_whole()
+    return config_plan.in_parts(first, config_plan.Parts(first, find_part, read_whole))
+
+
+def _find_part(home: Home, names: tuple[str, ...], make: Callable[[], Plan | None]) -> Plan | None:
+    name = plain_name(home.ring.name_key, *names)
+    sealed = home.store.find_sealed(PLAN, name)
+    found = config_plan.parse_plan(sealed) if sealed is not None else None
+    if found is not None:
+        return found
+    plan = make()
+    if plan is not None:
         home.store.put_sealed(PLAN, name, config_plan.render_plan(plan))
         if home.store.passed_over:
             note(f"{home.store.passed_over}: it was made anew, being a copy of the configuration")

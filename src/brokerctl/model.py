@@ -334,6 +334,7 @@ class Requester(Value):
     tool: str = "get"
     session: str | None = None
     ci: str | None = None
+    agent: str | None = None  # the name that its session was started for
 
 
 class TokenRequest(Value):
@@ -346,6 +347,7 @@ class TokenRequest(Value):
     resource: tuple[str, ...] | None = None
     audience: tuple[str, ...] | None = None
     made_out_to: tuple[str, ...] = ()  # in a chain of exchanges: an issuer, then its resources
+    for_profile: str | None = None  # … and the profile whose request this one is made for
     deadline: float | None = None  # of the work clock, where another grant's lock is held meanwhile
     min_ttl_s: float | None = None
     # What the tool needs left where neither says it: seconds, or this share of the token's life.
@@ -363,7 +365,7 @@ class TokenRequest(Value):
 class Decision(Value):
     """What policy says of one request; scopes and max_ttl_s are what narrowing left."""
 
-    effect: str  # allow | narrow | deny
+    effect: str  # allow | narrow | ask | deny
     rule: str
     layer: str
     reason: str
@@ -371,6 +373,8 @@ class Decision(Value):
     resource: tuple[str, ...] = ()
     audience: tuple[str, ...] = ()
     max_ttl_s: float | None = None
+    digest: str | None = None  # of the layers with rules; None: there is no rule
+    noted: tuple[tuple[str, Any], ...] = ()  # the facts that they asked for, if no field has them
 
 
 class GrantKey(Value):

@@ -146,7 +146,7 @@ class Chain(OneByOne):
         log: Any = self
         self.broker = Broker(
             *(self.plan, self.store, log, self._redeem, ()),
-            self._find_job,
+            self,
         )
 
     def link(self) -> IssuerClient:
@@ -159,8 +159,16 @@ class Chain(OneByOne):
         known = KnownIssuers(self.store, RING)
         return IssuerClient(known, senders, get=get, within=self.broker.within)
 
-    def _find_job(self, source: Reference) -> Any:  # noqa: ANN401 - the Job that this is
+    def find_job(self, source: Reference, /) -> Any:  # noqa: ANN401 - the Job that this is
+        """Return the job that this is."""
         return find_job(source, self.environ)
+
+    def find_rules(self, *_: object) -> None:
+        """Return no rules."""
+
+    def store_of(self, _: object, /) -> Any:  # noqa: ANN401 - the store
+        """Return the one store."""
+        return self.store
 
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         log: Any = self
@@ -200,7 +208,7 @@ class Chain(OneByOne):
         """Return what names the grant of this job."""
         profile = self.plan.profiles[name]
         assert profile.job_source is not None
-        return grant_key(profile, None, self._find_job(profile.job_source).id)
+        return grant_key(profile, None, self.find_job(profile.job_source).id)
 
     def revoke(self, *names: str) -> list[Ending]:
         """Revoke as the command does, in a new process."""

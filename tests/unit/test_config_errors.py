@@ -105,8 +105,6 @@ def test_the_error_says_where_and_what(text: str, message: str, hint: str | None
 @pytest.mark.parametrize(
     "text",
     [
-        "[policy]\ndefault = 'deny'\n",
-        "[[policy.rule]]\nname = 'x'\n",
         "[approve]\n",
         "[store]\n",
         "[audit]\ncheckpoint = 'x'\n",
@@ -196,7 +194,6 @@ def test_a_project_narrows() -> None:
         'default_profile = "y"\n',
         '[keys]\nkeeper = "file"\n',
         '[audit]\nrotate = "1KiB"\n',
-        '[policy]\ndefault = "profile"\n',
         "x = 1\n",
     ],
 )

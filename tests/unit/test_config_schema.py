@@ -57,7 +57,8 @@ APP = (
         BASE + "dpop = true\n",
         BASE + 'send_resource = "no"\n',
         BASE.replace("code", "implicit"),
-        '[policy]\ndefault = "deny"\n',
+        '[policy]\ndefault = "allow"\n',
+        "[[policy.rule]]\nname = 'x'\neffect = 'allow'\n",
         "[profile.X]\n",
     ],
 )
@@ -78,4 +79,4 @@ def test_every_key_is_in_the_schema() -> None:
     """The schema is made of the compiler's own tables."""
     properties = make_schema()["properties"]
     assert set(properties["profile"]["additionalProperties"]["properties"]) == set(fields.PROFILE)
-    assert set(properties) == {"profile", *fields.SETTINGS}
+    assert set(properties) == {"profile", "policy", *fields.SETTINGS}

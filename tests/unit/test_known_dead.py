@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.broker.obtain import Obtaining
-from brokerctl.broker.request import decide
 from brokerctl.errors import BrokerError, LockTimeoutError, LoginNeededError
 from brokerctl.helpers.answers_without_token import reject
 from brokerctl.platform.system import SYSTEM
@@ -76,8 +75,7 @@ def refused_by_a_server(house: House) -> None:
             store=house.store,
             ring=RING,
             log=house.log,
-            find_job=None,
-            store_of=lambda _: house.store,
+            broker=house.broker,
         )
         assert reject(stand_in, request, None, is_any=True)
 
@@ -190,7 +188,7 @@ def test_a_refresh_serves_what_it_did_before(house: House) -> None:
 def test_what_is_waited_for_in_vain_may_have_ended_it(house: House) -> None:
     """The token that was found before the wait is looked for again: `revoke` held the lock."""
     store = house.store
-    order = decide(house.broker.plan, house.request(min_ttl_s=7200))
+    order = house.broker.find_decision(house.request(min_ttl_s=7200))
     held = order.find_in(store)
     assert held is not None
 
@@ -247,7 +245,7 @@ def test_a_login_that_is_cut_off_anywhere_leaves_none_in_service(
         house.open()
         house.revoker.retry(PERSON, KEY)  # as any later command does
         for request in (house.request(), house.request(**READ)):
-            key = decide(house.broker.plan, request).token_key
+            key = house.broker.find_decision(request).token_key
             token = house.store.find_token(key, time.time(), 0)
             assert token is None or token.value.reveal() in house.issuer.alive, faulty.calls
         if not faulty.has_struck:

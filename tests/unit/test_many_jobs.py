@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brokerctl.broker import Broker
+from brokerctl.broker.request import Alone
 from brokerctl.config.plan import Plan
 from brokerctl.errors import UnsentError
 from brokerctl.identity import Job
@@ -17,6 +18,7 @@ from tests.issuer_room import SERVICE, House
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.model import Profile, Token
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
 
 OF_JOB = SERVICE.replace(name="ci", job_source=Reference(kind="github", target=()))
 FEW, MANY, VERY_MANY = 10, 500, 10_000
+
+
+class _InJob(Alone):
+    """Surroundings of a job."""
+
+    job = Job(platform="github")
+
+    def find_job(self, _: Reference) -> Any:  # noqa: ANN401 - here there is one
+        """Return the job."""
+        return self.job
 
 
 class Runner(House):
@@ -40,12 +52,9 @@ class Runner(House):
         self.job = job
         plan = Plan(profiles=self.profiles)
         log, redeem = self.broker.log, self._redeem
-        find_job = self.find_job
-        self.broker = Broker(plan, self.store, log, redeem, find_job=find_job)
-
-    def find_job(self, _: Reference) -> Job:
-        """Return the job that this is."""
-        return Job(platform="github", id=f"job {self.job}")
+        around = _InJob(self.store)
+        around.job = Job(platform="github", id=f"job {self.job}")
+        self.broker = Broker(plan, self.store, log, redeem, around=around)
 
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         self.decided = decided

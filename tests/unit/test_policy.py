@@ -103,8 +103,9 @@ def test_no_scope_is_the_issuers_choice_where_the_profile_has_none() -> None:
 def test_another_user_gets_nothing_that_is_kept_either() -> None:
     """A tool's own credential is its owner's, as a profile's token is."""
     own = Requester(uid=os.geteuid(), pid=1)
-    assert (decide_kept(own).effect, decide_kept(own).rule) == ("allow", "helpers.keep")
-    other = decide_kept(own.replace(uid=os.geteuid() + 1))
+    asked = TokenRequest(profile="", requester=own)
+    assert (decide_kept(asked).effect, decide_kept(asked).rule) == ("allow", "helpers.keep")
+    other = decide_kept(asked.replace(requester=own.replace(uid=os.geteuid() + 1)))
     assert (other.effect, other.rule) == ("deny", "owner only")
 
 

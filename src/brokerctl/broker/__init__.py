@@ -11,20 +11,22 @@ import time
 
 from brokerctl import freshness, policy
 from brokerctl.broker.events import append_refusal, event, record_fields, undecided_fields
-from brokerctl.broker.request import DecidedRequest, broader_text, decide
+from brokerctl.broker.request import Alone, DecidedRequest, broader_text, decide
 from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
 from brokerctl.model import WITHIN, AccessToken, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from brokerctl.audit.append import Log
-    from brokerctl.broker.request import FindJob, Redeem
+    from brokerctl.broker.request import Redeem, Surroundings
     from brokerctl.config.plan import Plan
-    from brokerctl.identity import Job
     from brokerctl.model import Token, TokenRequest
     from brokerctl.store.interface import Store
+
+
+REFUSED = ("deny", "ask")  # nobody is asked in this version
 
 
 class Broker:
@@ -37,13 +39,11 @@ class Broker:
         log: Log,
         redeem: Redeem,
         within: tuple[str, ...] = (),
-        find_job: FindJob = lambda _: None,
-        store_of: Callable[[Job | None], Store] | None = None,
+        around: Surroundings | None = None,
     ) -> None:
-        """`store_of` returns where the tokens of a job are kept, if not all are in `store`."""
+        """`around` is None where no token is a job's and there are no rules."""
         self.plan = plan
-        self._find_job = find_job
-        self._store_of = store_of
+        self._around = Alone(store) if around is None else around
         self.store = store
         self.log = log
         self._redeem = redeem
@@ -69,24 +69,28 @@ class Broker:
     def decide(self, request: TokenRequest) -> DecidedRequest:
         """Return a request that was allowed; a refusal is recorded, then raised as `get` does."""
         try:
-            decided = decide(self.plan, request, self._find_job)
-        except UsageError as unknown:
+            decided = self.find_decision(request)
+        except BrokerError as unknown:
             self.record_refusal(request, unknown)
             raise
-        if decided.decision.effect == "deny":
-            error = _denied(decided)
+        if decided.decision.effect in REFUSED:
+            error = denied(decided)
             self.record_refusal(decided, error)
             raise error
         return decided
+
+    def find_decision(self, request: TokenRequest) -> DecidedRequest:
+        """Return a request with its decision, whatever that is; nothing is recorded."""
+        return decide(self.plan, request, self._around)
 
     def check(self, request: TokenRequest) -> None:
         """Raise what `get` would, as far as it is known without asking the issuer.
 
         Nothing is handed out, so nothing is recorded.
         """
-        decided = decide(self.plan, request, self._find_job)
-        if decided.decision.effect == "deny":
-            raise _denied(decided)
+        decided = self.find_decision(request)
+        if decided.decision.effect in REFUSED:
+            raise denied(decided)
         store = self._place_of(decided)
         held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
@@ -97,9 +101,7 @@ class Broker:
         Obtaining(store, self._redeem, decided).check()
 
     def _place_of(self, decided: DecidedRequest) -> Store:
-        if decided.job is None or self._store_of is None:
-            return self.store
-        return self._store_of(decided.job)
+        return self.store if decided.job is None else self._around.store_of(decided.job)
 
     def _find_or_redeem(self, decided: DecidedRequest) -> tuple[Token, str]:
         store = self._place_of(decided)
@@ -179,12 +181,17 @@ def refuse_circle(within: tuple[str, ...], name: str) -> None:
         )
 
 
-def _denied(decided: DecidedRequest) -> DeniedError:
-    name = decided.profile.name
+def denied(decided: DecidedRequest) -> DeniedError:
+    """Return the refusal of a request that its decision does not allow."""
+    name, decision = decided.profile.name, decided.decision
+    command = "policy explain" if decision.digest is not None else "profile show"
+    reason = decision.reason
+    if decision.effect == "ask":
+        reason += ", and nobody can be asked here"
     return DeniedError(
-        f"'{name}': {decided.decision.reason}",
-        hint=f"run 'brokerctl profile show {shell_word(name)}'",
-        rule=decided.decision.rule,
+        f"'{name}': {reason}",
+        hint=f"run 'brokerctl {command} {shell_word(name)}'",
+        rule=decision.rule,
     )
 
 

@@ -12,10 +12,21 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.audit.append import Log
-    from brokerctl.model import Requester, Token, TokenRequest
+    from brokerctl.model import Decision, Requester, Token, TokenRequest
 
 REQUEST = (
-    *("url", "route", "profile", "issuer", "subject", "scopes", "resource", "audience"),
+    *(
+        "url",
+        "route",
+        "for_profile",
+        "asked",
+        "profile",
+        "issuer",
+        "subject",
+        "scopes",
+        "resource",
+        "audience",
+    ),
     *(
         "fingerprint",
         "size",
@@ -117,6 +128,10 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
     place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
     if request.route:
         place["route"] = dict(request.route)
+    if request.for_profile is not None:
+        place["for_profile"] = request.for_profile
+    if decision.digest is not None:
+        place["asked"] = _asked(request)
     if decided.profile.exchange is not None:
         place |= _exchange_fields(decided, token)
     return place | {
@@ -131,15 +146,16 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         "expires_at": None if until is None else freshness.timestamp(until),
         "issuer_expires_at": None if issuer_until is None else freshness.timestamp(issuer_until),
         "requester": shown_requester(requester),
-        "decision": {
-            "effect": decision.effect,
-            "rule": decision.rule,
-            "layer": decision.layer,
-            "reason": "; ".join(filter(None, (decision.reason, broader))),
-        },
+        "decision": shown_decision(decision, broader),
         "purpose": request.purpose or decided.profile.purpose or requester.tool,
         "owner": decided.profile.owner,
     }
+
+
+def _asked(request: TokenRequest) -> dict[str, list[str]]:
+    """Return what was asked for by name, as it can be decided again."""
+    named = {name: getattr(request, name) for name in ("scopes", "resource", "audience")}
+    return {name: list(value) for name, value in named.items() if value is not None}
 
 
 def _exchange_fields(decided: DecidedRequest, token: Token | None) -> dict[str, Any]:
@@ -187,4 +203,21 @@ def undecided_fields(request: TokenRequest) -> dict[str, Any]:
 
 def shown_requester(requester: Requester) -> dict[str, Any]:
     """Return the requester as every record has it."""
-    return requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}
+    shown = requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}
+    if requester.agent is None:
+        del shown["agent"]
+    return shown
+
+
+def shown_decision(decision: Decision, broader: str = "") -> dict[str, Any]:
+    """Return the decision as every record has it; what rules looked at only where there are any."""
+    shown: dict[str, Any] = {
+        "effect": decision.effect,
+        "rule": decision.rule,
+        "layer": decision.layer,
+        "reason": "; ".join(filter(None, (decision.reason, broader))),
+    }
+    if decision.digest is not None:
+        shown["policy"] = decision.digest
+        shown["facts"] = dict(decision.noted)
+    return shown

@@ -147,7 +147,7 @@ class IssuerClient:
             now = work_time()
             return self.sender(profile).send(step.request, now + (deadline - now) * step.share)
         if isinstance(step, Identify):
-            return self._identify(profile, step.audience, deadline)
+            return self.identify(profile, step.audience, deadline)
         if not isinstance(step, Run | ReadFile):
             raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
         from brokerctl.config import references  # noqa: PLC0415 - only some need a file or a command
@@ -159,7 +159,7 @@ class IssuerClient:
         kept = environ_for("identity", self.environ, hidden=self.hidden, within=within)
         return references.run_command(step.words, kept, left, step.what, given=step.given)
 
-    def _identify(self, profile: Profile, audience: str, deadline: float) -> Proof:
+    def identify(self, profile: Profile, audience: str, deadline: float) -> Proof:
         """Have this job's identity signed; the platform is asked by what the machine trusts."""
         from brokerctl.identity.proof import prove  # noqa: PLC0415 - only a job has an identity
 

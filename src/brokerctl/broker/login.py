@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 from brokerctl import policy
+from brokerctl.broker import REFUSED, denied
 from brokerctl.broker.answers import find_end, make_token
 from brokerctl.broker.events import append_refusal, event, record_fields
 from brokerctl.broker.locked_login import LockedLogin
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import LockedGrant, Store
 
     Run = Callable[[Steps, Interaction], TokenAnswer]
-
+    FindRules = Callable[[Profile | None, TokenRequest, Job | None], policy.Rules | None]
     Doubt = Callable[[str | None], Callable[[], bool] | None]
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -86,12 +87,11 @@ class Login:
         ring: KeyRing,
         issuer: IssuerClient,
         doubt: Doubt = lambda _: None,
+        find_rules: FindRules = lambda *_: None,
     ) -> None:
         """`doubt` returns the question to ask where a login may be another user's, by its `sub`."""
-        self.doubt = doubt
-        self.store = store
-        self.log = log
-        self.ring = ring
+        self.doubt, self.find_rules = doubt, find_rules  # as `Surroundings` has it
+        self.store, self.log, self.ring = store, log, ring
         self.issuer = issuer
 
     def log_in(
@@ -110,11 +110,12 @@ class Login:
         Raises DeniedError, LoginNeededError, IssuerError, StoreError, AuditError; whatever was
         stored before is untouched then.
         """
-        decision = policy.decide(profile, request, job=job)
+        rules = self.find_rules(profile, request, job)
+        decision = policy.decide(profile, request, job=job, rules=rules)
         decided = DecidedRequest(profile, request, decision, job)
         try:
-            if decision.effect == "deny":
-                raise DeniedError(f"'{profile.name}': {decision.reason}", rule=decision.rule)
+            if decision.effect in REFUSED:
+                raise denied(decided)
             issuer = self.issuer.for_login(profile, work_time() + profile.timeout_s)
             attempt = _Attempt(self.store, self.log, self.ring, issuer, decided)
             if not profile.traits.needs_person:

@@ -11,15 +11,54 @@ from brokerctl.model import NOT_BEARER, GrantKey, TokenKey
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Protocol
 
     from brokerctl.config.plan import Plan
     from brokerctl.identity import Job
     from brokerctl.model import Decision, Profile, Reference, Token, TokenRequest
+    from brokerctl.policy import Rules
     from brokerctl.store.interface import LockedGrant, Store
 
-    FindJob = Callable[[Reference], Job | None]
     Redeem = Callable[["DecidedRequest", LockedGrant], Token]
+
+    class Surroundings(Protocol):
+        """What a decision depends on beside the request."""
+
+        def find_job(self, source: Reference, /) -> Job | None:
+            """Return the job that a profile's tokens are of; UsageError where there is none."""
+
+        def find_rules(
+            self, profile: Profile | None, request: TokenRequest, job: Job | None, /
+        ) -> Rules | None:
+            """Return the rules in force for a request, None where no layer has one.
+
+            `profile` is None for what a tool had us keep.
+            """
+
+        def store_of(self, job: Job | None, /) -> Store:
+            """Return where the tokens of a job are kept."""
+
+
 _SHOWN_SCOPES = 8
+
+
+class Alone:
+    """Surroundings in which no token is a job's, and no layer has a rule."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find_job(self, _: Reference) -> None:
+        """Return no job."""
+
+    def find_rules(self, *_: object) -> None:
+        """Return no rules."""
+
+    def store_of(self, _: Job | None) -> Store:
+        """Return the one store."""
+        return self._store
 
 
 class DecidedRequest:
@@ -80,15 +119,17 @@ class DecidedRequest:
         return freshness.is_fresh(token, now, self.decision.max_ttl_s, freshness.LEAST_MARGIN_S)
 
 
-def decide(plan: Plan, request: TokenRequest, find_job: FindJob = lambda _: None) -> DecidedRequest:
+def decide(plan: Plan, request: TokenRequest, around: Surroundings) -> DecidedRequest:
     """Decide a request; UsageError if there is no such profile, or no job whose identity it needs.
 
-    `find_job` returns the job that a profile's tokens are of, None for those of no job.
+    IssuerError where a rule asks what a platform has to prove, and that fails.
     """
     profile = find_profile(plan.profiles, request.profile)
-    job = None if profile.job_source is None else find_job(profile.job_source)
-    narrowed = plan.narrowed_scopes.get(profile.name)
-    return DecidedRequest(profile, request, policy.decide(profile, request, narrowed, job), job)
+    job = None if profile.job_source is None else around.find_job(profile.job_source)
+    narrowed = plan.narrowed_of(profile.name)
+    rules = around.find_rules(profile, request, job)
+    decision = policy.decide(profile, request, narrowed, job, rules)
+    return DecidedRequest(profile, request, decision, job)
 
 
 def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:

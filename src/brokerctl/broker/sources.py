@@ -71,6 +71,7 @@ def _find(
         requester=decided.request.requester,
         purpose=decided.request.purpose,
         made_out_to=(profile.issuer, *decided.decision.resource),
+        for_profile=profile.name,
         deadline=deadline,
     )
     return issuer.get(asked, bool(source.target[1:]))

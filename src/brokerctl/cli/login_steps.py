@@ -70,7 +70,8 @@ def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
                 interaction, name, profile.flow, is_asked=options.flow is not None
             )
         job = None if profile.job_source is None else home.find_job(profile.job_source)
-        login = Login(home.store_of(job), home.log, home.ring, issuer, interaction.doubt)
+        store = home.store_of(job)
+        login = Login(store, home.log, home.ring, issuer, interaction.doubt, home.find_rules)
         request, is_forced = _request(home, name, options), options.is_forced
         return login.log_in(
             profile, request, run, interaction, owner=_owner(), is_forced=is_forced, job=job

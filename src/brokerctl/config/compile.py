@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from brokerctl import jsonlite
 from brokerctl.config import fields, paths
+from brokerctl.config.layers import digest
 from brokerctl.config.plan import Plan
 from brokerctl.config.presets import get_preset
 from brokerctl.config.source import Setting, Source, check_keys, checked, get_table, parse_layer
-from brokerctl.config.words import exchange, tables
+from brokerctl.config.words import exchange, policy, tables
 from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, Profile, Value
 
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brokerctl.config.layers import Layers
+    from brokerctl.config.rules import RuleLayer
 
 DEFAULT = "default_profile"
-_TOP = (DEFAULT, "profile")
+POLICY = "policy"
+_TOP = (DEFAULT, "profile", POLICY)
+_DIGEST_CHARS = 32
 # Security: what other programs read as a secret. In EMAIL a token would be the author of a commit.
 _OF_SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
@@ -45,15 +49,17 @@ def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
     found: dict[str, dict[str, Setting]] = {}
     general: dict[str, Any] = {}
     places: dict[str, Source] = {}
+    sources: list[Source] = []
     project: Source | None = None
     for layer in layers.files:
         source = parse_layer(layer)
         if source is None:
             continue
+        sources.append(source)
         if source.label == "project":
             project = source
             continue
-        check_keys(source, (), fields.SETTINGS | {"profile": {}}, fields.LATER_TOP)
+        check_keys(source, (), fields.SETTINGS | {"profile": {}, POLICY: {}}, fields.LATER_TOP)
         for name, settings in _read_profiles(source).items():
             found.setdefault(name, {}).update(settings)
             places[name] = source
@@ -67,7 +73,26 @@ def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
     plan = Plan(profiles=_with_jobs(profiles), **general)
     if project is not None:
         plan = narrow(plan, project, found)
-    return Compiled(plan=plan, settings=found)
+    return Compiled(plan=_with_policy(plan, sources), settings=found)
+
+
+def _with_policy(plan: Plan, sources: list[Source]) -> Plan:
+    found = read_policy(sources)
+    if not found:
+        return plan
+    return plan.replace(policy=found, policy_digest=_digest_of(sources))
+
+
+def read_policy(sources: list[Source]) -> tuple[RuleLayer, ...]:
+    """Return the policy of each file that has a rule, in their order; raises UsageError."""
+    read = (policy.read_layer(source, fields.PROFILE["scopes"]) for source in sources)
+    return tuple(layer for layer in read if layer is not None)
+
+
+def _digest_of(sources: list[Source]) -> str:
+    """Return what names the layers in force, in the record of each decision that they made."""
+    texts = (f"{source.label} {digest(source.text.encode())}" for source in sources)
+    return digest(" ".join(texts).encode())[:_DIGEST_CHARS]
 
 
 def _check_sources(

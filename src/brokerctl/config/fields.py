@@ -322,7 +322,7 @@ LATER_PROFILE = _words(
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )
 LATER_SETTINGS = {"audit": frozenset({"accept", "checkpoint"})}
-LATER_TOP = frozenset({"policy", "approve", "store"})
+LATER_TOP = frozenset({"approve", "store"})
 
 # From a key of the configuration to the field of model.Profile, where the names differ.
 FIELD_NAMES = {

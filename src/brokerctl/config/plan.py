@@ -7,8 +7,10 @@ from brokerctl.model import Exchange, Profile, Reference, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
     from typing import Any
+
+    from brokerctl.config.rules import RuleLayer
 
 _VERSION = 1
 _REFERENCES = ("client_secret", "client_key", "identity", "job_source")
@@ -19,7 +21,7 @@ _SOURCES = ("subject", "actor")
 class Plan(Value):
     """Every profile by name, fully resolved, and the settings."""
 
-    profiles: dict[str, Profile]
+    profiles: Mapping[str, Profile]
     keeper: str | None = None  # keys.keeper: what is made at first use
     unlock_for_s: int | None = None  # keys.unlock_for
     rotate_bytes: int | None = None  # audit.rotate
@@ -28,6 +30,119 @@ class Plan(Value):
     # A trusted project's narrowing, by profile. It is no part of the profile's own scopes, because
     # those name the grant: a narrowed project uses the grant that its user already has.
     narrowed_scopes: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - a default of a Value, never written to
+    policy: tuple[RuleLayer, ...] = ()  # of the layers that have a rule
+    policy_digest: str | None = None  # what names those files, where there is a rule
+
+    def narrowed_of(self, name: str) -> tuple[str, ...] | None:
+        """Return the scopes of a profile that a trusted project leaves; None: it names none."""
+        return self.narrowed_scopes.get(name)
+
+    def policy_of(self, name: str) -> tuple[RuleLayer, ...]:  # noqa: ARG002 - as a plan in parts takes it
+        """Return the layers with rules, each with those that could match the profile at least."""
+        return self.policy
+
+    def part(self, name: str) -> Plan:
+        """Return what the requests for one profile need: it alone, and the rules it could match."""
+        narrowed = self.narrowed_scopes.get(name)
+        return self.replace(
+            profiles={name: self.profiles[name]},
+            narrowed_scopes={} if narrowed is None else {name: narrowed},
+            policy=self.policy and _rules_for(self.policy, name),
+        )
+
+
+def _rules_for(policy: tuple[RuleLayer, ...], name: str) -> tuple[RuleLayer, ...]:
+    from brokerctl.config.rules import can_match  # noqa: PLC0415 - most plans have no rule
+
+    return tuple(
+        layer.replace(rules=tuple(rule for rule in layer.rules if can_match(rule, name)))
+        for layer in policy
+    )
+
+
+class PlanInParts(Plan):
+    """A plan of which only what was asked for is read: the part of a profile, or the whole of it.
+
+    `profiles` is a `Parts`; the settings are those of the first part.
+    """
+
+    parts: Parts
+
+    def narrowed_of(self, name: str) -> tuple[str, ...] | None:
+        """Return what `Plan` does."""
+        return self.parts.plan_of(name).narrowed_scopes.get(name)
+
+    def policy_of(self, name: str) -> tuple[RuleLayer, ...]:
+        """Return what `Plan` does."""
+        return self.parts.plan_of(name).policy
+
+
+class Parts:
+    """The profiles by name, each read when it is asked for; all at once where all are.
+
+    `find` returns a profile's part, None where there is no such profile.
+    """
+
+    __slots__ = ("_find", "_found", "_read_whole", "_whole")
+
+    def __init__(
+        self, first: Plan, find: Callable[[str], Plan | None], read_whole: Callable[[], Plan]
+    ) -> None:
+        self._found: dict[str, Plan] = dict.fromkeys(first.profiles, first)
+        self._find, self._read_whole = find, read_whole
+        self._whole: Plan | None = None
+
+    @property
+    def whole(self) -> Plan:
+        """The whole plan."""
+        if self._whole is None:
+            self._whole = self._read_whole()
+        return self._whole
+
+    def plan_of(self, name: str) -> Plan:
+        """Return the part of a profile; the whole plan for a name that is none's."""
+        if self._whole is not None:
+            return self._whole
+        if name not in self._found:
+            part = self._find(name)
+            if part is None:
+                return self.whole
+            self._found[name] = part
+        return self._found[name]
+
+    def get(self, name: str, default: Profile | None = None) -> Profile | None:
+        """Return a profile."""
+        return self.plan_of(name).profiles.get(name, default)
+
+    def __getitem__(self, name: str) -> Profile:
+        return self.plan_of(name).profiles[name]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in self.plan_of(name).profiles
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole.profiles)
+
+    def __len__(self) -> int:
+        return len(self.whole.profiles)
+
+    def keys(self) -> KeysView[str]:
+        """Return all names."""
+        return self.whole.profiles.keys()
+
+    def values(self) -> ValuesView[Profile]:
+        """Return all profiles."""
+        return self.whole.profiles.values()
+
+    def items(self) -> ItemsView[str, Profile]:
+        """Return all profiles by name."""
+        return self.whole.profiles.items()
+
+
+def in_parts(first: Plan, parts: Parts) -> Plan:
+    """Return the plan of which `first` is what was read."""
+    fields = first.as_dict() | {"profiles": parts, "parts": parts}
+    return PlanInParts(**fields)
 
 
 def default_profile(plan: Plan, environ: Mapping[str, str]) -> str | None:
@@ -40,6 +155,12 @@ def render_plan(plan: Plan) -> bytes:
     body = plan.as_dict()
     body["profiles"] = [_render_profile(profile) for profile in plan.profiles.values()]
     body["v"] = _VERSION
+    if plan.policy:
+        from brokerctl.config.rules import render_layers  # noqa: PLC0415 - as above
+
+        body["policy"] = render_layers(plan.policy)
+    else:
+        del body["policy"], body["policy_digest"]
     return jsonlite.dumps(body).encode("ascii")
 
 
@@ -55,6 +176,10 @@ def parse_plan(data: bytes) -> Plan | None:
         profiles = [_parse_profile(fields) for fields in body.pop("profiles")]
         body["keep"] = tuple(body.get("keep", ()))
         narrowed = {name: tuple(scopes) for name, scopes in body.pop("narrowed_scopes").items()}
+        if "policy" in body:
+            from brokerctl.config.rules import parse_layers  # noqa: PLC0415 - as above
+
+            body["policy"] = parse_layers(body["policy"])
         return Plan(
             profiles={profile.name: profile for profile in profiles},
             narrowed_scopes=narrowed,

@@ -8,6 +8,18 @@ from brokerctl.config import fields
 from brokerctl.config.indexes import INDEXES
 from brokerctl.config.platforms import PLATFORMS
 from brokerctl.config.presets import PRESETS
+from brokerctl.config.rules import (
+    AGE,
+    CONDITIONS,
+    DEFAULT_DENY,
+    DEFAULT_PROFILE,
+    EFFECTS,
+    FLAG,
+    GIVEN,
+    NARROWED,
+    NUMBER,
+    ConditionTraits,
+)
 from brokerctl.config.scope_levels import LEVELS
 from brokerctl.model import FLOWS, KEEPERS
 
@@ -107,6 +119,38 @@ _SETTINGS = {
 }
 
 
+def _made_of(condition: ConditionTraits) -> dict[str, Any]:
+    if condition.kind == FLAG:
+        return _FLAG
+    if condition.kind == NUMBER:
+        return {"type": ["integer", "array"], "items": {"type": "integer"}}
+    if condition.kind == AGE:
+        return _DURATION
+    item = _one_of(*condition.words) if condition.words else _TEXT
+    more = [{"enum": [True]}] if condition.kind == GIVEN else []
+    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1}, *more]}
+
+
+_RULE = {
+    **dict.fromkeys(("name", "reason"), _TEXT),
+    "effect": _one_of(*EFFECTS),
+    "when": _closed({name: _made_of(one) for name, one in CONDITIONS.items()}),
+    **{key: {**_WORDS, "minItems": 1} for key in NARROWED},
+    "max_ttl": _DURATION,
+    "uses": {"type": "integer", "minimum": 1},
+    "rate": {"type": "string", "pattern": "^[1-9][0-9]{0,5}/[0-9]{1,9}[smhd]$"},
+}
+_RULES = {"type": "array", "items": {**_closed(_RULE), "required": ["name", "effect"]}}
+_DEFAULT = _one_of(DEFAULT_DENY, DEFAULT_PROFILE)
+# A default stands beside every rule; no policy at all is right too.
+_POLICY = {
+    "anyOf": [
+        {**_closed({"default": _DEFAULT, "rule": _RULES}), "required": ["default"]},
+        {"type": "object", "maxProperties": 0},
+    ]
+}
+
+
 def make_schema() -> dict[str, Any]:
     """Return the schema of a user's or the system's file; what it can't say, `compile` checks."""
     profile = {key: _PROFILE.get(key, _TEXT) for key in fields.PROFILE}
@@ -120,4 +164,5 @@ def make_schema() -> dict[str, Any]:
         for group, checks in fields.SETTINGS.items()
     }
     title = "brokerctl's configuration"
-    return {"$schema": URI, "title": title, **_closed({"profile": profiles, **groups})}
+    tables = {"profile": profiles, **groups, "policy": _POLICY}
+    return {"$schema": URI, "title": title, **_closed(tables)}

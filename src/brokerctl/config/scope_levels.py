@@ -7,6 +7,10 @@ what the profile has of the other.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 REPOSITORY = "repo"
 LEVELS = ("read", "write", "admin")  # each has the one before in it
 # GitHub adds it to every token with a permission of a repository.
@@ -32,6 +36,19 @@ def is_within(scope: str, allowed: tuple[str, ...]) -> bool:
     if is_repository:
         return False
     return any(f"{name}:{higher}" in allowed for higher in LEVELS[LEVELS.index(rest) :])
+
+
+def intersect(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what both allow, sorted; () where nothing is left of a kind that both limit."""
+    both = {one for one in first if is_within(one, second)}
+    both |= {one for one in second if is_within(one, first)}
+    if (_kinds(first) & _kinds(second)) - _kinds(both):
+        return ()
+    return tuple(sorted(both))
+
+
+def _kinds(scopes: Iterable[str]) -> set[bool]:
+    return {_is_repository(one) for one in scopes}
 
 
 def _is_repository(scope: str) -> bool:

@@ -9,7 +9,6 @@ import time
 
 from brokerctl import output
 from brokerctl.broker.events import event, record_fields
-from brokerctl.broker.request import decide
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.freshness import LOCK_WAIT_S
 from brokerctl.helpers import (
@@ -117,7 +116,7 @@ def reject(
     """
     if secret is None and not is_any:
         return False
-    decided = decide(home.plan, request, home.find_job)
+    decided = home.broker.find_decision(request)
     held = home.store.find_token(decided.token_key, time.time(), 0)
     if held is None:
         return False
@@ -211,7 +210,7 @@ def _find_username(
 
 def is_current(home: Home, request: TokenRequest, secret: Secret | None) -> bool:
     """Return whether a secret is the token that the store would answer this request with."""
-    decided = decide(home.plan, request, home.find_job)
+    decided = home.broker.find_decision(request)
     held = decided.find_in(home.store_of(decided.job))
     if held is None or secret is None:
         return False

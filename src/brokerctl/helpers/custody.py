@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, output, policy
-from brokerctl.broker.events import event, shown_requester
+from brokerctl.broker import REFUSED
+from brokerctl.broker.events import event, shown_decision, shown_requester
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
 from brokerctl.helpers.outcomes import OwnCredential
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from brokerctl.helpers import CredentialRequest, Helper, HelperReply
     from brokerctl.home import Home
+    from brokerctl.model import Decision, TokenRequest
     from brokerctl.secret import Secret
 
 _STDOUT = 1
@@ -214,10 +216,14 @@ def _is_news(home: Home, one: ToolCredential, here: ToolCredential | None) -> bo
 
 
 def _decide(home: Home, tool: str, one: ToolCredential) -> None:
-    decision = policy.decide_kept(make_token_request("", home.environ, tool).requester)
-    if decision.effect == "deny":
+    decision = _find_decision(home, make_token_request("", home.environ, tool, url_of(one)))
+    if decision.effect in REFUSED:
         _record(home, "credential.denied", one, outcome="denied", reason=decision.reason)
         raise DeniedError(f"what {tool} had us keep: {decision.reason}", rule=decision.rule)
+
+
+def _find_decision(home: Home, request: TokenRequest) -> Decision:
+    return policy.decide_kept(request, home.find_rules(None, request, None))
 
 
 def _record(
@@ -227,8 +233,8 @@ def _record(
 
     `by`: the command of ours that a person has run, if it was not the tool that asked.
     """
-    request = make_token_request("", home.environ, by or one.tool)
-    decision = policy.decide_kept(request.requester)
+    request = make_token_request("", home.environ, by or one.tool, url_of(one))
+    decision = _find_decision(home, request)
     fields: dict[str, Any] = {
         "url": url_of(one),
         "username": one.username,
@@ -237,12 +243,7 @@ def _record(
         "expires_at": _time(one.expires_at),
         "kept_until": _time(one.ends_at),
         "requester": shown_requester(request.requester),
-        "decision": {
-            "effect": decision.effect,
-            "rule": decision.rule,
-            "layer": decision.layer,
-            "reason": decision.reason,
-        },
+        "decision": shown_decision(decision),
         "purpose": request.purpose or one.tool,
     }
     home.log.append(*event(name, fields, more))

@@ -6,7 +6,7 @@ What `/proc` and `uname` say, read for records, lock files and sessions alike; n
 from __future__ import annotations
 
 from brokerctl.model import Requester
-from brokerctl.platform.system import os
+from brokerctl.platform.system import SYSTEM, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ STOPPED = frozenset((b"T", b"t"))  # states of proc(5)
 WORKING = frozenset((b"R", b"D"))  # it runs, or waits for a processor or for the disk
 GONE = frozenset((b"", b"Z", b"X"))  # a zombie's number is not yet free, and that is all
 _HOST_CHARS = 64
+_STAT_TERMINAL = 4  # of the fields after the name: the 7th of proc(5)
 _STAT_START_TIME = 19  # of the fields after the name: the 22nd of proc(5)
 MAX_PARENTS = 6
 _CI_VARIABLES = ("GITHUB_RUN_ID", "CI_JOB_ID", "BUILDKITE_JOB_ID", "CIRCLE_WORKFLOW_JOB_ID")
@@ -112,6 +113,23 @@ def _name_and_parent(pid: int) -> tuple[str | None, int]:
         return text[start + 1 : end], int(text[end + 2 :].split(" ", 2)[1])
     except (OSError, ValueError, IndexError):
         return None, 0
+
+
+def has_terminal(pid: int) -> bool | None:
+    """Return whether a process has a controlling terminal; None where that can't be read."""
+    words = (_read(f"/proc/{pid}/stat", SYSTEM) or b"").rpartition(b")")[2].split()
+    try:
+        return int(words[_STAT_TERMINAL]) != 0
+    except (IndexError, ValueError):
+        return None
+
+
+def open_executable(pid: int) -> int | None:
+    """Open what a process runs, also if its file was replaced or removed; None if we may not."""
+    try:
+        return os.open(f"/proc/{pid}/exe", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _executable(pid: int) -> str | None:

@@ -1,7 +1,8 @@
 """Decides token requests: the one place that every hand-out passes.
 
-This version has built-in rules only: a request can get at most what its profile has, and only the
-owner can ask. Each request is decided anew; no decision is stored.
+The lowest layer is here: a request can get at most what its profile has, and only the owner can
+ask. Rules of one's own narrow that further (`layers`). Each request is decided anew; no decision is
+stored.
 """
 
 from __future__ import annotations
@@ -12,10 +13,17 @@ from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from brokerctl.config.rules import RuleLayer
     from brokerctl.identity import Job
     from brokerctl.model import Profile, Requester, TokenRequest
 
+    Read = Callable[[str], Any]
+
 LAYER = "built-in"
+NO_FORKS = "no forks"
 # Scopes that many issuers add to a grant, leave out of it, or spell in their own way.
 NO_DIFFERENCE = frozenset(
     (
@@ -25,17 +33,71 @@ NO_DIFFERENCE = frozenset(
 )
 
 
+class Rules:
+    """The layers with rules that are in force, what names their files, and the time.
+
+    `read` finds the facts that cost something, by the names of `config.rules.CONDITIONS`.
+    """
+
+    __slots__ = ("digest", "layers", "now", "read")
+
+    def __init__(
+        self, layers: tuple[RuleLayer, ...], digest: str | None, now: float, read: Read
+    ) -> None:
+        self.layers, self.digest, self.now, self.read = layers, digest, now, read
+
+
 def decide(
     profile: Profile,
     request: TokenRequest,
     narrowed: tuple[str, ...] | None = None,
     job: Job | None = None,
+    rules: Rules | None = None,
 ) -> Decision:
-    """Return allow, narrow or deny for one request, with the rule that decided.
+    """Return allow, narrow, ask or deny for one request, with the rule that decided.
 
     `narrowed` has the profile's scopes that a trusted project file leaves; `job` is the one whose
     identity is exchanged for the token.
     """
+    limits = decide_limits(profile, request, narrowed, job)
+    is_fork = limits.effect == "deny" and limits.rule == NO_FORKS
+    if rules is None or (limits.effect == "deny" and not is_fork):
+        return limits
+    if not is_fork:
+        return _by_rules(profile, request, limits, job, rules)[0]
+    unforked = decide_limits(profile, request, narrowed, None)
+    decision, is_allowed = _by_rules(profile, request, unforked, job, rules)
+    # Security: a fork gets what a rule gives to forks by name, and no default of a policy.
+    return decision if is_allowed or decision.effect == "deny" else limits
+
+
+def _by_rules(
+    profile: Profile | None,
+    request: TokenRequest,
+    limits: Decision,
+    job: Job | None,
+    rules: Rules,
+) -> tuple[Decision, bool]:
+    """Return the decision, and whether a rule that names forks was among those that allow."""
+    if limits.effect == "deny":
+        return limits, False
+    from brokerctl.policy.facts import Facts, known_facts  # noqa: PLC0415 - most plans have no rule
+    from brokerctl.policy.layers import decide as decide_by_layers  # noqa: PLC0415 - as above
+
+    facts = Facts(known_facts(profile, request, limits, job, rules.now), rules.read)
+    decision, matched = decide_by_layers(profile, request, limits, rules.layers, facts)
+    noted = tuple(facts.noted.items())
+    is_for_forks = any(rule.when.get("fork") is True for rule in matched)
+    return decision.replace(digest=rules.digest, noted=noted), is_for_forks
+
+
+def decide_limits(
+    profile: Profile,
+    request: TokenRequest,
+    narrowed: tuple[str, ...] | None = None,
+    job: Job | None = None,
+) -> Decision:
+    """Return what the profile's own limits leave: the lowest layer, which is always there."""
     has_levels = profile.traits.has_levels
     allowed = profile.scopes if narrowed is None else narrowed
     if has_levels and narrowed is not None:
@@ -66,11 +128,15 @@ def decide(
     )
 
 
-def decide_kept(requester: Requester) -> Decision:
-    """Return allow or deny for a tool's own credential, which has no profile: the owner gets it."""
-    return _deny_others(requester) or Decision(
+def decide_kept(request: TokenRequest, rules: Rules | None = None) -> Decision:
+    """Return allow, ask or deny for a tool's own credential, which has no profile.
+
+    Its owner gets it, where no rule says otherwise; `request.url` is where it was stored for.
+    """
+    limits = _deny_others(request.requester) or Decision(
         effect="allow", rule="helpers.keep", layer=LAYER, reason="where it was stored for"
     )
+    return limits if rules is None else _by_rules(None, request, limits, None, rules)[0]
 
 
 def find_broader(
@@ -170,7 +236,7 @@ def _make_out(profile: Profile, to: tuple[str, ...], scopes: tuple[str, ...]) ->
 def _deny_fork(job: Job | None) -> Decision | None:
     """Security: whoever can open a pull request could have a job run with this identity."""
     if job is not None and job.fork is not None:
-        return _deny("no forks", f"this job is a fork's: {job.fork}")
+        return _deny(NO_FORKS, f"this job is a fork's: {job.fork}")
     return None
 
 
