@@ -128,14 +128,14 @@ def _made_of(condition: ConditionTraits) -> dict[str, Any]:
         return _DURATION
     item = _one_of(*condition.words) if condition.words else _TEXT
     more = [{"enum": [True]}] if condition.kind == GIVEN else []
-    return {"anyOf": [item, {"type": "array", "items": item, "minItems": 1}, *more]}
+    return {"anyOf": [item, {"type": "array", "items": item}, *more]}
 
 
 _RULE = {
     **dict.fromkeys(("name", "reason"), _TEXT),
     "effect": _one_of(*EFFECTS),
     "when": _closed({name: _made_of(one) for name, one in CONDITIONS.items()}),
-    **{key: {**_WORDS, "minItems": 1} for key in NARROWED},
+    **dict.fromkeys(NARROWED, _WORDS),
     "max_ttl": _DURATION,
     "uses": {"type": "integer", "minimum": 1},
     "rate": {"type": "string", "pattern": "^[1-9][0-9]{0,5}/[0-9]{1,9}[smhd]$"},
