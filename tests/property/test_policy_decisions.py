@@ -92,7 +92,9 @@ class World:
         rule = Rule(name=f"rule {self.count}", effect=effect, when=when)
         if effect == DENY:
             return rule
-        narrowed = {name: self.some(of) for name, of in PARTS.items() if chance.random() < 0.3}
+        narrowed: dict[str, Any] = {
+            name: self.some(of) for name, of in PARTS.items() if chance.random() < 0.3
+        }
         ttl = chance.choice((None, None, 60, 900, 7200))
         return rule.replace(max_ttl_s=ttl, **narrowed)
 
@@ -113,7 +115,9 @@ class World:
             agent=chance.choice(AGENTS),
             session=chance.choice((None, "s")),
         )
-        asked = {name: self.some(of) for name, of in PARTS.items() if chance.random() < 0.2}
+        asked: dict[str, Any] = {
+            name: self.some(of) for name, of in PARTS.items() if chance.random() < 0.2
+        }
         url = chance.choice((None, None, "https://git.example/a"))
         hosts = ("https://git.example",) if url else ()
         self.profile = PROFILE.replace(hosts=hosts, max_ttl_s=chance.choice((None, 3600)))
