@@ -35,6 +35,13 @@ def count_instructions(argv: list[str], env: dict[str, str]) -> int:
     return int(COLLECTED.findall(done.stderr)[-1])
 
 
+def count_calls(argv: list[str], env: dict[str, str]) -> int:
+    """Return how many system calls a program takes, `sh` included."""
+    summary = [require_tool("strace"), "-f", "-qq", "-c", "-U", "calls,name", *argv]
+    done = subprocess.run(summary, env=env, capture_output=True, text=True, check=True)
+    return int(re.findall(r"(\d+) total", done.stderr)[0])
+
+
 @pytest.mark.slow(reason="valgrind takes forty times as long")
 def test_instructions(machine: Machine, image: Installation) -> None:
     """A decided, decrypted and recorded hand-out is little more than Python's own start."""
@@ -49,8 +56,5 @@ def test_instructions(machine: Machine, image: Installation) -> None:
 def test_system_calls(machine: Machine, image: Installation) -> None:
     """From the first line of the script on, that of `sh` included."""
     answers(machine(*GET))
-    summary = [require_tool("strace"), "-f", "-qq", "-c", "-U", "calls,name", image.program, *GET]
-    env = machine.program.environment()
-    done = subprocess.run(summary, env=env, capture_output=True, text=True, check=True)
-    calls = int(re.findall(r"(\d+) total", done.stderr)[0])
-    assert calls <= CALLS, done.stderr
+    calls = count_calls([image.program, *GET], machine.program.environment())
+    assert calls <= CALLS, calls
