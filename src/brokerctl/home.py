@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import LockedGrant
 
 _PURPOSE_CHARS = 200
+_ALL, _OF = "all", "of"  # of a divided plan: the whole, and the part of a profile
 
 
 class Home:
@@ -66,7 +67,6 @@ class Home:
         ring: KeyRing,
         layers: Layers,
         audit: Callable[[], Folder] | None = None,  # opens the log's folder, if elsewhere
-        profile: str | None = None,  # whose part of the plan is read first; None: the whole plan
     ) -> None:
         self.is_kept = audit is None  # False: store and keys end with this process
         self.environ = environ
@@ -81,7 +81,7 @@ class Home:
             tell=self._tell,
         )
         self.store = store
-        self.plan = _find_plan(self, profile)
+        self.plan = _find_plan(self)
         place = audit() if audit else _child(folder, "audit")
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
@@ -253,13 +253,10 @@ def _secret_variables(profiles: Iterable[Profile]) -> frozenset[str]:
     return frozenset(one.target[0] for one in found if one and one.kind == "env")
 
 
-def open_home(
-    environ: Mapping[str, str], *, may_use_memory: bool = False, profile: str | None = None
-) -> Home:
+def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Home:
     """Open configuration, keys, store and log; the first use makes them.
 
-    `may_use_memory`: in a CI job without a store, keys and store are made in memory. `profile`: the
-    one that will be asked for, so that only its part of the configuration need be read.
+    `may_use_memory`: in a CI job without a store, keys and store are made in memory.
     """
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
@@ -269,13 +266,12 @@ def open_home(
         from brokerctl.memory_home import hold_memory
 
         held = hold_memory()
-        log_in = lambda: held.log_in(environ, note)  # noqa: E731 - a name for the line's length
-        return Home(environ, held.folder, held.ring, layers, log_in, profile)
+        return Home(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, note))
     home = open_folder(paths.state_home(environ))
     if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
     folder = _child(home, "v1")
-    return Home(environ, folder, _ring(folder, environ, layers), layers, profile=profile)
+    return Home(environ, folder, _ring(folder, environ, layers), layers)
 
 
 def _child(folder: Folder, name: str) -> Folder:
@@ -313,48 +309,63 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
     return ring
 
 
-def _find_plan(home: Home, profile: str | None) -> Plan:
-    """Return the compiled configuration, or the part of one profile that the rest is behind.
+def _find_plan(home: Home) -> Plan:
+    """Return the compiled configuration; an edit of a layer changes its name, so it is compiled.
 
-    An edit of a layer changes the names of all parts, so that it is compiled anew.
+    A large one is divided: what is found here then are the settings, and each profile's part is
+    read when it is asked for.
     """
-    names = home.layers.fingerprint_parts()
-
-    def read_whole() -> Plan:
-        found = _find_part(home, ("plan", __version__, *names), compile_all)
-        assert found is not None  # noqa: S101 - it was compiled
+    held = _HeldPlan(home)
+    found = held.read() or held.make()
+    if not found.is_divided:
         return found
+    return config_plan.in_parts(found, config_plan.Parts(held.find_part, held.find_whole))
 
-    def compile_all() -> Plan:
+
+class _HeldPlan:
+    """The plan of these layers as the store has it, under names that the layers make."""
+
+    __slots__ = ("_home", "_names")
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._names = ("plan", __version__, *home.layers.fingerprint_parts())
+
+    def read(self, *more: str) -> Plan | None:
+        sealed = self._home.store.find_sealed(PLAN, self._name(more))
+        return config_plan.parse_plan(sealed) if sealed is not None else None
+
+    def make(self) -> Plan:
+        plan = self._compile()
+        kept = config_plan.divided(plan)
+        if kept.is_divided:
+            self._keep(plan, _ALL)
+        return self._keep(kept)
+
+    def find_whole(self) -> Plan:
+        return self.read(_ALL) or self._keep(self._compile(), _ALL)
+
+    def find_part(self, name: str) -> Plan | None:
+        part = self.read(_OF, name)
+        if part is not None:
+            return part
+        whole = self.find_whole()
+        return self._keep(whole.part(name), _OF, name) if name in whole.profiles else None
+
+    def _compile(self) -> Plan:
         from brokerctl.config.compile import compile_layers
 
-        return compile_layers(home.layers, home.environ)
+        return compile_layers(self._home.layers, self._home.environ)
 
-    def find_part(name: str) -> Plan | None:
-        def cut() -> Plan | None:
-            whole = read_whole()
-            return whole.part(name) if name in whole.profiles else None
+    def _name(self, more: tuple[str, ...]) -> str:
+        return plain_name(self._home.ring.name_key, *self._names, *more)
 
-        return _find_part(home, ("plan", __version__, *names, "of", name), cut)
-
-    first = None if profile is None else find_part(profile)
-    if first is None:
-        return read_whole()
-    return config_plan.in_parts(first, config_plan.Parts(first, find_part, read_whole))
-
-
-def _find_part(home: Home, names: tuple[str, ...], make: Callable[[], Plan | None]) -> Plan | None:
-    name = plain_name(home.ring.name_key, *names)
-    sealed = home.store.find_sealed(PLAN, name)
-    found = config_plan.parse_plan(sealed) if sealed is not None else None
-    if found is not None:
-        return found
-    plan = make()
-    if plan is not None:
-        home.store.put_sealed(PLAN, name, config_plan.render_plan(plan))
-        if home.store.passed_over:
-            note(f"{home.store.passed_over}: it was made anew, being a copy of the configuration")
-    return plan
+    def _keep(self, plan: Plan, *more: str) -> Plan:
+        store = self._home.store
+        store.put_sealed(PLAN, self._name(more), config_plan.render_plan(plan))
+        if store.passed_over:
+            note(f"{store.passed_over}: it was made anew, being a copy of the configuration")
+        return plan
 
 
 def read_plan(environ: Mapping[str, str]) -> Plan:

@@ -336,6 +336,13 @@ class Requester(Value):
     ci: str | None = None
     agent: str | None = None  # the name that its session was started for
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name, as records have them: an agent only where there is one."""
+        fields = super().as_dict()
+        if self.agent is None:
+            del fields["agent"]
+        return fields
+
 
 class TokenRequest(Value):
     """What is asked of the broker; None means "as the profile says"."""

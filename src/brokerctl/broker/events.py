@@ -203,10 +203,7 @@ def undecided_fields(request: TokenRequest) -> dict[str, Any]:
 
 def shown_requester(requester: Requester) -> dict[str, Any]:
     """Return the requester as every record has it."""
-    shown = requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}
-    if requester.agent is None:
-        del shown["agent"]
-    return shown
+    return requester.as_dict() | {"parents": [list(parent) for parent in requester.parents]}
 
 
 def shown_decision(decision: Decision, broader: str = "") -> dict[str, Any]:

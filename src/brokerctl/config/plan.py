@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from brokerctl.config.rules import RuleLayer
 
 _VERSION = 1
+_MOST_UNDIVIDED = 16384  # bytes: some 60 profiles, which are read as quickly as one more file
 _REFERENCES = ("client_secret", "client_key", "identity", "job_source")
 
 _SOURCES = ("subject", "actor")
@@ -32,6 +33,7 @@ class Plan(Value):
     narrowed_scopes: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - a default of a Value, never written to
     policy: tuple[RuleLayer, ...] = ()  # of the layers that have a rule
     policy_digest: str | None = None  # what names those files, where there is a rule
+    is_divided: bool = False  # profiles and rules lie apart, in a part for each profile
 
     def narrowed_of(self, name: str) -> tuple[str, ...] | None:
         """Return the scopes of a profile that a trusted project leaves; None: it names none."""
@@ -46,6 +48,7 @@ class Plan(Value):
         narrowed = self.narrowed_scopes.get(name)
         return self.replace(
             profiles={name: self.profiles[name]},
+            is_divided=False,
             narrowed_scopes={} if narrowed is None else {name: narrowed},
             policy=self.policy and _rules_for(self.policy, name),
         )
@@ -63,7 +66,7 @@ def _rules_for(policy: tuple[RuleLayer, ...], name: str) -> tuple[RuleLayer, ...
 class PlanInParts(Plan):
     """A plan of which only what was asked for is read: the part of a profile, or the whole of it.
 
-    `profiles` is a `Parts`; the settings are those of the first part.
+    `profiles` is a `Parts`.
     """
 
     parts: Parts
@@ -85,10 +88,8 @@ class Parts:
 
     __slots__ = ("_find", "_found", "_read_whole", "_whole")
 
-    def __init__(
-        self, first: Plan, find: Callable[[str], Plan | None], read_whole: Callable[[], Plan]
-    ) -> None:
-        self._found: dict[str, Plan] = dict.fromkeys(first.profiles, first)
+    def __init__(self, find: Callable[[str], Plan | None], read_whole: Callable[[], Plan]) -> None:
+        self._found: dict[str, Plan] = {}
         self._find, self._read_whole = find, read_whole
         self._whole: Plan | None = None
 
@@ -139,10 +140,16 @@ class Parts:
         return self.whole.profiles.items()
 
 
-def in_parts(first: Plan, parts: Parts) -> Plan:
-    """Return the plan of which `first` is what was read."""
-    fields = first.as_dict() | {"profiles": parts, "parts": parts}
-    return PlanInParts(**fields)
+def divided(plan: Plan) -> Plan:
+    """Return the settings alone of a plan that is worth dividing; any other as it is."""
+    if len(render_plan(plan)) <= _MOST_UNDIVIDED:
+        return plan
+    return plan.replace(profiles={}, narrowed_scopes={}, policy=(), is_divided=True)
+
+
+def in_parts(settings: Plan, parts: Parts) -> Plan:
+    """Return the divided plan of which these are the settings."""
+    return PlanInParts(**settings.as_dict() | {"profiles": parts, "parts": parts})
 
 
 def default_profile(plan: Plan, environ: Mapping[str, str]) -> str | None:
@@ -155,12 +162,15 @@ def render_plan(plan: Plan) -> bytes:
     body = plan.as_dict()
     body["profiles"] = [_render_profile(profile) for profile in plan.profiles.values()]
     body["v"] = _VERSION
+    for name in ("policy_digest", "is_divided"):
+        if not body[name]:
+            del body[name]
     if plan.policy:
         from brokerctl.config.rules import render_layers  # noqa: PLC0415 - as above
 
         body["policy"] = render_layers(plan.policy)
     else:
-        del body["policy"], body["policy_digest"]
+        del body["policy"]
     return jsonlite.dumps(body).encode("ascii")
 
 
