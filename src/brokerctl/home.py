@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, GrantKey, Profile, Reference, Token
     from brokerctl.platform.private_files import Folder
-    from brokerctl.secret import Secret
     from brokerctl.store import Damage
     from brokerctl.store.file import FileStore
     from brokerctl.store.interface import LockedGrant
@@ -196,16 +195,14 @@ class Home:
         """Return the client of the issuers: HTTP, metadata and client authentication."""
         from brokerctl.broker.issuer import IssuerClient, Senders
         from brokerctl.broker.known_issuers import KnownIssuers
-        from brokerctl.broker.sources import get_token
+        from brokerctl.broker.sources import SourceTokens
 
         hidden = _secret_variables(self.plan.profiles.values())
         known, senders = KnownIssuers(self.store, self.ring), Senders(_http, self.environ)
-
-        def get(request: TokenRequest, is_id_token: bool) -> Secret:  # noqa: FBT001 - a callback of two
-            return get_token(self.broker, self.ring, request, is_id_token=is_id_token)
-
-        within = self.broker.within
-        return IssuerClient(known, senders, self.find_secret, hidden, get=get, within=within)
+        sources, within = SourceTokens(self.broker, self.ring), self.broker.within
+        return IssuerClient(
+            known, senders, self.find_secret, hidden, sources=sources, within=within
+        )
 
     def find_secret(self, name: str) -> str | None:
         """Return a client's secret that `profile secret` stored, by its name in the profile."""

@@ -87,7 +87,7 @@ class Broker:
         decided = decide(self.plan, request, self._find_job)
         if decided.decision.effect == "deny":
             raise _denied(decided)
-        store = self._place_of(decided)
+        store = self.store_for(decided)
         held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             _refuse_broader(decided, held)
@@ -96,13 +96,20 @@ class Broker:
 
         Obtaining(store, self._redeem, decided).check()
 
-    def _place_of(self, decided: DecidedRequest) -> Store:
+    def holds(self, request: TokenRequest) -> bool:
+        """Return whether the store has a token that serves a request; nothing is handed out."""
+        decided = decide(self.plan, request, self._find_job)
+        held = decided.find_in(self.store_for(decided))
+        return held is not None and decided.serves(held, time.time())
+
+    def store_for(self, decided: DecidedRequest) -> Store:
+        """Return where the token of a request is kept."""
         if decided.job is None or self._store_of is None:
             return self.store
         return self._store_of(decided.job)
 
     def _find_or_redeem(self, decided: DecidedRequest) -> tuple[Token, str]:
-        store = self._place_of(decided)
+        store = self.store_for(decided)
         held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             return held, "cache"

@@ -11,7 +11,7 @@ import time
 from brokerctl.broker import read_within, refuse_circle
 from brokerctl.broker.known_issuers import ENDS, KEEPS, LoginMetadata
 from brokerctl.errors import BrokerError, IssuerError, OAuthError, UsageError, shell_word
-from brokerctl.model import LOCAL_ONLY, UNKNOWN, TokenRequest, Value
+from brokerctl.model import LOCAL_ONLY, UNKNOWN, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
 from brokerctl.oauth.steps import Identify, ReadFile, Run, Send
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from brokerctl.broker.known_issuers import KnownIssuers
+    from brokerctl.broker.sources import SourceTokens
     from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
             ...
 
     MakeSender = Callable[[str | None, Mapping[str, str], float], Sender]
-
-    # A profile's access token, or its ID token where the second argument is true.
-    GetToken = Callable[[TokenRequest, bool], Secret]
 
     FindSecret = Callable[[str], str | None]
 
@@ -77,7 +75,7 @@ class Senders:
 class IssuerClient:
     """Talks to the issuers of these profiles."""
 
-    __slots__ = ("_find_secret", "_senders", "environ", "get", "hidden", "known", "within")
+    __slots__ = ("_find_secret", "_senders", "environ", "hidden", "known", "sources", "within")
 
     def __init__(
         self,
@@ -86,21 +84,21 @@ class IssuerClient:
         find_secret: FindSecret = lambda _: None,
         hidden: frozenset[str] = frozenset(),
         *,
-        get: GetToken | None = None,
+        sources: SourceTokens | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
         """`find_secret` returns a client's secret that the store holds, by its name there.
 
-        `hidden`: the variables that hold any profile's secret, for no command to see. `get` is
-        `sources.get_token`, for a flow that exchanges another profile's token, and `within` the
-        profiles that are being asked for.
+        `hidden`: the variables that hold any profile's secret, for no command to see. `sources`
+        gives other profiles' tokens, for a flow that exchanges one, and `within` has the profiles
+        that are being asked for.
         """
         self.known = known
         self.environ = senders.environ
         self._senders = senders
         self._find_secret = find_secret
         self.hidden = hidden
-        self.get = get
+        self.sources = sources
         self.within = within
 
     def sender(self, profile: Profile) -> Sender:
@@ -123,7 +121,7 @@ class IssuerClient:
             self._senders,
             self._find_secret,
             self.hidden,
-            get=self.get,
+            sources=self.sources,
             within=self.within,
         )
 
