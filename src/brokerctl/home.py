@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from brokerctl.identity import Job
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, GrantKey, Profile, Reference, Token
+    from brokerctl.oauth.steps import FetchSvid, Svid
     from brokerctl.platform.private_files import Folder
     from brokerctl.store import Damage
     from brokerctl.store.file import FileStore
@@ -198,7 +199,8 @@ class Home:
         from brokerctl.broker.sources import SourceTokens
 
         hidden = _secret_variables(self.plan.profiles.values())
-        known, senders = KnownIssuers(self.store, self.ring), Senders(_http, self.environ)
+        known = KnownIssuers(self.store, self.ring)
+        senders = Senders(_http, self.environ, _fetch_svid)
         sources, within = SourceTokens(self.broker, self.ring), self.broker.within
         return IssuerClient(
             known, senders, self.find_secret, hidden, sources=sources, within=within
@@ -219,6 +221,13 @@ def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> 
     return Http(ca_file, environ, timeout_s)
 
 
+def _fetch_svid(asked: FetchSvid, environ: Mapping[str, str], timeout_s: float) -> Svid:
+    """Ask a SPIFFE agent; what does so is imported only then."""
+    from brokerctl.effects.workload_api import fetch_svid
+
+    return fetch_svid(asked, environ, timeout_s)
+
+
 def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> IssuerClient:
     """Return a client of issuers and platforms that needs no home: what it learns ends with us."""
     from brokerctl.broker.issuer import IssuerClient, Senders
@@ -229,7 +238,7 @@ def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> Is
     harden()
     ring = new_ring()
     store: FileStore = find_store("file")(MemorySystem().folder("memory"), ring)
-    senders = Senders(_http, environ)
+    senders = Senders(_http, environ, _fetch_svid)
     return IssuerClient(KnownIssuers(store, ring), senders, hidden=_secret_variables(profiles))
 
 

@@ -14,7 +14,7 @@ from brokerctl.errors import BrokerError, IssuerError, OAuthError, UsageError, s
 from brokerctl.model import LOCAL_ONLY, UNKNOWN, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
-from brokerctl.oauth.steps import Identify, ReadFile, Run, Send
+from brokerctl.oauth.steps import FetchSvid, Identify, ReadFile, Run, Send
 from brokerctl.oauth.tokens import safe_code
 from brokerctl.platform.commands import environ_for
 from brokerctl.platform.work_clock import work_time
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
-    from brokerctl.oauth.steps import Proof
+    from brokerctl.oauth.steps import Proof, Svid
     from brokerctl.secret import Secret
     from brokerctl.store.values import Grant, Queued
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
             ...
 
     MakeSender = Callable[[str | None, Mapping[str, str], float], Sender]
+
+    # Asks a SPIFFE agent, in at most that many seconds.
+    FetchSvids = Callable[[FetchSvid, Mapping[str, str], float], Svid]
 
     FindSecret = Callable[[str], str | None]
 
@@ -55,12 +58,21 @@ class RevocationOutcome(Value):
 
 
 class Senders:
-    """One sender for each profile and its certificates, made when it is first needed."""
+    """One sender for each profile and its certificates, made when it is first needed.
 
-    __slots__ = ("_made", "_make", "environ")
+    `fetch_svid` asks a SPIFFE agent, for which there is but one way.
+    """
 
-    def __init__(self, make: MakeSender, environ: Mapping[str, str]) -> None:
+    __slots__ = ("_made", "_make", "environ", "fetch_svid")
+
+    def __init__(
+        self,
+        make: MakeSender,
+        environ: Mapping[str, str],
+        fetch_svid: FetchSvids | None = None,
+    ) -> None:
         self.environ = environ
+        self.fetch_svid = fetch_svid
         self._make = make
         self._made: dict[tuple[str, str | None], Sender] = {}
 
@@ -146,6 +158,8 @@ class IssuerClient:
             return self.sender(profile).send(step.request, now + (deadline - now) * step.share)
         if isinstance(step, Identify):
             return self._identify(profile, step.audience, deadline)
+        if isinstance(step, FetchSvid) and self._senders.fetch_svid is not None:
+            return self._senders.fetch_svid(step, self.environ, deadline - work_time())
         if not isinstance(step, Run | ReadFile):
             raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
         from brokerctl.config import references  # noqa: PLC0415 - only some need a file or a command
