@@ -313,8 +313,11 @@ class TestSpiffeAgent(TestSpiffe):
         assert (said["sub"], said["job"]) == (ID, f'["spiffe","{ID}"]')
         assert [(one.socket, one.audience) for one in taken] == [("/run/agent.sock", AUDIENCE)]
 
-    def test_the_job_is_the_svid(self) -> None:
-        """Which nobody knows before the agent has answered."""
+    def test_the_job_is_the_svid(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Which nobody knows before the agent has answered: no file of a clone's says it."""
+        (tmp_path / "unix:" / "run").mkdir(parents=True)
+        (tmp_path / "unix:" / "run" / "agent.sock").write_text(self.token())
+        monkeypatch.chdir(tmp_path)
         assert find_job(self.source, {}).id is None
 
     def test_a_token_that_was_made_for_us_is_new(self) -> None:

@@ -159,6 +159,7 @@ def test_the_doctor_shows_it(
     (identity,) = report["identities"]
     assert (identity["platform"], identity["sub"], identity["job"]) == ("spiffe", ID, None)
     assert identity["audience"] == http_exchange.url
+    assert "sts.amazonaws.com" in str(identity["conditions"])  # whom it would be asked for there
     assert "nothing tells this job from others" in str(report["findings"])
     agent.fault("permission")
     done = brokerctl("doctor", "--ci", "--json")
