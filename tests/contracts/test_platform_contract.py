@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -313,12 +314,13 @@ class TestSpiffeAgent(TestSpiffe):
         assert (said["sub"], said["job"]) == (ID, f'["spiffe","{ID}"]')
         assert [(one.socket, one.audience) for one in taken] == [("/run/agent.sock", AUDIENCE)]
 
-    def test_the_job_is_the_svid(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_the_job_is_the_svid(self) -> None:
         """Which nobody knows before the agent has answered: no file of a clone's says it."""
-        (tmp_path / "unix:" / "run").mkdir(parents=True)
-        (tmp_path / "unix:" / "run" / "agent.sock").write_text(self.token())
-        monkeypatch.chdir(tmp_path)
-        assert find_job(self.source, {}).id is None
+        folder = self.file.parent / "unix:" / "run"
+        folder.mkdir(parents=True)
+        (folder / "agent.sock").write_text(self.token())
+        with contextlib.chdir(self.file.parent):
+            assert find_job(self.source, {}).id is None
 
     def test_a_token_that_was_made_for_us_is_new(self) -> None:
         """An agent gives one again until half of its lifetime is over, and none that is older."""
