@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -19,11 +20,14 @@ from typing import Self
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def clean_install(folder: Path) -> Path:
+def clean_install(folder: Path, *, with_launcher: bool = False) -> Path:
     """Install the built wheel into a clean environment, byte code compiled; return its bin.
 
     Without pip: setuptools, which comes with it, brings a `.pth` file, and U would be longer by it.
+    With the launcher it is the wheel of this machine's platform, in an environment of its own.
     """
+    folder = folder / ("launcher" if with_launcher else "script")
+    folder.mkdir()
     venv = folder / "venv"
     env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     env |= {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_"))}
@@ -31,6 +35,12 @@ def clean_install(folder: Path) -> Path:
     subprocess.run([*run, str(ROOT)], check=True, env=env, stdout=subprocess.DEVNULL)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True, env=env)
     wheel = next(folder.glob("*.whl"))
+    if with_launcher:
+        make = [sys.executable, str(ROOT / "scripts/platform_wheels.py"), str(wheel)]
+        made = subprocess.run(
+            [*make, "--arch", platform.machine()], check=True, capture_output=True, text=True
+        )
+        wheel = Path(made.stdout.strip())
     into = ["--python", str(venv / "bin/python"), "install", "-q", "--no-compile"]
     pip = [sys.executable, "-m", "pip", *into]
     subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from common import Issuer, child_env, clean_install, paired, show, time_once, workplace
 
@@ -20,7 +21,19 @@ hosts = ["https://git.example.com"]
 """
 REQUEST = b"protocol=https\nhost=git.example.com\n\n"
 # The budgets of design 9; BEFORE is of the commit before the start-up image.
-GET, TEXT, LINK, EXEC, BEFORE = 1.2, 1.3, 1.35, 1.15, 0.78
+TEXT, EXEC, BEFORE = 1.3, 1.15, 0.78
+
+
+class Form(NamedTuple):
+    """A way in, its script for `sh` or the static launcher: what lines of it end with, budgets."""
+
+    name: str
+    get: float
+    link: float
+
+
+SCRIPT = Form("", 1.2, 1.35)
+LAUNCHER = Form(", launcher", 1.1, 1.1)
 
 
 def set_up(home: Path, issuer: Issuer) -> dict[str, str]:
@@ -48,6 +61,30 @@ def show_before(before: Path, get: list[str], folder: Path, issuer: Issuer, runs
     return show("warm get", ratios, "of before", BEFORE)
 
 
+def measure(bin_folder: Path, folder: Path, env: dict[str, str], runs: int, form: Form) -> bool:
+    """Print what each kind of hand-out takes; return whether all are within their budgets."""
+    program = str(bin_folder / "brokerctl")
+    unit = [str(bin_folder / "python"), "-I", "-c", ""]
+    get = [program, "get", "warm"]
+    time_once(get, env)
+    time_once([program, "status"], env)  # writes the start-up image
+    linked = folder / f"link{form.name}"
+    linked.symlink_to(program)
+    link = [str(linked), "get", "warm"]
+    asked = folder / "request"
+    asked.write_bytes(REQUEST)
+    git = [str(bin_folder / "git-credential-brokerctl"), "get"]
+    child = [program, "exec", "--keep", "-p", "warm", "--", "/bin/true"]
+    met = show(f"warm get{form.name}", paired(get, unit, env, runs), "U", form.get)
+    ratios = paired(link, unit, env, runs)
+    met &= show(f"warm get through a symlink{form.name}", ratios, "U", form.link)
+    ratios = paired([*get, "--json"], unit, env, runs)
+    met &= show(f"warm get --json{form.name}", ratios, "U", TEXT)
+    ratios = paired(git, unit, env, runs, stdin=str(asked))
+    met &= show(f"warm git-credential-brokerctl get{form.name}", ratios, "U", TEXT)
+    return met & show(f"exec start (shared){form.name}", paired(child, get, env, runs), "get", EXEC)
+
+
 def main() -> int:
     """Measure and print; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -56,45 +93,24 @@ def main() -> int:
         "--bin", type=Path, help="a clean installation's bin, instead of making one"
     )
     parser.add_argument(
+        "--launcher", type=Path, help="the same of one with the launcher, instead of making one"
+    )
+    parser.add_argument(
         "--before", type=Path, help="the bin of an earlier version, to be measured in the same run"
     )
     options = parser.parse_args()
     with workplace() as name:
         folder = Path(name)
-        bin_folder = options.bin or clean_install(folder)
-        with Issuer(bin_folder, "--access-ttl", "3600") as issuer:
+        script = options.bin or clean_install(folder)
+        launcher = options.launcher or clean_install(folder, with_launcher=True)
+        with Issuer(script, "--access-ttl", "3600") as issuer:
             home = folder / "home"
             home.mkdir(mode=0o700)
             env = set_up(home, issuer)
-            unit = [str(bin_folder / "python"), "-I", "-c", ""]
-            get = [str(bin_folder / "brokerctl"), "get", "warm"]
-            time_once(get, env)
-            time_once([str(bin_folder / "brokerctl"), "status"], env)  # writes the start-up image
-            linked = folder / "link"
-            linked.symlink_to(bin_folder / "brokerctl")
-            met = show("warm get", paired(get, unit, env, options.runs), "U", GET)
-            link = [str(linked), "get", "warm"]
-            met &= show(
-                "warm get through a symlink", paired(link, unit, env, options.runs), "U", LINK
-            )
-            get_json = [*get, "--json"]
-            met &= show("warm get --json", paired(get_json, unit, env, options.runs), "U", TEXT)
-            asked = folder / "request"
-            asked.write_bytes(REQUEST)
-            git = [str(bin_folder / "git-credential-brokerctl"), "get"]
-            ratios = paired(git, unit, env, options.runs, stdin=str(asked))
-            met &= show("warm git-credential-brokerctl get", ratios, "U", TEXT)
-            child = [
-                str(bin_folder / "brokerctl"),
-                "exec",
-                "--keep",
-                "-p",
-                "warm",
-                "--",
-                "/bin/true",
-            ]
-            met &= show("exec start (shared)", paired(child, get, env, options.runs), "get", EXEC)
+            met = measure(script, folder, env, options.runs, SCRIPT)
+            met &= measure(launcher, folder, env, options.runs, LAUNCHER)
             if options.before:
+                get = [str(script / "brokerctl"), "get", "warm"]
                 met &= show_before(options.before, get, folder, issuer, options.runs)
     return 0 if met else 1
 

@@ -8,7 +8,7 @@ lock() {
         --no-config --no-emit-index-url --exclude-newer "$(date -u -d '8 days ago' +%Y-%m-%d)" \
         --custom-compile-command 'make lock' --upgrade "$@"
 }
-lock pyproject.toml requirements/run.in requirements/dev.in -o requirements/dev.txt
+lock --extra spiffe pyproject.toml requirements/run.in requirements/dev.in -o requirements/dev.txt
 lock pyproject.toml requirements/run.in -c requirements/dev.txt -o requirements/run.txt
 lock requirements/release.in -o requirements/release.txt
 lock requirements/vectors.in -o requirements/vectors.txt

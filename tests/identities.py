@@ -8,7 +8,7 @@ from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.oauth.message import HttpResponse
-from brokerctl.oauth.steps import ReadFile, Run, Send
+from brokerctl.oauth.steps import FetchSvid, ReadFile, Run, Send, Svid
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -72,10 +72,11 @@ def play(
     response: HttpResponse | BaseException | None = None,
     printed: bytes = b"",
     read: bytes = b"",
+    svid: Svid | BaseException | None = None,
 ) -> tuple[Any, list[Any]]:
     """Run steps on canned answers; return what came of them and the steps."""
     taken: list[Any] = []
-    answers: dict[type, Any] = {Send: response, Run: printed, ReadFile: read}
+    answers: dict[type, Any] = {Send: response, Run: printed, ReadFile: read, FetchSvid: svid}
     try:
         step = next(steps)
         while True:

@@ -15,12 +15,15 @@ import functools
 import glob
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.platform_wheels import make_wheel
+from tests.launcher import require_compiler
 from tests.program import BIN, ROOT
 
 if TYPE_CHECKING:
@@ -61,6 +64,19 @@ def build() -> Built:
 
 
 @functools.cache
+def build_platform(arch: str = platform.machine()) -> str:
+    """Make the platform wheel of this machine, or of another processor, of the pure one."""
+    compiler, pure = require_compiler(arch), build().wheel
+
+    def make(folder: str) -> None:
+        make_wheel(pure, arch, compiler, folder)
+
+    digest = _digest("scripts/launcher.c", "scripts/platform_wheels.py", pure)
+    [wheel] = glob.glob(f"{_made(f'dist-{arch}', digest, make)}/*.whl")
+    return wheel
+
+
+@functools.cache
 def install_by_pip() -> Installed:
     """Install the pins and then the wheel with pip, in a venv."""
     wheel, pins = build().wheel, _fetch_pins()
@@ -76,9 +92,9 @@ def install_by_pip() -> Installed:
 
 
 @functools.cache
-def install_by_uv() -> Installed:
+def install_by_uv(*, with_launcher: bool = False) -> Installed:
     """Install the wheel as a tool with uv; its program is a link in a folder of links."""
-    wheel, pins = build().wheel, _fetch_pins()
+    wheel, pins = build_platform() if with_launcher else build().wheel, _fetch_pins()
 
     def install(folder: str) -> None:
         uv = (f"{BIN}/uv", "tool", "install", "-q", "--no-config", "--offline", "--no-index")

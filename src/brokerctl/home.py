@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from brokerctl.identity import Job
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import AccessToken, GrantKey, Profile, Reference, Token
+    from brokerctl.oauth.steps import FetchSvid, Svid
     from brokerctl.platform.private_files import Folder
-    from brokerctl.secret import Secret
     from brokerctl.store import Damage
     from brokerctl.store.file import FileStore
     from brokerctl.store.interface import LockedGrant
@@ -208,16 +208,15 @@ class Home:
         """Return the client of the issuers: HTTP, metadata and client authentication."""
         from brokerctl.broker.issuer import IssuerClient, Senders
         from brokerctl.broker.known_issuers import KnownIssuers
-        from brokerctl.broker.sources import get_token
+        from brokerctl.broker.sources import SourceTokens
 
         hidden = _secret_variables(self.plan.profiles.values())
-        known, senders = KnownIssuers(self.store, self.ring), Senders(_http, self.environ)
-
-        def get(request: TokenRequest, is_id_token: bool) -> Secret:  # noqa: FBT001 - a callback of two
-            return get_token(self.broker, self.ring, request, is_id_token=is_id_token)
-
-        within = self.broker.within
-        return IssuerClient(known, senders, self.find_secret, hidden, get=get, within=within)
+        known = KnownIssuers(self.store, self.ring)
+        senders = Senders(_http, self.environ, _fetch_svid)
+        sources, within = SourceTokens(self.broker, self.ring), self.broker.within
+        return IssuerClient(
+            known, senders, self.find_secret, hidden, sources=sources, within=within
+        )
 
     def find_secret(self, name: str) -> str | None:
         """Return a client's secret that `profile secret` stored, by its name in the profile."""
@@ -234,6 +233,13 @@ def _http(ca_file: str | None, environ: Mapping[str, str], timeout_s: float) -> 
     return Http(ca_file, environ, timeout_s)
 
 
+def _fetch_svid(asked: FetchSvid, environ: Mapping[str, str], timeout_s: float) -> Svid:
+    """Ask a SPIFFE agent; what does so is imported only then."""
+    from brokerctl.effects.workload_api import fetch_svid
+
+    return fetch_svid(asked, environ, timeout_s)
+
+
 def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> IssuerClient:
     """Return a client of issuers and platforms that needs no home: what it learns ends with us."""
     from brokerctl.broker.issuer import IssuerClient, Senders
@@ -244,7 +250,7 @@ def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> Is
     harden()
     ring = new_ring()
     store: FileStore = find_store("file")(MemorySystem().folder("memory"), ring)
-    senders = Senders(_http, environ)
+    senders = Senders(_http, environ, _fetch_svid)
     return IssuerClient(KnownIssuers(store, ring), senders, hidden=_secret_variables(profiles))
 
 

@@ -319,6 +319,21 @@ class Profile(Value):
         return self.exchange is not None and self.exchange.requested_type == GRANT_TYPES[-1]
 
     @property
+    def source_names(self) -> tuple[str, ...]:
+        """The profiles whose tokens it exchanges."""
+        asked = self.exchange
+        found = (asked.subject, asked.actor) if asked is not None else ()
+        return tuple(one.target[0] for one in found if one is not None and one.kind == "profile")
+
+    @property
+    def is_own_as_source(self) -> bool:
+        """Whether a session that exchanges its token has one of its own, which ends with it.
+
+        One of a person's grant would cost a refresh for each session, or end everybody's token.
+        """
+        return not (self.traits.needs_person or self.refresh_ends_previous)
+
+    @property
     def traits(self) -> FlowTraits:
         """What is known of the profile's flow; the usual where the profile has gone."""
         return FLOWS.get(self.flow, _NO_FLOW)
@@ -361,7 +376,9 @@ class TokenRequest(Value):
     margin: tuple[float, float] | None = None
     max_ttl_s: float | None = None
     is_fresh: bool = False  # --fresh: issued after this request began
+    is_patient: bool = False  # … and yet not sooner after a failure than any other request
     is_own: bool = False  # a session's own token: never from the cache, never put there
+    is_source: bool = False  # … but where it is exchanged, one serves all exchanges of its session
     purpose: str | None = None
     url: str | None = None  # where the token is to go, if that is known
     is_insecure: bool = False  # the tool says that it would not check that server's certificate

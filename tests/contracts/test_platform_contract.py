@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,9 +13,11 @@ import pytest
 from brokerctl.config.platforms import PLATFORMS
 from brokerctl.errors import BrokerError, IssuerError, UsageError
 from brokerctl.identity import find_job, load
-from brokerctl.identity.proof import prove
+from brokerctl.identity.proof import prove, read_jwt
+from brokerctl.identity.spiffe import find_socket
 from brokerctl.model import Reference
-from brokerctl.oauth.steps import Send
+from brokerctl.oauth.steps import FetchSvid, Send, Svid
+from brokerctl.secret import Secret
 from tests.identities import AUDIENCE, ENVIRONS, REQUEST_TOKEN, answer_for, jwt, play
 
 if TYPE_CHECKING:
@@ -22,6 +26,12 @@ if TYPE_CHECKING:
     from brokerctl.oauth.steps import Proof
 
 NOT_NEW_S = 301
+ID = "spiffe://td/w"
+
+
+def _sub_of(token: str) -> str:
+    _, claims = read_jwt(Secret(token))
+    return str((claims or {}).get("sub"))
 
 
 class PlatformContract:
@@ -42,7 +52,7 @@ class PlatformContract:
     def source(self) -> Reference:
         """Return how a profile names it."""
         needs = PLATFORMS[self.name].needs
-        target = (str(self.file),) if needs == "file" else self.target
+        target = (str(self.file),) if needs.startswith("file") and not self.target else self.target
         return Reference(kind=self.name, target=target)
 
     def prove(self, token: str | None, **answers: Any) -> tuple[Proof, list[Any]]:  # noqa: ANN401 - of `play`
@@ -55,6 +65,7 @@ class PlatformContract:
                 "response": answer_for(token, self.member),
                 "printed": token.encode() + b"\n",
                 "read": token.encode(),
+                "svid": Svid(token=Secret(token), id=_sub_of(token)),
             } | answers
         steps = prove(self.source, self.environ, self.audience, time.time())
         proof, taken = play(steps, **answers)
@@ -283,6 +294,74 @@ class TestSpiffe(PlatformContract):
         """By its id."""
         self.file.write_text(self.token(iss=None, sub="spiffe://td/w"))
         assert find_job(self.source, {}).id == '["spiffe","spiffe://td/w"]'
+
+
+class TestSpiffeAgent(TestSpiffe):
+    """A JWT-SVID from the agent behind a socket."""
+
+    target = ("unix:///run/agent.sock",)
+
+    def token(self, **claims: Any) -> str:  # noqa: ANN401 - claims are JSON
+        """Return a JWT-SVID."""
+        return super().token(**{"sub": ID} | claims)
+
+    def test_it_proves_who_the_job_is(self) -> None:
+        """The SVID's id, which nobody knows before it came; the audience is free."""
+        token = self.token(iss=None)
+        proof, taken = self.prove(token)
+        assert proof.token.reveal() == token
+        said = json.loads(proof.claims)
+        assert (said["sub"], said["job"]) == (ID, f'["spiffe","{ID}"]')
+        assert [(one.socket, one.audience) for one in taken] == [("/run/agent.sock", AUDIENCE)]
+
+    def test_the_job_is_the_svid(self) -> None:
+        """Which nobody knows before the agent has answered: no file of a clone's says it."""
+        folder = self.file.parent / "unix:" / "run"
+        folder.mkdir(parents=True)
+        (folder / "agent.sock").write_text(self.token())
+        with contextlib.chdir(self.file.parent):
+            assert find_job(self.source, {}).id is None
+
+    def test_a_token_that_was_made_for_us_is_new(self) -> None:
+        """An agent gives one again until half of its lifetime is over, and none that is older."""
+        now = int(time.time())
+        for age, lifetime in ((299, 310), (301, 700), (1700, 3600)):
+            token = self.token(iat=now - age, exp=now - age + lifetime)
+            assert self.prove(token)[0].token.reveal() == token
+        for age, lifetime in ((301, 400), (1900, 3600), (3500, 3600)):
+            token = self.token(iat=now - age, exp=now - age + lifetime)
+            with pytest.raises(IssuerError, match="older than five minutes"):
+                self.prove(token)
+        with pytest.raises(IssuerError, match="older than five minutes"):
+            self.prove(self.token(iat=None))
+
+    def test_its_token_is_of_the_id_beside_it(self) -> None:
+        """And that is a SPIFFE id."""
+        for sub, named in ((ID, f"{ID}/other"), ("a", "a"), (None, ID), (["a"], ID)):
+            svid = Svid(token=Secret(self.token(sub=sub)), id=named)
+            with pytest.raises(IssuerError, match="not of the id beside it"):
+                self.prove(None, svid=svid)
+
+    def test_what_is_wrong_is_told_as_it_is(self) -> None:
+        """What the agent or the way to it says."""
+        for error in (UsageError("it knows no identity"), IssuerError("it did not answer")):
+            with pytest.raises(type(error), match=error.message):
+                self.prove(None, svid=error)
+
+    def test_a_path_that_is_a_socket_is_asked(self, tmp_path: Path) -> None:
+        """Without the scheme it is looked at; a file is read, and so is what is not there yet."""
+        path = tmp_path / "s"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            source = Reference(kind="spiffe", target=(str(path),))
+            svid = Svid(token=Secret(self.token()), id=ID)
+            _, taken = play(prove(source, {}, AUDIENCE, time.time()), svid=svid)
+            assert isinstance(taken[0], FetchSvid)
+            home = {"HOME": str(tmp_path)}
+            short = Reference(kind="spiffe", target=("~/s",))
+            assert find_socket("~/s", home) == "~/s"
+            assert find_job(short, home).id is None
+        assert find_socket(str(tmp_path / "none"), {}) is None
 
 
 class TestFile(PlatformContract):

@@ -17,7 +17,7 @@ from brokerctl.broker.known_issuers import KnownIssuers
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import grant_key
 from brokerctl.broker.revoke import Revoker
-from brokerctl.broker.sources import get_token
+from brokerctl.broker.sources import SourceTokens
 from brokerctl.config.compile import compile_layers
 from brokerctl.config.layers import Layer, Layers
 from brokerctl.errors import BrokerError
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from brokerctl.model import AccessToken, GrantKey, Reference, Token
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.platform.system import System
-    from brokerctl.secret import Secret
     from brokerctl.store.interface import LockedGrant
 
 ONE, TWO = "https://one.example", "https://two.example"
@@ -74,6 +73,8 @@ class Issuer:
         self.more: dict[str, Any] = {}  # of each answer
         self.value = ""  # of its tokens, if it is always the same
         self.faults: list[BaseException | int] = []  # of the next requests, each for one
+        self.refusal = ""  # with which it refuses a grant that it has seen, or every one
+        self.refuses_all = False
         self.is_lost = False  # it carries requests out, and its answers never come
         self.ends_with_refresh = True  # every access token (RFC 7009, section 2.1)
         self.is_down = False  # its revocation endpoint refuses
@@ -83,6 +84,7 @@ class Issuer:
         form = {name: values[0] for name, values in form_of(request).items()}
         if request.url.endswith("/revoke"):
             return self._revoke(request, form["token"])
+        is_seen = form.get("assertion") in [one.get("assertion") for one in self.asked]
         self.asked.append(form)
         self.deadlines.append(deadline)
         fault = self.faults.pop(0) if self.faults else None
@@ -90,6 +92,8 @@ class Issuer:
             return answered(request, {"error": "temporarily_unavailable"}, fault)
         if fault is not None:
             raise fault
+        if self.refusal and (is_seen or self.refuses_all):
+            return answered(request, {"error": self.refusal}, 400)
         body: dict[str, Any] = {
             "token_type": "N_A" if self.kind == JWT else "Bearer",
             "expires_in": 3600,
@@ -151,13 +155,10 @@ class Chain(OneByOne):
 
     def link(self) -> IssuerClient:
         """Return what talks to the issuers, as `Home` makes it."""
-
-        def get(request: TokenRequest, is_id_token: bool) -> Secret:  # noqa: FBT001 - a callback of two
-            return get_token(self.broker, RING, request, is_id_token=is_id_token)
-
         senders = Senders(lambda *_: self, self.environ)
         known = KnownIssuers(self.store, RING)
-        return IssuerClient(known, senders, get=get, within=self.broker.within)
+        sources = SourceTokens(self.broker, RING)
+        return IssuerClient(known, senders, sources=sources, within=self.broker.within)
 
     def find_job(self, source: Reference, /) -> Any:  # noqa: ANN401 - the Job that this is
         """Return the job that this is."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.broker.redeem import LIVED_ON, Redeemer
+from brokerctl.broker.redeem import Redeemer
+from brokerctl.broker.unanswered_requests import LIVED_ON
 from brokerctl.errors import StoreError
 from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.platform.work_clock import work_time

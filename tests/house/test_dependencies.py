@@ -9,7 +9,13 @@ import tomllib
 from tests.house.source import imported, read, sources
 
 NAME = re.compile(r"^[A-Za-z0-9._-]+")
-MODULES = {"PyNaCl": "nacl", "Authlib": "authlib", "cffi": "_cffi_backend"}
+MODULES = {
+    "PyNaCl": "nacl",
+    "Authlib": "authlib",
+    "cffi": "_cffi_backend",
+    "grpcio": "grpc",
+    "protobuf": "google",
+}
 WITH_KEYRING = {"jeepney", "secretstorage"}  # the half of it that speaks with Secret Service
 
 
@@ -19,6 +25,12 @@ def asked() -> set[str]:
         NAME.findall(line)[0]
         for line in tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
     }
+
+
+def asked_by_extras() -> set[str]:
+    """Return the packages that an extra asks for."""
+    extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+    return {NAME.findall(line)[0] for lines in extras.values() for line in lines}
 
 
 def also() -> set[str]:
@@ -37,7 +49,7 @@ def rows() -> list[list[str]]:
 def test_each_dependency_has_its_reason() -> None:
     """What it is for, what was considered instead, and what it brings; of exactly those we have."""
     first = [row for row in rows() if len(row) == 5 and row[0] != "package"]
-    assert {row[0] for row in first} == asked()
+    assert {row[0] for row in first} == asked() | asked_by_extras()
     assert [row for row in first if not all(row)] == []
 
 
@@ -55,7 +67,7 @@ def test_nothing_is_imported_that_nobody_asked_for() -> None:
         for name in imported(source)
         if name.partition(".")[0] not in {*sys.stdlib_module_names, "brokerctl"}
     }
-    modules = {MODULES.get(name, name) for name in asked()}
+    modules = {MODULES.get(name, name) for name in asked() | asked_by_extras()}
     assert found - WITH_KEYRING - {"_typeshed"} == modules
 
 

@@ -180,6 +180,7 @@ STARTERS = {
     "brokerctl.config.references": "keyring secret",
     "brokerctl.demo.stage": "none: an environment made for the play",
     "brokerctl.effects.browser": "browser",
+    "brokerctl.effects.workload_api": "workload_api",
     "brokerctl.helpers.shadow": "git git_anywhere",
     "brokerctl.keyring_backend": "none: it imports nothing of ours, and what it runs is brokerctl",
     "brokerctl.keys.keyring": "keyring",

@@ -210,7 +210,7 @@ class OidcProvider:
         """Return the requests of both grants since the last reset, with the proven claims.
 
         Each has `grant_type`, `client_id`, `scope`, `audience`, `resource`, `is_given`, and as far
-        as it got `subject`, `actor`, `act` or `assertion`.
+        as it got `subject`, `actor`, `act` or `assertion`, and the token that was `given`.
         """
         seen: list[dict[str, Any]] = self.get("/__exchanges").json["seen"]
         return seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,6 +163,128 @@ def test_the_second_issuer_refuses(
     two.mode(token="503")
     assert brokerctl("get", "deploy", "--fresh", env=job).returncode == 5
     assert sum(two.counts()["grants"].values()) == 2  # no second try with the same assertion
+
+
+def test_a_grant_is_used_again_where_its_issuer_takes_it(
+    brokerctl: Program, two_issuers: Issuers, platforms: Platforms
+) -> None:
+    """One grant for further exchanges while it lives, and none for another issuer's profile."""
+    one, two = two_issuers
+    two.trust(one, once=False)
+    job = enter(brokerctl, platforms, one, "github")
+    chain(brokerctl, two_issuers, '"identity"', "jwt")
+    got = {
+        brokerctl("get", "deploy", "--scope", word, env=job).stdout for word in ("read", "write")
+    }
+    assert len(got - {""}) == 2
+    assert [seen["is_given"] for seen in two.exchanges()] == [True, True]
+    assert len({seen["assertion"]["jti"] for seen in two.exchanges()}) == 1
+    assert len(one.exchanges()) == 1
+    one.habits(grant_ttl=25, answer={"expires_in": 3600})  # what it says itself counts
+    brokerctl("revoke", "--all", env=job)
+    for word in ("read", "write"):
+        assert brokerctl("get", "deploy", "--scope", word, env=job).returncode == 0
+    assert len({seen["assertion"]["jti"] for seen in two.exchanges()}) == 3
+
+
+def test_an_issuer_that_takes_a_grant_once(
+    brokerctl: Program, two_issuers: Issuers, platforms: Platforms
+) -> None:
+    """A used one is refused once: then another is made for each, and no value is sent again."""
+    one, two = two_issuers
+    two.trust(one, once=True)
+    job = enter(brokerctl, platforms, one, "github")
+    chain(brokerctl, two_issuers, '"identity"', "jwt")
+    words = (("--scope", "read"), ("--scope", "write"), ())
+    done = [brokerctl("get", "deploy", *more, env=job) for more in words]
+    assert [one.returncode for one in done] == [0, 0, 0], done
+    seen = two.exchanges()
+    assert [one["is_given"] for one in seen] == [True, False, True, True]
+    sent = [one["assertion"]["jti"] for one in seen]
+    assert sent[0] == sent[1], "it is not known before that this issuer notes them"
+    assert len(set(sent)) == 3
+    assert len(one.exchanges()) == 3
+    brokerctl("revoke", "--all", env=job)
+    brokerctl("get", "deploy", "--scope", "read", env=job)
+    brokerctl("get", "deploy", "--scope", "write", env=job)
+    assert [one["is_given"] for one in two.exchanges()[4:]] == [True, True], "it is remembered"
+
+
+def three_links(program: Program, issuers: Issuers, platforms: Platforms) -> dict[str, str]:
+    """Write a chain: identity, an access token of the first, its grant, the second's token."""
+    one, two = issuers
+    two.trust(one, once=False)
+    job = enter(program, platforms, one, "github")
+    middle = deploy(one, name="middle", **client(program, one))
+    subject = '{ profile = "middle" }'
+    chain(program, issuers, subject, "jwt")
+    path = f"{program.home}/config.toml"
+    with open(path, encoding="utf-8") as file:
+        program.config(f"{file.read()}{middle}\n")
+    return job
+
+
+def tokens_of(issuers: Issuers) -> list[str]:
+    """Return the access tokens that both have given, the first link's first."""
+    first, last = (issuer.exchanges() for issuer in issuers)
+    return [*(one["given"] for one in first if not one["audience"]), last[-1]["given"]]
+
+
+def test_the_end_of_a_session_ends_every_link(
+    brokerctl: Program, two_issuers: Issuers, platforms: Platforms
+) -> None:
+    """What was made for it alone is revoked, the last link first; what all share is not."""
+    one, two = two_issuers
+    job = three_links(brokerctl, two_issuers, platforms)
+    done = brokerctl("exec", "-p", "deploy", *SHOW, env=job)
+    assert done.returncode == 7, done.stderr
+    inner, outer = tokens_of(two_issuers)
+    assert outer == done.stdout.strip()
+    assert (one.is_active(inner), two.is_active(outer)) == (False, False)
+    ended = [(one["profile"], one["outcome"]) for one in records(brokerctl, job, "token.revoked")]
+    assert [name for name, _ in ended] == ["deploy", "grant", "middle"]
+    assert {"deploy", "middle"} <= {name for name, outcome in ended if outcome == "revoked"}
+    shared = brokerctl("get", "middle", env=job).stdout.strip()
+    assert brokerctl("exec", "-p", "deploy", *SHOW, env=job).returncode == 7
+    assert one.is_active(shared)
+    assert len(tokens_of(two_issuers)) == 3, "it was exchanged, and no other made for the session"
+    assert brokerctl("get", "middle", env=job).stdout.strip() == shared
+
+
+def test_a_killed_session_s_links_end_with_the_next_command(
+    brokerctl: Program, two_issuers: Issuers, platforms: Platforms
+) -> None:
+    """SIGKILL leaves all three links to the next command of this home."""
+    one, two = two_issuers
+    job = three_links(brokerctl, two_issuers, platforms)
+    words = ("sh", "-c", "echo $DEPLOY_TOKEN; exec sleep 60")
+    with brokerctl.start("exec", "-p", "deploy", "--", *words, env=job) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        inner, outer = tokens_of(two_issuers)
+        assert (one.is_active(inner), two.is_active(outer)) == (True, True)
+        os.killpg(process.pid, signal.SIGKILL)
+    brokerctl("status", env=job)
+    assert (one.is_active(inner), two.is_active(outer)) == (False, False)
+
+
+def test_one_session_exchanges_a_source_s_token_again(
+    brokerctl: Program, two_issuers: Issuers, platforms: Platforms
+) -> None:
+    """Two profiles of one session: one identity, one grant, and both tokens dead at the end."""
+    one, two = two_issuers
+    job = three_links(brokerctl, two_issuers, platforms)
+    path = f"{brokerctl.home}/config.toml"
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    last = text[text.index("[profile.deploy]") :].partition("[profile.middle]")[0]
+    brokerctl.config(text + last.replace("deploy]", "other]").replace('"read", ', ""))
+    words = ("sh", "-c", "echo $DEPLOY_TOKEN $OTHER_TOKEN")
+    done = brokerctl("exec", "-p", "deploy", "-p", "other", "--", *words, env=job)
+    tokens = done.stdout.split()
+    assert (done.returncode, len(set(tokens))) == (0, 2), done.stderr
+    assert not any(map(two.is_active, tokens))
+    assert (len(one.exchanges()), len(platforms.seen)) == (2, 1)
 
 
 @pytest.mark.parametrize(

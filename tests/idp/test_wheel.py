@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import wheel
+from tests.emulations.spiffe_agent import SpiffeAgent
 from tests.idp import main_job
 from tests.idp.issuer import OidcProvider
 
@@ -96,3 +97,18 @@ def test_login_by_device_refresh_revoke(installed: Program, short: OidcProvider)
     assert short.counts()["grants"] == {"refresh_token": 1}
     assert_revoked(installed, name)
     assert short.introspect(second.stdout.strip())["active"] is False
+
+
+@pytest.mark.slow(reason="fills a new environment, where the sources have changed")
+def test_an_extra_that_is_not_installed_is_named(installed: Program) -> None:
+    """A profile that names a SPIFFE agent's socket: exit 2, and the command that installs it."""
+    with SpiffeAgent() as agent:
+        installed.config(
+            '[profile.deploy]\nissuer = "https://issuer.example"\nflow = "token_exchange"\n'
+            f'client_id = "ci"\nidentity = {{ spiffe = "unix://{agent.socket}" }}\n'
+        )
+        done = installed("doctor", "--ci")
+        assert done.returncode == 2, done
+        assert "is not installed: grpc" in done.stdout
+        assert r"run 'pip install brokerctl\[spiffe\]' where brokerctl is installed" in done.stdout
+        assert agent.seen == []

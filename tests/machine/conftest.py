@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import wheel
 from tests.idp.issuer import DemoIssuer
 from tests.machine.installation import Installation, is_image
 from tests.machine.room import Machine
@@ -55,10 +56,16 @@ def machine(brokerctl: Program, demo: DemoIssuer, template: str) -> Machine:
 
 
 @pytest.fixture(scope="session")
-def installed_once(trace_dir: str) -> Installation:
+def way_in(request: pytest.FixtureRequest) -> str:
+    """Return how the program is started: a script for `sh`, or a `launcher` where a test asks."""
+    return str(getattr(request, "param", "script"))
+
+
+@pytest.fixture(scope="session")
+def installed_once(trace_dir: str, way_in: str) -> Installation:
     """Install the wheel once a worker; each test has a copy."""
     made = Installation(os.path.join(tempfile.mkdtemp(prefix="installed-", dir=trace_dir), "venv"))
-    made.make()
+    made.make(wheel.build_platform() if way_in == "launcher" else wheel.build().wheel)
     return made
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests import wheel
+from scripts.platform_wheels import START
 from tests.program import ROOT, require_tool
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class Installation:
         self.image = os.path.join(platform, "__pycache__", cached)
         self.bootstrap = self.image.replace("start_image", "bootstrap")  # which reads the image
 
-    def make(self) -> None:
-        """Install the wheel, its byte code compiled, beside links to what it depends on."""
+    def make(self, brought: str) -> None:
+        """Install a wheel of ours, its byte code compiled, beside links to what it depends on."""
         subprocess.run([sys.executable, "-Im", "venv", "--without-pip", self.prefix], check=True)
         pip = [sys.executable, "-m", "pip", "--isolated", "--python", self.python]
-        install = ["install", "-q", "--no-index", "--no-deps", wheel.build().wheel]
+        install = ["install", "-q", "--no-index", "--no-deps", brought]
         subprocess.run([*pip, *install], check=True)
         for name in os.listdir(LIBRARY):
             if not name.endswith(".pth") and "brokerctl" not in name:
@@ -52,6 +52,12 @@ class Installation:
         """Return the same with files of its own, whose times stay."""
         shutil.copytree(self.prefix, prefix, symlinks=True)
         return Installation(prefix)
+
+    @property
+    def words(self) -> list[str]:
+        """What its interpreter is told to run: the script; or the launcher's, and the launcher."""
+        start = os.path.join(self.prefix, START)
+        return [start, self.program] if os.path.exists(start) else [self.program]
 
     @property
     def python(self) -> str:

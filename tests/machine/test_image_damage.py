@@ -92,6 +92,7 @@ DAMAGE: dict[str, Callable[[Installation], None]] = {
 
 
 @pytest.mark.slow(reason=BUILT)
+@pytest.mark.parametrize("way_in", ["script", "launcher"], indirect=True)
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damage(machine: Machine, image: Installation, name: str) -> None:
     """It is passed over, without a word; a later command makes it anew where it can."""

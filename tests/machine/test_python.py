@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.launcher import FORMS
 from tests.machine.room import answers, write_private
 from tests.program import ROOT
 
@@ -143,8 +145,8 @@ def test_a_working_folder_that_was_deleted(machine: Machine) -> None:
 # The same with the wheel's own layout.
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture(scope="module", params=["script", "launcher"])
+def installed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> str:
     """Lay the program out as a wheel does: a venv's bin and site-packages, nothing editable."""
     folder = tmp_path_factory.mktemp("wheel")
     made = str(folder / "venv")
@@ -156,11 +158,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> str:
         if not name.endswith(".pth") and "brokerctl" not in name:
             os.symlink(os.path.join(ours, name), os.path.join(packages, name))
     os.symlink(os.path.join(ROOT, "src", "brokerctl"), os.path.join(packages, "brokerctl"))
-    script = os.path.join(made, "bin", "brokerctl")
-    with open(os.path.join(ROOT, "bin", "brokerctl"), encoding="utf-8") as file:
-        write_private(script, file.read())
-    os.chmod(script, 0o700)
-    return script
+    return str(FORMS[request.param]().install(Path(made) / "bin"))
 
 
 def test_the_wheel_s_layout(machine: Machine, trap: str, installed: str) -> None:

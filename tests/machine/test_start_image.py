@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.machine.installation import Installation
     from tests.machine.room import Machine
 
+pytestmark = pytest.mark.parametrize("way_in", ["script", "launcher"], indirect=True)
+
 NOBODY = 65534
 
 
@@ -64,7 +66,8 @@ def test_it_loads_what_is_loaded_without_it(machine: Machine, image: Installatio
     """The golden list of the house, but for what its code was stripped of; and no finder's work."""
     path = f"{machine.home}/modules"
     # As the script runs, `sys.argv` begins with the script's name, which nothing looks at.
-    run = [image.python, "-X", "utf8", "-IS", "-c", DRIVER, image.program, path, *GET]
+    script, *called = image.words
+    run = [image.python, "-X", "utf8", "-IS", "-c", DRIVER, script, path, *called, *GET]
     subprocess.run(run, env=machine.program.environment(), check=True, capture_output=True)
     with open(path, encoding="utf-8") as file:
         found = set(file.read().split())
@@ -283,6 +286,8 @@ def test_an_uninstallation_leaves_nothing(machine: Machine, image: Installation)
     pip = [sys.executable, "-m", "pip", "--isolated", "--python", image.python]
     subprocess.run([*pip, "uninstall", "-q", "-y", "brokerctl"], check=True, cwd=machine.home)
     assert not os.path.exists(image.package)
+    assert not [name for name in os.listdir(f"{image.prefix}/bin") if "brokerctl" in name]
+    assert not os.path.exists(f"{image.prefix}/libexec/brokerctl")
 
 
 @pytest.mark.slow(reason=BUILT)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Reached is 1.00 on Python 3.11. What is left is nearly all Python's own start (0.55), to unmarshal
 # what is run (0.1), to make the classes (0.07) and the work itself (0.09).
+pytestmark = pytest.mark.parametrize("way_in", ["script", "launcher"], indirect=True)
+
 INSTRUCTIONS = 1.03
 CALLS = 620
 COLLECTED = re.compile(r"Collected : (\d+)")
@@ -54,7 +56,7 @@ def test_instructions(machine: Machine, image: Installation) -> None:
 
 @pytest.mark.slow(reason=BUILT)
 def test_system_calls(machine: Machine, image: Installation) -> None:
-    """From the first line of the script on, that of `sh` included."""
+    """From the first line of the script on, those of `sh` included, or of the launcher."""
     answers(machine(*GET))
     calls = count_calls([image.program, *GET], machine.program.environment())
     assert calls <= CALLS, calls

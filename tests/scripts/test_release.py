@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import glob
+import io
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from brokerctl import __version__
+from scripts.platform_wheels import ARCHITECTURES, START, TAG
 from tests import wheel
+from tests.launcher import foreign_form, launcher_form
 from tests.program import BIN, ROOT
 
 if TYPE_CHECKING:
@@ -104,6 +109,7 @@ def test_two_places_make_the_same_release(sdist: str, tmp_path: Path) -> None:
     assert kinds == {
         *("RELEASE_NOTES.md", "SHA256SUMS", "sbom.cdx.json"),
         *(".tar.gz", "-py3-none-any.whl"),
+        *(f"-{TAG.format(arch)}.whl" for arch in ARCHITECTURES),
     }
     assert sorted(first) == sorted(second)
     assert [name for name in first if first[name] != second[name]] == []
@@ -112,6 +118,31 @@ def test_two_places_make_the_same_release(sdist: str, tmp_path: Path) -> None:
     done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=dist, check=False)
     assert done.returncode == 0
     assert len(first["SHA256SUMS"].splitlines()) == len(first) - 1
+    for arch in ARCHITECTURES:
+        [name] = [name for name in first if name.endswith(f"_{arch}.whl")]
+        runs_the_interpreter_beside_it(first[name], arch, tmp_path / arch)
+
+
+def runs_the_interpreter_beside_it(wheel: bytes, arch: str, folder: Path) -> None:
+    """Run the launchers of a wheel, which another compiler made than in the tests of them."""
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        for name in archive.namelist():
+            path = name.partition(".data/")[2]
+            if path.startswith("scripts/") or path == f"data/{START}":
+                place = folder / path.replace("scripts/", "bin/").removeprefix("data/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(archive.read(name))
+                place.chmod(0o755)
+    (folder / "bin" / "python3").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    (folder / "bin" / "python3").chmod(0o755)
+    form = launcher_form() if arch == platform.machine() else foreign_form()
+    scripts = {f"{folder}/bin/brokerctl": "", f"{folder}/bin/brokerctl-askpass": "helper|askpass|"}
+    for script, words in scripts.items():
+        done = subprocess.run(
+            [*form.wrapper, script, "a b"], capture_output=True, text=True, check=True
+        )
+        called = "|".join(form.words(f"{folder}/bin/brokerctl"))
+        assert done.stdout == f"-X|utf8|-IS|{called}|{words}a b|"
 
 
 @pytest.mark.slow("installs the release's tools")

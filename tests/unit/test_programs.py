@@ -37,7 +37,14 @@ DESKTOP = {
     "PATH": "/usr/bin:/bin",
     "XDG_RUNTIME_DIR": "/run/user/1",
 }
-PLAIN = {"BROKERCTL_HOME": "/h", "EDITOR": "vi", "GIT_ASKPASS": "/a", "GIT_SSH": "ssh"}
+PLAIN = {
+    "BROKERCTL_HOME": "/h",
+    "EDITOR": "vi",
+    "GIT_ASKPASS": "/a",
+    "GIT_SSH": "ssh",
+    "GRPC_TRACE": "all",
+    "SPIFFE_ENDPOINT_SOCKET": "unix:///run/other",
+}
 LIBRARY = {"KEYRING_PROPERTY_X": "y", "PYTHON_KEYRING_BACKEND": "evil.Backend"}
 HIDDEN = {"CI_SECRET": "another profile's"}
 ALL = REPOSITORY | OWN | DESKTOP | PLAIN | LIBRARY | HIDDEN
@@ -49,6 +56,7 @@ KEPT = {
     "keyring": DESKTOP,
     "identity": DESKTOP | PLAIN | LIBRARY | {NO_KEYRING: "1", WITHIN: "outer,p"},
     "secret": DESKTOP | PLAIN | LIBRARY | {NO_KEYRING: "1", WITHIN: "outer,p"},
+    "workload_api": {name: DESKTOP[name] for name in ("LC_ALL", "PATH")},
 }
 
 

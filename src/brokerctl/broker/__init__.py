@@ -91,7 +91,7 @@ class Broker:
         decided = self.find_decision(request)
         if decided.decision.effect in REFUSED:
             raise denied(decided)
-        store = self._place_of(decided)
+        store = self.store_for(decided)
         held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             _refuse_broader(decided, held)
@@ -100,11 +100,18 @@ class Broker:
 
         Obtaining(store, self._redeem, decided).check()
 
-    def _place_of(self, decided: DecidedRequest) -> Store:
+    def holds(self, request: TokenRequest) -> bool:
+        """Return whether the store has a token that serves a request; nothing is handed out."""
+        decided = self.find_decision(request)
+        held = decided.find_in(self.store_for(decided))
+        return held is not None and decided.serves(held, time.time())
+
+    def store_for(self, decided: DecidedRequest) -> Store:
+        """Return where the token of a request is kept."""
         return self.store if decided.job is None else self._around.store_of(decided.job)
 
     def _find_or_redeem(self, decided: DecidedRequest) -> tuple[Token, str]:
-        store = self._place_of(decided)
+        store = self.store_for(decided)
         held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             return held, "cache"

@@ -165,7 +165,7 @@ def _exchange_fields(decided: DecidedRequest, token: Token | None) -> dict[str, 
     if job is not None:
         proven = jsonlite.loads(token.claims.encode()) if token and token.claims else {}
         named = {name: proven.get(name) for name in ("repository", "ref", "actor")}
-        fields["job"] = {"platform": job.platform, "id": job.id} | named
+        fields["job"] = {"platform": job.platform, "id": job.id or proven.get("job")} | named
     sources = {"subject": asked.subject, "actor": asked.actor}
     shown: dict[str, Any] = {
         name: " ".join((one.kind, *one.target[:1])) if one else None

@@ -11,10 +11,10 @@ import time
 from brokerctl.broker import read_within, refuse_circle
 from brokerctl.broker.known_issuers import ENDS, KEEPS, LoginMetadata
 from brokerctl.errors import BrokerError, IssuerError, OAuthError, UsageError, shell_word
-from brokerctl.model import LOCAL_ONLY, UNKNOWN, TokenRequest, Value
+from brokerctl.model import LOCAL_ONLY, UNKNOWN, Value
 from brokerctl.oauth import metadata as about
 from brokerctl.oauth.client_auth import ClientCredentials, FlowContext
-from brokerctl.oauth.steps import Identify, ReadFile, Run, Send
+from brokerctl.oauth.steps import FetchSvid, Identify, ReadFile, Run, Send
 from brokerctl.oauth.tokens import safe_code
 from brokerctl.platform.commands import environ_for
 from brokerctl.platform.work_clock import work_time
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from brokerctl.broker.known_issuers import KnownIssuers
+    from brokerctl.broker.sources import SourceTokens
     from brokerctl.model import GrantKey, Profile
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
-    from brokerctl.oauth.steps import Proof
+    from brokerctl.oauth.steps import Proof, Svid
     from brokerctl.secret import Secret
     from brokerctl.store.values import Grant, Queued
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 
     MakeSender = Callable[[str | None, Mapping[str, str], float], Sender]
 
-    # A profile's access token, or its ID token where the second argument is true.
-    GetToken = Callable[[TokenRequest, bool], Secret]
+    # Asks a SPIFFE agent, in at most that many seconds.
+    FetchSvids = Callable[[FetchSvid, Mapping[str, str], float], Svid]
 
     FindSecret = Callable[[str], str | None]
 
@@ -57,12 +58,21 @@ class RevocationOutcome(Value):
 
 
 class Senders:
-    """One sender for each profile and its certificates, made when it is first needed."""
+    """One sender for each profile and its certificates, made when it is first needed.
 
-    __slots__ = ("_made", "_make", "environ")
+    `fetch_svid` asks a SPIFFE agent, for which there is but one way.
+    """
 
-    def __init__(self, make: MakeSender, environ: Mapping[str, str]) -> None:
+    __slots__ = ("_made", "_make", "environ", "fetch_svid")
+
+    def __init__(
+        self,
+        make: MakeSender,
+        environ: Mapping[str, str],
+        fetch_svid: FetchSvids | None = None,
+    ) -> None:
         self.environ = environ
+        self.fetch_svid = fetch_svid
         self._make = make
         self._made: dict[tuple[str, str | None], Sender] = {}
 
@@ -77,7 +87,7 @@ class Senders:
 class IssuerClient:
     """Talks to the issuers of these profiles."""
 
-    __slots__ = ("_find_secret", "_senders", "environ", "get", "hidden", "known", "within")
+    __slots__ = ("_find_secret", "_senders", "environ", "hidden", "known", "sources", "within")
 
     def __init__(
         self,
@@ -86,21 +96,21 @@ class IssuerClient:
         find_secret: FindSecret = lambda _: None,
         hidden: frozenset[str] = frozenset(),
         *,
-        get: GetToken | None = None,
+        sources: SourceTokens | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
         """`find_secret` returns a client's secret that the store holds, by its name there.
 
-        `hidden`: the variables that hold any profile's secret, for no command to see. `get` is
-        `sources.get_token`, for a flow that exchanges another profile's token, and `within` the
-        profiles that are being asked for.
+        `hidden`: the variables that hold any profile's secret, for no command to see. `sources`
+        gives other profiles' tokens, for a flow that exchanges one, and `within` has the profiles
+        that are being asked for.
         """
         self.known = known
         self.environ = senders.environ
         self._senders = senders
         self._find_secret = find_secret
         self.hidden = hidden
-        self.get = get
+        self.sources = sources
         self.within = within
 
     def sender(self, profile: Profile) -> Sender:
@@ -123,7 +133,7 @@ class IssuerClient:
             self._senders,
             self._find_secret,
             self.hidden,
-            get=self.get,
+            sources=self.sources,
             within=self.within,
         )
 
@@ -148,6 +158,8 @@ class IssuerClient:
             return self.sender(profile).send(step.request, now + (deadline - now) * step.share)
         if isinstance(step, Identify):
             return self.identify(profile, step.audience, deadline)
+        if isinstance(step, FetchSvid) and self._senders.fetch_svid is not None:
+            return self._senders.fetch_svid(step, self.environ, deadline - work_time())
         if not isinstance(step, Run | ReadFile):
             raise IssuerError(f"'{profile.name}' needs a person: {type(step).__name__}")
         from brokerctl.config import references  # noqa: PLC0415 - only some need a file or a command

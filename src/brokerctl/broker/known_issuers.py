@@ -1,10 +1,11 @@
 """What is known of the issuers, as SSH's known_hosts is: rows of the store, and no request.
 
-Four kinds of rows: an issuer's metadata, which a login pins for every profile; the endpoints that
+Five kinds of rows: an issuer's metadata, which a login pins for every profile; the endpoints that
 a profile itself named when its grant was obtained; what an issuer does to a grant when an access
-token of it is revoked (RFC 7009, section 2.1 lets it end the whole grant, and some do); and a note
-that such a revocation is about to be sent for a grant's generation. Because of the note the end of
-the grant can be explained even where it is found much later.
+token of it is revoked (RFC 7009, section 2.1 lets it end the whole grant, and some do); a note
+that such a revocation is about to be sent for a grant's generation, because of which the end of
+the grant can be explained even where it is found much later; and that an issuer takes a grant which
+another one made out to it once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import Store, StoreKeys
 
 ENDS, KEEPS = "ends", "keeps"
+ONCE = "once"
 FROM_NOW_ON = (
     "From now on no access token of this issuer's grants is revoked, which is what"
     ' revoke_at_exit = "none" says in a profile'
@@ -195,6 +197,17 @@ class KnownIssuers:
             f"; at {timestamp(at)} it was asked to revoke an access token of it,"
             " with which some issuers end the grant"
         )
+
+    # What becomes of another issuer's grant that was sent
+
+    def takes_once(self, issuer: str) -> bool:
+        """Return whether this issuer was seen to take another issuer's grant once."""
+        return self._find_object(self._name("assertions", issuer)).get("word") == ONCE
+
+    def learn_once(self, issuer: str, now: float) -> None:
+        """Store that it does (RFC 7523, section 3, lets it note each `jti`)."""
+        body = {"word": ONCE, "at": now, "issuer": issuer}
+        self._put_object(self._name("assertions", issuer), body)
 
     # Rows and their names
 

@@ -56,7 +56,7 @@ class Obtaining:
             if failure is not None:
                 self._seen = failure.serial
                 left = failure.retry_at - time.time()
-                if not decided.request.is_fresh and _holds_back(failure, time.time()):
+                if self._waits() and _holds_back(failure, time.time()):
                     self._refuse_dead(self._store.find_grant(decided.grant_key))
                     raise remembered(failure, decided, left)
             token = None if decided.request.is_own else self._wait()
@@ -70,6 +70,11 @@ class Obtaining:
             if held is not None and decided.still_good(held, time.time()):
                 return held, "cache"
             raise
+
+    def _waits(self) -> bool:
+        """Return whether a failure that was just now keeps this request from the issuer."""
+        request = self._decided.request
+        return request.is_patient or not request.is_fresh
 
     def check(self) -> None:
         """Raise what `run` would raise without a request: the grant ended, or failed recently."""
@@ -164,8 +169,13 @@ def failed(failure: Failure) -> BrokerError:
 
 
 def remembered(failure: Failure, decided: DecidedRequest, left_s: float) -> BrokerError:
-    """Return the error for a request that comes too early: it says how to ask at once."""
+    """Return the error for a request that comes too early: it says how to ask at once.
+
+    Nobody can do that for a grant that another issuer is to take: whoever wants it says it.
+    """
     error = failed(failure)
+    if decided.request.made_out_to:
+        return error
     whose = f" --subject {shell_word(decided.request.subject)}" if decided.request.subject else ""
     again = f"'brokerctl get {shell_word(decided.profile.name)}{whose} --fresh' asks now"
     now = f"not asked again for {int(left_s) + 1} s: {again}"

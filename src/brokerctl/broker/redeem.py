@@ -8,7 +8,6 @@ program that is asked for a secret before it.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack
 
@@ -17,8 +16,14 @@ from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import shown
 from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
-from brokerctl.broker.sources import with_sources
-from brokerctl.broker.unanswered_requests import queue_cut_off, queue_unanswered
+from brokerctl.broker.sources import Sources
+from brokerctl.broker.unanswered_requests import (
+    LIVED_ON,
+    explain_earlier,
+    make_intent,
+    queue_cut_off,
+    queue_unanswered,
+)
 from brokerctl.broker.unheld_tokens import NOT_STORED, UnheldTokens, queue_unasked
 from brokerctl.errors import (
     BrokerError,
@@ -39,7 +44,7 @@ from brokerctl.oauth.message import should_retry
 from brokerctl.oauth.steps import Send
 from brokerctl.platform.held_signals import signals_wait
 from brokerctl.platform.work_clock import work_time
-from brokerctl.store.values import Change, Grant, Intent
+from brokerctl.store.values import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,16 +55,17 @@ if TYPE_CHECKING:
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Profile, Token
+    from brokerctl.oauth.client_auth import FlowContext
     from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
     from brokerctl.store.interface import LockedGrant, Store
+    from brokerctl.store.values import Intent
 
 _WITH_REFRESH_TOKEN = "a refresh token came with it, which ends with it"
 _INVALID_GRANT = "invalid_grant"  # RFC 6749, 5.2; a profile may know its issuer's own words
 _CUT_OFF = "a refresh was cut off at {}, between the issuer's answer and our disk"
 _NO_ANSWER = "the answer to a refresh at {} was lost on its way here or could not be used or stored"
-LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
 
 
 class Redeemer:
@@ -123,34 +129,16 @@ class Redeemer:
         return token if is_it else None
 
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
-        grant = locked.state.grant
-        refresh_token = grant.refresh_token if grant else None
+        grant, profile = locked.state.grant, decided.profile
         if decided.grant_key.job is not None:  # before a failure is remembered, so that it is found
             self.store.note_job(decided.grant_key)
-        profile, decision = decided.profile, decided.decision
         deadline = work_time() + profile.timeout_s
         if decided.request.deadline is not None:
             deadline = min(deadline, decided.request.deadline)
-        context = self.issuer.context(
-            profile,
-            deadline,
-            *(decision.scopes, decision.resource, decision.audience),
-            is_refresh=refresh_token is not None,
-            key=decided.grant_key,
-        )
-        context = with_sources(context, decided, self.issuer, deadline)
-        held.enter_context(signals_wait())
-        self._sent = self._intent(decided, grant, refresh_token)
-        if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
-            queue_cut_off(locked, self.ring)
-        locked.intend(self._sent)
-        steps = (
-            refresh(context, refresh_token, grant.scopes)
-            if grant is not None and refresh_token is not None
-            else find_flow(profile.flow).obtain(context)
-        )
+        failed = locked.state.failure or locked.state.earlier_intent
+        sources = Sources(decided, self.issuer, deadline, needs_new=failed is not None)
         try:
-            answer = self.issuer.run(profile, self._watched(steps), deadline)
+            answer = self._ask(decided, locked, held, sources, deadline)
         except tokens.UnusableAnswerError as error:
             if not self._keep_rotated(decided, locked, error.refresh_token, deadline):
                 self._unheld(decided, locked, deadline).end_unusable(error)
@@ -165,9 +153,59 @@ class Redeemer:
             told = self._not_stored(decided, locked, answer, error, deadline)
             _tell_waiters(locked, told)
             raise told from error
+        sources.learn()
         self.known.bind(profile, decided.grant_key, time.time())
         self._remove_ended_jobs(decided.grant_key)
         return token
+
+    def _ask(
+        self,
+        decided: DecidedRequest,
+        locked: LockedGrant,
+        held: ExitStack,
+        sources: Sources,
+        deadline: float,
+    ) -> TokenAnswer:
+        """Return the issuer's answer; while it is on its way, the signals that can wait do."""
+        profile, decision, grant = decided.profile, decided.decision, locked.state.grant
+        context = self.issuer.context(
+            profile,
+            deadline,
+            *(decision.scopes, decision.resource, decision.audience),
+            is_refresh=grant is not None and grant.refresh_token is not None,
+            key=decided.grant_key,
+        )
+
+        def ask(context: FlowContext) -> TokenAnswer:
+            held.enter_context(signals_wait())
+            return self._send(decided, locked, context, deadline)
+
+        def may_ask_again() -> bool:
+            if self._was_cut:
+                return False
+            locked.withdraw()  # an answer: nothing was redeemed by us
+            held.close()  # a source may take its time, or run a program
+            return True
+
+        return sources.exchange(context, ask, may_ask_again)
+
+    def _send(
+        self, decided: DecidedRequest, locked: LockedGrant, context: FlowContext, deadline: float
+    ) -> TokenAnswer:
+        """Write the intent, then send."""
+        grant, profile = locked.state.grant, decided.profile
+        refresh_token = grant.refresh_token if grant else None
+        self._sent = make_intent(self.ring, decided, grant)
+        if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
+            queue_cut_off(locked, self.ring)
+        locked.intend(self._sent)
+        steps = (
+            refresh(context, refresh_token, grant.scopes)
+            if grant is not None and refresh_token is not None
+            else find_flow(profile.flow).obtain(context)
+        )
+        answer: TokenAnswer = self.issuer.run(profile, self._watched(steps), deadline)
+        return answer
 
     def _remove_ended_jobs(self, key: GrantKey) -> None:
         """What ended jobs left goes with the next job's exchange, or with `status`."""
@@ -197,23 +235,10 @@ class Redeemer:
             answer: TokenAnswer = end.value
             return answer
 
-    def _intent(
-        self, decided: DecidedRequest, grant: Grant | None, refresh_token: Secret | None
-    ) -> Intent:
-        return Intent(
-            key=decided.grant_key,
-            profile=decided.profile.name,
-            kind="refresh" if refresh_token is not None else "issue",
-            generation=grant.generation if grant else 0,
-            at=time.time(),
-            fingerprint=self.ring.fingerprint(refresh_token.reveal()) if refresh_token else None,
-            pid=os.getpid(),
-            host=os.uname().nodename,
-        )
-
     def _store(self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> Token:
         """Store the grant first, also where the access token is no use: it may have rotated."""
-        old, lost, earlier = locked.state.grant, _lost(locked), locked.state.earlier_intent
+        old, earlier = locked.state.grant, locked.state.earlier_intent
+        lost = explain_earlier(locked)
         grant, generation, more = None, 0, {}
         if old is not None:
             generation = locked.next_generation
@@ -368,17 +393,3 @@ def _tell_waiters(locked: LockedGrant, error: BrokerError) -> None:
         locked.record_failure(next_failure(locked.state.failure, now, error).replace(retry_at=now))
     except StoreError:
         return  # the same disk is full
-
-
-def _lost(locked: LockedGrant) -> dict[str, str]:
-    """Return what a record says of an earlier request whose answer nobody has.
-
-    The grant survived it. The access token, if one was issued, can't be revoked: nobody knows it.
-    """
-    intent, grant = locked.state.earlier_intent, locked.state.grant
-    is_its = intent is not None and intent.generation == (grant.generation if grant else 0)
-    if intent is None or intent.kind == "login" or not is_its:
-        return {}
-    happened = "got no answer" if intent.pid == LIVED_ON else "was cut off"
-    when = f"an earlier request {happened} at {timestamp(intent.at)}"
-    return {"reason": f"{when}: a token of it may be alive until it expires"}

@@ -110,7 +110,9 @@ class DecidedRequest:
 
     def find_in(self, store: Store) -> Token | None:
         """Return the token of the request's slot; None for a session's own, which is made anew."""
-        return None if self.request.is_own else store.find_token(self.token_key, time.time(), 0)
+        if self.request.is_own and not self.request.is_source:
+            return None
+        return store.find_token(self.token_key, time.time(), 0)
 
     def still_good(self, token: Token | None, now: float) -> bool:
         """Return whether a token may be served while the issuer is down: not asked to be newer."""

@@ -9,102 +9,234 @@ nobody else.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.request import find_profile
-from brokerctl.errors import LoginNeededError, UsageError, shell_word
+from brokerctl.errors import (
+    LockTimeoutError,
+    LoginNeededError,
+    OAuthError,
+    StoreError,
+    UsageError,
+    shell_word,
+)
 from brokerctl.freshness import timestamp
-from brokerctl.model import TokenRequest, size_of
+from brokerctl.model import SUPERSEDED, TokenRequest, Value, size_of
 from brokerctl.oauth.unverified_claims import find_unverified_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brokerctl.broker import Broker
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.model import Reference
     from brokerctl.oauth.client_auth import FlowContext
+    from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
     from brokerctl.store.interface import StoreKeys
     from brokerctl.store.values import Grant
 
-_LEFT_S = 30.0  # of an ID token that is to be exchanged
+_LEFT_S = 30.0  # of a signed token that is to be exchanged
+# What says that the client, or what it asks for, is wrong (RFC 6749, 5.2, and RFC 8707): no other
+# grant would do. Any other refusal may be that of a grant which is good once; for that RFC 7523 has
+# `invalid_grant`, RFC 8693 `invalid_request`, and some issuers have words of their own.
+_NOT_THE_GRANT = (
+    *("invalid_client", "unauthorized_client", "unsupported_grant_type"),
+    *("invalid_scope", "invalid_target"),
+)
 
 
-def with_sources(
-    context: FlowContext, decided: DecidedRequest, issuer: IssuerClient, deadline: float
-) -> FlowContext:
-    """Return the context of a flow with the tokens that it exchanges, if it exchanges any.
+class Exchanged(Value):
+    """One token that a request exchanges, as the source of it gave it."""
 
-    `deadline`: of all that is done under the lock of the grant that wants them.
+    value: Secret
+    request: TokenRequest | None = None  # for a grant that another issuer takes; None: no such
+    is_reused: bool = False  # it was in the store, so that it may have been sent before
+
+
+class Sources:
+    """Finds the tokens that one request exchanges, if it exchanges any.
+
+    A grant for another issuer is kept until it ends and is sent for each further exchange, until
+    that issuer refuses one: it may note each `jti` and take it once (RFC 7523, section 3). Such a
+    refusal is answered by one new grant, and the habit is remembered.
     """
-    asked = decided.profile.exchange
-    if asked is None:
-        return context
-    found = {"subject_token": _find(decided, issuer, asked.subject, deadline)}
-    if asked.actor is not None:
-        found["actor_token"] = _find(decided, issuer, asked.actor, deadline)
-    return context.replace(credentials=context.credentials.replace(**found))
 
+    __slots__ = ("_deadline", "_decided", "_found", "_is_learnt", "_issuer", "_needs_new")
 
-def _find(
-    decided: DecidedRequest, issuer: IssuerClient, source: Reference, deadline: float
-) -> Secret | None:
-    """Return a source's token; None for this job's identity, which the flow asks for itself."""
-    profile = decided.profile
-    if source.kind == "identity":
-        return None
-    if source.kind != "profile":
+    def __init__(
+        self,
+        decided: DecidedRequest,
+        issuer: IssuerClient,
+        deadline: float,
+        *,
+        needs_new: bool = False,
+    ) -> None:
+        """`deadline`: of all that is done under the lock of the grant that wants the tokens.
+
+        `needs_new`: the last attempt failed, so that a grant which is kept may have been refused.
+        """
+        self._decided = decided
+        self._issuer = issuer
+        self._deadline = deadline
+        self._needs_new = needs_new
+        self._is_learnt = False
+        self._found: dict[str, Exchanged] = {}
+
+    def exchange(
+        self,
+        context: FlowContext,
+        ask: Callable[[FlowContext], TokenAnswer],
+        may_ask_again: Callable[[], bool],
+    ) -> TokenAnswer:
+        """Return what the issuer gives for the tokens; OAuthError where it refuses them."""
+        try:
+            return ask(self._put_into(context))
+        except OAuthError as error:
+            if not self._retire(error) or not may_ask_again():
+                raise
+        try:
+            answer = ask(self._put_into(context))
+        except OAuthError as error:
+            self._retire(error)
+            raise
+        self._is_learnt = True
+        return answer
+
+    def learn(self) -> None:
+        """Remember it if the issuer took a new grant where it had refused one that was used."""
+        if self._is_learnt:
+            with suppress(StoreError):  # it is seen again: one refusal more
+                self._issuer.known.learn_once(self._decided.profile.issuer, time.time())
+
+    def _put_into(self, context: FlowContext) -> FlowContext:
+        """Return the context of a flow with the tokens that it exchanges."""
+        asked = self._decided.profile.exchange
+        if asked is None:
+            return context
+        sources = {"subject_token": asked.subject, "actor_token": asked.actor}
+        found = {name: self._find(one) for name, one in sources.items() if one is not None}
+        self._found = {name: one for name, one in found.items() if one is not None}
+        values = {name: one.value for name, one in self._found.items()}
+        return context.replace(credentials=context.credentials.replace(**values))
+
+    def _retire(self, error: OAuthError) -> bool:
+        """Retire the grants that an issuer refused; return whether new ones may change its mind.
+
+        Security: no value is sent again after a refusal, whoever asks for it next.
+        """
+        grants = [one for one in self._found.values() if one.request is not None]
+        for one in grants:
+            with suppress(StoreError, LockTimeoutError):  # the next attempt makes another anyway
+                assert self._issuer.sources is not None  # noqa: S101 - it gave the grant
+                self._issuer.sources.retire(one, self._deadline)
+        self._needs_new = True
+        return error.error not in _NOT_THE_GRANT and any(one.is_reused for one in grants)
+
+    def _find(self, source: Reference) -> Exchanged | None:
+        """Return a source's token; None for this job's identity, which the flow asks for itself."""
+        decided, issuer = self._decided, self._issuer
+        profile = decided.profile
+        if source.kind == "identity":
+            return None
+        if source.kind != "profile":
+            return Exchanged(value=self._resolve(source))
+        if issuer.sources is None:
+            raise UsageError(f"'{profile.name}' has nobody to ask for '{source.target[0]}'")
+        asked = TokenRequest(
+            profile=source.target[0],
+            requester=decided.request.requester,
+            purpose=decided.request.purpose,
+            made_out_to=(profile.issuer, *decided.decision.resource),
+            for_profile=profile.name,
+            deadline=self._deadline,
+        )
+        if source.target[1:]:
+            return Exchanged(value=issuer.sources.get_id_token(asked))
+        asked = asked.replace(is_own=decided.request.is_own, is_source=True)
+        if decided.request.is_fresh:
+            asked = asked.replace(is_fresh=True)
+        elif self._needs_new or issuer.known.takes_once(profile.issuer):
+            asked = asked.replace(is_fresh=True, is_patient=True)
+        return issuer.sources.get(asked)
+
+    def _resolve(self, source: Reference) -> Secret:
+        """Return the token of a file or of a command."""
         from brokerctl.config.references import resolve  # noqa: PLC0415 - most have no file
 
-        within = tuple(dict.fromkeys((*issuer.within, profile.name)))
+        issuer, name = self._issuer, self._decided.profile.name
+        within = tuple(dict.fromkeys((*issuer.within, name)))
         try:
             hidden = issuer.hidden
             return resolve(source, issuer.environ, lambda _: None, hidden=hidden, within=within)
         except UsageError as error:
-            hint = error.hint or f"run 'brokerctl profile show {shell_word(profile.name)}'"
-            raise UsageError(f"'{profile.name}': {error.message}", hint=hint) from None
-    if issuer.get is None:
-        raise UsageError(f"'{profile.name}' has nobody to ask for '{source.target[0]}'")
-    asked = TokenRequest(
-        profile=source.target[0],
-        requester=decided.request.requester,
-        purpose=decided.request.purpose,
-        made_out_to=(profile.issuer, *decided.decision.resource),
-        for_profile=profile.name,
-        deadline=deadline,
-    )
-    return issuer.get(asked, bool(source.target[1:]))
+            hint = error.hint or f"run 'brokerctl profile show {shell_word(name)}'"
+            raise UsageError(f"'{name}': {error.message}", hint=hint) from None
 
 
-def get_token(
-    broker: Broker, ring: StoreKeys, request: TokenRequest, *, is_id_token: bool
-) -> Secret:
-    """Return a profile's token for an exchange, decided and recorded; raises what `get` does.
+class SourceTokens:
+    """Other profiles' tokens, for exchanges: each is decided and recorded, as for `get`."""
 
-    `is_id_token`: the one that its login brought, or its last refresh (OpenID Connect Core, 3.1.3.3
-    and 12.2). One that is over is asked for by a refresh; LoginNeededError where none brings any.
-    """
-    if not is_id_token:
-        profile = find_profile(broker.plan.profiles, request.profile)
-        # A grant for another issuer is made anew for each exchange: most note its `jti`, and take
-        # it once (RFC 7523, section 3).
-        more = {"is_fresh": True} if profile.is_chained else {"made_out_to": ()}
-        return broker.get(request.replace(**more)).value
-    request = request.replace(made_out_to=())
-    decided = broker.decide(request)
-    grant = _find_grant(broker, decided)
-    if _is_over(grant):
-        broker.get(request.replace(is_fresh=True))
+    __slots__ = ("_broker", "_ring")
+
+    def __init__(self, broker: Broker, ring: StoreKeys) -> None:
+        self._broker = broker
+        self._ring = ring
+
+    def get(self, request: TokenRequest) -> Exchanged:
+        """Return a profile's access token, or its grant for another issuer; raises as `get` does.
+
+        A grant that is over by its own `exp` (RFC 7519, 4.1.4) is not sent again.
+        """
+        profile = find_profile(self._broker.plan.profiles, request.profile)
+        if not profile.is_chained:
+            request = request.replace(made_out_to=(), is_fresh=False, is_patient=False)
+        if request.is_own and (not profile.is_own_as_source or self._is_shared(request)):
+            request = request.replace(is_own=False)
+        if not profile.is_chained:
+            return Exchanged(value=self._broker.get(request).value)
+        answer = self._broker.get(request)
+        if answer.source == "cache" and _is_over(answer.value):
+            answer = self._broker.get(request.replace(is_fresh=True, is_patient=True))
+        is_reused = answer.source == "cache"
+        return Exchanged(value=answer.value, request=request, is_reused=is_reused)
+
+    def _is_shared(self, request: TokenRequest) -> bool:
+        """Return whether there is a token that no session owns: it goes on after this one."""
+        return self._broker.holds(request.replace(is_own=False))
+
+    def retire(self, used: Exchanged, deadline: float) -> None:
+        """Serve a grant no more: the issuer that it is for has refused it. `revoke` reaches it."""
+        assert used.request is not None  # noqa: S101 - only a grant is retired
+        decided = self._broker.find_decision(used.request)
+        store = self._broker.store_for(decided)
+        with store.lock_grant(decided.grant_key, deadline) as locked:
+            locked.settle(self._ring.fingerprint(used.value.reveal()), SUPERSEDED)
+
+    def get_id_token(self, request: TokenRequest) -> Secret:
+        """Return the ID token of a profile's login, or of its last refresh.
+
+        OpenID Connect Core, 3.1.3.3 and 12.2. One that is over is asked for by a refresh;
+        LoginNeededError where none brings any.
+        """
+        broker, request = self._broker, request.replace(made_out_to=())
+        decided = broker.decide(request)
         grant = _find_grant(broker, decided)
-    if grant is None or grant.id_token is None or _is_over(grant):
-        name = request.profile
-        raise LoginNeededError(
-            f"'{name}' has no ID token that could be exchanged",
-            hint=f"put openid into its scopes, then run 'brokerctl login {shell_word(name)}'",
-        )
-    _record(broker, decided, grant.id_token, ring.fingerprint(grant.id_token.reveal()))
-    return grant.id_token
+        if grant is not None and grant.id_token is not None and _is_over(grant.id_token):
+            broker.get(request.replace(is_fresh=True))
+            grant = _find_grant(broker, decided)
+        if grant is None or grant.id_token is None or _is_over(grant.id_token):
+            name = request.profile
+            raise LoginNeededError(
+                f"'{name}' has no ID token that could be exchanged",
+                hint=f"put openid into its scopes, then run 'brokerctl login {shell_word(name)}'",
+            )
+        fingerprint = self._ring.fingerprint(grant.id_token.reveal())
+        _record(broker, decided, grant.id_token, fingerprint)
+        return grant.id_token
 
 
 def _find_grant(broker: Broker, decided: DecidedRequest) -> Grant | None:
@@ -112,11 +244,9 @@ def _find_grant(broker: Broker, decided: DecidedRequest) -> Grant | None:
     return None if grant is None or grant.dead_why is not None else grant
 
 
-def _is_over(grant: Grant | None) -> bool:
-    """Return whether there is an ID token and it has ended; none at all is what a login mends."""
-    if grant is None or grant.id_token is None:
-        return False
-    end = find_unverified_end(grant.id_token)
+def _is_over(token: Secret) -> bool:
+    """Return whether a token says that it has ended, or will before it could be exchanged."""
+    end = find_unverified_end(token)
     return end is not None and end - time.time() < _LEFT_S
 
 

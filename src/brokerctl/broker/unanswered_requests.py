@@ -7,21 +7,43 @@ and the grant of a login whose answer never came is held by nobody. Each is queu
 
 from __future__ import annotations
 
+import os
+import time
+
 from brokerctl.errors import StoreError
+from brokerctl.freshness import timestamp
 from brokerctl.secret import Secret
 from brokerctl.store.slots import queue_item
+from brokerctl.store.values import Intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from brokerctl.broker.request import DecidedRequest
     from brokerctl.model import Profile
     from brokerctl.store.interface import LockedGrant, StoreKeys
-    from brokerctl.store.values import Queued
+    from brokerctl.store.values import Grant, Queued
 
 WHY = "a request that got no answer may have brought it, and nobody knows it"
 WHY_LOGIN = "a login that got no answer may have brought it, and nobody holds it"
+LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
 _UNKNOWN = Secret("")
+
+
+def make_intent(ring: StoreKeys, decided: DecidedRequest, grant: Grant | None) -> Intent:
+    """Return what is written before a request of this process is sent, for a grant or without."""
+    refresh_token = grant.refresh_token if grant else None
+    return Intent(
+        key=decided.grant_key,
+        profile=decided.profile.name,
+        kind="refresh" if refresh_token is not None else "issue",
+        generation=grant.generation if grant else 0,
+        at=time.time(),
+        fingerprint=ring.fingerprint(refresh_token.reveal()) if refresh_token else None,
+        pid=os.getpid(),
+        host=os.uname().nodename,
+    )
 
 
 def queue_unanswered(
@@ -76,6 +98,20 @@ def queue_cut_off(locked: LockedGrant, ring: StoreKeys) -> None:
         return
     locked.enqueue(item)
     locked.resolve()
+
+
+def explain_earlier(locked: LockedGrant) -> dict[str, str]:
+    """Return what a record says of an earlier request whose answer nobody has.
+
+    The grant survived it. The access token, if one was issued, can't be revoked: nobody knows it.
+    """
+    intent, grant = locked.state.earlier_intent, locked.state.grant
+    is_its = intent is not None and intent.generation == (grant.generation if grant else 0)
+    if intent is None or intent.kind == "login" or not is_its:
+        return {}
+    happened = "got no answer" if intent.pid == LIVED_ON else "was cut off"
+    when = f"an earlier request {happened} at {timestamp(intent.at)}"
+    return {"reason": f"{when}: a token of it may be alive until it expires"}
 
 
 def _item(ring: StoreKeys, at: float) -> Queued:

@@ -23,9 +23,12 @@ class PlatformTraits(Value):
     entry: str
     title: str
     shown_by: str | None = None  # the variable that every job there has; None: it must be named
-    needs: str = ""  # what the profile says beside the name: "", variable, file or command
+    needs: str = (
+        ""  # what the profile says beside the name: variable, file, file or socket, command
+    )
     variable: str | None = None  # that holds the token where the profile names no other
     is_asked: bool = True  # it makes a token anew, for the audience that is asked for
+    is_cached: bool = False  # what it makes may be one that it made before, up to half its lifetime
     audience: str | None = None  # the only one that it makes tokens for; None: any
     job: tuple[str, ...] = ()  # the variables that together tell a job from all others
     permission: str = ""  # what a job needs to have an identity
@@ -89,10 +92,11 @@ PLATFORMS = {
         permission="a projected serviceAccountToken in the pod",
     ),
     "spiffe": PlatformTraits(
-        entry="file:TokenFile",
+        entry="spiffe:Spiffe",
         title="SPIFFE",
-        needs="file",
+        needs="file or socket",
         is_asked=False,
+        is_cached=True,
         permission="a JWT-SVID in that file",
     ),
     "file": PlatformTraits(

@@ -260,7 +260,8 @@ def _audiences(question: Question, signed: SignedIdentity) -> dict[str, str | No
     one audience, and so is what somebody named.
     """
     traits = PLATFORMS[signed.job.platform]
-    is_fixed = question.is_named or not traits.is_asked or traits.audience is not None
+    is_made = traits.is_asked or signed.is_new
+    is_fixed = question.is_named or not is_made or traits.audience is not None
     asked = _told(signed).partition(" ")[0]
     found: dict[str, str | None] = dict.fromkeys(CLOUDS, asked if is_fixed else None)
     for cloud, usual in _USUAL.items():

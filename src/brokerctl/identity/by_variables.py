@@ -32,6 +32,10 @@ class ByVariables:
         """Return how the job is seen to be a fork's; None where it is not."""
         return None
 
+    def find_proven_id(self, claims: dict[str, Any]) -> str | None:  # noqa: ARG002 - as above
+        """Return which job the claims are of; None where none of them says it."""
+        return None
+
     def need(self, environ: Mapping[str, str], name: str) -> str:
         """Return a variable that is needed; without it a UsageError names the permission."""
         value = environ.get(name, "")

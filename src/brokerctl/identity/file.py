@@ -38,15 +38,7 @@ class TokenFile(ByVariables):
         except OSError:
             return None  # `ask` says what is wrong
         _, claims = read_jwt(Secret(text.strip()))
-        if claims is None:
-            return None
-        if _CLUSTER in claims:
-            uid = _member(_member(claims[_CLUSTER], "pod"), "uid")
-            return (uid,) if isinstance(uid, str) and uid else None
-        sub, issuer = claims.get("sub"), claims.get("iss")
-        if not isinstance(sub, str) or not sub:
-            return None
-        return (issuer, sub) if isinstance(issuer, str) else (sub,)
+        return None if claims is None else ids_of(claims)
 
     def ask(self, source: Reference, environ: Mapping[str, str], audience: str) -> IdentitySteps:  # noqa: ARG002 - it is set where the file is made
         """Yield the reading of the file."""
@@ -73,14 +65,28 @@ class TokenFile(ByVariables):
         return {"actor": account, "environment": _member(found, "namespace")}
 
 
+def ids_of(claims: dict[str, Any]) -> tuple[str, ...] | None:
+    """Return the pod's uid, or whom a token is of and who says so; None for none of it."""
+    if _CLUSTER in claims:
+        uid = _member(_member(claims[_CLUSTER], "pod"), "uid")
+        return (uid,) if isinstance(uid, str) and uid else None
+    sub, issuer = claims.get("sub"), claims.get("iss")
+    if not isinstance(sub, str) or not sub:
+        return None
+    return (issuer, sub) if isinstance(issuer, str) else (sub,)
+
+
 def _member(table: object, name: str) -> object:
     return table.get(name) if isinstance(table, dict) else None
 
 
+def expand(path: str, environ: Mapping[str, str]) -> str:
+    """Return a path of a profile's without its `~`."""
+    return environ.get("HOME", "") + path[1:] if path.startswith("~/") else path
+
+
 def _read(path: str, environ: Mapping[str, str]) -> str:
-    if path.startswith("~/"):
-        path = environ.get("HOME", "") + path[1:]
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = os.open(expand(path, environ), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return os.read(fd, _MAX_BYTES).decode("ascii", "replace")
     finally:

@@ -49,6 +49,7 @@ class SignedIdentity(Value):
     job: Job
     token: Secret
     claims: dict[str, Any]
+    is_new: bool  # it was made for this request, and not found where the job has it
 
 
 def prove(source: Reference, environ: Mapping[str, str], audience: str, now: float) -> ProofSteps:
@@ -58,9 +59,11 @@ def prove(source: Reference, environ: Mapping[str, str], audience: str, now: flo
     the platform does not answer, or with something else.
     """
     signed = yield from sign(source, environ, audience, now)
-    facts = {"platform": signed.job.platform, "job": signed.job.id, "audience": audience}
-    facts |= {name: _text(signed.claims.get(name)) for name in ("iss", "sub")}
-    described = load(signed.job.platform).describe(signed.claims)
+    platform, claims = load(signed.job.platform), signed.claims
+    job = signed.job.id or platform.find_proven_id(claims)
+    facts = {"platform": signed.job.platform, "job": job, "audience": audience}
+    facts |= {name: _text(claims.get(name)) for name in ("iss", "sub")}
+    described = platform.describe(claims)
     facts |= {name: _text(described[name]) for name in FACTS if name in described}
     shown = {name: value for name, value in facts.items() if value is not None}
     return Proof(token=signed.token, claims=jsonlite.dumps(shown, sort=True))
@@ -80,11 +83,11 @@ def sign(
     somebody only wants to see it.
     """
     job = find_job(source, environ)
-    title = PLATFORMS[job.platform].title
+    title, is_cached = PLATFORMS[job.platform].title, PLATFORMS[job.platform].is_cached
     token, is_new = yield from load(job.platform).ask(source, environ, audience)
     wanted = None if takes_any and not is_new else audience
-    claims = check(token, wanted, now, title, is_new=is_new)
-    return SignedIdentity(job=job, token=token, claims=claims)
+    claims = check(token, wanted, now, title, is_new=is_new, is_cached=is_cached)
+    return SignedIdentity(job=job, token=token, claims=claims, is_new=is_new)
 
 
 def _text(value: object) -> str | None:
@@ -94,13 +97,19 @@ def _text(value: object) -> str | None:
 
 
 def check(
-    token: Secret, audience: str | None, now: float, title: str, *, is_new: bool
+    token: Secret,
+    audience: str | None,
+    now: float,
+    title: str,
+    *,
+    is_new: bool,
+    is_cached: bool = False,
 ) -> dict[str, Any]:
     """Return the claims of a token that can be exchanged; IssuerError says what is wrong with it.
 
     `audience`: who it must be made out to; None: anybody. `is_new`: it was made for this request,
-    so it must be no older than five minutes. A token that lies in a variable or a file is as old
-    as the job, and good while it lasts.
+    so it must be no older than five minutes, or than half of its lifetime if `is_cached`. A token
+    that lies in a variable or a file is as old as the job, and good while it lasts.
     """
     header, claims = read_jwt(token)
     if header is None or claims is None:
@@ -109,7 +118,9 @@ def check(
         raise IssuerError(f"{title} gave a token without a signature")
     if audience is not None:
         _check_audience(claims.get("aud"), audience, title, is_new=is_new)
-    _check_times(claims, now, title, is_new=is_new)
+    _check_times(claims, now, title)
+    if is_new:
+        _check_age(claims, now, title, is_cached=is_cached)
     return claims
 
 
@@ -123,14 +134,21 @@ def _check_audience(named: object, audience: str, title: str, *, is_new: bool) -
     raise UsageError(text, hint=_audience_hint(audiences))
 
 
-def _check_times(claims: dict[str, Any], now: float, title: str, *, is_new: bool) -> None:
+def _check_times(claims: dict[str, Any], now: float, title: str) -> None:
     ends, made = _number(claims.get("exp")), _number(claims.get("iat"))
     if ends is None or ends <= now:
         raise IssuerError(f"the identity of {title} is over")
     for begin in (made, _number(claims.get("nbf"))):
         if begin is not None and begin > now + _SKEW_S:
             raise IssuerError(f"the identity of {title} is of a time to come: look at the clock")
-    if is_new and (made is None or made < now - OLDEST_S):
+
+
+def _check_age(claims: dict[str, Any], now: float, title: str, *, is_cached: bool) -> None:
+    ends, made = _number(claims.get("exp")), _number(claims.get("iat"))
+    oldest_s = OLDEST_S
+    if is_cached and made is not None and ends is not None:
+        oldest_s = max(OLDEST_S, (ends - made) / 2 + _SKEW_S)
+    if made is None or made < now - oldest_s:
         raise IssuerError(f"the identity of {title} is older than five minutes, not made anew")
 
 

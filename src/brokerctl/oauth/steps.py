@@ -10,6 +10,7 @@
 | Identify | Proof; UsageError or IssuerError is thrown in |
 | Run | what the command printed, bytes; UsageError is thrown in |
 | ReadFile | the file's bytes; UsageError is thrown in |
+| FetchSvid | Svid; UsageError or IssuerError is thrown in |
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
 
-    Step = "Send | Wait | ShowUserCode | Listen | Visit | Identify | Run | ReadFile"
+    Step = "Send | Wait | ShowUserCode | Listen | Visit | Identify | Run | ReadFile | FetchSvid"
     Steps = Generator["Send | Wait | ShowUserCode | Listen | Visit", Any, TokenAnswer]
 
 
@@ -96,3 +97,17 @@ class ReadFile(Value):
     """Read a token's file, which may belong to root, as in a pod."""
 
     path: str
+
+
+class FetchSvid(Value):
+    """Ask a SPIFFE agent for this workload's JWT-SVID (Workload API, section 6)."""
+
+    socket: str  # its path
+    audience: str
+
+
+class Svid(Value):
+    """A JWT-SVID, and the SPIFFE id that its agent says it is of."""
+
+    token: Secret
+    id: str

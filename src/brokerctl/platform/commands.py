@@ -84,6 +84,9 @@ PROGRAMS = {
     # keys/keyring_child.py. Security: nothing else reaches the libraries, which would follow
     # PYTHON_KEYRING_BACKEND and KEYRING_PROPERTY_….
     "keyring": Row(only=_DESKTOP, prefixes=_DESKTOP_PREFIXES),
+    # effects/workload_api_child.py. Security: gRPC's own variables would print what is sent, and
+    # SPIFFE's names a socket that no profile does.
+    "workload_api": Row(only=frozenset({"PATH"}), prefixes=("DYLD_", "LC_", "LD_LIBRARY_")),
     # The command of a reference to a secret.
     "secret": Row(adds=((NO_KEYRING, "1"),)),
     # A platform's own program that says who this job is, or a profile's command that does; or one

@@ -156,8 +156,7 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         return revoke_session(home, session_id, names, subject)
 
     def grants_of(names: tuple[str, ...]) -> tuple[str, ...]:
-        profiles = home.plan.profiles
-        return tuple(home.store.name_of(home.key_of(profiles[name], subject)) for name in names)
+        return tuple(map(home.store.name_of, own_grants(home, names, subject)))
 
     def is_kept(name: str) -> bool:
         profile = home.plan.profiles[name]
@@ -188,12 +187,30 @@ def revoke_session(
 ) -> list[Ending]:
     """Revoke the session's own tokens of these profiles, which have not changed meanwhile."""
     ended: list[Ending] = []
-    for name in names:
-        profile = home.plan.profiles[name]
-        key = home.key_of(profile, subject)
+    for key, profile in own_grants(home, names, subject).items():
         revoker = home.revoker("exec", is_unkept=_is_unkept(profile, key))
         ended += revoker.revoke_session(profile, key, session_id)
     return ended
+
+
+def own_grants(
+    home: Home, names: tuple[str, ...], subject: str | None = None
+) -> dict[GrantKey, Profile]:
+    """Return the grants of which a session has tokens of its own, each before its sources.
+
+    They are the grants of these profiles, and of the profiles whose tokens they exchange.
+    """
+    profiles = home.plan.profiles
+    found: dict[GrantKey, Profile] = {}
+    level = [(profiles[name], subject) for name in names]
+    while level:
+        for profile, whose in level:
+            key = home.key_of(profile, whose)
+            found.pop(key, None)  # what several exchange comes after the last of them
+            found[key] = profile
+        names = tuple(name for profile, _ in level for name in profile.source_names)
+        level = [(profiles[name], None) for name in names if profiles[name].is_own_as_source]
+    return found
 
 
 def _is_unkept(profile: Profile, key: GrantKey) -> bool:

@@ -258,7 +258,7 @@ export function registerExchange(provider, { errors, getResourceServerInfo, sign
     const given = isGrant
       ? await giveGrant(ctx, { ...what, isIdJag: wanted === ID_JAG })
       : await giveAccess(ctx, { ...what, gty: 'token_exchange' });
-    entry.is_given = true;
+    Object.assign(entry, { is_given: true, given: given.access_token });
     answer(ctx, { ...given, issued_token_type: wanted });
   }
 
@@ -303,7 +303,7 @@ export function registerExchange(provider, { errors, getResourceServerInfo, sign
     const bound = claims.scope ? words(claims.scope) : signer.scopes;
     const scopes = grantedScopes(ctx, bound);
     const given = await giveAccess(ctx, { sub: claims.sub, act: claims.act, scopes, ...targets, gty: 'jwt_bearer' });
-    entry.is_given = true;
+    Object.assign(entry, { is_given: true, given: given.access_token });
     answer(ctx, given);
   }
 

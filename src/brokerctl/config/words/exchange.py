@@ -25,6 +25,9 @@ ACCESS_TOKEN, JWT, REFRESH_TOKEN = f"{_TYPE}access_token", f"{_TYPE}jwt", f"{_TY
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x23-\x5b\x5d-\x7e]{1,200}", re.ASCII)
 _AUDIENCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+SOCKET = "unix://"
+# Without what means something else in a URI; `unix:` has no host (SPIFFE Workload Endpoint, 4).
+_SOCKET = re.compile(r"unix:///[^/\x00-\x20%?#\x7f][^\x00-\x20%?#\x7f]*")
 _KEYS = ("subject", "subject_type", "actor", "actor_type", "requested_type")
 
 
@@ -135,7 +138,22 @@ def _file(value: object, name: str) -> tuple[str, ...]:
     return (_path(value, name),)
 
 
-_TARGETS = {"": _no_more, "variable": _variable, "file": _file, "command": command}
+def _file_or_socket(value: object, name: str) -> tuple[str, ...]:
+    """Return the path of a token's file or of a socket, or a socket's URI (`unix:///path`)."""
+    if not isinstance(value, str) or not value.startswith(SOCKET):
+        return _file(value, name)
+    if not _SOCKET.fullmatch(value):
+        raise UsageError(f"the {name}'s socket must be as in {SOCKET}/run/agent.sock")
+    return (value,)
+
+
+_TARGETS = {
+    "": _no_more,
+    "variable": _variable,
+    "file": _file,
+    "file or socket": _file_or_socket,
+    "command": command,
+}
 
 
 def identity_audience(value: object) -> str:
