@@ -70,6 +70,20 @@ def test_nothing_leaked_is_fine(folder: Path) -> None:
     assert main([os.fspath(folder)]) == 0
 
 
+def test_the_end_of_a_secret_is_not_the_secret(tmp_path: Path) -> None:
+    """What is looked for first is the end, which two may have in common: each is told apart."""
+    end = "0123456789" * 4
+    known = {Known("refresh_token", f"first-{end}"), Known("device_code", f"second-{end}")}
+    (tmp_path / "log").write_text(end)
+    assert search(str(tmp_path), known) == []
+    (tmp_path / "log").write_text(f"{end} second-{end}")
+    assert [found.kind for found in search(str(tmp_path), known)] == ["device_code"]
+    (tmp_path / "log").write_text(f"first-{end} second-{end}")
+    assert [found.kind for found in search(str(tmp_path), known)] == [
+        *("device_code", "refresh_token")
+    ]
+
+
 @pytest.mark.parametrize(
     ("args", "stream", "code"),
     [

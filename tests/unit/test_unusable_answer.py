@@ -14,6 +14,7 @@ from brokerctl.broker.issuer import RevocationOutcome
 from brokerctl.broker.login import Login
 from brokerctl.broker.redeem import Redeemer
 from brokerctl.broker.request import DecidedRequest, grant_key
+from brokerctl.broker.revoke import Revoker
 from brokerctl.errors import DeniedError, IssuerError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
 from brokerctl.oauth.message import HttpResponse
@@ -128,15 +129,46 @@ def test_without_a_new_one_the_old_one_stays(tmp_path: Path, refresh_token: obje
     assert (grant.refresh_token, grant.generation) == (Secret("r1"), 1)
 
 
-def test_a_login_queues_what_it_can_t_use(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "values", "said"),
+    [
+        ({}, {"r2", "t2"}, "the refresh token that came with it is queued to be revoked, and so"),
+        ({"refresh_token": None}, {"t2"}, "; the access token that came with it is queued"),
+        ({"refresh_token": None, "access_token": "a b"}, {"a b"}, "; the access token that came"),
+        ({"access_token": None}, {"r2"}, "; the refresh token that came with it is queued"),
+        ({"access_token": None, "refresh_token": None}, set(), "a usable access token"),
+    ],
+    ids=str,
+)
+def test_a_login_queues_what_it_can_t_use(
+    tmp_path: Path, changes: dict[str, Any], values: set[str], said: str
+) -> None:
     """Nobody holds that grant: later commands end it at the issuer."""
     store = open_store(str(tmp_path / "store"))
-    world: Any = World(token_type="DPoP")
-    with pytest.raises(UnusableAnswerError):
+    world: Any = World(token_type="DPoP", **changes)
+    with pytest.raises(UnusableAnswerError, match=said):
         Login(store, world, RING, world).log_in(PROFILE, ask(), world.run, world)
     with store.lock_grant(KEY, soon()) as locked:
-        (item,) = locked.state.queue
-        assert (item.value, locked.state.grant, locked.state.intent) == (Secret("r2"), None, None)
+        queued = {item.value.reveal(): item for item in locked.state.queue}
+        assert (set(queued), locked.state.grant, locked.state.intent) == (values, None, None)
+    ends = {item.token_type_hint for item in queued.values() if item.expires_at is not None}
+    assert ends <= {"access_token"}
+    Revoker(store, world, RING, world).retry(PROFILE, KEY)
+    assert set(world.revoked) == values
+
+
+def test_what_a_login_can_t_use_ends_no_grant_that_is_held(tmp_path: Path) -> None:
+    """Where the issuer's habit is not known, the access token lives on, and the record says so."""
+    store = start(tmp_path)
+    world: Any = World(token_type="DPoP", refresh_token=None)
+    with pytest.raises(UnusableAnswerError, match="the access token that came"):
+        Login(store, world, RING, world).log_in(PROFILE, ask(), world.run, world)
+    Revoker(store, world, RING, world).retry(PROFILE, KEY)
+    assert world.revoked == []
+    assert world.events[-1] == "token.revoked True"
+    grant = store.find_grant(KEY)
+    assert grant is not None
+    assert grant.dead_why is None
 
 
 @pytest.mark.parametrize(("can_revoke", "said"), [(True, "is revoked"), (False, "is not kept")])

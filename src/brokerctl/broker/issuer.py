@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from brokerctl.broker.known_issuers import KnownIssuers
-    from brokerctl.broker.sources import SourceTokens
-    from brokerctl.model import GrantKey, Profile
+    from brokerctl.model import GrantKey, Profile, TokenRequest
     from brokerctl.oauth.message import HttpRequest, HttpResponse
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.oauth.steps import Proof, Svid
@@ -38,6 +37,21 @@ if TYPE_CHECKING:
 
         def send(self, request: HttpRequest, deadline: float | None = None) -> HttpResponse:
             """Return the answer, whatever its status, or raise IssuerError."""
+            ...
+
+    class TokensOfSources(Protocol):
+        """Gives the tokens of other profiles: `sources.SourceTokens`."""
+
+        def get(self, request: TokenRequest) -> SourceAnswer:
+            """Return an access token, or a grant for another issuer."""
+            ...
+
+        def get_id_token(self, request: TokenRequest) -> Secret:
+            """Return the ID token of a login."""
+            ...
+
+        def retire(self, used: SourceAnswer, deadline: float) -> None:
+            """Serve a grant no more, which was refused."""
             ...
 
     MakeSender = Callable[[str | None, Mapping[str, str], float], Sender]
@@ -55,6 +69,14 @@ class RevocationOutcome(Value):
 
     outcome: str  # revoked | local_only
     reason: str = ""
+
+
+class SourceAnswer(Value):
+    """One token that a request exchanges, as the source of it gave it."""
+
+    value: Secret
+    request: TokenRequest | None = None  # for a grant that another issuer takes; None: no such
+    is_reused: bool = False  # it was in the store, so that it may have been sent before
 
 
 class Senders:
@@ -96,7 +118,7 @@ class IssuerClient:
         find_secret: FindSecret = lambda _: None,
         hidden: frozenset[str] = frozenset(),
         *,
-        sources: SourceTokens | None = None,
+        sources: TokensOfSources | None = None,
         within: tuple[str, ...] = (),
     ) -> None:
         """`find_secret` returns a client's secret that the store holds, by its name there.

@@ -21,6 +21,7 @@ from brokerctl.broker.replaced_grant import Replaced, drop_queued
 from brokerctl.broker.request import DecidedRequest, broader_text
 from brokerctl.broker.revoke import Revoker
 from brokerctl.broker.unanswered_requests import queue_login
+from brokerctl.broker.unheld_tokens import as_queued, items_of, unusable_items
 from brokerctl.errors import (
     BrokerError,
     DeniedError,
@@ -30,7 +31,7 @@ from brokerctl.errors import (
     shell_word,
 )
 from brokerctl.freshness import LOCK_WAIT_S
-from brokerctl.model import REVOKED, Value
+from brokerctl.model import REVOKED, SUPERSEDED, Value
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.platform.work_clock import work_time
@@ -316,13 +317,18 @@ class _Attempt:
     def _queue_unusable(
         self, login: LockedLogin, error: UnusableAnswerError
     ) -> UnusableAnswerError:
-        """Queue the grant of an answer that is no use otherwise: nobody would hold it."""
-        if error.refresh_token is None:
-            return error
-        item = queue_item(self.ring, error.refresh_token, "refresh_token", time.time())
-        login.hold().enqueue(item, profile=self.decided.profile.name)
-        what = "the refresh token that came with it is queued to be revoked"
-        return UnusableAnswerError(f"{error.message}; {what}", error.refresh_token)
+        """Queue what came with an answer that is no use otherwise: nobody would hold it."""
+        # Where a grant is held, an access token lives on if to revoke it could end that one.
+        items = unusable_items(self.ring, error, SUPERSEDED)
+        if items:
+            locked = login.hold()
+            try:
+                locked.enqueue(*items, profile=self.decided.profile.name)
+            except BrokerError:
+                if error.issued is not None:
+                    self._replaced().give_back(locked, locked.state.grant, error.issued)
+                raise
+        return as_queued(error)
 
     def _queue_unanswered(self, login: LockedLogin, error: BrokerError | KeyboardInterrupt) -> None:
         """Queue the grant that may have come of a request without an answer: nobody holds it."""
@@ -335,16 +341,10 @@ class _Attempt:
 
     def _queue_answer(self, locked: LockedGrant, answer: TokenAnswer) -> None:
         """Queue all that an answer holds; what the disk does not take is in the record at least."""
-        until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
-        now, access = time.time(), answer.access_token
-        items = [queue_item(self.ring, access, "access_token", now, expires_at=until)]
-        if answer.refresh_token is not None:
-            items.append(queue_item(self.ring, answer.refresh_token, "refresh_token", now))
         try:
-            locked.enqueue(*items, profile=self.decided.profile.name)
+            locked.enqueue(*items_of(self.ring, answer), profile=self.decided.profile.name)
         except BrokerError:
-            old = locked.state.grant
-            self._replaced().give_back(locked, old, answer)
+            self._replaced().give_back(locked, locked.state.grant, answer)
             raise
 
 

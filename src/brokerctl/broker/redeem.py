@@ -16,7 +16,7 @@ from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import shown
 from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
-from brokerctl.broker.sources import Sources
+from brokerctl.broker.sources import ExchangeSources
 from brokerctl.broker.unanswered_requests import (
     LIVED_ON,
     explain_earlier,
@@ -136,7 +136,7 @@ class Redeemer:
         if decided.request.deadline is not None:
             deadline = min(deadline, decided.request.deadline)
         failed = locked.state.failure or locked.state.earlier_intent
-        sources = Sources(decided, self.issuer, deadline, needs_new=failed is not None)
+        sources = ExchangeSources(decided, self.issuer, deadline, needs_new=failed is not None)
         try:
             answer = self._ask(decided, locked, held, sources, deadline)
         except tokens.UnusableAnswerError as error:
@@ -163,7 +163,7 @@ class Redeemer:
         decided: DecidedRequest,
         locked: LockedGrant,
         held: ExitStack,
-        sources: Sources,
+        sources: ExchangeSources,
         deadline: float,
     ) -> TokenAnswer:
         """Return the issuer's answer; while it is on its way, the signals that can wait do."""

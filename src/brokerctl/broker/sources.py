@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 from brokerctl.broker.events import event, record_fields
+from brokerctl.broker.issuer import SourceAnswer
 from brokerctl.broker.request import find_profile
 from brokerctl.errors import (
     LockTimeoutError,
@@ -22,7 +23,7 @@ from brokerctl.errors import (
     shell_word,
 )
 from brokerctl.freshness import timestamp
-from brokerctl.model import SUPERSEDED, TokenRequest, Value, size_of
+from brokerctl.model import SUPERSEDED, TokenRequest, size_of
 from brokerctl.oauth.unverified_claims import find_unverified_end
 
 TYPE_CHECKING = False
@@ -49,15 +50,7 @@ _NOT_THE_GRANT = (
 )
 
 
-class Exchanged(Value):
-    """One token that a request exchanges, as the source of it gave it."""
-
-    value: Secret
-    request: TokenRequest | None = None  # for a grant that another issuer takes; None: no such
-    is_reused: bool = False  # it was in the store, so that it may have been sent before
-
-
-class Sources:
+class ExchangeSources:
     """Finds the tokens that one request exchanges, if it exchanges any.
 
     A grant for another issuer is kept until it ends and is sent for each further exchange, until
@@ -84,7 +77,7 @@ class Sources:
         self._deadline = deadline
         self._needs_new = needs_new
         self._is_learnt = False
-        self._found: dict[str, Exchanged] = {}
+        self._found: dict[str, SourceAnswer] = {}
 
     def exchange(
         self,
@@ -136,14 +129,14 @@ class Sources:
         self._needs_new = True
         return error.error not in _NOT_THE_GRANT and any(one.is_reused for one in grants)
 
-    def _find(self, source: Reference) -> Exchanged | None:
+    def _find(self, source: Reference) -> SourceAnswer | None:
         """Return a source's token; None for this job's identity, which the flow asks for itself."""
         decided, issuer = self._decided, self._issuer
         profile = decided.profile
         if source.kind == "identity":
             return None
         if source.kind != "profile":
-            return Exchanged(value=self._resolve(source))
+            return SourceAnswer(value=self._resolve(source))
         if issuer.sources is None:
             raise UsageError(f"'{profile.name}' has nobody to ask for '{source.target[0]}'")
         asked = TokenRequest(
@@ -155,7 +148,7 @@ class Sources:
             deadline=self._deadline,
         )
         if source.target[1:]:
-            return Exchanged(value=issuer.sources.get_id_token(asked))
+            return SourceAnswer(value=issuer.sources.get_id_token(asked))
         asked = asked.replace(is_own=decided.request.is_own, is_source=True)
         if decided.request.is_fresh:
             asked = asked.replace(is_fresh=True)
@@ -186,7 +179,7 @@ class SourceTokens:
         self._broker = broker
         self._ring = ring
 
-    def get(self, request: TokenRequest) -> Exchanged:
+    def get(self, request: TokenRequest) -> SourceAnswer:
         """Return a profile's access token, or its grant for another issuer; raises as `get` does.
 
         A grant that is over by its own `exp` (RFC 7519, 4.1.4) is not sent again.
@@ -197,18 +190,18 @@ class SourceTokens:
         if request.is_own and (not profile.is_own_as_source or self._is_shared(request)):
             request = request.replace(is_own=False)
         if not profile.is_chained:
-            return Exchanged(value=self._broker.get(request).value)
+            return SourceAnswer(value=self._broker.get(request).value)
         answer = self._broker.get(request)
         if answer.source == "cache" and _is_over(answer.value):
             answer = self._broker.get(request.replace(is_fresh=True, is_patient=True))
         is_reused = answer.source == "cache"
-        return Exchanged(value=answer.value, request=request, is_reused=is_reused)
+        return SourceAnswer(value=answer.value, request=request, is_reused=is_reused)
 
     def _is_shared(self, request: TokenRequest) -> bool:
         """Return whether there is a token that no session owns: it goes on after this one."""
         return self._broker.holds(request.replace(is_own=False))
 
-    def retire(self, used: Exchanged, deadline: float) -> None:
+    def retire(self, used: SourceAnswer, deadline: float) -> None:
         """Serve a grant no more: the issuer that it is for has refused it. `revoke` reaches it."""
         assert used.request is not None  # noqa: S101 - only a grant is retired
         decided = self._broker.find_decision(used.request)

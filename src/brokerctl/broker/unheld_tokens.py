@@ -12,6 +12,7 @@ from brokerctl.broker.answers import find_end, make_token
 from brokerctl.broker.events import event, record_fields
 from brokerctl.errors import BrokerError
 from brokerctl.model import LOCAL_ONLY, UNKNOWN
+from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.store import slots
 
 TYPE_CHECKING = False
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import Token
-    from brokerctl.oauth.tokens import TokenAnswer, UnusableAnswerError
-    from brokerctl.store.interface import LockedGrant
+    from brokerctl.oauth.tokens import TokenAnswer
+    from brokerctl.store.interface import LockedGrant, StoreKeys
     from brokerctl.store.values import Queued
 
 NOT_STORED = "it could not be stored"
@@ -94,6 +95,37 @@ class UnheldTokens:
         if outcome == UNKNOWN:  # a later command tries again
             self._locked.enqueue(item, profile=profile.name)
         return outcome
+
+
+def items_of(ring: StoreKeys, answer: TokenAnswer, reason: str = "") -> list[Queued]:
+    """Return the queue's items for all that an answer holds; `reason`: of its access token."""
+    until = None if answer.expires_in is None else answer.sent_at + answer.expires_in
+    now, access = time.time(), answer.access_token
+    items = [slots.queue_item(ring, access, "access_token", now, expires_at=until, reason=reason)]
+    if answer.refresh_token is not None:
+        items.append(slots.queue_item(ring, answer.refresh_token, "refresh_token", now))
+    return items
+
+
+def unusable_items(ring: StoreKeys, error: UnusableAnswerError, reason: str) -> list[Queued]:
+    """Return the queue's items for what came with an answer that can't be used."""
+    given, issued = error.refresh_token, error.issued
+    if issued is not None:
+        return items_of(ring, issued.replace(refresh_token=given or issued.refresh_token), reason)
+    now = time.time()
+    return [] if given is None else [slots.queue_item(ring, given, "refresh_token", now)]
+
+
+def as_queued(error: UnusableAnswerError) -> UnusableAnswerError:
+    """Return the error that says what came and was queued."""
+    given, issued = error.refresh_token, error.issued
+    given = given or (issued.refresh_token if issued is not None else None)
+    if given is None and issued is None:
+        return error
+    what = "the refresh token" if given else "the access token"
+    told = f"{error.message}; {what} that came with it is queued to be revoked"
+    told += ", and so is the access token" if given and issued else ""
+    return UnusableAnswerError(told, given, issued)
 
 
 def queue_unasked(locked: LockedGrant, ring: KeyRing, answer: TokenAnswer, profile: str) -> bool:

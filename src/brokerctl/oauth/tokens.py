@@ -45,7 +45,7 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 class UnusableAnswerError(IssuerError):
     """A token response whose access token can't be used; `refresh_token` is the new one in it.
 
-    `issued`: what it holds all the same, to be ended; None where no access token can be read.
+    `issued`: what it holds all the same, to be ended; None where it holds no access token.
     """
 
     def __init__(
@@ -152,10 +152,9 @@ def _unusable(
     """
     value = body.get("access_token")
     is_ours = isinstance(value, str) and response.hide_sent(value) != value
-    try:
-        token = None if is_ours else read_access_token(value, "")
-    except IssuerError:
-        token = None
+    # What no header can hold can still be ended: a revocation is a form.
+    fits = isinstance(value, str) and len(value) <= MAX_TOKEN_CHARS
+    token = None if is_ours or not fits else _refresh_token(value)
     issued = None
     if token is not None:
         issued = TokenAnswer(
