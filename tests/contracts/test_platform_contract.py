@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from brokerctl.config.platforms import PLATFORMS
-from brokerctl.errors import BrokerError, IssuerError, UsageError
+from brokerctl.errors import BrokerError, IssuerError, UnsentError, UsageError
 from brokerctl.identity import find_job, load
 from brokerctl.identity.proof import prove, read_jwt
 from brokerctl.identity.spiffe import find_socket
 from brokerctl.model import Reference
+from brokerctl.oauth.message import HttpResponse
 from brokerctl.oauth.steps import FetchSvid, Send, Svid
 from brokerctl.secret import Secret
 from tests.identities import AUDIENCE, ENVIRONS, REQUEST_TOKEN, answer_for, jwt, play
@@ -362,6 +363,79 @@ class TestSpiffeAgent(TestSpiffe):
             assert find_socket("~/s", home) == "~/s"
             assert find_job(short, home).id is None
         assert find_socket(str(tmp_path / "none"), {}) is None
+
+
+class TestGoogleMetadata(PlatformContract):
+    """Google's metadata server."""
+
+    name = "google_metadata"
+
+    def prove(self, token: str | None, **answers: Any) -> tuple[Proof, list[Any]]:  # noqa: ANN401 - of `play`
+        """Have it answer with the token alone, as it does."""
+        if token is not None:
+            answers = {"response": self.answer(token)} | answers
+        return super().prove(None, **answers)
+
+    @staticmethod
+    def answer(token: str, status: int = 200, flavor: str = "Google") -> HttpResponse:
+        """Return an answer of a metadata server."""
+        headers = (("metadata-flavor", flavor),)
+        return HttpResponse(status=status, headers=headers, body=token.encode())
+
+    def test_what_is_sent(self) -> None:
+        """One question, to the link-local address, with the header that a browser can't send."""
+        _, taken = self.prove(self.token())
+        request = taken[0].request
+        path = "/computeMetadata/v1/instance/service-accounts/default/identity"
+        query = "audience=https%3A%2F%2Fissuer.example.com&format=full"
+        assert request.url == f"http://169.254.169.254{path}?{query}"
+        assert (request.headers, request.body) == ((("metadata-flavor", "Google"),), None)
+
+    def test_another_on_loopback(self) -> None:
+        """As Google's clients take it; elsewhere it would be asked in the clear."""
+        self.environ["GCE_METADATA_HOST"] = "127.0.0.1:8080"
+        _, taken = self.prove(self.token())
+        assert taken[0].request.url.startswith("http://127.0.0.1:8080/computeMetadata/v1/")
+        for place in (
+            "metadata.google.internal",
+            "10.0.0.1",
+            "u@127.0.0.1",
+            "127.0.0.1/x?",
+            "[::1",
+            "",
+        ):
+            self.environ["GCE_METADATA_HOST"] = place
+            if place:
+                with pytest.raises(UsageError, match="on loopback alone"):
+                    self.prove(self.token())
+        assert self.prove(self.token())[1][0].request.url.startswith("http://169.254.169.254/")
+
+    def test_who_answers_says_that_it_is_google_s(self) -> None:
+        """Another server at that address, as other clouds have, is told from it."""
+        for flavor in ("Amazon", "google", ""):
+            with pytest.raises(UnsentError, match="what answered for"):
+                self.prove(None, response=self.answer(self.token(), flavor=flavor))
+        with pytest.raises(UnsentError, match="what answered for"):
+            self.prove(None, response=HttpResponse(status=200, body=self.token().encode()))
+
+    def test_a_machine_without_a_service_account(self) -> None:
+        """Is told what it needs."""
+        with pytest.raises(UsageError, match="answered 404") as caught:
+            self.prove(None, response=self.answer("", 404))
+        assert "a service account of this machine" in (caught.value.hint or "")
+
+    def test_the_job_is_the_instance(self) -> None:
+        """By its number, once it came; of a machine that says none, by its service account."""
+        claims = {"compute_engine": {"instance_id": "42", "project_id": "shop"}}
+        proof, _ = self.prove(self.token(google=claims, email="ci@shop.example", sub="7"))
+        said = json.loads(proof.claims)
+        assert said["job"] == '["google_metadata","42"]'
+        assert (said["actor"], said["environment"]) == ("ci@shop.example", "shop")
+        assert find_job(self.source, self.environ).id is None
+        others: list[Any] = [None, [], {"compute_engine": 1}]
+        for google in others:
+            said = json.loads(self.prove(self.token(google=google, sub="7"))[0].claims)
+            assert said["job"] == '["google_metadata","7"]'
 
 
 class TestFile(PlatformContract):

@@ -214,8 +214,8 @@ def _file(platform: str) -> Callable[..., dict[str, str]]:
     return found
 
 
-def _google(it: Platforms, job: Job, _folder: str, _audience: str, _fault: str) -> dict[str, str]:
-    it.know("default", job)
+def _google(it: Platforms, job: Job, _folder: str, _audience: str, fault: str) -> dict[str, str]:
+    it.know("default", None if fault == "permission" else job)  # no service account
     return {"GCE_METADATA_HOST": it.url.partition("//")[2]}
 
 

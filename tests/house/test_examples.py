@@ -104,7 +104,7 @@ def test_each_platform_has_its_section() -> None:
     """In docs/ci.md, by its title."""
     titles = set(re.findall(r"^### (.+)$", read("docs/ci.md"), re.MULTILINE))
     named = {"GitHub Actions", "GitLab CI", "Buildkite", "CircleCI", "Azure Pipelines", "Bitbucket"}
-    assert titles == named | {"Kubernetes", "A SPIFFE file", "A SPIFFE agent"}
+    assert titles == named | {"Kubernetes", "A SPIFFE file", "A SPIFFE agent", "Google Cloud"}
 
 
 @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.endswith(".sh")])

@@ -34,9 +34,10 @@ NAMES = {
     "bitbucket": '"auto"',
     "kubernetes": '{ kubernetes = "~/token" }',
     "spiffe": '{ spiffe = "~/token" }',
+    "google": "{ google_metadata = true }",
 }
 FIXED = {"azure": "api://AzureADTokenExchange"}  # the audience of a platform that has but one
-ASKED = ("github", "azure")  # over HTTP
+ASKED = ("github", "azure", "google")  # over HTTP
 
 
 def deploy(
@@ -144,7 +145,7 @@ def test_what_a_platform_can_answer(
     job = enter(brokerctl, platforms, issuer, platform, fault=given)
     if not given:
         platforms.fault(fault, seconds=3)
-    brokerctl.config(deploy(issuer, timeout='"2s"', **audience_key(platform)))
+    brokerctl.config(deploy(issuer, NAMES[platform], timeout='"2s"', **audience_key(platform)))
     done = brokerctl("exec", "-p", "deploy", *SHOW, env=job)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert issuer.exchanges() == []

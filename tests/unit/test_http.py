@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerctl.config.hosts import METADATA_URL
 from brokerctl.effects.http import Http
 from brokerctl.errors import IssuerError, UnsentError
 from brokerctl.oauth.message import BrokenError, CutError, HttpRequest, post_form
@@ -316,6 +317,26 @@ def test_nobody_listening_is_said_plainly() -> None:
     with pytest.raises(UnsentError) as caught:
         get(f"http://127.0.0.1:{port}/")
     assert caught.value.message == f"127.0.0.1:{port} can't be reached: connection refused"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"url": METADATA_URL.removesuffix("identity") + "token"},
+        {"url": f"{METADATA_URL}/"},
+        {"url": METADATA_URL.replace("://", "://u@")},
+        {"url": METADATA_URL.replace(".254/", ".254:80/")},
+        {"url": METADATA_URL.replace("169", "168")},
+        {"body": Secret("a")},
+        {"secrets": (Secret("a"),)},
+        {"headers": (("authorization", Secret("Bearer a")),)},
+    ],
+)
+def test_google_s_metadata_server_gets_one_question(more: dict[str, Any]) -> None:
+    """Security: the exception to https is for that address, and for nothing that is secret."""
+    request = HttpRequest(method="GET", url=METADATA_URL).replace(**more)
+    with pytest.raises(IssuerError, match="not https"):
+        Http(timeout_s=5.0).send(request)
 
 
 @pytest.mark.parametrize(

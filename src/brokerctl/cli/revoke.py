@@ -14,7 +14,7 @@ from brokerctl.broker.request import find_profile
 from brokerctl.broker.revoke import Ending
 from brokerctl.cli import options
 from brokerctl.cli.helper_credentials import end_kept
-from brokerctl.cli.unfinished import MOST_QUEUES, tend
+from brokerctl.cli.unfinished import tend
 from brokerctl.errors import AuditError, BrokerError, PartialError, UsageError
 from brokerctl.home import Home, open_home
 from brokerctl.model import EXPIRED, LOCAL_ONLY, REVOKED, UNKNOWN
@@ -75,7 +75,7 @@ def revoke(
     home = open_home(os.environ)
     # Before a grant's lock is taken, since damaged entries are set aside then.
     errors = _find_damaged(home, home.plan.profiles.get(profile) if profile else None, subject)
-    tend(home, most=None if everything else MOST_QUEUES)
+    tend(home, first=profile)
     names = {profile} if profile else None
     targets = keys_of(home.store, home.plan.profiles, names, subject)
     if profile and not targets:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING
 
 from brokerctl import output
 from brokerctl.broker.held_grants import profile_for
 from brokerctl.errors import BrokerError
+from brokerctl.platform.work_clock import work_time
 from brokerctl.session.leftovers import settle_leftovers, settle_lost
 from brokerctl.store.entry import QUEUE
 from brokerctl.store.slots import find_cut_off
@@ -16,20 +16,22 @@ from brokerctl.store.values import Queue
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from brokerctl.broker.revoke import Revoker
     from brokerctl.home import Home
+    from brokerctl.store.file import FileStore
 
 _STDERR = 2
 _WAIT_S = 1.0
-MOST_QUEUES = 16  # for a command that is about one grant
+RETRY_S = 10.0  # for what is queued, where a command is about one profile
 
 
-def tend(home: Home, most: int | None = None) -> None:
+def tend(home: Home, first: str | None = None) -> None:
     """Revoke the tokens of killed sessions and the queued ones; report each on stderr.
 
-    `most`: of how many grants what is queued is tried again, by chance; None: of all.
+    `first`: the profile that the command is about. What is queued of its grants is tried first,
+    then that of others, for 10 s in all; without one that of all is, however long it takes.
     """
     ended, errors = settle_leftovers(home)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
@@ -42,7 +44,7 @@ def tend(home: Home, most: int | None = None) -> None:
         _tell(line)
     told = []
     revoker = home.revoker("tend")
-    for queue in _queues(home, most):
+    for queue in queues_in_order(home.store, first, work_time):
         profile = profile_for(home.plan.profiles, queue.profile, queue.key)
         try:
             endings = revoker.retry(profile, queue.key, wait_s=_WAIT_S)
@@ -65,15 +67,31 @@ def _tell(line: str) -> None:
     output.write_line(_STDERR, f"brokerctl: note: {safe(line)}")
 
 
-def _queues(home: Home, most: int | None) -> Iterator[Queue]:
-    """Yield what is queued, grant by grant: of all, or of some that chance chooses."""
-    names = home.store.disk.names(QUEUE)
-    if most is not None and len(names) > most:
-        names = random.sample(names, most)
-    for name in names:
-        for entry in home.store.entries_of(QUEUE, name):
-            if isinstance(entry.value, Queue):
-                yield entry.value
+def queues_in_order(
+    store: FileStore, first: str | None, clock: Callable[[], float]
+) -> Iterator[Queue]:
+    """Yield what is queued, grant by grant, in the order of their names: of one profile first.
+
+    Where one is named, no other grant is begun `RETRY_S` after the start, by this clock.
+    """
+    end, others = clock() + RETRY_S, []
+    for name in sorted(store.disk.names(QUEUE)):
+        if first is not None and clock() >= end:
+            return
+        queue = _find_queue(store, name)
+        if queue is not None and first in {None, queue.profile}:
+            yield queue
+        elif queue is not None:
+            others.append(name)
+    for name in others:
+        queue = _find_queue(store, name) if clock() < end else None  # as it is now
+        if queue is not None:
+            yield queue
+
+
+def _find_queue(store: FileStore, name: str) -> Queue | None:
+    entry = next(store.entries_of(QUEUE, name), None)
+    return entry.value if entry is not None and isinstance(entry.value, Queue) else None
 
 
 def _finish(home: Home, revoker: Revoker) -> list[str]:

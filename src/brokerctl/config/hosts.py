@@ -23,6 +23,8 @@ _HEX = frozenset("0123456789abcdef")
 _LABEL = _LETTERS | _DIGITS | {"-", "_"}  # DNS has no `_` in a host's name, and intranets do
 _MAX_URL_CHARS, _MAX_HOST_CHARS, _MAX_LABEL_CHARS, _MAX_PORT = 2048, 253, 63, 65535
 _PORT_DIGITS, _QUAD, _SHOWN_CHARS = 5, 4, 200
+METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/identity"
+METADATA_URL = f"http://169.254.169.254{METADATA_PATH}"
 # Escapes that a server may resolve into another path than the one that was compared.
 _AMBIGUOUS_ESCAPES = ("%2e", "%2f", "%5c", "%25", "%00")
 
@@ -49,6 +51,19 @@ def parse_url(text: str) -> Url:
     if url.scheme == "http" and not is_loopback(url.host):
         raise UsageError(f"{_shown(text)}: plain http is for loopback alone")
     return url
+
+
+def find_metadata_url(text: str) -> Url | None:
+    """Return the parsed address of Google's metadata server; None for every other text.
+
+    The one exception to https: it speaks plain http alone, on a link-local address (RFC 3927),
+    which no router passes on. It is a number, so that no resolver says where it is.
+    """
+    base, mark, query = text.partition("?")
+    if base != METADATA_URL:
+        return None
+    host, _, path = base.removeprefix("http://").partition("/")
+    return Url(scheme="http", host=host, port=80, path=f"/{path}", query=query if mark else None)
 
 
 def parse_issuer(text: str) -> str:

@@ -99,6 +99,11 @@ PLATFORMS = {
         is_cached=True,
         permission="a JWT-SVID in that file",
     ),
+    "google_metadata": PlatformTraits(
+        entry="google_metadata:GoogleMetadata",
+        title="Google's metadata server",
+        permission="a service account of this machine",
+    ),
     "file": PlatformTraits(
         entry="file:TokenFile", title="a file", needs="file", is_asked=False, permission="the file"
     ),

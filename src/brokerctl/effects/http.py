@@ -20,7 +20,7 @@ from functools import partial
 import anyio
 import httpx2
 
-from brokerctl.config.hosts import is_loopback, parse_url
+from brokerctl.config.hosts import find_metadata_url, is_loopback, parse_url
 from brokerctl.effects.proxies import find_proxy
 from brokerctl.errors import IssuerError, UnsentError, UsageError
 from brokerctl.platform.system import take_no_signal
@@ -97,6 +97,10 @@ class Http:
 
     @staticmethod
     def _checked(request: HttpRequest) -> Url:
+        link_local = find_metadata_url(request.url)
+        # Security: in the clear goes a question, and nothing that is secret.
+        if link_local is not None and request.body is None and not _has_secret(request):
+            return link_local
         try:
             return parse_url(request.url)
         except UsageError as error:
@@ -118,7 +122,8 @@ class Http:
 
     async def _exchange(self, coming: _Coming, url: Url, host: str) -> HttpResponse:
         request = coming.request
-        proxy = None if is_loopback(url.host) else find_proxy(url, self._environ)
+        is_near = is_loopback(url.host) or url.scheme == "http"
+        proxy = None if is_near else find_proxy(url, self._environ)
         coming.sent_at = time.time()
         try:
             async with (
@@ -231,6 +236,10 @@ def _way(url: Url, proxy: str | None) -> str:
 
 def _target(url: Url) -> str:
     return (url.path or "/") + ("" if url.query is None else f"?{url.query}")
+
+
+def _has_secret(request: HttpRequest) -> bool:
+    return bool(request.secrets) or any(isinstance(value, Secret) for _, value in request.headers)
 
 
 def _headers(request: HttpRequest, url: Url) -> list[tuple[str, str]]:

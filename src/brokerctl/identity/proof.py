@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from brokerctl.identity import IdentitySteps, Job
     from brokerctl.model import Reference
-    from brokerctl.oauth.message import HttpRequest
+    from brokerctl.oauth.message import HttpRequest, HttpResponse
 
     ProofSteps = Generator[Any, Any, Proof]
     SigningSteps = Generator[Any, Any, "SignedIdentity"]
@@ -183,21 +183,8 @@ def _read_part(text: str) -> dict[str, Any] | None:
 
 
 def request_member(request: HttpRequest, member: str, title: str, permission: str) -> IdentitySteps:
-    """Yield one request, and return the token in a member of the JSON answer.
-
-    A platform that was not reached got nothing of ours; nothing was exchanged either way.
-    """
-    try:
-        response = yield Send(request=request)
-    except IssuerError as error:
-        raise UnsentError(f"{title} did not say who this job is: {error.message}") from error
-    if response.status in {401, 403}:
-        raise UsageError(
-            f"{title} answered {response.status}: this job may not have an identity",
-            hint=f"it needs {permission}",
-        )
-    if response.status not in SUCCESS:
-        raise UnsentError(f"{title} answered {response.status} when asked who this job is")
+    """Yield one request, and return the token in a member of the JSON answer; raises as below."""
+    response = yield from request_identity(request, title, permission)
     try:
         body = jsonlite.loads(response.body)
     except ValueError:
@@ -206,6 +193,28 @@ def request_member(request: HttpRequest, member: str, title: str, permission: st
     if not isinstance(found, str):
         raise UnsentError(f"{title} did not answer with one identity in JSON")
     return as_token(found, title), True
+
+
+def request_identity(
+    request: HttpRequest, title: str, permission: str, refusals: tuple[int, ...] = (401, 403)
+) -> Generator[Any, Any, HttpResponse]:
+    """Yield one request, and return the answer to it; `refusals` name the missing permission.
+
+    A platform that was not reached got nothing of ours; nothing was exchanged either way.
+    """
+    try:
+        response = yield Send(request=request)
+    except IssuerError as error:
+        raise UnsentError(f"{title} did not say who this job is: {error.message}") from error
+    if response.status in refusals:
+        raise UsageError(
+            f"{title} answered {response.status}: this job may not have an identity",
+            hint=f"it needs {permission}",
+        )
+    if response.status not in SUCCESS:
+        raise UnsentError(f"{title} answered {response.status} when asked who this job is")
+    answered: HttpResponse = response
+    return answered
 
 
 def as_token(text: str, title: str) -> Secret:
