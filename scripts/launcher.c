@@ -106,7 +106,7 @@ static const char *join(char *into, const char *file, const char *name)
     if (end >= MAX_PATH) fail(file, TOO_LONG);
     for (long at = 0; at < end; at++) into[at] = file[at];
     do {
-        if (end == MAX_PATH) fail(name, TOO_LONG);
+        if (end == MAX_PATH) into[end - 1] = 0, fail(into, TOO_LONG);
     } while ((into[end++] = *name++));
     return into;
 }

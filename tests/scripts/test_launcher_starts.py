@@ -340,8 +340,9 @@ def test_a_path_that_is_too_long(static: Path, tmp_path: Path) -> None:
     shutil.move(static.parent.parent / "libexec", deep)
     done = start(Form("native"), deep / "bin" / "brokerctl")
     assert (done.returncode, done.stdout) == (127, "")
-    assert done.stderr.endswith("': file name too long\n")
-    assert done.stderr.count("\n") == 1
+    # Not one byte more than a path may have is put together.
+    path = f"{deep}/bin/../libexec/brokerctl/start.py"[: 4096 - 1]
+    assert done.stderr == f"brokerctl: error: can't start '{path}': file name too long\n"
 
 
 def test_a_folder_that_is_too_deep(installed: Path, form: Form, tmp_path: Path) -> None:
