@@ -118,7 +118,7 @@ class Evidence:
             known = self.store.find_sealed(METADATA, name)
             if known is not None:
                 return known.decode()
-            digest = _sha256(fd)
+            digest = sha256_of(fd)
             self._remember(name, digest)
         except OSError:
             return None
@@ -133,7 +133,8 @@ class Evidence:
             pass  # it is read again the next time
 
 
-def _sha256(fd: int) -> str:
+def sha256_of(fd: int) -> str:
+    """Return the SHA-256 of all that a descriptor has, in hex."""
     from hashlib import sha256  # noqa: PLC0415 - once for each executable
 
     digest = sha256()
