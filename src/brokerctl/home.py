@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import LockedGrant
 
 _PURPOSE_CHARS = 200
-_ALL, _OF = "all", "of"  # of a divided plan: the whole, and the part of a profile
+_OF = "of"  # the part of a profile
 
 
 class Home:
@@ -67,6 +67,7 @@ class Home:
         ring: KeyRing,
         layers: Layers,
         audit: Callable[[], Folder] | None = None,  # opens the log's folder, if elsewhere
+        profile: str | None = None,  # that will be asked for, if one is named
     ) -> None:
         self.is_kept = audit is None  # False: store and keys end with this process
         self.environ = environ
@@ -81,7 +82,7 @@ class Home:
             tell=self._tell,
         )
         self.store = store
-        self.plan = _find_plan(self)
+        self.plan = _find_plan(self, profile)
         place = audit() if audit else _child(folder, "audit")
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
@@ -259,10 +260,13 @@ def _secret_variables(profiles: Iterable[Profile]) -> frozenset[str]:
     return frozenset(one.target[0] for one in found if one and one.kind == "env")
 
 
-def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Home:
+def open_home(
+    environ: Mapping[str, str], *, may_use_memory: bool = False, profile: str | None = None
+) -> Home:
     """Open configuration, keys, store and log; the first use makes them.
 
-    `may_use_memory`: in a CI job without a store, keys and store are made in memory.
+    `may_use_memory`: in a CI job without a store, keys and store are made in memory. `profile`: the
+    one that will be asked for.
     """
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
@@ -272,12 +276,13 @@ def open_home(environ: Mapping[str, str], *, may_use_memory: bool = False) -> Ho
         from brokerctl.memory_home import hold_memory
 
         held = hold_memory()
-        return Home(environ, held.folder, held.ring, layers, lambda: held.log_in(environ, note))
+        audit = lambda: held.log_in(environ, note)  # noqa: E731 - a name for the line's length
+        return Home(environ, held.folder, held.ring, layers, audit, profile)
     home = open_folder(paths.state_home(environ))
     if home is None:  # pragma: no cover - it is made if missing
         raise StoreError("the state folder can't be opened")
     folder = _child(home, "v1")
-    return Home(environ, folder, _ring(folder, environ, layers), layers)
+    return Home(environ, folder, _ring(folder, environ, layers), layers, profile=profile)
 
 
 def _child(folder: Folder, name: str) -> Folder:
@@ -315,17 +320,20 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
     return ring
 
 
-def _find_plan(home: Home) -> Plan:
+def _find_plan(home: Home, profile: str | None) -> Plan:
     """Return the compiled configuration; an edit of a layer changes its name, so it is compiled.
 
-    A large one is divided: what is found here then are the settings, and each profile's part is
-    read when it is asked for.
+    A large one is divided: of it the part of the profile that will be asked for is read, and any
+    other part when it is asked for.
     """
     held = _HeldPlan(home)
-    found = held.read() or held.make()
-    if not found.is_divided:
-        return found
-    return config_plan.in_parts(found, config_plan.Parts(held.find_part, held.find_whole))
+    if profile is None or not home.layers.is_large:
+        return held.find_whole()
+    first = held.find_part(profile)
+    if first is None:
+        return held.find_whole()
+    parts = config_plan.Parts(first, held.find_part, held.find_whole)
+    return first.replace(profiles=parts, parts=parts)
 
 
 class _HeldPlan:
@@ -337,31 +345,24 @@ class _HeldPlan:
         self._home = home
         self._names = ("plan", __version__, *home.layers.fingerprint_parts())
 
-    def read(self, *more: str) -> Plan | None:
-        sealed = self._home.store.find_sealed(PLAN, self._name(more))
-        return config_plan.parse_plan(sealed) if sealed is not None else None
-
-    def make(self) -> Plan:
-        plan = self._compile()
-        kept = config_plan.divided(plan)
-        if kept.is_divided:
-            self._keep(plan, _ALL)
-        return self._keep(kept)
-
     def find_whole(self) -> Plan:
-        return self.read(_ALL) or self._keep(self._compile(), _ALL)
+        return self._read() or self._make()
 
     def find_part(self, name: str) -> Plan | None:
-        part = self.read(_OF, name)
+        part = self._read(_OF, name)
         if part is not None:
             return part
         whole = self.find_whole()
         return self._keep(whole.part(name), _OF, name) if name in whole.profiles else None
 
-    def _compile(self) -> Plan:
+    def _read(self, *more: str) -> Plan | None:
+        sealed = self._home.store.find_sealed(PLAN, self._name(more))
+        return config_plan.parse_plan(sealed) if sealed is not None else None
+
+    def _make(self) -> Plan:
         from brokerctl.config.compile import compile_layers
 
-        return compile_layers(self._home.layers, self._home.environ)
+        return self._keep(compile_layers(self._home.layers, self._home.environ))
 
     def _name(self, more: tuple[str, ...]) -> str:
         return plain_name(self._home.ring.name_key, *self._names, *more)

@@ -21,7 +21,7 @@ RULE = """
 [[policy.rule]]
 name = "{name}"
 effect = "{effect}"
-when = {{ profile = "{profile}", tool = ["get", "git"] }}
+when = {{ profile = "{profile}" }}
 """
 PROFILE = """
 [profile.p{number}]

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from brokerctl.config.plan import RULES
 from brokerctl.helpers import HELPERS
 from brokerctl.model import KEEPERS
 from brokerctl.platform.import_finder import IMAGE
@@ -37,6 +38,7 @@ def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     warm = [*STORES.values(), *(f"brokerctl.keys.{entry}" for entry in keepers)]
     groups = {word: f"brokerctl.{doors[word]}" for word in others}
     groups |= {f"{others[-1]} {tool}": _module(entry) for tool, entry in HELPERS.items()}
+    groups[RULES] = "brokerctl.broker.evidence brokerctl.policy.layers"
     return [f"brokerctl.{doors[door]}", *map(_module, warm)], groups
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from brokerctl.platform.system import System
 
 MAX_LAYER_BYTES = 1024 * 1024
+_LARGE_BYTES = 16384  # some 60 profiles or 150 rules
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST_KEY = b"brokerctl/1 layer".ljust(32, b"\0")  # public: a digest, not a secret
@@ -50,6 +51,11 @@ class Layers(Value):
     files: tuple[Layer, ...]
     home: str | None = None
     notice: str | None = None  # for a terminal's stderr: a project file that does not count
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a request for one profile should not read the plan of all."""
+        return sum(len(layer.content or b"") for layer in self.files) > _LARGE_BYTES
 
     def fingerprint_parts(self) -> tuple[str, ...]:
         """Return what names the plan: each path and content, present or absent, and HOME."""

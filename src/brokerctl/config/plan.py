@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from brokerctl import jsonlite
 from brokerctl.model import Exchange, Profile, Reference, Value
+from brokerctl.platform.import_finder import run_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
     from brokerctl.config.rules import RuleLayer
 
+RULES = ":rules"  # what a decision by rules needs, in the start-up image
 _VERSION = 1
-_MOST_UNDIVIDED = 16384  # bytes: some 60 profiles, which are read as quickly as one more file
 _REFERENCES = ("client_secret", "client_key", "identity", "job_source")
 
 _SOURCES = ("subject", "actor")
@@ -33,22 +34,22 @@ class Plan(Value):
     narrowed_scopes: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - a default of a Value, never written to
     policy: tuple[RuleLayer, ...] = ()  # of the layers that have a rule
     policy_digest: str | None = None  # what names those files, where there is a rule
-    is_divided: bool = False  # profiles and rules lie apart, in a part for each profile
+    parts: Parts | None = None  # of a divided plan, whose `profiles` they are
 
     def narrowed_of(self, name: str) -> tuple[str, ...] | None:
         """Return the scopes of a profile that a trusted project leaves; None: it names none."""
-        return self.narrowed_scopes.get(name)
+        plan = self if self.parts is None else self.parts.plan_of(name)
+        return plan.narrowed_scopes.get(name)
 
-    def policy_of(self, name: str) -> tuple[RuleLayer, ...]:  # noqa: ARG002 - as a plan in parts takes it
+    def policy_of(self, name: str) -> tuple[RuleLayer, ...]:
         """Return the layers with rules, each with those that could match the profile at least."""
-        return self.policy
+        return self.policy if self.parts is None else self.parts.plan_of(name).policy
 
     def part(self, name: str) -> Plan:
         """Return what the requests for one profile need: it alone, and the rules it could match."""
         narrowed = self.narrowed_scopes.get(name)
         return self.replace(
             profiles={name: self.profiles[name]},
-            is_divided=False,
             narrowed_scopes={} if narrowed is None else {name: narrowed},
             policy=self.policy and _rules_for(self.policy, name),
         )
@@ -63,23 +64,6 @@ def _rules_for(policy: tuple[RuleLayer, ...], name: str) -> tuple[RuleLayer, ...
     )
 
 
-class PlanInParts(Plan):
-    """A plan of which only what was asked for is read: the part of a profile, or the whole of it.
-
-    `profiles` is a `Parts`.
-    """
-
-    parts: Parts
-
-    def narrowed_of(self, name: str) -> tuple[str, ...] | None:
-        """Return what `Plan` does."""
-        return self.parts.plan_of(name).narrowed_scopes.get(name)
-
-    def policy_of(self, name: str) -> tuple[RuleLayer, ...]:
-        """Return what `Plan` does."""
-        return self.parts.plan_of(name).policy
-
-
 class Parts:
     """The profiles by name, each read when it is asked for; all at once where all are.
 
@@ -88,8 +72,10 @@ class Parts:
 
     __slots__ = ("_find", "_found", "_read_whole", "_whole")
 
-    def __init__(self, find: Callable[[str], Plan | None], read_whole: Callable[[], Plan]) -> None:
-        self._found: dict[str, Plan] = {}
+    def __init__(
+        self, first: Plan, find: Callable[[str], Plan | None], read_whole: Callable[[], Plan]
+    ) -> None:
+        self._found: dict[str, Plan] = dict.fromkeys(first.profiles, first)
         self._find, self._read_whole = find, read_whole
         self._whole: Plan | None = None
 
@@ -140,18 +126,6 @@ class Parts:
         return self.whole.profiles.items()
 
 
-def divided(plan: Plan) -> Plan:
-    """Return the settings alone of a plan that is worth dividing; any other as it is."""
-    if len(render_plan(plan)) <= _MOST_UNDIVIDED:
-        return plan
-    return plan.replace(profiles={}, narrowed_scopes={}, policy=(), is_divided=True)
-
-
-def in_parts(settings: Plan, parts: Parts) -> Plan:
-    """Return the divided plan of which these are the settings."""
-    return PlanInParts(**settings.as_dict() | {"profiles": parts, "parts": parts})
-
-
 def default_profile(plan: Plan, environ: Mapping[str, str]) -> str | None:
     """Return the profile that is meant when none is named: environment, else project."""
     return environ.get("BROKERCTL_PROFILE") or plan.default_profile
@@ -162,15 +136,13 @@ def render_plan(plan: Plan) -> bytes:
     body = plan.as_dict()
     body["profiles"] = [_render_profile(profile) for profile in plan.profiles.values()]
     body["v"] = _VERSION
-    for name in ("policy_digest", "is_divided"):
-        if not body[name]:
-            del body[name]
+    del body["parts"]
     if plan.policy:
         from brokerctl.config.rules import render_layers  # noqa: PLC0415 - as above
 
         body["policy"] = render_layers(plan.policy)
     else:
-        del body["policy"]
+        del body["policy"], body["policy_digest"]
     return jsonlite.dumps(body).encode("ascii")
 
 
@@ -187,6 +159,7 @@ def parse_plan(data: bytes) -> Plan | None:
         body["keep"] = tuple(body.get("keep", ()))
         narrowed = {name: tuple(scopes) for name, scopes in body.pop("narrowed_scopes").items()}
         if "policy" in body:
+            run_at_once(RULES)
             from brokerctl.config.rules import parse_layers  # noqa: PLC0415 - as above
 
             body["policy"] = parse_layers(body["policy"])

@@ -68,8 +68,8 @@ def may_write(path: str, environ: Mapping[str, str]) -> bool:
 def write(warm: Iterable[str], groups: Mapping[str, str], environ: Mapping[str, str]) -> None:
     """Write an image where one may be written.
 
-    `warm` are the modules that each hand-out starts with; `groups` has those that only some
-    command lines do, by their first words.
+    `warm` are the modules that each hand-out starts with; `groups` has those that only some do, by
+    the first words of their command lines or by a name, separated by spaces.
     """
     path = find_place()
     if path is not None and may_write(path, environ):
@@ -135,7 +135,7 @@ def build(
     more: dict[str, list[str]] = {}
     for words, module in groups.items():
         before = more.get(words.partition(" ")[0], [])
-        more[words] = made.closure([module], {*first, *later, *before})
+        more[words] = made.closure(module.split(), {*first, *later, *before})
     own = made.found[IMAGE] = made.read(IMAGE)
     splits = {
         name: split_module(name, source, names)

@@ -75,6 +75,12 @@ def find_spec(
     return spec
 
 
+def run_at_once(name: str) -> None:
+    """Run the modules that lie apart under a name, where a start-up image has them."""
+    if IMAGE in sys.modules:
+        sys.modules[IMAGE].run_more(name)
+
+
 def find_at_once(hot: list[str] | None = None) -> None:
     """Let this process find our modules so, if they are files; `hot`: the words of a hot command.
 

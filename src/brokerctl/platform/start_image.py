@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     # interpreter), the names in the order in which they are run, and the others.
     Step = tuple[tuple[File, ...], dict[str, str], tuple[str, ...], dict[str, Module]]
     # What the front door needs, what each warm hand-out does, and where more lies by the first
-    # words of those that need it: `exec`, `helper`, `helper git`.
+    # words of those that need it: `exec`, `helper`, `helper git`; or by a name, see `run_more`.
     Parts = tuple[Step, Step, dict[str, Place]]
 
 KEY = sys.hexversion
@@ -233,6 +233,20 @@ def preload(words: list[str]) -> None:
                 return  # what comes after counts on it
             _run(step)
     except Exception:  # noqa: BLE001 - it comes again where the module is asked for, if it is
+        return
+
+
+def run_more(name: str) -> None:
+    """Run the modules that lie apart under a name; what can't be run is left to Python.
+
+    None is run twice: where one of them is here already, the rest is imported one by one.
+    """
+    try:
+        step = _read_step(name)
+        if step is None or any(one in sys.modules for one in step[3]) or not _is_current(step):
+            return
+        _run(step)
+    except Exception:  # noqa: BLE001 - as above
         return
 
 

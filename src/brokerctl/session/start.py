@@ -136,7 +136,9 @@ def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = No
     `umask` is the caller's own, for the child, if this process has changed it.
     """
     try:
-        return run(ask, tools_of(open_home(environ, may_use_memory=True), umask, ask.subject))
+        first = ask.profiles[0] if ask.profiles else None
+        home = open_home(environ, may_use_memory=True, profile=first)
+        return run(ask, tools_of(home, umask, ask.subject))
     except BrokerError as error:
         return output.print_error(error)
     except KeyboardInterrupt:
