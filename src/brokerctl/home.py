@@ -56,7 +56,7 @@ class Home:
     """Everything that a command needs, opened once: configuration, keys, store, log, broker."""
 
     __slots__ = (
-        *("_unkept", "broker", "environ", "folder", "is_kept", "layers", "log", "plan"),
+        *("_jobs", "_unkept", "broker", "environ", "folder", "is_kept", "layers", "log", "plan"),
         *("ring", "store"),
     )
 
@@ -87,6 +87,7 @@ class Home:
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
         self._unkept: FileStore | None = None
+        self._jobs: dict[Reference, Job] = {}  # as they were seen first
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self)
 
     def find_rules(
@@ -102,10 +103,16 @@ class Home:
         return Rules(layers, self.plan.policy_digest, time.time(), evidence)
 
     def find_job(self, source: Reference) -> Job:
-        """Return the job that an identity is of; UsageError where there is none to be seen."""
-        from brokerctl.identity import find_job
+        """Return the job that an identity is of; UsageError where there is none to be seen.
 
-        return find_job(source, self.environ)
+        It is one for the whole process: what was decided, stored and is to be ended has one key,
+        whatever becomes of a token's file meanwhile.
+        """
+        if source not in self._jobs:
+            from brokerctl.identity import find_job
+
+            self._jobs[source] = find_job(source, self.environ)
+        return self._jobs[source]
 
     def store_of(self, job: Job | None) -> FileStore:
         """Return where the tokens of a job are kept.

@@ -16,7 +16,7 @@ from brokerctl.broker.events import event, record_fields
 from brokerctl.broker.issuer import shown
 from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
-from brokerctl.broker.sources import ExchangeSources
+from brokerctl.broker.sources import ExchangeSources, refuse_other_job
 from brokerctl.broker.unanswered_requests import (
     LIVED_ON,
     explain_earlier,
@@ -41,7 +41,7 @@ from brokerctl.oauth import tokens
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
 from brokerctl.oauth.message import should_retry
-from brokerctl.oauth.steps import Send
+from brokerctl.oauth.steps import Identify, Send
 from brokerctl.platform.held_signals import signals_wait
 from brokerctl.platform.work_clock import work_time
 from brokerctl.store.values import Change
@@ -204,7 +204,7 @@ class Redeemer:
             if grant is not None and refresh_token is not None
             else find_flow(profile.flow).obtain(context)
         )
-        answer: TokenAnswer = self.issuer.run(profile, self._watched(steps), deadline)
+        answer: TokenAnswer = self.issuer.run(profile, self._watched(decided, steps), deadline)
         return answer
 
     def _remove_ended_jobs(self, key: GrantKey) -> None:
@@ -215,13 +215,15 @@ class Redeemer:
         except StoreError:
             return  # the next one tries again; the token at hand is good
 
-    def _watched(self, steps: Steps) -> Steps:
+    def _watched(self, decided: DecidedRequest, steps: Steps) -> Steps:
         """Yield the steps and note requests without an answer, which may have rotated the token."""
         try:
             step = next(steps)
             while True:
                 try:
                     response = yield step
+                    if isinstance(step, Identify):
+                        refuse_other_job(decided, response)
                 except (IssuerError, UsageError) as error:
                     if isinstance(step, Send):
                         self._was_cut |= should_retry(error)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
             """Yield the steps to a token for the audience, and whether it was made for us."""
 
         def find_proven_id(self, claims: dict[str, Any]) -> str | None:
-            """Return which job the claims are of, where that was not known before they came."""
+            """Return which job the claims are of; None where they are not what says it."""
 
         def describe(self, claims: dict[str, Any]) -> dict[str, Any]:
             """Return what the claims say of the job, by `proof.FACTS`' names."""
