@@ -205,6 +205,40 @@ class TestGitHub(PlatformContract):
         with pytest.raises(UsageError):
             self.prove(self.token())
 
+    @pytest.mark.parametrize("server", ["https://github.com", "https://GitHub.com/"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://evil.example/88//idtoken/p-1/j-1?x=.actions.githubusercontent.com",
+            "https://actions.githubusercontent.com.evil.example/88//idtoken/p-1/j-1",
+            "https://xactions.githubusercontent.com/88//idtoken/p-1/j-1",
+            "http://127.0.0.1:8/idtoken/p-1/j-1",
+        ],
+    )
+    def test_a_job_of_github_com_asks_github(self, server: str, url: str) -> None:
+        """Security: a step before ours can set the address, and would get the job's own token."""
+        self.environ |= {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "GITHUB_SERVER_URL": server}
+        with pytest.raises(UsageError, match=r"GITHUB_SERVER_URL is https://github\.com") as error:
+            self.prove(self.token())
+        assert ".actions.githubusercontent.com" in (error.value.hint or "")
+        assert REQUEST_TOKEN not in error.value.message
+
+    @pytest.mark.parametrize(
+        ("server", "host"),
+        [
+            ("https://github.com", "run-actions-1-azure-eastus.actions.githubusercontent.com"),
+            ("https://github.com", "pipelines.actions.githubusercontent.com"),
+            ("https://ghes.example", "ghes.example"),
+            ("https://octo.ghe.com", "run-actions-1.actions.octo.ghe.com"),
+        ],
+    )
+    def test_each_server_asks_at_its_own_hosts(self, server: str, host: str) -> None:
+        """GitHub's own, and an Enterprise Server's, for which nothing is pinned by name."""
+        url = f"https://{host}/88//idtoken/p-1/j-1?api-version=2.0"
+        self.environ |= {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "GITHUB_SERVER_URL": server}
+        _, taken = self.prove(self.token())
+        assert taken[0].request.url.startswith(f"https://{host}/")
+
     def test_a_branch_is_a_ref_of_heads(self) -> None:
         """A tag is none."""
         for ref, branch in (("refs/heads/a/b", "a/b"), ("refs/tags/v1", None)):
