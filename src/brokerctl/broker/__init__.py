@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from brokerctl.audit.append import Log
     from brokerctl.broker.request import Redeem, Surroundings
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Token, TokenRequest
+    from brokerctl.model import Decision, Profile, Token, TokenRequest
     from brokerctl.store.interface import Store
 
 
@@ -192,14 +192,17 @@ def denied(decided: DecidedRequest) -> DeniedError:
     """Return the refusal of a request that its decision does not allow."""
     name, decision = decided.profile.name, decided.decision
     command = "policy explain" if decision.digest is not None else "profile show"
-    reason = decision.reason
+    message = denial_text(decided.profile, decision)
     if decision.effect == "ask":
-        reason += ", and nobody can be asked here"
+        message += ", and nobody can be asked here"
     return DeniedError(
-        f"'{name}': {reason}",
-        hint=f"run 'brokerctl {command} {shell_word(name)}'",
-        rule=decision.rule,
+        message, hint=f"run 'brokerctl {command} {shell_word(name)}'", rule=decision.rule
     )
+
+
+def denial_text(profile: Profile, decision: Decision) -> str:
+    """Return why a request is decided so, as a refusal says it and `policy explain` too."""
+    return f"'{profile.name}': {decision.reason}"
 
 
 def _refuse_own(decided: DecidedRequest) -> None:
