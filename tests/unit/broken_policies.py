@@ -21,7 +21,7 @@ COUNTED = "are counted in a session or a lease alone"
 KEYS = "run 'brokerctl profile schema' for every key and what it takes"
 
 # A key of a rule that allows, on its line 7: text, what is said, the hint.
-KEY = [
+KEY: list[tuple[str, str, str | None]] = [
     ("when = 3", "when: must be a table", KEYS),
     ('when = "git"', "when: must be a table", KEYS),
     ("when = []", "when: must be a table", KEYS),
@@ -74,7 +74,7 @@ KEY = [
     ("priority = 1", "unknown key 'priority'", "known: audience, effect, max_ttl, name"),
 ]
 # A condition, which stands in `when = { … }` on line 7, from column 10.
-WHEN = [
+WHEN: list[tuple[str, str, str | None]] = [
     ('tools = "git"', "unknown key 'tools'", "did you mean 'tool'?"),
     ('profiles = "x"', "unknown key 'profiles'", "did you mean 'profile'?"),
     ('repositoryid = "7"', "unknown key 'repositoryid'", "did you mean 'repository_id'?"),
@@ -172,7 +172,7 @@ WHEN = [
 RULE = '[[policy.rule]]\nname = "{}"\neffect = "{}"\n'
 NO_DEFAULT = 'put default = "deny" into [policy], or default = "profile" for the profile\'s own'
 # A whole text: line and column of its fault, what is said, the hint.
-WHOLE = [
+WHOLE: list[tuple[str, tuple[int, int], str, str | None]] = [
     ("policy = 3\n", (1, 1), "policy must be a table", KEYS),
     ("[[policy]]\n", (1, 1), "policy must be a table", KEYS),
     ("[policy]\nrules = []\n", (2, 1), "unknown key 'rules'", "did you mean 'rule'?"),

@@ -10,12 +10,18 @@ from brokerctl.policy.check import find_warnings
 from tests.unit import broken_policies as broken
 from tests.unit.test_config_errors import GOOD, compiled, refused
 
-PLACES = [(broken.HEAD + broken.ALLOW + text + "\n", (7, 1), *said) for text, *said in broken.KEY]
-PLACES += [
-    (f"{broken.HEAD}{broken.ALLOW}when = {{ {text} }}\n", (7, 10), *said)
-    for text, *said in broken.WHEN
+Place = tuple[int, int]
+PLACES: list[tuple[str, Place, str, str | None]] = [
+    *(
+        (broken.HEAD + broken.ALLOW + text + "\n", (7, 1), said, hint)
+        for text, said, hint in broken.KEY
+    ),
+    *(
+        (f"{broken.HEAD}{broken.ALLOW}when = {{ {text} }}\n", (7, 10), said, hint)
+        for text, said, hint in broken.WHEN
+    ),
+    *broken.WHOLE,
 ]
-PLACES += broken.WHOLE
 
 
 def test_there_are_enough() -> None:
