@@ -73,7 +73,7 @@ def right_rules(draw: st.DrawFn) -> list[dict[str, Any]]:
     for number in range(draw(st.integers(1, 4))):
         effect = draw(st.sampled_from(EFFECTS))
         names = draw(st.lists(st.sampled_from(list(CONDITION)), max_size=4, unique=True))
-        one = {"name": f"r{number}", "effect": effect}
+        one: dict[str, Any] = {"name": f"r{number}", "effect": effect}
         one |= {"when": {name: draw(CONDITION[name]) for name in names}}
         narrowing = draw(NARROWING)
         found.append(one | ({} if effect == "deny" else narrowing))
