@@ -8,7 +8,7 @@ from brokerctl.config.compile import compile_layers, read_layer
 from brokerctl.config.layers import Layer, Layers
 from brokerctl.config.rules import Rule
 from brokerctl.config.source import parse_layer
-from brokerctl.policy.check import Checked, Warned, find_warnings, implies
+from brokerctl.policy.check import Checked, Warned, _Candidates, find_warnings, implies
 from tests.unit.test_config_errors import ENVIRON, GOOD
 
 JOB = GOOD.replace("[profile.x]", "[profile.job]").replace("code", "token_exchange")
@@ -178,3 +178,43 @@ def test_what_goes_before_what(
     """A rule goes always before another where it matches whatever the other does."""
     one, other = (Rule(name="r", effect="allow", when=when) for when in (inner, outer))
     assert implies(one, other) is is_implied
+
+
+def test_as_many_rules_as_there_can_be() -> None:
+    """No rule is compared with each other one, and no file is read anew for each warning."""
+    rules = "".join(
+        rule(f"r{number}", "allow", f'profile = "p{number % 7}", tool = "t{number}"')
+        for number in range(2000)
+    )
+    source = parse_layer(Layer(label="user", path="/p.toml", content=(DENY + rules).encode()))
+    assert source is not None
+    layer = read_layer(source)
+    assert layer is not None
+    candidates = _Candidates(layer.rules)
+    compared = sum(len(candidates.find(one)) for one in layer.rules)
+    assert compared == len(layer.rules)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('tool = ["git", "get"]', 'tool = "get", uid = 7'),
+        ('tool = "g*"', 'tool = "get"'),
+        ("uid = [7, 8]", "uid = 8"),
+        ('days = ["sat", "sun"]', 'days = "sun"'),
+        ('purpose = "p"', 'purpose = "p", uid = 7'),
+        ("purpose = true", 'purpose = "p"'),
+        ("session = true", 'session = true, tool = "git"'),
+        ('tool = "git", profile = "x"', 'tool = "git", profile = "x"'),
+        ('path = "/a"', 'path = "/a/b"'),
+        ('login_age = "2h"', 'login_age = "1h"'),
+    ],
+)
+def test_a_rule_is_found_among_many(first: str, second: str) -> None:
+    """Whatever its conditions are: the one that goes before another is among those compared."""
+    others = "".join(rule(f"o{number}", "allow", f'tool = "o{number}"') for number in range(9))
+    policy = DENY + rule("a", "allow", first) + others + rule("b", "allow", second)
+    found = [one for one in warned(policy) if one.kind == "unreachable"]
+    assert [(one.rule, one.message) for one in found] == [
+        ("b", "rule 'b': rule 'a' goes before it, always")
+    ]

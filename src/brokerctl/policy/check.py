@@ -6,6 +6,7 @@ each warning names its place and what to write instead.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from brokerctl.config.rules import (
@@ -14,11 +15,14 @@ from brokerctl.config.rules import (
     CONDITIONS,
     DEFAULT_PROFILE,
     DENY,
+    DIGEST,
     GIVEN,
     NARROWED,
+    NUMBER,
     PATH,
     PATTERN,
     TIME,
+    WORD,
     can_match,
     matches,
 )
@@ -37,6 +41,7 @@ _DAY_MIN = 24 * 60
 _STRICTER = {"allow": ("deny", "ask"), "ask": ("deny",), "deny": ()}
 # What tells one requester from another, where a machine and not its user says so.
 _PROOFS = frozenset(("login_age", *(name for name, one in CONDITIONS.items() if one.is_claim)))
+_WHOLE = frozenset((PATTERN, GIVEN, NUMBER, DIGEST, WORD))
 _OF_GATEWAYS = ("method", "path")
 
 
@@ -97,6 +102,7 @@ class _Checking:
     ) -> None:
         self.source, self.layer = checked.source, checked.layer
         self.profiles, self.tools = profiles, tools
+        self.candidates = _Candidates(() if self.layer is None else self.layer.rules)
 
     def run(self) -> Iterator[Warned]:
         layer = self.layer
@@ -143,7 +149,8 @@ class _Checking:
 
     def unreachable(self, layer: RuleLayer, number: int, rule: Rule) -> Iterator[Warned]:
         """A rule that another one always goes before: stricter, or earlier with its effect."""
-        for position, other in enumerate(layer.rules):
+        for position in self.candidates.find(rule):
+            other = layer.rules[position]
             is_before = other.effect == rule.effect and position < number
             if not is_before and other.effect not in _STRICTER[rule.effect]:
                 continue
@@ -269,6 +276,42 @@ def _never_known(name: str, profiles: list[Profile]) -> str | None:
     if name == "login_age" and not any(one.traits.needs_person for one in profiles):
         return "no profile that it could match has a person's login"
     return None
+
+
+class _Candidates:
+    """Finds the rules that another one could go before, without comparing each with each.
+
+    A rule is filed under the items of its rarest condition that has whole words alone: what it
+    matches has one of these words there. A rule without such a condition is filed under no word.
+    """
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        words = [_words_of(rule) for rule in rules]
+        count = Counter(one for found in words for items in found.values() for one in items)
+        self._filed: dict[tuple[str, object] | None, list[int]] = {}
+        for position, found in enumerate(words):
+            rarest = min(
+                found.values(), key=lambda items: sum(count[one] for one in items), default=None
+            )
+            for key in (None,) if rarest is None else rarest:
+                self._filed.setdefault(key, []).append(position)
+
+    def find(self, rule: Rule) -> list[int]:
+        """Return the positions of the rules that could match all that this one does."""
+        keys = {None, *(items[0] for items in _words_of(rule).values())}
+        return sorted({position for key in keys for position in self._filed.get(key, ())})
+
+
+def _words_of(rule: Rule) -> dict[str, list[tuple[str, object]]]:
+    """Return the items of each condition that is a list of whole words; no pattern is one."""
+    return {
+        name: [(name, item) for item in wanted]
+        for name, wanted in rule.when.items()
+        if CONDITIONS[name].kind in _WHOLE
+        and isinstance(wanted, list)
+        and not any(str(item).endswith("*") for item in wanted)
+        and not _is_always(name, wanted)
+    }
 
 
 def implies(rule: Rule, other: Rule) -> bool:

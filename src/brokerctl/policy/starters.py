@@ -95,13 +95,13 @@ default = "deny"
 
 [[policy.rule]]
 name = "main builds"
-when = { ci = "github", repository_id = "123456789", branch = "main" }
+when = { ci = "github", repository_id = "1234567", branch = "main" }
 effect = "allow"
 max_ttl = "15m"
 
 [[policy.rule]]
 name = "production deploys"
-when = { ci = "github", repository_id = "123456789", environment = "production" }
+when = { ci = "github", repository_id = "1234567", environment = "production" }
 effect = "allow"
 max_ttl = "5m"
 
@@ -124,19 +124,19 @@ scopes = ["deploy"]
 [[case]]
 name = "main builds"
 request = { profile = "deploy" }
-facts = { ci = "github", repository_id = "123456789", branch = "main", event = "push" }
+facts = { ci = "github", repository_id = "1234567", branch = "main", event = "push" }
 expect = { effect = "narrow", rule = "main builds", max_ttl = "15m" }
 
 [[case]]
 name = "production deploys from a tag"
 request = { profile = "deploy" }
-facts = { ci = "github", repository_id = "123456789", environment = "production" }
+facts = { ci = "github", repository_id = "1234567", environment = "production" }
 expect = { effect = "narrow", rule = "production deploys", max_ttl = "5m" }
 
 [[case]]
 name = "another branch gets nothing"
 request = { profile = "deploy" }
-facts = { ci = "github", repository_id = "123456789", branch = "topic" }
+facts = { ci = "github", repository_id = "1234567", branch = "topic" }
 expect = { effect = "deny", rule = "default" }
 
 [[case]]
@@ -148,13 +148,13 @@ expect = { effect = "deny", rule = "default" }
 [[case]]
 name = "a pull request gets nothing"
 request = { profile = "deploy" }
-facts = { ci = "github", repository_id = "123456789", branch = "main", event = "pull_request" }
+facts = { ci = "github", repository_id = "1234567", branch = "main", event = "pull_request" }
 expect = { effect = "deny", rule = "no pull request" }
 
 [[case]]
 name = "a fork gets nothing"
 request = { profile = "deploy" }
-facts = { ci = "github", repository_id = "123456789", branch = "main", fork = true }
+facts = { ci = "github", repository_id = "1234567", branch = "main", fork = true }
 expect = { effect = "deny", rule = "no forks", layer = "built-in" }
 """
 )
