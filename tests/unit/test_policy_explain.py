@@ -247,6 +247,11 @@ def test_claims_that_are_given_are_taken_as_proven() -> None:
     assert job_config(repository_id="7", branch="topic") == ("deny", "default")
     assert job_config(repository_id="7", branch="main", fork=True) == ("deny", NO_FORKS)
     assert job_config(repository_id="9", fork=True) == ("allow", "forks too")
+    plan = compiled(JOB_CONFIG)
+    supposed = Supposed(plan, MONDAY, {"repository_id": "9", "fork": True})
+    _, _, steps = explain_request(plan, request().replace(profile="deploy"), supposed)
+    [limit] = [step for step in steps if step.rule == NO_FORKS]
+    assert limit.why.endswith(", but a rule is for forks by name")
 
 
 def test_claims_are_nothing_to_a_profile_that_exchanges_no_identity() -> None:
