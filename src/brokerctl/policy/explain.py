@@ -84,9 +84,8 @@ def explain(
     if rules is None or facts is None:
         return decision, steps
     if limits.rule == NO_FORKS:
-        if decision.effect != DENY:
-            steps = _steps_of_limits(limits, ", but a rule is for forks by name")
         limits = decide_limits(profile, request, narrowed, None)
+        steps = _steps_of_fork(steps, limits, decision)
     if limits.effect == DENY:
         return decision, steps + _not_looked_at(rules.layers)
     known = known_facts(profile, request, limits, job, rules.now)
@@ -112,7 +111,7 @@ class _Remembered:
             return None
 
 
-def _steps_of_limits(limits: Decision, but: str = "") -> list[Step]:
+def _steps_of_limits(limits: Decision) -> list[Step]:
     """Return the built-in limits as the rules that they are, up to the one that decided."""
     steps: list[Step] = []
     is_decided = False
@@ -120,10 +119,20 @@ def _steps_of_limits(limits: Decision, but: str = "") -> list[Step]:
         is_last = name == "within the profile"
         effect, is_it = "allow" if is_last else DENY, limits.rule == name
         is_matched = None if is_decided else is_it
-        why = limits.reason + but if is_it else "an earlier limit denies" if is_decided else held
+        why = limits.reason if is_it else "an earlier limit denies" if is_decided else held
         steps.append(_step(LAYER, name, effect, is_matched, why))
         is_decided = is_decided or is_it
     return steps
+
+
+def _steps_of_fork(steps: list[Step], unforked: Decision, decision: Decision) -> list[Step]:
+    """Return the limits of a fork's job: a rule can let it pass, and no other limit."""
+    at = list(LIMITS).index(NO_FORKS)
+    limit = steps[at]
+    if decision.effect != DENY:
+        limit = limit.replace(why=f"{limit.why}, but a rule is for forks by name")
+    rest = steps if unforked.effect != DENY else _steps_of_limits(unforked)
+    return [*rest[:at], limit, *rest[at + 1 :]]
 
 
 def _not_looked_at(layers: tuple[RuleLayer, ...]) -> list[Step]:
