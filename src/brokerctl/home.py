@@ -87,7 +87,7 @@ class Home:
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
         self._unkept: FileStore | None = None
-        self._jobs: dict[Reference, Job] = {}  # as they were seen first
+        self._jobs: dict[Reference, Job] = {}  # as seen first: one key from decision to end
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self)
 
     def find_rules(
@@ -103,11 +103,7 @@ class Home:
         return Rules(layers, self.plan.policy_digest, time.time(), evidence)
 
     def find_job(self, source: Reference) -> Job:
-        """Return the job that an identity is of; UsageError where there is none to be seen.
-
-        It is one for the whole process: what was decided, stored and is to be ended has one key,
-        whatever becomes of a token's file meanwhile.
-        """
+        """Return the job that an identity is of; UsageError where there is none to be seen."""
         if source not in self._jobs:
             from brokerctl.identity import find_job
 
@@ -255,9 +251,8 @@ def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> Is
     from brokerctl.store.file.memory import MemorySystem
 
     harden()
-    ring = new_ring()
+    ring, senders = new_ring(), Senders(_http, environ, _fetch_svid)
     store: FileStore = find_store("file")(MemorySystem().folder("memory"), ring)
-    senders = Senders(_http, environ, _fetch_svid)
     return IssuerClient(KnownIssuers(store, ring), senders, hidden=_secret_variables(profiles))
 
 
