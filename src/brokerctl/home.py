@@ -21,6 +21,7 @@ from brokerctl.keys import harden, open_ring
 from brokerctl.keys.ring import VERSION
 from brokerctl.model import TokenRequest
 from brokerctl.output import _STDERR, note, write_line
+from brokerctl.platform.import_finder import load_at_once
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import os
@@ -105,6 +106,7 @@ class Home:
     def find_job(self, source: Reference) -> Job:
         """Return the job that an identity is of; UsageError where there is none to be seen."""
         if source not in self._jobs:
+            load_at_once("brokerctl.identity")
             from brokerctl.identity import find_job
 
             self._jobs[source] = find_job(source, self.environ)

@@ -14,6 +14,7 @@ from brokerctl.broker.events import append_refusal, event, record_fields, undeci
 from brokerctl.broker.request import Alone, DecidedRequest, broader_text, decide
 from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
 from brokerctl.model import WITHIN, AccessToken, size_of
+from brokerctl.platform.import_finder import load_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Broker:
         held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             return held, "cache"
+        load_at_once("brokerctl.broker.obtain")
         from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
 
         before, self.within = self.within, (*self.within, decided.profile.name)

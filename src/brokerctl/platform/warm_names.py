@@ -1,5 +1,6 @@
 """What a warm `get` asks for: classes and functions of its modules, by qualified name.
 
+Of modules that it does not need, what those ask for who wait for another process or are in a job.
 What is not listed is made late (`image_split`). Written by `tests/machine/test_warm_names.py`.
 """
 
@@ -59,6 +60,14 @@ WARM: dict[str, tuple[str, ...]] = {
         "shown_decision",
         "shown_requester",
     ),
+    "brokerctl.broker.obtain": (
+        "Obtaining",
+        "Obtaining._deadline_from",
+        "Obtaining._look_again",
+        "Obtaining._wait",
+        "Obtaining.run",
+        "_share",
+    ),
     "brokerctl.broker.request": (
         "DecidedRequest",
         "DecidedRequest.find_in",
@@ -100,6 +109,7 @@ WARM: dict[str, tuple[str, ...]] = {
         "_parse_reference",
         "parse_plan",
     ),
+    "brokerctl.config.platforms": ("PlatformTraits",),
     "brokerctl.errors": (),
     "brokerctl.freshness": (
         "expiry",
@@ -137,6 +147,38 @@ WARM: dict[str, tuple[str, ...]] = {
         "_working_folder",
         "make_token_request",
         "open_home",
+    ),
+    "brokerctl.identity": (
+        "Job",
+        "_is_set",
+        "find_job",
+        "find_platform",
+        "load",
+        "see_platforms",
+    ),
+    "brokerctl.identity.azure_pipelines": (
+        "AzurePipelines",
+        "AzurePipelines.find_fork",
+    ),
+    "brokerctl.identity.buildkite": (
+        "Buildkite",
+        "Buildkite.find_fork",
+    ),
+    "brokerctl.identity.by_variables": (
+        "ByVariables",
+        "ByVariables.find_ids",
+    ),
+    "brokerctl.identity.circleci": (
+        "CircleCI",
+        "CircleCI.find_fork",
+    ),
+    "brokerctl.identity.github": (
+        "GitHub",
+        "GitHub.find_fork",
+    ),
+    "brokerctl.identity.given": (
+        "Given",
+        "Given.find_fork",
     ),
     "brokerctl.jsonlite": (
         "_Context",
@@ -246,6 +288,10 @@ WARM: dict[str, tuple[str, ...]] = {
         "parent_of",
         "read_environ",
     ),
+    "brokerctl.platform.work_clock": (
+        "ProcessorDelay",
+        "ProcessorDelay.total_s",
+    ),
     "brokerctl.policy": (
         "_chosen",
         "_deny_ends",
@@ -297,6 +343,13 @@ WARM: dict[str, tuple[str, ...]] = {
         "Reader",
         "Reader._open",
         "Reader.read",
+    ),
+    "brokerctl.store.file.lock_wait": (
+        "_Waiter",
+        "_Waiter._wait",
+        "_Waiter.leave",
+        "_Waiter.waits_until",
+        "wait_for_another",
     ),
     "brokerctl.store.token_codec": (
         "as_count",
