@@ -150,6 +150,7 @@ class FlowTraits(Value):
     table: str = ""  # the key of the configuration that holds what is this flow's own
     takes_signer: bool = False  # its client_key may be a command that signs
     has_levels: bool = False  # its scopes are those of config.scope_levels
+    has_session_policy: bool = False  # what narrows it is that of config.session_policies
     revoked_by: str = "client"  # as oauth.revocation names it: RFC 7009's client, or the holder
     endpoints: tuple[str, ...] = ("token_endpoint",)  # by their metadata names
 
@@ -180,6 +181,7 @@ FLOWS = {
         needs_person=False,
         token_type=NOT_BEARER,
         table="aws",
+        has_session_policy=True,
         exchanges=True,
         identity_audience="sts.amazonaws.com",
     ),
@@ -465,6 +467,11 @@ class Token(StoredValue):
     claims: str | None = None  # what was proven of the job whose identity was exchanged
 
     @property
+    def is_exchanged(self) -> bool:
+        """Whether a token of its grant was exchanged for it (RFC 8693): it may outlive both."""
+        return self.generation > 0 and self.issued_type is not None
+
+    @property
     def known_size(self) -> int | None:
         """The value's size; of what an earlier version stored only while it has its value."""
         return size_of(self.value) if self.size is None else self.size
@@ -487,7 +494,7 @@ class AccessToken(Value):
     subject: str | None
     resource: tuple[str, ...]
     fingerprint: str
-    source: str  # cache | refresh | issue
+    source: str  # cache | refresh | exchange | issue
     warning: str | None = None
     broader: str = ""  # what to say of scopes that nobody asked for; "": there are none, or may be
     is_assumed: bool = False  # the issuer named no expiry

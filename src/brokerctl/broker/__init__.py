@@ -141,7 +141,7 @@ class Broker:
             fingerprint=token.fingerprint,
             source=source,
             warning=_too_short(decided, token, now),
-            broader="" if decided.profile.allow_broader else broader_text(decided, token.scopes),
+            broader="" if _is_silent(decided) else broader_text(decided, token.scopes),
             is_assumed=token.is_assumed and until is not None,
             renew_at=freshness.renewal(
                 token, now, decided.decision.max_ttl_s, decided.min_ttl_s(token)
@@ -229,6 +229,12 @@ def _refuse_broader(decided: DecidedRequest, token: Token) -> None:
         edit = f"'brokerctl profile edit {shell_word(name)} --set allow_broader=true'"
         hint = f"if it may, run {edit}"
         raise DeniedError(text, hint=hint, rule="allow_broader" if is_asked else "narrowing")
+
+
+def _is_silent(decided: DecidedRequest) -> bool:
+    """Return whether broader scopes need no warning: they may, and all were asked for anyway."""
+    is_narrowed = decided.decision.scopes != decided.profile.scopes
+    return bool(decided.profile.allow_broader) and not is_narrowed
 
 
 def _too_short(decided: DecidedRequest, token: Token, now: float) -> str | None:

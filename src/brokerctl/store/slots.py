@@ -35,7 +35,8 @@ def supersede(token: Token, now: float, *, is_dead: bool) -> Token:
     if token.issuer_end is not None and token.issuer_end <= now:
         return end_token(token, EXPIRED)
     status = SUPERSEDED if token.status == LIVE else token.status
-    if is_dead:
+    # Security: nobody says that one which was exchanged ends with the token that it came of.
+    if is_dead and not token.is_exchanged:
         return token.replace(status=status, value=_GONE, size=token.known_size)
     return token.replace(status=status)
 
@@ -140,6 +141,7 @@ def queue_token(token: Token, since: float, reason: str = "") -> Queued:
         expires_at=token.issuer_end,
         reason=reason,
         size=token.known_size,
+        is_exchanged=token.is_exchanged,
     )
 
 
