@@ -467,11 +467,6 @@ class Token(StoredValue):
     claims: str | None = None  # what was proven of the job whose identity was exchanged
 
     @property
-    def is_exchanged(self) -> bool:
-        """Whether a token of its grant was exchanged for it (RFC 8693): it may outlive both."""
-        return self.generation > 0 and self.issued_type is not None
-
-    @property
     def known_size(self) -> int | None:
         """The value's size; of what an earlier version stored only while it has its value."""
         return size_of(self.value) if self.size is None else self.size

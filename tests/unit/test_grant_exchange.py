@@ -13,6 +13,7 @@ from brokerctl.errors import DeniedError, IssuerError
 from brokerctl.oauth.flows.sources import TOKEN_EXCHANGE
 from brokerctl.oauth.message import BrokenError
 from brokerctl.oauth.tokens import ACCESS_TOKEN
+from brokerctl.store.slots import is_exchanged
 from brokerctl.store.values import Intent
 from tests.issuer_room import KEY, PERSON, URL, House
 from tests.narrowing_issuer import IGNORES, NarrowingHouse, NarrowingIssuer
@@ -45,7 +46,7 @@ def intent(house: House) -> Intent | None:
 
 def exchanged(house: House) -> list[Token]:
     """Return the tokens that came of an exchange."""
-    return [token for token in house.tokens() if token.is_exchanged]
+    return [token for token in house.tokens() if is_exchanged(token)]
 
 
 def refresh_token(house: House) -> str:

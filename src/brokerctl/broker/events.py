@@ -133,7 +133,7 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         place["for_profile"] = request.for_profile
     if decision.digest is not None:
         place["asked"] = _asked(request)
-    if decided.profile.exchange is not None or (token and token.is_exchanged):
+    if decided.profile.exchange is not None or (token and token.issued_type):
         place |= _exchange_fields(decided, token)
     if broader:
         place["broader"] = list(broader)

@@ -128,7 +128,7 @@ class Obtaining:
             raise failed(state.failure)
         self._refuse_dead(state.grant)
         token = self._redeem(self._decided, locked)
-        if token.is_exchanged:
+        if state.grant is not None and token.issued_type is not None:
             return token, "exchange"
         return token, "refresh" if state.grant else "issue"
 
