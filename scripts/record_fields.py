@@ -81,6 +81,10 @@ FIELDS: dict[str, dict[str, Any]] = {
             "act": {"type": ["object", "null"]},
         },
     },
+    "broader": {
+        "description": "The scopes that were granted and that nobody had asked for; absent: none.",
+        **WORDS,
+    },
     "outcome": TEXT,
     "error": TEXT,
     "reason": TEXT,

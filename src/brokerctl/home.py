@@ -21,6 +21,7 @@ from brokerctl.keys import harden, open_ring
 from brokerctl.keys.ring import VERSION
 from brokerctl.model import TokenRequest
 from brokerctl.output import _STDERR, note, write_line
+from brokerctl.platform.import_finder import load_at_once
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import os
@@ -56,7 +57,7 @@ class Home:
     """Everything that a command needs, opened once: configuration, keys, store, log, broker."""
 
     __slots__ = (
-        *("_unkept", "broker", "environ", "folder", "is_kept", "layers", "log", "plan"),
+        *("_jobs", "_unkept", "broker", "environ", "folder", "is_kept", "layers", "log", "plan"),
         *("ring", "store"),
     )
 
@@ -88,6 +89,7 @@ class Home:
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
         self._unkept: FileStore | None = None
+        self._jobs: dict[Reference, Job] = {}  # as seen first: one key from decision to end
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self)
 
     def find_rules(
@@ -104,9 +106,12 @@ class Home:
 
     def find_job(self, source: Reference) -> Job:
         """Return the job that an identity is of; UsageError where there is none to be seen."""
-        from brokerctl.identity import find_job
+        if source not in self._jobs:
+            load_at_once("brokerctl.identity")
+            from brokerctl.identity import find_job
 
-        return find_job(source, self.environ)
+            self._jobs[source] = find_job(source, self.environ)
+        return self._jobs[source]
 
     def store_of(self, job: Job | None) -> FileStore:
         """Return where the tokens of a job are kept.
@@ -249,9 +254,8 @@ def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> Is
     from brokerctl.store.file.memory import MemorySystem
 
     harden()
-    ring = new_ring()
+    ring, senders = new_ring(), Senders(_http, environ, _fetch_svid)
     store: FileStore = find_store("file")(MemorySystem().folder("memory"), ring)
-    senders = Senders(_http, environ, _fetch_svid)
     return IssuerClient(KnownIssuers(store, ring), senders, hidden=_secret_variables(profiles))
 
 

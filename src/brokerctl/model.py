@@ -150,6 +150,7 @@ class FlowTraits(Value):
     table: str = ""  # the key of the configuration that holds what is this flow's own
     takes_signer: bool = False  # its client_key may be a command that signs
     has_levels: bool = False  # its scopes are those of config.scope_levels
+    has_session_policy: bool = False  # what narrows it is that of config.session_policies
     revoked_by: str = "client"  # as oauth.revocation names it: RFC 7009's client, or the holder
     endpoints: tuple[str, ...] = ("token_endpoint",)  # by their metadata names
 
@@ -180,6 +181,7 @@ FLOWS = {
         needs_person=False,
         token_type=NOT_BEARER,
         table="aws",
+        has_session_policy=True,
         exchanges=True,
         identity_audience="sts.amazonaws.com",
     ),
@@ -487,7 +489,7 @@ class AccessToken(Value):
     subject: str | None
     resource: tuple[str, ...]
     fingerprint: str
-    source: str  # cache | refresh | issue
+    source: str  # cache | refresh | exchange | issue
     warning: str | None = None
     broader: str = ""  # what to say of scopes that nobody asked for; "": there are none, or may be
     is_assumed: bool = False  # the issuer named no expiry

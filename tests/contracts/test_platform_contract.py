@@ -1,4 +1,4 @@
-"""What everyone who signs a job's identity promises: one class, a few lines for each platform."""
+"""Each platform keeps the contract of who signs a job's identity: a few lines for each."""
 
 from __future__ import annotations
 
@@ -6,178 +6,28 @@ import contextlib
 import json
 import socket
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from brokerctl.config.platforms import PLATFORMS
 from brokerctl.errors import BrokerError, IssuerError, UnsentError, UsageError
-from brokerctl.identity import find_job, load
-from brokerctl.identity.proof import prove, read_jwt
+from brokerctl.identity import find_job
+from brokerctl.identity.proof import prove
 from brokerctl.identity.spiffe import find_socket
 from brokerctl.model import Reference
 from brokerctl.oauth.message import HttpResponse
-from brokerctl.oauth.steps import FetchSvid, Send, Svid
+from brokerctl.oauth.steps import FetchSvid, Svid
 from brokerctl.secret import Secret
-from tests.identities import AUDIENCE, ENVIRONS, REQUEST_TOKEN, answer_for, jwt, play
+from tests.contracts.platform_contract import NOT_NEW_S, PlatformContract
+from tests.identities import AUDIENCE, ENVIRONS, REQUEST_TOKEN, play
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from brokerctl.oauth.steps import Proof
 
-NOT_NEW_S = 301
 ID = "spiffe://td/w"
-
-
-def _sub_of(token: str) -> str:
-    _, claims = read_jwt(Secret(token))
-    return str((claims or {}).get("sub"))
-
-
-class PlatformContract:
-    """Inherited once a platform; `answer` gives a token as the platform gives it."""
-
-    name: ClassVar[str]
-    target: ClassVar[tuple[str, ...]] = ()
-    variable: ClassVar[str] = ""  # that holds the token, if one does
-    member: ClassVar[str] = "value"  # of a JSON answer
-    audience: ClassVar[str] = AUDIENCE
-
-    @pytest.fixture(autouse=True)
-    def _home(self, tmp_path: Path) -> None:
-        self.file = tmp_path / "token"
-        self.environ: dict[str, str] = {"PATH": "/nowhere", **ENVIRONS.get(self.name, {})}
-
-    @property
-    def source(self) -> Reference:
-        """Return how a profile names it."""
-        needs = PLATFORMS[self.name].needs
-        target = (str(self.file),) if needs.startswith("file") and not self.target else self.target
-        return Reference(kind=self.name, target=target)
-
-    def prove(self, token: str | None, **answers: Any) -> tuple[Proof, list[Any]]:  # noqa: ANN401 - of `play`
-        """Have a job prove who it is, with the platform's token in each place it can come from."""
-        if token is not None:
-            self.file.write_text(token)
-            if self.variable:
-                self.environ[self.variable] = token
-            answers = {
-                "response": answer_for(token, self.member),
-                "printed": token.encode() + b"\n",
-                "read": token.encode(),
-                "svid": Svid(token=Secret(token), id=_sub_of(token)),
-            } | answers
-        steps = prove(self.source, self.environ, self.audience, time.time())
-        proof, taken = play(steps, **answers)
-        return proof, taken
-
-    def token(self, **claims: Any) -> str:  # noqa: ANN401 - claims are JSON
-        """Return a token of this platform."""
-        return jwt(**{"aud": self.audience} | claims)
-
-    def test_it_proves_who_the_job_is(self) -> None:
-        """The token comes back as it was, and of its claims what a reader can use."""
-        token = self.token(sub="the-job")
-        proof, _ = self.prove(token)
-        assert proof.token.reveal() == token
-        said = json.loads(proof.claims)
-        assert (said["platform"], said["sub"]) == (self.name, "the-job")
-        assert token not in repr(proof)
-
-    def test_its_answer_is_looked_at(self) -> None:
-        """Whatever can't be exchanged is an error before anything is."""
-        now = int(time.time())
-        parts = self.token().split(".")
-        for token in (
-            self.token(aud="https://other.example"),
-            self.token(aud=["https://other.example"]),
-            self.token(aud=None),
-            self.token(exp=now - 1),
-            self.token(exp=None),
-            self.token(exp=True),
-            self.token(iat=now + 600),
-            jwt({"alg": "none"}, aud=self.audience),
-            jwt({"alg": "nOnE"}, aud=self.audience),
-            jwt({}, aud=self.audience),
-            jwt(signature="", aud=self.audience),
-            ".".join(parts[:2]),
-            f"{self.token()} {self.token()}",
-            "<html>",
-            "",
-            "x" * 1_000_000,
-        ):
-            with pytest.raises((IssuerError, UsageError)) as caught:
-                self.prove(token)
-            assert caught.value.exit_code in {2, 5}
-            assert len(token) < 20 or token not in caught.value.message
-
-    def test_a_token_that_was_made_for_us_is_new(self) -> None:
-        """One that is older than five minutes was not; one that lies there may be as old."""
-        token = self.token(iat=int(time.time()) - NOT_NEW_S)
-        if PLATFORMS[self.name].is_asked:
-            with pytest.raises(IssuerError, match="older than five minutes"):
-                self.prove(token)
-        else:
-            assert self.prove(token)[0].token.reveal() == token
-
-    def test_what_is_missing_is_named(self) -> None:
-        """A job without the permission learns which one: exit 2, and nothing is sent."""
-        if not self.variable and self.name not in {"github", "azure_pipelines"}:
-            return  # its program or file says so itself
-        secrets = {self.variable, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SYSTEM_ACCESSTOKEN"}
-        self.environ = {name: value for name, value in self.environ.items() if name not in secrets}
-        with pytest.raises(UsageError, match="is not set") as caught:
-            self.prove(None)
-        assert "it needs" in (caught.value.hint or "")
-
-    def test_a_job_is_told_by_all_of_its_variables(self) -> None:
-        """Each of them is part of it; without one the job is not known."""
-        variables = PLATFORMS[self.name].job
-        self.file.write_text(self.token(sub="a", **{"kubernetes.io": {"pod": {"uid": "u-1"}}}))
-        if not variables:
-            return
-        known = find_job(self.source, self.environ).id
-        assert known is not None
-        for name in variables:
-            other = find_job(self.source, self.environ | {name: "other"}).id
-            assert other not in {None, known}
-            shown_by = PLATFORMS[self.name].shown_by
-            if name != shown_by:
-                assert find_job(self.source, self.environ | {name: ""}).id is None
-
-    def test_it_is_not_here_where_its_variable_is_not(self) -> None:
-        """A profile that names it says so: exit 2."""
-        shown_by = PLATFORMS[self.name].shown_by
-        if shown_by is None:
-            return
-        with pytest.raises(UsageError, match=f"{shown_by} is not set"):
-            find_job(self.source, {})
-
-    def test_it_asks_by_one_step_at_most(self) -> None:
-        """And shows no secret in it."""
-        _, taken = self.prove(self.token())
-        assert len(taken) <= 1
-        assert REQUEST_TOKEN not in repr(taken)
-
-    def test_what_it_says_no_with(self) -> None:
-        """A platform that is asked over HTTP: each kind of no has its exit code."""
-        _, taken = self.prove(self.token())
-        if not taken or not isinstance(taken[0], Send):
-            return
-        for status, kind in ((401, UsageError), (403, UsageError), (302, IssuerError)):
-            with pytest.raises(kind):
-                self.prove(None, response=answer_for(self.token(), self.member, status))
-        for body in (b"<html>", b'{"value": "a", "value": "b"}', b"[]", b'{"value": 1}'):
-            response = answer_for("", self.member).replace(body=body)
-            with pytest.raises(IssuerError):
-                self.prove(None, response=response)
-        with pytest.raises(IssuerError, match="did not say"):
-            self.prove(None, response=IssuerError("it did not answer in time"))
-
-    def test_no_fork_is_seen_where_there_is_none(self) -> None:
-        """In a plain job."""
-        assert load(self.name).find_fork(self.environ) is None
 
 
 class TestGitHub(PlatformContract):
@@ -204,6 +54,40 @@ class TestGitHub(PlatformContract):
         self.environ["ACTIONS_ID_TOKEN_REQUEST_URL"] = url
         with pytest.raises(UsageError):
             self.prove(self.token())
+
+    @pytest.mark.parametrize("server", ["https://github.com", "https://GitHub.com/"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://evil.example/88//idtoken/p-1/j-1?x=.actions.githubusercontent.com",
+            "https://actions.githubusercontent.com.evil.example/88//idtoken/p-1/j-1",
+            "https://xactions.githubusercontent.com/88//idtoken/p-1/j-1",
+            "http://127.0.0.1:8/idtoken/p-1/j-1",
+        ],
+    )
+    def test_a_job_of_github_com_asks_github(self, server: str, url: str) -> None:
+        """Security: a step before ours can set the address, and would get the job's own token."""
+        self.environ |= {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "GITHUB_SERVER_URL": server}
+        with pytest.raises(UsageError, match=r"GITHUB_SERVER_URL is https://github\.com") as error:
+            self.prove(self.token())
+        assert ".actions.githubusercontent.com" in (error.value.hint or "")
+        assert REQUEST_TOKEN not in error.value.message
+
+    @pytest.mark.parametrize(
+        ("server", "host"),
+        [
+            ("https://github.com", "run-actions-1-azure-eastus.actions.githubusercontent.com"),
+            ("https://github.com", "pipelines.actions.githubusercontent.com"),
+            ("https://ghes.example", "ghes.example"),
+            ("https://octo.ghe.com", "run-actions-1.actions.octo.ghe.com"),
+        ],
+    )
+    def test_each_server_asks_at_its_own_hosts(self, server: str, host: str) -> None:
+        """GitHub's own, and an Enterprise Server's, for which nothing is pinned by name."""
+        url = f"https://{host}/88//idtoken/p-1/j-1?api-version=2.0"
+        self.environ |= {"ACTIONS_ID_TOKEN_REQUEST_URL": url, "GITHUB_SERVER_URL": server}
+        _, taken = self.prove(self.token())
+        assert taken[0].request.url.startswith(f"https://{host}/")
 
     def test_a_branch_is_a_ref_of_heads(self) -> None:
         """A tag is none."""

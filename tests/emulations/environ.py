@@ -69,7 +69,7 @@ def _github(job: Job, folder: str) -> dict[str, str]:
         "GITHUB_RUN_ATTEMPT": str(job.attempt),
         "GITHUB_RUN_ID": str(job.run),
         "GITHUB_RUN_NUMBER": "10",
-        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_SERVER_URL": "https://github.example",  # a server that asks at its own host
         "GITHUB_SHA": SHA,
         "GITHUB_WORKFLOW": "release",
         "GITHUB_WORKFLOW_REF": f"{job.path}/.github/workflows/release.yml@{ref}",

@@ -234,6 +234,20 @@ def _npm_token(it: PackageIndexes, request: Seen) -> Reply:
     return as_json({"token_type": "oidc", "token": token, "expires": _iso(ends)}, 201)
 
 
+def _npm_publish(it: PackageIndexes, request: Seen) -> Reply:
+    name, attached = request.json.get("name"), request.json.get("_attachments") or {}
+    if not it.is_alive(request.bearer, "npm"):
+        return as_json({"error": "Access token expired or revoked"}, 401)
+    if name != it.project or unquote(request.path) != f"/{name}":
+        return as_json({"error": "Not found"}, 404)
+    for version, about in request.json.get("versions", {}).items():
+        (data,) = [base64.b64decode(one["data"]) for one in attached.values()]
+        if hashlib.sha1(data).hexdigest() != about["dist"]["shasum"]:  # noqa: S324 - npm's own digest
+            return as_json({"error": "the digest does not match"}, 400)
+        it.uploads.append(f"{name} {version}")
+    return as_json({"success": True}, 201)
+
+
 def _npm_whoami(it: PackageIndexes, request: Seen) -> Reply:
     return as_json({"username": "oidc"}) if it.is_alive(request.bearer, "npm") else Reply(401)
 
@@ -281,6 +295,8 @@ _ENDPOINTS: dict[tuple[str, str], Callable[[PackageIndexes, Seen], Reply]] = {
     ("PUT", "/api/v1/crates/new"): _crate_publish,
     ("POST", "/-/npm/v1/oidc/token/exchange/package/"): _npm_token,
     ("GET", "/-/whoami"): _npm_whoami,
+    ("PUT", "/@"): _npm_publish,
+    ("PUT", "/shop"): _npm_publish,
     ("POST", "/api/v1/oidc/trusted_publisher/exchange_token"): _gem_token,
     ("POST", "/api/v1/gems"): _gem_push,
 }

@@ -23,6 +23,7 @@ from brokerctl.broker.revoke import Revoker
 from brokerctl.config.plan import Plan
 from brokerctl.errors import AuditError, BrokerError, IssuerError, StoreError
 from brokerctl.model import Profile, Requester, TokenKey, TokenRequest
+from brokerctl.oauth.metadata import Metadata
 from brokerctl.oauth.tokens import TokenAnswer
 from brokerctl.secret import Secret
 from brokerctl.store.entry import GRANT, TOKEN
@@ -71,7 +72,7 @@ class World(OneByOne):
 
     def context(self, *_: object, **__: object) -> Any:  # noqa: ANN401 - a stand-in
         """Return what the steps of a flow need to know: they are not run here."""
-        return SimpleNamespace(metadata=None)
+        return SimpleNamespace(metadata=Metadata(issuer=PERSON.issuer))
 
     def run(self, profile: Profile, *_: object) -> TokenAnswer:
         """Issue one more access token, and rotate where this issuer does."""

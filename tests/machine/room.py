@@ -55,9 +55,14 @@ class Machine:
         program.env["BROKERCTL_KEEPER"] = "file"
         self.secret = os.path.join(self.home, "basic.secret")
         write_private(self.secret, issuer.secrets["basic"] or "")
-        self.config = program.config(CONFIG.format(url=issuer.url, secret=self.secret))
+        self.config = self.configure()
         if template is not None:
             shutil.copytree(template, os.path.join(self.home, "state"))
+
+    def configure(self, more: str = "") -> str:
+        """Write the configuration, with more profiles, and return its path."""
+        text = f"{CONFIG}{more}".format(url=self.issuer.url, secret=self.secret)
+        return self.program.config(text)
 
     def path(self, *names: str) -> str:
         """Return the path of something in the state folder."""

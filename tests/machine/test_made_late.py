@@ -10,6 +10,7 @@ import pytest
 
 from tests.house.source import read
 from tests.machine.installation import BUILT
+from tests.machine.test_warm_names import modules_apart
 
 if TYPE_CHECKING:
     from tests.machine.installation import Installation
@@ -49,7 +50,8 @@ def walk(names):
 WITH_IT = """
 image = sys.modules["brokerctl.platform.start_image"]
 image.preload(["helper", "git"])
-image._run(image._read_step("exec"))
+for one in ("exec", *(one for one in image._places if "." in one)):
+    image.preload([one], is_start=False)
 """
 WITHOUT = """
 import importlib
@@ -74,7 +76,8 @@ def test_what_is_made_late_is_the_same(machine: Machine, image: Installation) ->
     """Each class and function of each module: its place, names, members, defaults and lines."""
     steps = ("warm", "exec", "helper-git")
     lists = [read(f"tests/house/golden/{name}.txt").split() for name in steps]
-    modules = sorted({one for found in lists for one in found if one.startswith("brokerctl")})
+    ours = {one for found in lists for one in found if one.startswith("brokerctl")}
+    modules = sorted(ours | modules_apart())
     with open(image.program, encoding="utf-8") as file:
         start = file.read().removesuffix("main()\n")
     env = machine.program.environment()

@@ -5,11 +5,14 @@ Nothing here is timed: a machine under load changes nothing of it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +58,56 @@ def count_calls(program: Program, *words: str) -> int:
     return int(re.findall(r"(\d+) total", done.stderr)[0])
 
 
+class Refresher(BaseHTTPRequestHandler):
+    """A token endpoint that gives a new pair for every refresh token."""
+
+    count = 0
+
+    def do_POST(self) -> None:
+        """Answer a refresh."""
+        self.rfile.read(int(self.headers["content-length"]))
+        Refresher.count += 1
+        body = {
+            "access_token": f"access-{self.count}",
+            "refresh_token": f"refresh-{self.count}",
+            "token_type": "Bearer",
+            "expires_in": 3600,
+        }
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def with_issuer(port: int) -> str:
+    """Return the profile with all endpoints that its flow has, so that nothing is discovered."""
+    text = subjects.CONFIG.replace("127.0.0.1:9/token", f"127.0.0.1:{port}/token")
+    return f'{text}device_authorization_endpoint = "http://127.0.0.1:{port}/device"\n'
+
+
+@pytest.fixture
+def refreshing(homes: dict[int, Program]) -> Iterator[dict[int, Program]]:
+    """Return the homes of few and of many, whose issuer answers."""
+    found = {count: homes[count] for count in (FEW, MANY)}
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refresher) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        for program in found.values():
+            program.config(with_issuer(server.server_port))
+            assert program(*GET, "tenant-1").returncode == 0  # compiles it
+        yield found
+        server.shutdown()
+        thread.join()
+    for program in found.values():
+        program.config(subjects.CONFIG)
+        assert program(*GET, "tenant-1").returncode == 0
+
+
 def ratio(few: int, many: int) -> float:
     """Return by how much the many cost more."""
     return many / few
@@ -70,6 +123,31 @@ def test_a_warm_hand_out_of_one_subject(homes: dict[int, Program]) -> None:
         for count in (FEW, MANY)
     ]
     assert ratio(*instructions) <= WARM, instructions
+
+
+@pytest.mark.slow(reason=FILLED)
+def test_a_refresh_of_one_subject(refreshing: dict[int, Program]) -> None:
+    """The lock, the intent, the grant and the slot of one: no folder is listed."""
+    before = Refresher.count
+    # The fewest of three: a wait for an answer is one call more or less.
+    calls = [
+        min(count_calls(program, *GET, "tenant-5", "--fresh") for _ in range(3))
+        for program in refreshing.values()
+    ]
+    assert Refresher.count - before == 6
+    assert ratio(*calls) <= WARM, calls
+
+
+@pytest.mark.long
+def test_a_refresh_of_one_subject_in_instructions(refreshing: dict[int, Program]) -> None:
+    """The same, counted by another measure."""
+    before = Refresher.count
+    found = [
+        count_instructions([one.path, *GET, "tenant-6", "--fresh"], one.environment())
+        for one in refreshing.values()
+    ]
+    assert Refresher.count > before
+    assert ratio(*found) <= WARM, found
 
 
 @pytest.mark.slow(reason=FILLED)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.house.source import read
-from tests.machine.installation import BUILT, GET, is_image, opened, opened_by_get
+from tests.machine.hand_outs import PLATFORMS, VALUE, enter_job, wait_for_refresh
+from tests.machine.installation import BUILT, GET, OPENED, is_image, opened, opened_by_get
 from tests.machine.room import WITHOUT_RIGHTS, answers, require_root
+from tests.program import require_tool
 
 if TYPE_CHECKING:
     from tests.machine.installation import Installation
@@ -28,6 +30,37 @@ NOBODY = 65534
 def test_a_hand_out_opens_two_files(machine: Machine, image: Installation) -> None:
     """The byte code of what reads the image, the image, and nothing else of ours."""
     assert opened_by_get(machine, image) == [image.bootstrap, image.image]
+
+
+@pytest.mark.slow(reason=BUILT)
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_job_s_hand_out_opens_no_more(
+    machine: Machine, image: Installation, platform: str
+) -> None:
+    """What tells which job this is lies in the image, in parts of their own: one for a platform."""
+    env = enter_job(machine, platform)
+    paths = opened([], [image.program, "get", "job"], env)
+    ours = [path for path in paths if path.startswith(f"{image.package}/")]
+    assert ours == [image.bootstrap, *[image.image] * 3]
+    module = f"{image.package}/identity/__init__.py"
+    edit(module, "if not seen:", "if seen:    ")
+    done = machine("get", "job", env=env)
+    assert (done.returncode, "no CI platform is to be seen" in done.stderr) == (2, True)
+    edit(module, "if seen:    ", "if not seen:")
+    for cut in (1, 30_000):  # what lies apart is damaged; the trailer has 24 bytes
+        data = image.read()
+        image.write(data[: -24 - cut] + bytes(cut) + data[-24:])
+        answers(machine("get", "job", env=env), VALUE)
+        image.write(data)
+
+
+@pytest.mark.slow(reason=BUILT)
+def test_who_waits_opens_no_more(machine: Machine, image: Installation) -> None:
+    """One of many on an expired token has it from the process that it waits for."""
+    traced = [require_tool("strace"), "-D", "-f", "-qq", "-e", "trace=open,openat"]
+    said = wait_for_refresh(machine, [*traced, image.program, *GET])
+    ours = [path for path in OPENED.findall(said) if path.startswith(f"{image.package}/")]
+    assert ours == [image.bootstrap, image.image, image.image]
 
 
 @pytest.mark.slow(reason=BUILT)

@@ -6,19 +6,27 @@ A list that is out of date costs time and changes no answer: so it may be so in 
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.platform.image_sources import is_ours
+from brokerctl.__main__ import DOORS
+from brokerctl.cli.start_image import needed
+from brokerctl.platform.image_sources import Sources, is_ours
 from brokerctl.platform.warm_names import WARM
 from tests.house.source import ROOT, read
+from tests.machine.hand_outs import PLATFORMS, enter_job, wait_for_refresh
 from tests.machine.installation import BUILT, GET
 from tests.machine.room import answers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Runner = Callable[[list[str]], object]
+
     from tests.machine.installation import Installation
     from tests.machine.room import Machine
 
@@ -26,6 +34,7 @@ PATH = os.path.join(ROOT, "src", "brokerctl", "platform", "warm_names.py")
 FEW = 12  # each costs a warm `get` three of ten thousand instructions
 HEAD = '''"""What a warm `get` asks for: classes and functions of its modules, by qualified name.
 
+Of modules that it does not need, what those ask for who wait for another process or are in a job.
 What is not listed is made late (`image_split`). Written by `tests/machine/test_warm_names.py`.
 """
 
@@ -47,8 +56,11 @@ DRIVER = """
 import posix, sys
 script = sys.argv.pop(1)
 def made(image):
-    for step in image._steps:
+    apart = filter(None, map(image._read_step, image._places))
+    for step in (*image._steps, *apart):
         for module, record in step[3].items():
+            if module not in sys.modules:
+                continue
             names = vars(sys.modules[module])
             for name in image._late(record):
                 owner, _, last = name.rpartition(".")
@@ -65,15 +77,46 @@ with open(script) as file:
 """
 
 
-def made_late(machine: Machine, image: Installation) -> set[tuple[str, str]]:
-    """Return what a warm `get` has made late: modules and qualified names."""
+RULE = """
+[policy]
+default = "deny"
+[[policy.rule]]
+name = "r"
+effect = "allow"
+when = { profile = "person", tool = ["get"] }
+"""
+Pairs = set[tuple[str, str]]  # modules and qualified names
+
+
+def made_late(machine: Machine, image: Installation) -> Pairs:
+    """Return what a warm `get` has made late."""
     answers(machine(*GET))
+    env = machine.program.environment()
+    return run_by(machine, image, functools.partial(run, env=env), *GET)
+
+
+def run(argv: list[str], env: dict[str, str]) -> None:
+    """Run a program, which has to succeed."""
+    subprocess.run(argv, env=env, check=True, capture_output=True)
+
+
+def run_by(machine: Machine, image: Installation, how: Runner, *words: str) -> Pairs:
+    """Return what was made late in the program that this function has run."""
     path = f"{machine.home}/made"
-    run = [image.python, "-X", "utf8", "-IS", "-c", DRIVER, image.program, path, *GET]
-    subprocess.run(run, env=machine.program.environment(), check=True, capture_output=True)
+    how([image.python, "-X", "utf8", "-IS", "-c", DRIVER, image.program, path, *words])
     with open(path, encoding="utf-8") as file:
         pairs = [line.split() for line in file if line.strip()]
     return {(module, name) for module, name in pairs}
+
+
+def made_late_by_others(machine: Machine, image: Installation) -> Pairs:
+    """Return what those that wait and those in a job have made late."""
+    found = run_by(machine, image, lambda argv: wait_for_refresh(machine, argv), *GET)
+    for platform in PLATFORMS:
+        env = enter_job(machine, platform)
+        found |= run_by(machine, image, functools.partial(run, env=env), "get", "job")
+    machine.configure()
+    return found
 
 
 def move_to_usual_places(machine: Machine) -> None:
@@ -85,6 +128,15 @@ def move_to_usual_places(machine: Machine) -> None:
         os.makedirs(os.path.dirname(f"{machine.home}/{usual}"), 0o700)
         os.rename(f"{machine.home}/{now}", f"{machine.home}/{usual}")
         machine.program.env[f"BROKERCTL_{variable}"] = None
+
+
+def modules_apart() -> set[str]:
+    """Return the modules that those need who wait or are in a job, and a warm `get` does not."""
+    warm, groups = needed(DOORS)
+    sources = Sources(os.path.join(ROOT, "src"))
+    known = sources.closure(["brokerctl.__main__", *warm])
+    roots = [name for key, found in groups.items() if is_ours(key) for name in found]
+    return {name for name in sources.closure(roots, known) if is_ours(name)}
 
 
 def render(names: dict[str, list[str]]) -> str:
@@ -102,19 +154,25 @@ def render(names: dict[str, list[str]]) -> str:
 @pytest.mark.slow(reason=BUILT)
 def test_the_list_is_current(machine: Machine, image: Installation) -> None:
     """It has what a warm `get` asks for and nothing else, but for a few names."""
-    modules = [name for name in read("tests/house/golden/warm.txt").split() if is_ours(name)]
-    names: dict[str, list[str]] = {module: [] for module in sorted(modules)}
+    warm = [name for name in read("tests/house/golden/warm.txt").split() if is_ours(name)]
+    apart = modules_apart()
+    names: dict[str, list[str]] = {module: [] for module in sorted({*warm, *apart})}
     for place in ("named", "usual", "large"):
         if place == "usual":
             move_to_usual_places(machine)
         if place == "large":  # so that it is divided
             with open(f"{machine.home}/.config/brokerctl/config.toml", "a") as file:
-                file.write("# more\n" * 4096)
+                file.write(RULE + "# more\n" * 4096)
         for _ in ("classes and functions", "methods of those classes"):
             write = WRITE.format(packages=image.packages, image=image.image, names=names)
             subprocess.run([image.python, "-X", "utf8", "-IS", "-c", write], check=True)
-            for module, name in made_late(machine, image):
+            found = made_late(machine, image)
+            if place == "named":
+                others = made_late_by_others(machine, image)
+                found |= {(module, name) for module, name in others if module in apart}
+            for module, name in found:
                 names[module] = sorted([*names[module], name])
+    names = {module: found for module, found in names.items() if found or module in warm}
     if os.environ.get("BROKERCTL_GOLDEN") == "write":
         with open(PATH, "w", encoding="utf-8") as file:
             file.write(render(names))

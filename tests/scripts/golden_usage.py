@@ -46,7 +46,7 @@ COMMANDS = (
     *("helper export", "helper kept", "helper forget"),
 )
 SLIPS = """
-nope | polcy | statu | policy | session list | approve x | --no-such | get --help --no-such
+nope | polcy | statu | policy nope | session list | approve x | --no-such | get --help --no-such
 get | get nope | get ci me | get ci --for https://git.example.com | get --for https://nobody.example
 get --for http://git.example.com | get --for nonsense | get --for https://u:p@git.example.com/x
 get --for https://tie.example/x | get ci --format nope | get ci --json --format env

@@ -166,7 +166,8 @@ def test_a_revoke_of_one_is_not_delayed_by_all_that_is_queued(program: Program) 
         program(*words).stderr.count("a queued revocation of 'work': unknown")
         for words in (("revoke", "work", "--subject", "ann"), ("status",))
     ]
-    assert counts == [40, 42]  # of ann's two tokens as well
+    assert 1 <= counts[0] <= 40
+    assert counts[1] == 42, "of ann's two tokens as well"
 
 
 def test_gc_forgets_whose_nothing_is_left(program: Program) -> None:

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import parse_qs
 
+from tests.emulations import session_policies
 from tests.emulations.aws import WebIdentities
 from tests.flows import sts_error
 from tests.tools.clients import require_client
@@ -116,8 +117,8 @@ class Sts:
         if form.get("Action") != ["AssumeRoleWithWebIdentity"]:
             return self._ask_moto(method, path, headers, body)
         token = form.get("WebIdentityToken", [""])[0]
-        code = self._refusal(token)
         said = {name: values[0] for name, values in form.items()}
+        code = self._refusal(token) or session_policies.refusal(said)
         self.assumed.append(
             Assumed(
                 said["RoleArn"],

@@ -12,6 +12,7 @@ import pytest
 
 from tests.emulations.jobs import Job
 from tests.emulations.package_index import PackageIndexes
+from tests.program import require_tool
 from tests.tools.clients import require_client
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ def run(
     kind: str,
     *words: str,
     job: Job | None = None,
+    package: str = "",
 ) -> Result:
     """Run a command of a release in a job."""
     table = f"kind = '{kind}', index = '{indexes.url}'"
+    table += f", package = '{package}'" if package else ""
     program.config(f"[profile.release]\nflow = 'publish'\npublish = {{ {table} }}\n")
     environ = platforms.environ("github", job or Job(), program.home)
     return program("exec", "--no-mask", "-p", "release", "--", *words, env=environ)
@@ -93,6 +96,46 @@ def test_other_indexes(
     outcomes = {one["outcome"] for one in records(brokerctl, "token.revoked")}
     assert outcomes == ({"local_only"} if kind == "rubygems" else {"revoked"})
     assert platforms.count() == 2
+
+
+NPM = (
+    "unset ACTIONS_ID_TOKEN_REQUEST_URL; cd package &&"
+    " npm publish --access public --registry {}/ --loglevel error"
+)
+
+
+@pytest.mark.parametrize("name", ["shop", "@octo/shop"])
+def test_npm_publishes(brokerctl: Program, platforms: Platforms, name: str) -> None:
+    """The real npm, by a file that names the variable; without the platform's, it asks nobody."""
+    require_tool("npm")
+    with PackageIndexes([platforms.authority["github"]], project=name) as indexes:
+        folder = os.path.join(brokerctl.home, "package")
+        os.mkdir(folder)
+        with open(f"{folder}/package.json", "w", encoding="utf-8") as file:
+            json.dump({"name": name, "version": "1.0.0"}, file)
+        with open(f"{folder}/.npmrc", "w", encoding="utf-8") as file:
+            file.write(f"//{indexes.netloc}/:_authToken=${{NODE_AUTH_TOKEN}}\n")
+        words = ("sh", "-c", NPM.format(indexes.url))
+        done = run(brokerctl, platforms, indexes, "npm", *words, package=name)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert indexes.uploads == [f"{name} 1.0.0"]
+        assert len(indexes.given) == 1
+        first = indexes.seen[0]
+        assert first.path.endswith(f"/package/{name.replace('/', '%2f')}")
+        assert first.body == b""
+    (ended,) = records(brokerctl, "token.revoked")
+    assert ended["outcome"] == "local_only"
+
+
+def test_another_package_is_published_by_nobody(
+    brokerctl: Program, platforms: Platforms, indexes: PackageIndexes
+) -> None:
+    """The registry's 404 for whatever does not match: exit 5, and where to look."""
+    words = (sys.executable, "-c", "print('started')")
+    done = run(brokerctl, platforms, indexes, "npm", *words, package="other")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "run 'brokerctl doctor --ci'" in done.stderr
+    assert not indexes.given
 
 
 @pytest.mark.parametrize("kind", ["python", *VARIABLES])

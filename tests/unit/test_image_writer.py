@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import _imp
+import _thread
 import ast
 import functools
 import importlib.util
 import marshal
 import os
 import sys
-from types import CodeType
+import threading
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +19,8 @@ import pytest
 from brokerctl.__main__ import DOORS
 from brokerctl.cli.start_image import needed
 from brokerctl.helpers import HELPERS
-from brokerctl.platform import image_writer
-from brokerctl.platform.image_sources import ModuleSource
+from brokerctl.platform import image_writer, import_finder
+from brokerctl.platform.image_sources import ModuleSource, is_ours
 from brokerctl.platform.image_split import split
 from brokerctl.platform.import_finder import IMAGE
 from tests.house.source import ROOT, read, sources
@@ -52,13 +54,14 @@ def steps_for(words: str) -> list[Any]:
     """Return the steps that a command line runs, in their order."""
     steps = parts()[2]
     found = [steps[""], steps["get"]]
-    for one in (words.partition(" ")[0], words):
+    for one in (words.rpartition(" " if " " in words else ".")[0], words):
         if one in steps and steps[one] not in found:
             found.append(steps[one])
     return found
 
 
-EACH = ["get", "exec", *(f"helper {tool}" for tool in HELPERS)]
+MODULES = [key for key in needed(DOORS)[1] if is_ours(key)]
+EACH = ["get", "exec", *(f"helper {tool}" for tool in HELPERS), *MODULES]
 
 
 def imports_at_start(module: str) -> Iterator[str]:
@@ -82,6 +85,14 @@ def test_it_has_what_a_hand_out_loads(name: str) -> None:
         assert {module for module in names if module.startswith("brokerctl")} == ours
         others = {one for one in names - ours if one not in sys.builtin_module_names}
         assert others <= golden
+
+
+def test_it_has_what_a_waiter_loads() -> None:
+    """All that the golden list of a waiter names beside that of a warm `get`, in a part apart."""
+    _, _, order, _ = parts()[2]["brokerctl.broker.obtain"]
+    warm, waiter = (read(f"tests/house/golden/{one}.txt").split() for one in ("warm", "waiter"))
+    assert set(waiter) - set(warm) <= set(order)
+    assert not set(order) & set(warm)
 
 
 def test_each_step_says_what_it_is_made_of() -> None:
@@ -324,18 +335,24 @@ def test_nobody_s_image_is_of_sources_elsewhere() -> None:
     assert IMAGE not in sys.modules
 
 
-@pytest.mark.parametrize(
-    ("words", "wanted"),
-    [(["helper"], ["helper"]), (["helper", "git", "get"], ["helper", "helper git"])],
-)
-def test_a_step_is_run_once(words: list[str], wanted: list[str]) -> None:
-    """One by the first word, and one by the first two where there are two."""
+def an_image() -> ModuleType:
+    """Return the module of an image, apart from all that runs here."""
     path = os.path.join(ROOT, "src/brokerctl/platform/start_image.py")
     spec = importlib.util.spec_from_file_location("an_image", path)
     assert spec
     assert spec.loader
     image = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(image)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [(["helper"], ["helper"]), (["helper", "git", "get"], ["helper", "helper git"])],
+)
+def test_a_step_is_run_once(words: list[str], wanted: list[str]) -> None:
+    """One by the first word, and one by the first two where there are two."""
+    image = an_image()
     read_for: list[str] = []
 
     def read_step(found: str) -> tuple[Any, ...]:
@@ -345,3 +362,46 @@ def test_a_step_is_run_once(words: list[str], wanted: list[str]) -> None:
     vars(image).update(_steps=[((), {}, (), {})] * 2, _read_step=read_step)
     image.preload(words)
     assert read_for == wanted
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_module_that_is_there_stays(monkeypatch: pytest.MonkeyPatch, *, is_there: bool) -> None:
+    """What lies apart for one hand-out may be needed by another: it is run once for all."""
+    image, name = an_image(), "brokerctl_apart"
+    code = compile("made = []", name, "exec")
+    step: Any = (), {}, (name,), {name: (code, f"{name}.py", False, (), (), (), {})}
+    vars(image).update(_read_step=lambda _: step)
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    if not is_there:
+        del sys.modules[name]
+    before = sys.modules.get(name)
+    image.preload([name], is_start=False)
+    found = sys.modules[name]
+    image.preload([name], is_start=False)
+    assert sys.modules[name] is found
+    assert (found is before) == is_there
+    assert hasattr(found, "made") != is_there
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_other_threads_wait_for_python_s_own_locks(
+    monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """The image has none: a thread must not find a module that is not run to its end."""
+    seen: list[str] = []
+    image = SimpleNamespace(preload=lambda words, *, is_start: seen.extend([*words, str(is_start)]))
+    monkeypatch.setitem(sys.modules, IMAGE, image)
+    stop, before = threading.Event(), _thread._count()  # noqa: SLF001 - the test runner's own
+    counter = SimpleNamespace(_count=lambda: _thread._count() - before)  # noqa: SLF001 - as above
+    monkeypatch.setattr(import_finder, "_thread", counter)
+    threads = [threading.Thread(target=stop.wait) for _ in range(others)]
+    for thread in threads:
+        thread.start()
+    try:
+        import_finder.load_at_once("brokerctl.nowhere")
+        import_finder.load_at_once("brokerctl.platform.import_finder")  # which is there
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert seen == ([] if others else ["brokerctl.nowhere", "False"])

@@ -21,6 +21,7 @@ OF_JOB = Exchange(
     subject_type="urn:ietf:params:oauth:token-type:jwt",
 )
 HEAD = "[profile.p]\nflow = 'publish'\n"
+NPM = "[profile.p]\nflow = 'publish'\npublish = {{ kind = 'npm'{} }}\n"
 PYTHON = f"{HEAD}publish = {{ kind = 'python' }}\n"
 
 
@@ -35,17 +36,20 @@ def refused(text: str) -> str:
 @pytest.mark.parametrize("kind", INDEXES)
 def test_two_lines_are_a_profile(kind: str) -> None:
     """The index is the issuer; what the tool reads and how long a token lives follow."""
-    plan = compiled(f"{HEAD}publish = {{ kind = '{kind}' }}\n")
-    made, index = plan.profiles["p"], INDEXES[kind]
+    index = INDEXES[kind]
+    package = ", package = 'shop'" if index.is_for_package else ""
+    plan = compiled(f"{HEAD}publish = {{ kind = '{kind}'{package} }}\n")
+    made = plan.profiles["p"]
     assert (made.issuer, made.client_id) == (index.url, kind)
-    endpoints = {"token_endpoint": index.url + index.exchange_path}
+    of = "shop" if index.is_for_package else ""
+    endpoints = {"token_endpoint": index.url + index.exchange_path + of}
     if index.revocation_path:
         endpoints["revocation_endpoint"] = index.url + index.revocation_path
     assert dict(made.endpoints) == endpoints
     assert (made.env, made.env_beside) == (index.variable, index.beside)
     assert (made.lifetime_s, made.exchange) == (index.lifetime_s, OF_JOB)
     host = index.url.removeprefix("https://")
-    assert made.identity_audience == (None if index.audience_path else host)
+    assert made.identity_audience == (None if index.audience_path else index.audience_scheme + host)
     assert plans.parse_plan(plans.render_plan(plan)) == plan
 
 
@@ -71,8 +75,19 @@ def test_an_address_for_uploads_will_do(index: str, issuer: str) -> None:
     [
         (HEAD, "publish is missing"),
         (f"{HEAD}publish = 'python'\n", "must be a table"),
-        (f"{HEAD}publish = {{}}\n", "kind must be one of python, cargo, rubygems"),
-        (f"{HEAD}publish = {{ kind = 'npm' }}\n", "kind npm is not in this version"),
+        (f"{HEAD}publish = {{}}\n", "kind must be one of python, cargo, npm, rubygems"),
+        (NPM.format(""), "kind npm needs the package"),
+        (NPM.format(", package = 1"), "kind npm needs the package"),
+        (NPM.format(", package = 'Shop'"), "kind npm needs the package"),
+        (NPM.format(", package = 'shop/../x'"), "kind npm needs the package"),
+        (NPM.format(", package = '@octo/shop/x'"), "kind npm needs the package"),
+        (NPM.format(", package = '../x'"), "kind npm needs the package"),
+        (NPM.format(f", package = '{'a' * 215}'"), "kind npm needs the package"),
+        (NPM.format(", package = 'a', index = 'https://a.b/npm'"), "is at a host, without a path"),
+        (
+            f"{HEAD}publish = {{ kind = 'python', package = 'x' }}\n",
+            "package does not go with kind",
+        ),
         (f"{HEAD}publish = {{ kind = ['python'] }}\n", "kind must be one of"),
         (f"{HEAD}publish = {{ kind = 'python', index = 1 }}\n", "must be the address of an index"),
         (f"{HEAD}publish = {{ kind = 'python', index = 'http://a.b' }}\n", "plain http is for"),
@@ -89,6 +104,36 @@ def test_an_address_for_uploads_will_do(index: str, issuer: str) -> None:
 def test_a_profile_that_can_not_be_meant(text: str, said: str) -> None:
     """It is refused where it stands, before anything is sent."""
     assert said in refused(text)
+
+
+def test_a_package_of_npm_is_part_of_all() -> None:
+    """Of the address, with its scope in one segment, and of the key: no other's token is served."""
+    names = ("shop", "@octo/shop", "@octo/other")
+    made = [compiled(NPM.format(f", package = '{name}'")).profiles["p"] for name in names]
+    url = "https://registry.npmjs.org/-/npm/v1/oidc/token/exchange/package/"
+    found = [dict(one.endpoints)["token_endpoint"] for one in made]
+    assert found == [f"{url}shop", f"{url}@octo%2fshop", f"{url}@octo%2fother"]
+    assert len({grant_key(one) for one in made}) == 3
+    assert {one.identity_audience for one in made} == {"npm:registry.npmjs.org"}
+    other = compiled(NPM.format(", package = 'a', index = 'http://127.0.0.1:81'")).profiles["p"]
+    assert other.identity_audience == "npm:127.0.0.1"
+
+
+def test_npm_s_identity_is_the_bearer() -> None:
+    """As npm's own client shows it: no body, and 201 with the token and its end."""
+    of = profile(flow="publish", client_id="npm", exchange=OF_JOB, identity_audience="npm:a")
+    given = {"token_type": "oidc", "token": "npm_1", "expires": "2001-09-09T01:56:40.000Z"}
+    done = play(find_flow("publish").obtain(context(of)), answer(given, status=201))
+    (request,) = done.requests
+    shown = dict(request.headers)["authorization"]
+    assert isinstance(shown, Secret)
+    assert (shown.reveal(), request.method, request.body) == (
+        "Bearer job.of.platform",
+        "POST",
+        None,
+    )
+    assert done.value.access_token == Secret("npm_1")
+    assert [one.audience for one in done.of(Identify)] == ["npm:a"]
 
 
 def environment_of(text: str, *variables: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from brokerctl.broker.events import append_refusal, event, record_fields, undeci
 from brokerctl.broker.request import Alone, DecidedRequest, broader_text, decide
 from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
 from brokerctl.model import WITHIN, AccessToken, size_of
+from brokerctl.platform.import_finder import load_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from brokerctl.audit.append import Log
     from brokerctl.broker.request import Redeem, Surroundings
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Token, TokenRequest
+    from brokerctl.model import Decision, Profile, Token, TokenRequest
     from brokerctl.store.interface import Store
 
 
@@ -115,6 +116,7 @@ class Broker:
         held = decided.find_in(store)
         if held is not None and decided.serves(held, time.time()):
             return held, "cache"
+        load_at_once("brokerctl.broker.obtain")
         from brokerctl.broker.obtain import Obtaining  # noqa: PLC0415 - a warm hit obtains nothing
 
         before, self.within = self.within, (*self.within, decided.profile.name)
@@ -139,7 +141,7 @@ class Broker:
             fingerprint=token.fingerprint,
             source=source,
             warning=_too_short(decided, token, now),
-            broader="" if decided.profile.allow_broader else broader_text(decided, token.scopes),
+            broader="" if _is_silent(decided) else broader_text(decided, token.scopes),
             is_assumed=token.is_assumed and until is not None,
             renew_at=freshness.renewal(
                 token, now, decided.decision.max_ttl_s, decided.min_ttl_s(token)
@@ -192,14 +194,17 @@ def denied(decided: DecidedRequest) -> DeniedError:
     """Return the refusal of a request that its decision does not allow."""
     name, decision = decided.profile.name, decided.decision
     command = "policy explain" if decision.digest is not None else "profile show"
-    reason = decision.reason
+    message = denial_text(decided.profile, decision)
     if decision.effect == "ask":
-        reason += ", and nobody can be asked here"
+        message += ", and nobody can be asked here"
     return DeniedError(
-        f"'{name}': {reason}",
-        hint=f"run 'brokerctl {command} {shell_word(name)}'",
-        rule=decision.rule,
+        message, hint=f"run 'brokerctl {command} {shell_word(name)}'", rule=decision.rule
     )
+
+
+def denial_text(profile: Profile, decision: Decision) -> str:
+    """Return why a request is decided so, as a refusal says it and `policy explain` too."""
+    return f"'{profile.name}': {decision.reason}"
 
 
 def _refuse_own(decided: DecidedRequest) -> None:
@@ -224,6 +229,12 @@ def _refuse_broader(decided: DecidedRequest, token: Token) -> None:
         edit = f"'brokerctl profile edit {shell_word(name)} --set allow_broader=true'"
         hint = f"if it may, run {edit}"
         raise DeniedError(text, hint=hint, rule="allow_broader" if is_asked else "narrowing")
+
+
+def _is_silent(decided: DecidedRequest) -> bool:
+    """Return whether broader scopes need no warning: they may, and all were asked for anyway."""
+    is_narrowed = decided.decision.scopes != decided.profile.scopes
+    return bool(decided.profile.allow_broader) and not is_narrowed
 
 
 def _too_short(decided: DecidedRequest, token: Token, now: float) -> str | None:

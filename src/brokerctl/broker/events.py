@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brokerctl import freshness, jsonlite
-from brokerctl.broker.request import DecidedRequest, broader_text
+from brokerctl.broker.request import DecidedRequest, broader_text, find_broader
 from brokerctl.errors import AuditError, BrokerError, StoreError
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ REQUEST = (
         "purpose",
         "owner",
     ),
-    *("job", "exchange"),
+    *("job", "exchange", "broader"),
 )
 _ENDING = ("outcome", "reason", "proven")
 _CREDENTIAL = (
@@ -123,7 +123,8 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
     request, decision = decided.request, decided.decision
     requester = request.requester
     until = freshness.expiry(token, decision.max_ttl_s) if token else None
-    broader = broader_text(decided, token.scopes) if token else ""
+    broader = find_broader(decided, token.scopes) if token else ()
+    more = broader_text(decided, broader) if broader else ""
     issuer_until = token.issuer_end if token else None
     place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
     if request.route:
@@ -132,8 +133,10 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         place["for_profile"] = request.for_profile
     if decision.digest is not None:
         place["asked"] = _asked(request)
-    if decided.profile.exchange is not None:
+    if decided.profile.exchange is not None or (token and token.issued_type):
         place |= _exchange_fields(decided, token)
+    if broader:
+        place["broader"] = list(broader)
     return place | {
         "profile": decided.profile.name,
         "issuer": decided.profile.issuer,
@@ -146,7 +149,7 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         "expires_at": None if until is None else freshness.timestamp(until),
         "issuer_expires_at": None if issuer_until is None else freshness.timestamp(issuer_until),
         "requester": shown_requester(requester),
-        "decision": shown_decision(decision, broader),
+        "decision": shown_decision(decision, more),
         "purpose": request.purpose or decided.profile.purpose or requester.tool,
         "owner": decided.profile.owner,
     }
@@ -161,16 +164,17 @@ def _asked(request: TokenRequest) -> dict[str, list[str]]:
 def _exchange_fields(decided: DecidedRequest, token: Token | None) -> dict[str, Any]:
     """Return whose token was exchanged, and which job's: what it says, or what was proven of it."""
     asked, job, fields = decided.profile.exchange, decided.job, {}
-    assert asked is not None  # noqa: S101 - the caller has looked
     if job is not None:
         proven = jsonlite.loads(token.claims.encode()) if token and token.claims else {}
         named = {name: proven.get(name) for name in ("repository", "ref", "actor")}
         fields["job"] = {"platform": job.platform, "id": job.id or proven.get("job")} | named
-    sources = {"subject": asked.subject, "actor": asked.actor}
-    shown: dict[str, Any] = {
-        name: " ".join((one.kind, *one.target[:1])) if one else None
-        for name, one in sources.items()
-    }
+    shown: dict[str, Any] = {"subject": f"profile {decided.profile.name}", "actor": None}
+    if asked is not None:  # else it was the grant's own access token, for less than it holds
+        sources = {"subject": asked.subject, "actor": asked.actor}
+        shown = {
+            name: " ".join((one.kind, *one.target[:1])) if one else None
+            for name, one in sources.items()
+        }
     act = token.act if token is not None else None
     shown["act"] = None if act is None else jsonlite.loads(act.encode())
     shown["issued_type"] = token.issued_type if token is not None else None

@@ -367,8 +367,10 @@ class GrantWatch:
         if is_alive is False:
             return ENDS
         is_active = self._ask(self._item.value, "access_token", deadline) if is_alive else None
-        # A token that lives on, as signed ones do, proves nothing of one that is really revoked.
-        return KEEPS if self._was_active and is_active is False else None
+        # A token that lives on, as signed ones do, proves nothing of one that is really revoked;
+        # nor does one that was exchanged, which may have a grant of its own at the issuer.
+        is_proof = self._was_active and is_active is False and not self._item.is_exchanged
+        return KEEPS if is_proof else None
 
     def _is_alive(self, deadline: float) -> bool | None:
         value = self._grant.refresh_token

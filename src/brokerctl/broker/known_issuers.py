@@ -1,11 +1,12 @@
 """What is known of the issuers, as SSH's known_hosts is: rows of the store, and no request.
 
-Five kinds of rows: an issuer's metadata, which a login pins for every profile; the endpoints that
+Six kinds of rows: an issuer's metadata, which a login pins for every profile; the endpoints that
 a profile itself named when its grant was obtained; what an issuer does to a grant when an access
 token of it is revoked (RFC 7009, section 2.1 lets it end the whole grant, and some do); a note
 that such a revocation is about to be sent for a grant's generation, because of which the end of
-the grant can be explained even where it is found much later; and that an issuer takes a grant which
-another one made out to it once.
+the grant can be explained even where it is found much later; that an issuer takes a grant which
+another one made out to it once; and which exchanges of an access token for a narrower one a client
+was refused.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from brokerctl.model import GrantKey, Profile
+    from brokerctl.model import GrantKey, Profile, TokenKey
     from brokerctl.oauth.metadata import Metadata
     from brokerctl.store.interface import Store, StoreKeys
 
@@ -32,6 +33,8 @@ FROM_NOW_ON = (
     ' revoke_at_exit = "none" says in a profile'
 )
 _VERSION = 1
+_MOST_REFUSED = 64  # of a client's exchanges, noted at once
+_ALL = ""  # all exchanges of a client
 
 
 class Learnt(Value):
@@ -93,6 +96,7 @@ class KnownIssuers:
         if learned is not None:
             self._put_row(self._name("metadata", profile.issuer), learned)
         self._put_row(self._bound(key), about.configured(profile, now))
+        self._store.drop_sealed(METADATA, self._refused(key))  # a person has just asked anew
 
     # A profile's own endpoints, bound to the grant that they served
 
@@ -209,6 +213,34 @@ class KnownIssuers:
         body = {"word": ONCE, "at": now, "issuer": issuer}
         self._put_object(self._name("assertions", issuer), body)
 
+    # Exchanges for less that were refused, or did not narrow
+
+    def is_exchange_refused(self, key: TokenKey, now: float) -> bool:
+        """Return whether the issuer is known to exchange no access token for what this key names.
+
+        It is asked again after a day, as for its metadata, and after a login.
+        """
+        noted = self._refused_at(key.grant)
+        return any(
+            noted.get(name, 0) <= now < noted.get(name, 0) + about.DAY_S
+            for name in (_ALL, _asked(key))
+        )
+
+    def note_refused_exchange(self, key: TokenKey, now: float, *, is_of_client: bool) -> None:
+        """Note that this exchange, or any of this client's, brings nothing; a full disk may not."""
+        noted = self._refused_at(key.grant) | {_ALL if is_of_client else _asked(key): now}
+        newest = sorted(noted, key=noted.__getitem__)[-_MOST_REFUSED:]
+        body = {"refused": {name: noted[name] for name in newest}, "issuer": key.grant.issuer}
+        try:
+            self._put_object(self._refused(key.grant), body)
+        except StoreError:
+            return
+
+    def _refused_at(self, key: GrantKey) -> dict[str, float]:
+        found = self._find_object(self._refused(key)).get("refused")
+        listed = found.items() if isinstance(found, dict) else ()
+        return {name: at for name, at in listed if isinstance(at, int | float)}
+
     # Rows and their names
 
     def _learned(self, issuer: str) -> Metadata | None:
@@ -223,6 +255,10 @@ class KnownIssuers:
 
     def _noted(self, key: GrantKey) -> str:
         return self._name("revocation", grant_name(self._keys.name_key, key))
+
+    def _refused(self, key: GrantKey) -> str:
+        # All subjects of a client share it; neither an issuer nor a client's id has a line break.
+        return self._name("exchange", f"{key.issuer}\n{key.client_id}")
 
     def _find_row(self, name: str) -> Metadata | None:
         sealed = self._store.find_sealed(METADATA, name)
@@ -241,3 +277,8 @@ class KnownIssuers:
 
     def _put_object(self, name: str, body: dict[str, Any]) -> None:
         self._store.put_sealed(METADATA, name, jsonlite.dumps(body | {"v": _VERSION}).encode())
+
+
+def _asked(key: TokenKey) -> str:
+    """Return what a token is narrowed to, as one text."""
+    return jsonlite.dumps([list(key.scopes), list(key.resource), list(key.audience)])

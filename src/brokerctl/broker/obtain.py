@@ -127,7 +127,10 @@ class Obtaining:
         if state.failure is not None and state.failure.serial > self._seen:
             raise failed(state.failure)
         self._refuse_dead(state.grant)
-        return self._redeem(self._decided, locked), "refresh" if state.grant else "issue"
+        token = self._redeem(self._decided, locked)
+        if state.grant is not None and token.issued_type is not None:
+            return token, "exchange"
+        return token, "refresh" if state.grant else "issue"
 
     def _look_again(self) -> Token | None:
         token = self._decided.find_in(self._store)

@@ -13,15 +13,16 @@ from contextlib import ExitStack
 
 from brokerctl.broker.answers import ends_soon, find_end, make_token, rotates
 from brokerctl.broker.events import event, record_fields
+from brokerctl.broker.grant_exchange import GrantExchange
 from brokerctl.broker.issuer import shown
 from brokerctl.broker.known_issuers import FROM_NOW_ON, KnownIssuers
 from brokerctl.broker.obtain import next_failure
-from brokerctl.broker.sources import ExchangeSources
+from brokerctl.broker.sources import ExchangeSources, refuse_other_job
 from brokerctl.broker.unanswered_requests import (
     LIVED_ON,
+    Watched,
     explain_earlier,
     make_intent,
-    queue_cut_off,
     queue_unanswered,
 )
 from brokerctl.broker.unheld_tokens import NOT_STORED, UnheldTokens, queue_unasked
@@ -40,8 +41,7 @@ from brokerctl.freshness import timestamp
 from brokerctl.oauth import tokens
 from brokerctl.oauth.flows import find_flow
 from brokerctl.oauth.flows.refresh import refresh
-from brokerctl.oauth.message import should_retry
-from brokerctl.oauth.steps import Send
+from brokerctl.oauth.steps import Identify
 from brokerctl.platform.held_signals import signals_wait
 from brokerctl.platform.work_clock import work_time
 from brokerctl.store.values import Change
@@ -49,6 +49,7 @@ from brokerctl.store.values import Change
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from brokerctl.audit.append import Log
     from brokerctl.broker.issuer import IssuerClient
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from brokerctl.keys.ring import KeyRing
     from brokerctl.model import GrantKey, Profile, Token
     from brokerctl.oauth.client_auth import FlowContext
-    from brokerctl.oauth.steps import Steps
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
     from brokerctl.store.interface import LockedGrant, Store
@@ -86,13 +86,14 @@ class Redeemer:
         self.ring = ring
         self.issuer = issuer
         self.known = KnownIssuers(store, ring)
-        self._was_cut = False  # a request went out whose answer may have been lost
+        self._watched = Watched()
+        self._exchanged = Watched()  # of an exchange for less than the grant holds
         self._sent: Intent | None = None  # ours, as it stands on disk
-        self._unanswered: list[float] = []  # when requests got no answer
+        self._told: dict[str, str] = {}  # what a record says of an earlier request
 
     def __call__(self, decided: DecidedRequest, locked: LockedGrant) -> Token:
         """Return the new token; a failure is stored beside the grant for those who wait."""
-        self._was_cut, self._sent, self._unanswered = False, None, []
+        self._watched, self._exchanged, self._sent = Watched(), Watched(), None
         with ExitStack() as held:
             return self._finish(decided, locked) or self._try(decided, locked, held)
 
@@ -105,9 +106,9 @@ class Redeemer:
             _tell_waiters(locked, error)
             raise
         except (IssuerError, UsageError) as error:
-            is_unsent = isinstance(error, UnsentError | UsageError) and not self._was_cut
+            is_unsent = isinstance(error, UnsentError | UsageError) and not self._watched.was_cut
             if locked.state.grant is None:
-                queue_unanswered(locked, self.ring, decided.profile, self._unanswered)
+                queue_unanswered(locked, self.ring, decided.profile, self._watched.unanswered)
             if locked.state.grant is None or is_unsent:
                 locked.withdraw()  # no grant could be lost: there is none, or nothing was sent
             else:
@@ -129,16 +130,64 @@ class Redeemer:
         return token if is_it else None
 
     def _redeem(self, decided: DecidedRequest, locked: LockedGrant, held: ExitStack) -> Token:
-        grant, profile = locked.state.grant, decided.profile
         if decided.grant_key.job is not None:  # before a failure is remembered, so that it is found
             self.store.note_job(decided.grant_key)
-        deadline = work_time() + profile.timeout_s
+        deadline = work_time() + decided.profile.timeout_s
         if decided.request.deadline is not None:
             deadline = min(deadline, decided.request.deadline)
+        context = self._context(decided, locked, deadline)
+        self._told = explain_earlier(locked)
+        ours = (self.log, self.ring, self.issuer)
+        exchange = GrantExchange(*ours, decided, locked, context, deadline)
+        self._exchanged = exchange.watched
+        try:
+            token = exchange.find_from_held(self._told, held)
+        except StoreError as error:
+            _tell_waiters(locked, error)
+            raise
+        if token is not None:
+            return token
+        return exchange.narrow_refreshed(self._renew(decided, locked, held, context, deadline))
+
+    def _context(
+        self, decided: DecidedRequest, locked: LockedGrant, deadline: float
+    ) -> FlowContext:
+        decision, grant = decided.decision, locked.state.grant
+        return self.issuer.context(
+            decided.profile,
+            deadline,
+            *(decision.scopes, decision.resource, decision.audience),
+            is_refresh=grant is not None and grant.refresh_token is not None,
+            key=decided.grant_key,
+        )
+
+    def _renew(
+        self,
+        decided: DecidedRequest,
+        locked: LockedGrant,
+        held: ExitStack,
+        context: FlowContext,
+        deadline: float,
+    ) -> Token:
+        """Refresh the grant, or run the flow of a client without one, and store what comes."""
+        grant, profile = locked.state.grant, decided.profile
         failed = locked.state.failure or locked.state.earlier_intent
         sources = ExchangeSources(decided, self.issuer, deadline, needs_new=failed is not None)
+
+        def ask(context: FlowContext) -> TokenAnswer:
+            # While the answer is on its way, the signals that can wait do.
+            held.enter_context(signals_wait())
+            return self._send(decided, locked, context, deadline)
+
+        def may_ask_again() -> bool:
+            if self._watched.was_cut:
+                return False
+            locked.withdraw()  # an answer: nothing was redeemed by us
+            held.close()  # a source may take its time, or run a program
+            return True
+
         try:
-            answer = self._ask(decided, locked, held, sources, deadline)
+            answer = sources.exchange(context, ask, may_ask_again)
         except tokens.UnusableAnswerError as error:
             if not self._keep_rotated(decided, locked, error.refresh_token, deadline):
                 self._unheld(decided, locked, deadline).end_unusable(error)
@@ -158,37 +207,6 @@ class Redeemer:
         self._remove_ended_jobs(decided.grant_key)
         return token
 
-    def _ask(
-        self,
-        decided: DecidedRequest,
-        locked: LockedGrant,
-        held: ExitStack,
-        sources: ExchangeSources,
-        deadline: float,
-    ) -> TokenAnswer:
-        """Return the issuer's answer; while it is on its way, the signals that can wait do."""
-        profile, decision, grant = decided.profile, decided.decision, locked.state.grant
-        context = self.issuer.context(
-            profile,
-            deadline,
-            *(decision.scopes, decision.resource, decision.audience),
-            is_refresh=grant is not None and grant.refresh_token is not None,
-            key=decided.grant_key,
-        )
-
-        def ask(context: FlowContext) -> TokenAnswer:
-            held.enter_context(signals_wait())
-            return self._send(decided, locked, context, deadline)
-
-        def may_ask_again() -> bool:
-            if self._was_cut:
-                return False
-            locked.withdraw()  # an answer: nothing was redeemed by us
-            held.close()  # a source may take its time, or run a program
-            return True
-
-        return sources.exchange(context, ask, may_ask_again)
-
     def _send(
         self, decided: DecidedRequest, locked: LockedGrant, context: FlowContext, deadline: float
     ) -> TokenAnswer:
@@ -196,15 +214,19 @@ class Redeemer:
         grant, profile = locked.state.grant, decided.profile
         refresh_token = grant.refresh_token if grant else None
         self._sent = make_intent(self.ring, decided, grant)
-        if self._sent.kind == "refresh":  # a client's own is told of with the token that comes now
-            queue_cut_off(locked, self.ring)
         locked.intend(self._sent)
         steps = (
             refresh(context, refresh_token, grant.scopes)
             if grant is not None and refresh_token is not None
             else find_flow(profile.flow).obtain(context)
         )
-        answer: TokenAnswer = self.issuer.run(profile, self._watched(steps), deadline)
+
+        def check(step: object, found: Any) -> None:  # noqa: ANN401 - what that step is answered with
+            if isinstance(step, Identify):
+                refuse_other_job(decided, found)
+
+        watched = self._watched.run(steps, check)
+        answer: TokenAnswer = self.issuer.run(profile, watched, deadline)
         return answer
 
     def _remove_ended_jobs(self, key: GrantKey) -> None:
@@ -215,30 +237,10 @@ class Redeemer:
         except StoreError:
             return  # the next one tries again; the token at hand is good
 
-    def _watched(self, steps: Steps) -> Steps:
-        """Yield the steps and note requests without an answer, which may have rotated the token."""
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    response = yield step
-                except (IssuerError, UsageError) as error:
-                    if isinstance(step, Send):
-                        self._was_cut |= should_retry(error)
-                        if not isinstance(error, UnsentError | UsageError):
-                            self._unanswered.append(time.time())
-                    step = steps.throw(error)
-                else:
-                    self._was_cut |= isinstance(step, Send) and should_retry(response)
-                    step = steps.send(response)
-        except StopIteration as end:
-            answer: TokenAnswer = end.value
-            return answer
-
     def _store(self, decided: DecidedRequest, locked: LockedGrant, answer: TokenAnswer) -> Token:
         """Store the grant first, also where the access token is no use: it may have rotated."""
         old, earlier = locked.state.grant, locked.state.earlier_intent
-        lost = explain_earlier(locked)
+        lost = self._told
         grant, generation, more = None, 0, {}
         if old is not None:
             generation = locked.next_generation
@@ -265,7 +267,7 @@ class Redeemer:
         fields = {"generation": generation} | more | lost
         self.log.append(*event(name, record_fields(decided, token), fields), durable=True)
         if grant is None:
-            asked_at = [*self._unanswered, *([earlier.at] if lost and earlier else [])]
+            asked_at = [*self._watched.unanswered, *([earlier.at] if lost and earlier else [])]
             queue_unanswered(locked, self.ring, decided.profile, asked_at, answer.expires_in)
         if old is not None and grant is not None and ends_soon(old, grant, answer.sent_at):
             self.tell_end(decided.profile, grant.ends_at or 0)
@@ -340,7 +342,7 @@ class Redeemer:
         grant, name = locked.state.grant, decided.profile.name
         is_end = error.error in {_INVALID_GRANT, *decided.profile.grant_ended_errors}
         if not is_end or grant is None or grant.refresh_token is None:
-            if not self._was_cut or grant is None:
+            if not self._watched.was_cut or grant is None:
                 locked.withdraw()  # an answer: nothing was redeemed by us
             refusal = shown(name, error)
             if refusal.hint is None and grant is not None and grant.refresh_token is not None:
@@ -348,10 +350,10 @@ class Redeemer:
             self._remember(decided, locked, refusal)
             return refusal
         why = f"the issuer no longer honours it ({error.error})"
-        intent = locked.state.intent if self._was_cut else locked.state.earlier_intent
+        intent = locked.state.intent if self._watched.was_cut else locked.state.earlier_intent
         is_refresh = intent is not None and intent.kind == "refresh"
         if intent is not None and is_refresh and intent.generation == grant.generation:
-            is_crash = intent.pid != LIVED_ON and not self._was_cut
+            is_crash = intent.pid != LIVED_ON and not self._watched.was_cut
             why = (_CUT_OFF if is_crash else _NO_ANSWER).format(timestamp(intent.at))
         after = self.known.explain_end(
             decided.profile, decided.grant_key, grant.generation, time.time()
@@ -373,7 +375,7 @@ class Redeemer:
         except StoreError:
             pass  # waiters will try for themselves; the issuer's error is the one to tell
         fields = {"outcome": error.name, "error": error.message}
-        if self._unanswered:
+        if self._watched.unanswered or self._exchanged.unanswered:
             fields["reason"] = "no answer came: a token of it may be alive until it expires"
         self.log.append(*event("grant.refresh_failed", record_fields(decided), fields))
 

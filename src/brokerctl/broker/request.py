@@ -190,10 +190,15 @@ def _words_of(profile: Profile, source: Reference) -> str:
     return " ".join(words)
 
 
+def find_broader(decided: DecidedRequest, granted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes that were granted beyond those asked for, sorted."""
+    has_levels = decided.profile.traits.has_levels
+    return policy.find_broader(decided.decision.scopes, granted, has_levels=has_levels)
+
+
 def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
     """Return the text about scopes that were granted beyond those asked for; "" if none was."""
-    has_levels = decided.profile.traits.has_levels
-    broader = policy.find_broader(decided.decision.scopes, granted, has_levels=has_levels)
+    broader = find_broader(decided, granted)
     if not broader:
         return ""
     found = " ".join(broader[:_SHOWN_SCOPES])

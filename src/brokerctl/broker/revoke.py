@@ -351,7 +351,9 @@ def _is_spared(habit: str | None, locked: LockedGrant, item: Queued) -> bool:
 
 
 def _waits(locked: LockedGrant, item: Queued) -> bool:
-    """Return whether a refresh token that nobody asked for came with a token that is still used."""
+    """Return whether a token that nobody asked for is to end with another, which still lives."""
+    if item.with_grant:
+        return _is_at_stake(locked) and not _is_over(item)
     if item.with_token is None:
         return False
     current = (slot.current for slot in locked.state.slots if slot.current is not None)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.model import Reference
     from brokerctl.oauth.client_auth import FlowContext
+    from brokerctl.oauth.steps import Proof
     from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.secret import Secret
     from brokerctl.store.interface import StoreKeys
@@ -230,6 +231,20 @@ class SourceTokens:
         fingerprint = self._ring.fingerprint(grant.id_token.reveal())
         _record(broker, decided, grant.id_token, fingerprint)
         return grant.id_token
+
+
+def refuse_other_job(decided: DecidedRequest, proof: Proof) -> None:
+    """Raise UsageError for an identity that is not of the job for which a request was decided.
+
+    Security: a file may have got another token meanwhile. What it is exchanged for would be kept
+    under the name of the job before, and served to that one.
+    """
+    job = decided.job
+    if job is not None and job.id is not None and proof.job != job.id:
+        raise UsageError(
+            f"the identity of '{decided.profile.name}' changed while it was being exchanged",
+            hint="nothing was sent: run the command again",
+        )
 
 
 def _find_grant(broker: Broker, decided: DecidedRequest) -> Grant | None:

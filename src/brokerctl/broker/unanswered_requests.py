@@ -1,8 +1,9 @@
 """Requests that got no answer: the issuer may have issued a token or a grant that nobody has.
 
-An access token of a person's grant is ended by ending the grant. A client's own token has no grant,
-and the grant of a login whose answer never came is held by nobody. Each is queued without a value:
-`revoke` says that it may be alive, and until when, as far as that is known.
+An access token of a person's grant is ended by ending the grant, unless it was exchanged for
+another. A client's own token has no grant, and the grant of a login whose answer never came is held
+by nobody. Each is queued without a value: `revoke` says that it may be alive, and until when, as
+far as that is known.
 """
 
 from __future__ import annotations
@@ -10,25 +11,64 @@ from __future__ import annotations
 import os
 import time
 
-from brokerctl.errors import StoreError
+from brokerctl.errors import IssuerError, StoreError, UnsentError, UsageError
 from brokerctl.freshness import timestamp
+from brokerctl.oauth.message import should_retry
+from brokerctl.oauth.steps import Send
 from brokerctl.secret import Secret
 from brokerctl.store.slots import queue_item
 from brokerctl.store.values import Intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
     from brokerctl.broker.request import DecidedRequest
     from brokerctl.model import Profile
+    from brokerctl.oauth.steps import Steps
+    from brokerctl.oauth.tokens import TokenAnswer
     from brokerctl.store.interface import LockedGrant, StoreKeys
     from brokerctl.store.values import Grant, Queued
 
 WHY = "a request that got no answer may have brought it, and nobody knows it"
 WHY_LOGIN = "a login that got no answer may have brought it, and nobody holds it"
 LIVED_ON = 0  # as an intent's process: it came back without an answer, so it was not killed
+EXCHANGE = "exchange"  # the kind of an intent to exchange an access token of a grant
 _UNKNOWN = Secret("")
+
+
+class Watched:
+    """Notes requests without an answer: they may have rotated a grant's token, or issued one."""
+
+    __slots__ = ("unanswered", "was_cut")
+
+    def __init__(self) -> None:
+        self.was_cut = False  # a request went out whose answer may have been lost
+        self.unanswered: list[float] = []  # when requests got no answer
+
+    def run(
+        self, steps: Steps, check: Callable[[object, Any], None] = lambda _step, _found: None
+    ) -> Steps:
+        """Yield the steps, and note what comes of them; `check` may raise for what one found."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    response = yield step
+                    check(step, response)
+                except (IssuerError, UsageError) as error:
+                    if isinstance(step, Send):
+                        self.was_cut |= should_retry(error)
+                        if not isinstance(error, UnsentError | UsageError):
+                            self.unanswered.append(time.time())
+                    step = steps.throw(error)
+                else:
+                    self.was_cut |= isinstance(step, Send) and should_retry(response)
+                    step = steps.send(response)
+        except StopIteration as end:
+            answer: TokenAnswer = end.value
+            return answer
 
 
 def make_intent(ring: StoreKeys, decided: DecidedRequest, grant: Grant | None) -> Intent:
@@ -90,7 +130,7 @@ def queue_cut_off(locked: LockedGrant, ring: StoreKeys) -> None:
     intent, grant = locked.state.earlier_intent, locked.state.grant
     if intent is None:
         return
-    if intent.kind == "issue" and grant is None:
+    if intent.kind == EXCHANGE or (intent.kind == "issue" and grant is None):
         item = _item(ring, intent.at)
     elif intent.kind == "login" and (grant is None or grant.generation < intent.generation):
         item = _login_item(ring, intent.at)

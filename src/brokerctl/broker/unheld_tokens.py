@@ -10,7 +10,7 @@ import time
 
 from brokerctl.broker.answers import find_end, make_token
 from brokerctl.broker.events import event, record_fields
-from brokerctl.errors import BrokerError
+from brokerctl.errors import BrokerError, StoreError
 from brokerctl.model import LOCAL_ONLY, UNKNOWN
 from brokerctl.oauth.tokens import UnusableAnswerError
 from brokerctl.store import slots
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NOT_STORED = "it could not be stored"
 UNUSABLE = "it can't be used"
 UNASKED = "it came with an access token, and nobody uses it"
+_ENDS = "; it is revoked when its grant has ended"
 
 
 class UnheldTokens:
@@ -140,6 +141,40 @@ def queue_unasked(locked: LockedGrant, ring: KeyRing, answer: TokenAnswer, profi
     item = _companion(ring, answer, UNASKED).replace(with_token=of)
     locked.enqueue(item, profile=profile)
     return True
+
+
+def queue_until_end(
+    locked: LockedGrant,
+    log: Log,
+    ring: KeyRing,
+    decided: DecidedRequest,
+    answer: TokenAnswer,
+    why: str,
+    *,
+    is_companion: bool = False,
+) -> None:
+    """Queue what came of an exchange for less than a person's grant, and record it.
+
+    Security: it may live on when the grant has ended, so that it must be held; and to revoke it
+    before could end the grant. `is_companion`: the refresh token alone.
+    """
+    token = make_token(ring, decided, answer, generation=0)
+    items = [] if answer.refresh_token is None else [_companion(ring, answer, why)]
+    if not is_companion:
+        items.append(slots.queue_token(token, time.time(), why))
+    items = [one.replace(with_grant=True, is_exchanged=True) for one in items]
+    outcome, reason = UNKNOWN, why + _ENDS
+    try:
+        locked.enqueue(*items, profile=decided.profile.name)
+    except StoreError:  # the disk is full: the record has them
+        outcome, reason = LOCAL_ONLY, why
+    fields = record_fields(decided, token)
+    records = []
+    for one in items:
+        name = "grant.revoked" if one.token_type_hint == "refresh_token" else "token.revoked"
+        named = {"fingerprint": one.fingerprint, "size": one.size}
+        records.append(event(name, fields | named, outcome=outcome, reason=reason))
+    log.append_all(records)
 
 
 def _companion(ring: KeyRing, answer: TokenAnswer, why: str) -> Queued:

@@ -28,6 +28,7 @@ COMMANDS = {
     "audit": "brokerctl.cli.audit",
     "status": "brokerctl.cli.status",
     "profile": "brokerctl.cli.profile",
+    "policy": "brokerctl.cli.policy",
     "trust": "brokerctl.cli.trust",
     "unlock": "brokerctl.cli.unlock",
     "lock": "brokerctl.cli.unlock",
@@ -36,7 +37,7 @@ COMMANDS = {
     "helper": "brokerctl.cli.helper",
     "demo": "brokerctl.cli.demo",
 }
-LATER = ("policy", "session", "approve")
+LATER = ("session", "approve")
 COMPLETE = "_BROKERCTL_COMPLETE"  # what the shells' completion files set
 _NO_ARGS = "NoArgsIsHelpError"  # Typer does not export it
 # How Typer ends a message about a command or an option that it does not know.

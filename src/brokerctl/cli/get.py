@@ -44,7 +44,7 @@ def get(
       brokerctl get gitlab --scope read_api --format header
       brokerctl get --for https://gitlab.example.com/api --json
     """
-    name = _profile(profile, for_url)
+    name = find_name(profile, for_url)
     asked = GetOptions(name)
     asked.scopes = split_scopes(scope) if scope else None
     asked.resource = unique(resource)
@@ -63,7 +63,8 @@ def get(
     return run_get(asked, os.environ)
 
 
-def _profile(given: str | None, for_url: str | None) -> str:
+def find_name(given: str | None, for_url: str | None) -> str:
+    """Return the profile that is named here or in the environment; "" for that of a URL."""
     if given and for_url:
         raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:

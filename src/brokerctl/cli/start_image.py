@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from brokerctl.config.plan import RULES
+from brokerctl.config.platforms import PLATFORMS
 from brokerctl.helpers import HELPERS
 from brokerctl.model import KEEPERS
 from brokerctl.platform.import_finder import IMAGE
@@ -28,17 +29,24 @@ def write(doors: Mapping[str, str]) -> None:
     image_writer.write(*needed(doors), os.environ)
 
 
-def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Return the modules of every warm hand-out, and others by the command words that need them.
+def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the modules of every warm hand-out, and others by what needs them.
 
-    Of the tables these are the store, and the keepers that lie next to it.
+    These are the first words of commands, and what `load_at_once` is called for: who waits for
+    another process, and who is a job. Of the tables the first have the store, and the keepers that
+    lie next to it.
     """
     door, *others = doors
     keepers = (traits.entry for traits in KEEPERS.values() if traits.lies_beside)
     warm = [*STORES.values(), *(f"brokerctl.keys.{entry}" for entry in keepers)]
-    groups = {word: f"brokerctl.{doors[word]}" for word in others}
-    groups |= {f"{others[-1]} {tool}": _module(entry) for tool, entry in HELPERS.items()}
-    groups[RULES] = "brokerctl.broker.evidence brokerctl.policy.layers"
+    groups = {word: [f"brokerctl.{doors[word]}"] for word in others}
+    groups |= {f"{others[-1]} {tool}": [_module(entry)] for tool, entry in HELPERS.items()}
+    waiting = ["brokerctl.broker.obtain", "brokerctl.store.file.lock_wait"]
+    groups[waiting[0]] = waiting
+    told = (traits.entry for traits in PLATFORMS.values() if traits.job)
+    jobs = ["brokerctl.identity", *(f"brokerctl.identity.{entry}" for entry in told)]
+    groups |= {module: [module] for module in map(_module, jobs)}
+    groups[RULES] = [RULES, "brokerctl.policy.layers"]
     return [f"brokerctl.{doors[door]}", *map(_module, warm)], groups
 
 

@@ -19,7 +19,7 @@ from brokerctl.errors import UsageError
 from brokerctl.model import FLOWS, Profile, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from brokerctl.config.layers import Layers
     from brokerctl.config.rules import RuleLayer
@@ -46,15 +46,18 @@ def compile_layers(layers: Layers, environ: Mapping[str, str]) -> Plan:
 
 def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:
     """Return the plan and the origins of its values."""
+    parsed = map(parse_layer, layers.files)
+    return compile_sources((one for one in parsed if one is not None), environ)
+
+
+def compile_sources(files: Iterable[Source], environ: Mapping[str, str]) -> Compiled:
+    """Return what `compile_settings` does, of parsed files."""
     found: dict[str, dict[str, Setting]] = {}
     general: dict[str, Any] = {}
     places: dict[str, Source] = {}
     sources: list[Source] = []
     project: Source | None = None
-    for layer in layers.files:
-        source = parse_layer(layer)
-        if source is None:
-            continue
+    for source in files:
         sources.append(source)
         if source.label == "project":
             project = source
@@ -85,8 +88,13 @@ def _with_policy(plan: Plan, sources: list[Source]) -> Plan:
 
 def read_policy(sources: list[Source]) -> tuple[RuleLayer, ...]:
     """Return the policy of each file that has a rule, in their order; raises UsageError."""
-    read = (policy.read_layer(source, fields.PROFILE["scopes"]) for source in sources)
+    read = (read_layer(source) for source in sources)
     return tuple(layer for layer in read if layer is not None)
+
+
+def read_layer(source: Source) -> RuleLayer | None:
+    """Return the policy of one file; None where it has no rule. Raises UsageError."""
+    return policy.read_layer(source, fields.PROFILE["scopes"])
 
 
 def _digest_of(sources: list[Source]) -> str:

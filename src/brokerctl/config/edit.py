@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _LINE_FEED = re.compile(r"(?<!\r)\n")
+TESTS_FILE = "policy-tests.toml"  # the cases of a policy, beside the user's file
 _BY_HAND = "is written in a form that can't be changed here"
 
 
@@ -305,3 +306,33 @@ def _decoded(layer: Layer) -> str:
     """Return a file's text once it is known to be valid; the error says what isn't."""
     source = parse_layer(layer)
     return "" if source is None else source.text
+
+
+def add_policy(text: str, policy: str) -> str:
+    """Return the text with a policy at its end; UsageError if it has one already."""
+    if "policy" in tomllib.loads(text):
+        raise UsageError(
+            "there is a policy in this file already", hint="edit it, or take what init prints"
+        )
+    end = _line_end(text)
+    gap = "" if not text else end if text.endswith("\n") else end * 2
+    return text + gap + policy.replace("\n", end)
+
+
+def write_policy(environ: Mapping[str, str], policy: str, cases: str) -> tuple[str, str]:
+    """Add a policy to the user's file and put its cases beside it; return both paths.
+
+    UsageError if there is one of them already: then nothing is changed.
+    """
+    user = os.path.realpath(read_layers(environ, None).get_layer("user").path)
+    beside = os.path.join(os.path.dirname(user), TESTS_FILE)
+    if os.path.lexists(beside):
+        raise UsageError(f"there is {beside} already", hint="move it away first")
+    path = change_user_file(environ, lambda text: add_policy(text, policy))
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(cases)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"the policy was added, but not {beside}: {reason}") from error
+    return path, beside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brokerctl import jsonlite
 from brokerctl.model import Exchange, Profile, Reference, Value
-from brokerctl.platform.import_finder import run_at_once
+from brokerctl.platform.import_finder import load_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from brokerctl.config.rules import RuleLayer
 
-RULES = ":rules"  # what a decision by rules needs, in the start-up image
+RULES = "brokerctl.broker.evidence"  # what a decision by rules needs, in the start-up image
 _VERSION = 1
 _REFERENCES = ("client_secret", "client_key", "identity", "job_source")
 
@@ -159,7 +159,7 @@ def parse_plan(data: bytes) -> Plan | None:
         body["keep"] = tuple(body.get("keep", ()))
         narrowed = {name: tuple(scopes) for name, scopes in body.pop("narrowed_scopes").items()}
         if "policy" in body:
-            run_at_once(RULES)
+            load_at_once(RULES)
             from brokerctl.config.rules import parse_layers  # noqa: PLC0415 - as above
 
             body["policy"] = parse_layers(body["policy"])

@@ -6,6 +6,8 @@ just enough of the grammar to find the ends of keys and values.
 
 from __future__ import annotations
 
+import bisect
+import functools
 import re
 import tomllib
 
@@ -58,14 +60,24 @@ def find_comments(text: str) -> list[str]:
 
 def locate(text: str, path: Path) -> tuple[int, int]:
     """Return (line, column), from 1, of the key at a path or of its nearest parent."""
-    items = scan(text)
-    wanted = path
+    places, wanted = _find_places(text), path
     while wanted:
-        for item in items:
-            if item.path == wanted:
-                return line_and_column(text, item.key_at)
+        if wanted in places:
+            return places[wanted]
         wanted = wanted[:-1]
     return 1, 1
+
+
+@functools.lru_cache(maxsize=2)
+def _find_places(text: str) -> dict[Path, tuple[int, int]]:
+    """Return line and column of each path; a policy of many rules asks for many of them."""
+    lines = [0, *(found.end() for found in re.finditer("\n", text))]
+
+    def place(at: int) -> tuple[int, int]:
+        line = bisect.bisect_right(lines, at)
+        return line, at - lines[line - 1] + 1
+
+    return {item.path: place(item.key_at) for item in reversed(scan(text))}
 
 
 def line_and_column(text: str, at: int) -> tuple[int, int]:

@@ -73,6 +73,16 @@ _IDENTITY = {
         ),
     ]
 }
+
+
+def _index(*, is_for_package: bool) -> dict[str, Any]:
+    """Return what the table of an index holds, of those for one package or of all others."""
+    kinds = [name for name, one in INDEXES.items() if one.is_for_package is is_for_package]
+    package = {"package": _TEXT} if is_for_package else {}
+    found = _closed({"kind": _one_of(*kinds), "index": _TEXT, **package})
+    return {**found, "required": ["kind", *package]}
+
+
 _AWS = {
     **dict.fromkeys(("role", "session", "endpoint", "policy"), _TEXT),
     "duration": {"type": ["integer", "string"]},
@@ -94,10 +104,7 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     "extra": {"type": "object", "additionalProperties": _TEXT},
     "aws": _closed(_AWS),
-    "publish": {
-        **_closed({"kind": _one_of(*INDEXES), "index": _TEXT}),
-        "required": ["kind"],
-    },
+    "publish": {"anyOf": [_index(is_for_package=False), _index(is_for_package=True)]},
     "azure": _closed({"tenant": _TEXT}),
     "github_app": _closed(_GITHUB_APP),
     "exchange": _closed(_EXCHANGE),

@@ -31,11 +31,16 @@ class Source(Value):
 
     def error(self, where: Path, message: str, hint: str | None = None) -> UsageError:
         """Make the error for a key: `PATH:LINE:COLUMN: message`."""
-        try:
-            line, column = locate(self.text, where)
-        except (ValueError, IndexError, RecursionError):
-            line, column = 1, 1  # a message without the exact place is still the right message
+        line, column = line_of(self, where)
         return UsageError(f"{self.path}:{line}:{column}: {message}", hint=hint or _KEYS)
+
+
+def line_of(source: Source, where: Path) -> tuple[int, int]:
+    """Return line and column, from 1, of a key, or of the nearest table above it."""
+    try:
+        return locate(source.text, where)
+    except (ValueError, IndexError, RecursionError):
+        return 1, 1  # a message without the exact place is still the right message
 
 
 class Setting(Value):

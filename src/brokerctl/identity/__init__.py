@@ -11,6 +11,7 @@ from brokerctl import jsonlite
 from brokerctl.config.platforms import AUTO, PLATFORMS
 from brokerctl.errors import UsageError
 from brokerctl.model import Value
+from brokerctl.platform.import_finder import load_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
             """Yield the steps to a token for the audience, and whether it was made for us."""
 
         def find_proven_id(self, claims: dict[str, Any]) -> str | None:
-            """Return which job the claims are of, where that was not known before they came."""
+            """Return which job the claims are of; None where they are not what says it."""
 
         def describe(self, claims: dict[str, Any]) -> dict[str, Any]:
             """Return what the claims say of the job, by `proof.FACTS`' names."""
@@ -107,6 +108,7 @@ def _is_set(value: str | None) -> bool:
 def load(name: str) -> Platform:
     """Return the platform of that name."""
     module, _, cls = PLATFORMS[name].entry.partition(":")
+    load_at_once(f"{__name__}.{module}")
     found = __import__(f"{__name__}.{module}", fromlist=(cls,))
     platform: Platform = getattr(found, cls)(name)
     return platform

@@ -33,7 +33,7 @@ class ByVariables:
         return None
 
     def find_proven_id(self, claims: dict[str, Any]) -> str | None:  # noqa: ARG002 - as above
-        """Return which job the claims are of; None where none of them says it."""
+        """Return which job the claims are of; None, as variables say it, which don't change."""
         return None
 
     def need(self, environ: Mapping[str, str], name: str) -> str:

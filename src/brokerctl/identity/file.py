@@ -6,6 +6,7 @@ It is read anew each time, as whoever writes it replaces it before its end. Sour
 
 from __future__ import annotations
 
+from brokerctl import jsonlite
 from brokerctl.errors import UsageError
 from brokerctl.identity.by_variables import ByVariables
 from brokerctl.platform.system import os
@@ -39,6 +40,14 @@ class TokenFile(ByVariables):
             return None  # `ask` says what is wrong
         _, claims = read_jwt(Secret(text.strip()))
         return None if claims is None else ids_of(claims)
+
+    def find_proven_id(self, claims: dict[str, Any]) -> str:
+        """Return the same of the token that is exchanged; empty where it says nothing of it.
+
+        Security: another token may lie in the file by then, and be another job's.
+        """
+        ids = ids_of(claims)
+        return "" if ids is None else jsonlite.dumps([self.name, *ids])
 
     def ask(self, source: Reference, environ: Mapping[str, str], audience: str) -> IdentitySteps:  # noqa: ARG002 - it is set where the file is made
         """Yield the reading of the file."""

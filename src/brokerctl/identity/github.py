@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from brokerctl.model import Reference
 
 URL, TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+# Where github.com's own runners ask for a token: docs.github.com, "Self-hosted runners reference",
+# the hosts that are needed for OIDC tokens. A server of somebody's own has a host of its own.
+SERVER, OWN_SERVER = "GITHUB_SERVER_URL", "https://github.com"
+OWN_HOSTS = ".actions.githubusercontent.com"
 _MAX_EVENT_BYTES = 32 << 20
 _CANT_TELL = "its event can't be read, so nobody can tell whose it is"
 
@@ -74,6 +78,7 @@ class GitHub(ByVariables):
         url, token = self.need(environ, URL), self.need(environ, TOKEN)
         if not is_endpoint(url):
             raise UsageError(f"{URL} is no address that a token may be sent to")
+        _refuse_other_host(environ, url)
         bearer = Secret(f"Bearer {token}")
         mark = "&" if "?" in url else "?"
         request = HttpRequest(
@@ -91,6 +96,23 @@ class GitHub(ByVariables):
         found = super().describe(claims)
         kind, _, name = str(claims.get("ref")).partition("refs/heads/")
         return found | {"branch": name} if name and not kind else found
+
+
+def _refuse_other_host(environ: Mapping[str, str], url: str) -> None:
+    """Raise UsageError where a job of github.com is told to ask somebody else who it is.
+
+    Security: a step before ours can set that address, and not the server's (GitHub keeps names that
+    begin with GITHUB_ to itself); who is asked gets the token with which the job asks.
+    """
+    from brokerctl.config.hosts import parse_url  # noqa: PLC0415 - a warm hand-out asks nobody
+
+    if environ.get(SERVER, "").lower().rstrip("/") != OWN_SERVER:
+        return
+    if not parse_url(url).host.endswith(OWN_HOSTS):
+        raise UsageError(
+            f"{URL} is at {parse_url(url).host}, and {SERVER} is {OWN_SERVER}",
+            hint=f"GitHub's own hosts end in {OWN_HOSTS}: look for the step that sets it",
+        )
 
 
 def _repository(side: object) -> object:

@@ -60,13 +60,14 @@ def prove(source: Reference, environ: Mapping[str, str], audience: str, now: flo
     """
     signed = yield from sign(source, environ, audience, now)
     platform, claims = load(signed.job.platform), signed.claims
-    job = signed.job.id or platform.find_proven_id(claims)
+    proven = platform.find_proven_id(claims)
+    job = signed.job.id if proven is None else proven or None
     facts = {"platform": signed.job.platform, "job": job, "audience": audience}
     facts |= {name: _text(claims.get(name)) for name in ("iss", "sub")}
     described = platform.describe(claims)
     facts |= {name: _text(described[name]) for name in FACTS if name in described}
     shown = {name: value for name, value in facts.items() if value is not None}
-    return Proof(token=signed.token, claims=jsonlite.dumps(shown, sort=True))
+    return Proof(token=signed.token, claims=jsonlite.dumps(shown, sort=True), job=job)
 
 
 def sign(

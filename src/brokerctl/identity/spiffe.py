@@ -7,15 +7,13 @@ profile names the socket.
 
 from __future__ import annotations
 
-from brokerctl import jsonlite
 from brokerctl.errors import IssuerError
-from brokerctl.identity.file import TokenFile, expand, ids_of
+from brokerctl.identity.file import TokenFile, expand
 from brokerctl.platform.system import os, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from brokerctl.identity import IdentitySteps
     from brokerctl.model import Reference
@@ -31,11 +29,6 @@ class Spiffe(TokenFile):
         """Return the SVID's id as the file has it now; None where the agent has to be asked."""
         is_asked = find_socket(source.target[0], environ) is not None
         return None if is_asked else super().find_ids(source, environ)
-
-    def find_proven_id(self, claims: dict[str, Any]) -> str | None:
-        """Return the SVID's id, as it is written where a file has it."""
-        ids = ids_of(claims)
-        return None if ids is None else jsonlite.dumps([self.name, *ids])
 
     def ask(self, source: Reference, environ: Mapping[str, str], audience: str) -> IdentitySteps:
         """Yield the question to the agent, or the reading of the file."""

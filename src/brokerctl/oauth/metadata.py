@@ -53,6 +53,7 @@ _LISTS = (
     "token_endpoint_auth_methods_supported",
     "token_endpoint_auth_signing_alg_values_supported",
     "scopes_supported",
+    "grant_types_supported",
 )
 # Never asked of what an issuer names: a wrong one (some are relative) refuses nothing.
 _UNUSED = ("userinfo_endpoint", "impersonation_endpoint")
@@ -77,6 +78,7 @@ class Metadata(StoredValue):
     token_endpoint_auth_methods_supported: tuple[str, ...] | None = None
     token_endpoint_auth_signing_alg_values_supported: tuple[str, ...] | None = None
     scopes_supported: tuple[str, ...] | None = None
+    grant_types_supported: tuple[str, ...] | None = None
     iss_in_callback: bool = False  # authorization_response_iss_parameter_supported (RFC 9207)
     revoked_by: str | None = None  # of a flow whose tokens are not revoked as by RFC 7009
 
@@ -319,7 +321,8 @@ def parse(data: bytes) -> Metadata | None:
         if body.pop("v") != 1:
             return None
         for name in _LISTS:
-            body[name] = None if body[name] is None else tuple(body[name])
+            listed = body.get(name)  # an earlier version may not have kept it
+            body[name] = None if listed is None else tuple(listed)
         return Metadata.from_members(body)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

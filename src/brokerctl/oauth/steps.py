@@ -83,6 +83,7 @@ class Proof(Value):
 
     token: Secret
     claims: str
+    job: str | None = None  # the job that this very token is of; None: it can't be known
 
 
 class Run(Value):

@@ -65,11 +65,13 @@ def may_write(path: str, environ: Mapping[str, str]) -> bool:
     return os.geteuid() in {0, owner} and os.access(os.path.dirname(path), os.W_OK)
 
 
-def write(warm: Iterable[str], groups: Mapping[str, str], environ: Mapping[str, str]) -> None:
+def write(
+    warm: Iterable[str], groups: Mapping[str, Iterable[str]], environ: Mapping[str, str]
+) -> None:
     """Write an image where one may be written.
 
-    `warm` are the modules that each hand-out starts with; `groups` has those that only some do, by
-    the first words of their command lines or by a name, separated by spaces.
+    `warm` are the modules that each hand-out starts with; `groups` has those that only some
+    command lines do, by their first words, and those that only some hand-outs do, by the first.
     """
     path = find_place()
     if path is not None and may_write(path, environ):
@@ -125,7 +127,7 @@ def _packages() -> str:
 def build(
     packages: str,
     warm: Iterable[str],
-    groups: Mapping[str, str],
+    groups: Mapping[str, Iterable[str]],
     names: Mapping[str, tuple[str, ...]] = WARM,
 ) -> bytes:
     """Return the image of the package in this folder; `names`: see `warm_names`."""
@@ -133,9 +135,9 @@ def build(
     first = made.closure([f"{OURS}.__main__"])
     later = made.closure(warm, first)
     more: dict[str, list[str]] = {}
-    for words, module in groups.items():
-        before = more.get(words.partition(" ")[0], [])
-        more[words] = made.closure(module.split(), {*first, *later, *before})
+    for words, modules in groups.items():
+        before = more.get(words.rpartition(" " if " " in words else ".")[0], [])
+        more[words] = made.closure(modules, {*first, *later, *before})
     own = made.found[IMAGE] = made.read(IMAGE)
     splits = {
         name: split_module(name, source, names)

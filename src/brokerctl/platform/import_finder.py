@@ -8,6 +8,7 @@ What byte code is good for a source, and what is done with it, stays Python's ow
 
 from __future__ import annotations
 
+import _thread
 import sys
 
 from brokerctl.platform.system import os, stat
@@ -75,12 +76,6 @@ def find_spec(
     return spec
 
 
-def run_at_once(name: str) -> None:
-    """Run the modules that lie apart under a name, where a start-up image has them."""
-    if IMAGE in sys.modules:
-        sys.modules[IMAGE].run_more(name)
-
-
 def find_at_once(hot: list[str] | None = None) -> None:
     """Let this process find our modules so, if they are files; `hot`: the words of a hot command.
 
@@ -91,3 +86,13 @@ def find_at_once(hot: list[str] | None = None) -> None:
         sys.meta_path.insert(0, own)
     if hot and IMAGE in sys.modules:
         sys.modules[IMAGE].preload(hot)
+
+
+def load_at_once(module: str) -> None:
+    """Run a module of ours and all that it needs, where a start-up image has them apart.
+
+    Python has locks that keep other threads from a module that is not run to its end, and the
+    image has none: so where there are others, it is left to Python.
+    """
+    if module not in sys.modules and IMAGE in sys.modules and not _thread._count():  # noqa: SLF001 - it has no other name
+        sys.modules[IMAGE].preload([module], is_start=False)

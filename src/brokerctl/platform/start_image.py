@@ -13,7 +13,8 @@ What is in it, in this order:
 * what of those modules is made late: classes and functions that no warm hand-out needs
   (`image_split`), in a piece for each module. It is read at once too, so that a program that is
   replaced while it runs finds its own; each piece is checked when something in it is asked for
-* a `Step`, marshalled, for each command line that needs more: see `Place`. Read when it is needed
+* a `Step`, marshalled, for each command line that needs more, and for modules that only some
+  hand-outs need (`load_at_once`): see `Place`. Read when it is needed
 * three numbers of 8 bytes: how much is read at each start, how much of that is checked then (the
   first two), and SipHash of what is checked (`_imp.source_hash`), with Python's version as its key.
   These are read first. The hash finds accidental damage, which could crash the interpreter, and
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
     # Some modules: the files that they were made of, the paths of compiled ones ("": a part of the
     # interpreter), the names in the order in which they are run, and the others.
     Step = tuple[tuple[File, ...], dict[str, str], tuple[str, ...], dict[str, Module]]
-    # What the front door needs, what each warm hand-out does, and where more lies by the first
-    # words of those that need it: `exec`, `helper`, `helper git`; or by a name, see `run_more`.
+    # What the front door needs, what each warm hand-out does, and where more lies: by the first
+    # words of those that need it (`exec`, `helper`, `helper git`), or by a module's name.
     Parts = tuple[Step, Step, dict[str, Place]]
 
 KEY = sys.hexversion
@@ -223,30 +224,22 @@ class _LateMethod(str):
         return self.made.__get__(instance, owner)
 
 
-def preload(words: list[str]) -> None:
-    """Run all modules of a warm hand-out, in their order; what can't be run is left to Python."""
+def preload(words: list[str], *, is_start: bool = True) -> None:
+    """Run what lies apart for these words; what can't be run is left to Python.
+
+    `is_start`: all modules of a warm hand-out first, in their order.
+    """
     try:
-        _run(_steps[1])
+        if is_start:
+            _run(_steps[1])
         for count in range(1, len(words[:2]) + 1):
             step = _read_step(" ".join(words[:count]))
             if step is None or not _is_current(step):
                 return  # what comes after counts on it
-            _run(step)
+            files, compiled, order, modules = step
+            lacking = modules.keys() - sys.modules.keys()  # another part may have had some of them
+            _run((files, compiled, order, {name: modules[name] for name in lacking}))
     except Exception:  # noqa: BLE001 - it comes again where the module is asked for, if it is
-        return
-
-
-def run_more(name: str) -> None:
-    """Run the modules that lie apart under a name; what can't be run is left to Python.
-
-    None is run twice: where one of them is here already, the rest is imported one by one.
-    """
-    try:
-        step = _read_step(name)
-        if step is None or any(one in sys.modules for one in step[3]) or not _is_current(step):
-            return
-        _run(step)
-    except Exception:  # noqa: BLE001 - as above
         return
 
 
@@ -306,15 +299,18 @@ def _load_compiled(name: str, path: str) -> None:
 
 
 def _run(step: Step) -> None:
-    """Make all these modules and then run them, each after those that it imports."""
+    """Make all these modules and then run them, each after those that it imports.
+
+    The order may name modules that are there already.
+    """
     _, compiled, order, modules = step
     made: dict[str, ModuleType] = {}
     try:
         for name, module in modules.items():
             made[name] = _make(name, module)
         for name in order:
-            if name in compiled:
-                _load_compiled(name, compiled[name])
+            if name not in made:  # compiled, or run before
+                _load_compiled(name, compiled.get(name, ""))
                 continue
             found, module = made[name].__dict__, modules[name]
             for where, names, bound in module[4]:

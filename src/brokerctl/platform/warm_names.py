@@ -1,5 +1,6 @@
 """What a warm `get` asks for: classes and functions of its modules, by qualified name.
 
+Of modules that it does not need, what those ask for who wait for another process or are in a job.
 What is not listed is made late (`image_split`). Written by `tests/machine/test_warm_names.py`.
 """
 
@@ -47,6 +48,7 @@ WARM: dict[str, tuple[str, ...]] = {
         "Broker.find_decision",
         "Broker.get",
         "Broker.store_for",
+        "_is_silent",
         "_refuse_broader",
         "_refuse_own",
         "_too_short",
@@ -54,10 +56,20 @@ WARM: dict[str, tuple[str, ...]] = {
         "refuse_circle",
     ),
     "brokerctl.broker.events": (
+        "_asked",
         "event",
         "record_fields",
         "shown_decision",
         "shown_requester",
+    ),
+    "brokerctl.broker.evidence": ("Evidence",),
+    "brokerctl.broker.obtain": (
+        "Obtaining",
+        "Obtaining._deadline_from",
+        "Obtaining._look_again",
+        "Obtaining._wait",
+        "Obtaining.run",
+        "_share",
     ),
     "brokerctl.broker.request": (
         "DecidedRequest",
@@ -67,6 +79,7 @@ WARM: dict[str, tuple[str, ...]] = {
         "_source_of",
         "broader_text",
         "decide",
+        "find_broader",
         "find_profile",
         "grant_key",
     ),
@@ -103,6 +116,14 @@ WARM: dict[str, tuple[str, ...]] = {
         "_parse_reference",
         "parse_plan",
     ),
+    "brokerctl.config.platforms": ("PlatformTraits",),
+    "brokerctl.config.rules": (
+        "ConditionTraits",
+        "Rule",
+        "RuleLayer",
+        "matches",
+        "parse_layers",
+    ),
     "brokerctl.errors": (),
     "brokerctl.freshness": (
         "expiry",
@@ -130,7 +151,9 @@ WARM: dict[str, tuple[str, ...]] = {
         "Home._renewed",
         "Home._tell",
         "Home.find_rules",
+        "Home.issuer",
         "Home.notices",
+        "Home.store_of",
         "_HeldPlan",
         "_HeldPlan._name",
         "_HeldPlan._read",
@@ -142,6 +165,38 @@ WARM: dict[str, tuple[str, ...]] = {
         "_working_folder",
         "make_token_request",
         "open_home",
+    ),
+    "brokerctl.identity": (
+        "Job",
+        "_is_set",
+        "find_job",
+        "find_platform",
+        "load",
+        "see_platforms",
+    ),
+    "brokerctl.identity.azure_pipelines": (
+        "AzurePipelines",
+        "AzurePipelines.find_fork",
+    ),
+    "brokerctl.identity.buildkite": (
+        "Buildkite",
+        "Buildkite.find_fork",
+    ),
+    "brokerctl.identity.by_variables": (
+        "ByVariables",
+        "ByVariables.find_ids",
+    ),
+    "brokerctl.identity.circleci": (
+        "CircleCI",
+        "CircleCI.find_fork",
+    ),
+    "brokerctl.identity.github": (
+        "GitHub",
+        "GitHub.find_fork",
+    ),
+    "brokerctl.identity.given": (
+        "Given",
+        "Given.find_fork",
     ),
     "brokerctl.jsonlite": (
         "_Context",
@@ -222,7 +277,10 @@ WARM: dict[str, tuple[str, ...]] = {
         "Pauses",
         "is_current",
     ),
-    "brokerctl.platform.import_finder": ("find_at_once",),
+    "brokerctl.platform.import_finder": (
+        "find_at_once",
+        "load_at_once",
+    ),
     "brokerctl.platform.libc": (
         "_as_buffer",
         "call",
@@ -251,7 +309,13 @@ WARM: dict[str, tuple[str, ...]] = {
         "parent_of",
         "read_environ",
     ),
+    "brokerctl.platform.work_clock": (
+        "ProcessorDelay",
+        "ProcessorDelay.total_s",
+    ),
     "brokerctl.policy": (
+        "Rules",
+        "_by_rules",
         "_chosen",
         "_deny_ends",
         "_deny_fork",
@@ -263,6 +327,24 @@ WARM: dict[str, tuple[str, ...]] = {
         "decide",
         "decide_limits",
         "find_broader",
+    ),
+    "brokerctl.policy.facts": (
+        "Facts",
+        "_has_item",
+        "_is_in_spans",
+        "_is_matched",
+        "find_mismatch",
+        "holds",
+        "known_facts",
+    ),
+    "brokerctl.policy.layers": (
+        "Verdict",
+        "_Narrowing",
+        "_Narrowing._decision",
+        "_Narrowing._narrow",
+        "_Narrowing.by",
+        "decide",
+        "judge",
     ),
     "brokerctl.secret": (
         "Secret",
@@ -302,6 +384,13 @@ WARM: dict[str, tuple[str, ...]] = {
         "Reader",
         "Reader._open",
         "Reader.read",
+    ),
+    "brokerctl.store.file.lock_wait": (
+        "_Waiter",
+        "_Waiter._wait",
+        "_Waiter.leave",
+        "_Waiter.waits_until",
+        "wait_for_another",
     ),
     "brokerctl.store.token_codec": (
         "as_count",

@@ -185,6 +185,13 @@ def _deny_words(
     """Deny what no word of the request, or one too many, would make of it."""
     if profile.is_for_issuers:
         return _deny("made out to another issuer", "what it gets is for other issuers alone")
+    if profile.traits.has_session_policy and (request.scopes, request.resource) != (None, None):
+        from brokerctl.config import session_policies  # noqa: PLC0415 - most flows have none
+
+        problem = session_policies.find_problem(profile, request.scopes, request.resource)
+        if problem is not None:
+            return _deny("session policy of the role", problem)
+        request = request.replace(scopes=None, resource=None)  # they are within the role
     if allowed and request.scopes == ():
         # Security: without a scope in the request an issuer grants its default, which may be all.
         return _deny("scopes of the profile", "no scope is named, which is not none for an issuer")

@@ -13,6 +13,7 @@ from brokerctl.store.token_codec import (
     UNKNOWN_FIELD,
     WRONG,
     as_count,
+    as_flag,
     as_number,
     as_secret,
     as_text,
@@ -128,6 +129,7 @@ _queued = value_of(
         "reason": as_text,
         "size": maybe(as_count),
         "with_token": maybe_text,
+        **dict.fromkeys(("with_grant", "is_exchanged"), as_flag),
     },
 )
 _queue = value_of(Queue, {"key": _grant_key, "profile": as_text, "items": many(_queued)})

@@ -28,6 +28,11 @@ def end_token(token: Token, outcome: str) -> Token:
     return token.replace(status=outcome)
 
 
+def is_exchanged(token: Token) -> bool:
+    """Return whether another token of its grant was exchanged for it: it may outlive both."""
+    return token.generation > 0 and token.issued_type is not None
+
+
 def supersede(token: Token, now: float, *, is_dead: bool) -> Token:
     """Return the token as one that a later one took the place of; `is_dead`: ended by that."""
     if not token.value:
@@ -35,7 +40,8 @@ def supersede(token: Token, now: float, *, is_dead: bool) -> Token:
     if token.issuer_end is not None and token.issuer_end <= now:
         return end_token(token, EXPIRED)
     status = SUPERSEDED if token.status == LIVE else token.status
-    if is_dead:
+    # Security: nobody says that one which was exchanged ends with the token that it came of.
+    if is_dead and not is_exchanged(token):
         return token.replace(status=status, value=_GONE, size=token.known_size)
     return token.replace(status=status)
 
@@ -140,6 +146,7 @@ def queue_token(token: Token, since: float, reason: str = "") -> Queued:
         expires_at=token.issuer_end,
         reason=reason,
         size=token.known_size,
+        is_exchanged=is_exchanged(token),
     )
 
 

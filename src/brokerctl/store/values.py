@@ -84,6 +84,8 @@ class Queued(StoredValue):
     reason: str = ""
     size: int | None = None  # of the value, as a Token's
     with_token: str | None = None  # it ends with the access token of this fingerprint, not before
+    with_grant: bool = False  # it ends after its grant has ended: to revoke it could end that
+    is_exchanged: bool = False  # as a Token's: what its end does says nothing of its grant's others
 
 
 class Queue(StoredValue):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+from brokerctl.config import session_policies
 from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.freshness import timestamp
 from brokerctl.model import NOT_BEARER
@@ -43,6 +44,10 @@ _HINTS = {
     "RegionDisabledException": "use another 'endpoint' in the profile's aws",
     "ValidationError": "look at the profile's aws: the role may not allow that duration",
 }
+_NARROWED_HINTS = {
+    "MalformedPolicyDocument": "look at --scope, at --resource and at the profile's 'policy'",
+    "PackedPolicyTooLarge": "name fewer actions or resources, or more of them by one with a *",
+}
 
 
 class AwsWebIdentity:
@@ -52,15 +57,25 @@ class AwsWebIdentity:
         """Yield the request; the three words come back as the value of one token."""
         url = get_endpoint(ctx, "token_endpoint")
         subject = yield from find_subject(ctx)
+        narrower = session_policies.parameters(ctx.profile, ctx.scopes, ctx.resource)
+        # Security: a policy of the request has the profile's in it, and takes its place.
+        sent = dict(parameters.extra(ctx.profile)) | dict(narrower)  # noqa: S610 - no SQL here
         fields: list[tuple[str, str | Secret]] = [
             ("Action", _ACTION),
             ("Version", _VERSION),
             ("RoleArn", ctx.profile.client_id),
-            *parameters.extra(ctx.profile),  # noqa: S610 - ours, and there is no SQL here
+            *sent.items(),
             ("WebIdentityToken", subject.token),
         ]
         response = yield from send_twice(lambda: _request(url, fields))
-        return parse_answer(response, host_of(url)).replace(claims=subject.claims)
+        try:
+            answer = parse_answer(response, host_of(url))
+        except OAuthError as error:
+            if narrower:
+                error.hint = _NARROWED_HINTS.get(error.error, error.hint)
+            raise
+        # STS takes a session policy or refuses it: it never leaves one out.
+        return answer.replace(claims=subject.claims, scopes=ctx.scopes)
 
 
 def _request(url: str, fields: list[tuple[str, str | Secret]]) -> HttpRequest:

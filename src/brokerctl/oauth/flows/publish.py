@@ -20,6 +20,7 @@ from brokerctl.oauth.json_api import (
     refusal,
 )
 from brokerctl.oauth.message import JSON, HttpRequest, host_of
+from brokerctl.secret import Secret
 from brokerctl.text import safe
 
 TYPE_CHECKING = False
@@ -49,7 +50,12 @@ class Publish:
         audience = yield from find_audience(ctx.profile)
 
         def make(subject: SourceToken) -> HttpRequest:
-            return post_json(url, {index.identity_member: subject.token})
+            if index.identity_member:
+                return post_json(url, {index.identity_member: subject.token})
+            shown = ("authorization", Secret(f"Bearer {subject.token.reveal()}"))
+            return HttpRequest(
+                method="POST", url=url, headers=(JSON, shown), secrets=(subject.token,)
+            )
 
         response, subject = yield from send_subject(ctx, make, audience)
         if not is_success(response):

@@ -1,14 +1,22 @@
-"""Token exchange (RFC 8693): a token of somebody's for one of another kind, audience or scope."""
+"""Token exchange (RFC 8693): a token of somebody's for one of another kind, audience or scope.
+
+It is a flow of its own, and a way to get less than a person's grant holds.
+"""
 
 from __future__ import annotations
 
-from brokerctl.errors import IssuerError
+from brokerctl.errors import IssuerError, OAuthError
 from brokerctl.oauth import parameters
 from brokerctl.oauth.client_auth import authenticated_form
-from brokerctl.oauth.flows import get_endpoint, send_once
+from brokerctl.oauth.flows import get_endpoint, send_once, send_twice
 from brokerctl.oauth.flows.sources import TOKEN_EXCHANGE, find_actor, find_subject
-from brokerctl.oauth.message import host_of, should_retry
-from brokerctl.oauth.tokens import parse_exchange_response
+from brokerctl.oauth.message import SERVER_ERROR, TOO_MANY, host_of, should_retry
+from brokerctl.oauth.tokens import (
+    ACCESS_TOKEN,
+    BAD_REQUEST,
+    UnusableAnswerError,
+    parse_exchange_response,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +27,22 @@ if TYPE_CHECKING:
     from brokerctl.oauth.message import HttpResponse
     from brokerctl.oauth.steps import Steps
     from brokerctl.secret import Secret
+
+_REFUSALS = range(BAD_REQUEST, SERVER_ERROR)
+# These are about what is asked for (RFC 8693, section 2.2.2; RFC 6749, section 5.2). All else is
+# about the client or its token: oidc-provider has `invalid_request` if a client may not exchange.
+_OF_TARGET = frozenset(("invalid_target", "invalid_scope"))
+
+
+class ExchangeRefusedError(IssuerError):
+    """The issuer does not exchange its access token so. Another way may give what is asked for.
+
+    Security: it is no OAuthError, because no word of it can say that the grant has ended.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.is_of_client = code not in _OF_TARGET
 
 
 class TokenExchange:
@@ -66,3 +90,34 @@ def _send(
     request = authenticated_form(ctx, url, fields)
     response = yield from send_once(request, is_last=is_last)
     return response, subject.claims or (actor.claims if actor is not None else None)
+
+
+def narrow(ctx: FlowContext, access_token: Secret) -> Steps:
+    """Yield the exchange of a grant's access token for one of the context's scopes and targets.
+
+    An access token is named as what is wanted: where nothing is said some issuers add a refresh
+    token (section 2.1). ExchangeRefusedError where the issuer says no; any other IssuerError where
+    it has trouble.
+    """
+    url = get_endpoint(ctx, "token_endpoint")
+    fields: list[tuple[str, str | Secret]] = [
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", access_token),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("requested_token_type", ACCESS_TOKEN),
+        *(("audience", audience) for audience in ctx.audience),
+        *parameters.shared(ctx),
+    ]
+    response = yield from send_twice(lambda: authenticated_form(ctx, url, fields))
+    if response.status == TOO_MANY:
+        raise IssuerError(f"{host_of(url)} answered {response.status}")
+    try:
+        return parse_exchange_response(response, ctx.scopes, ACCESS_TOKEN, host_of(url))
+    except UnusableAnswerError:
+        raise
+    except OAuthError as error:
+        raise ExchangeRefusedError(error.message, error.error) from error
+    except IssuerError as error:
+        if response.status not in _REFUSALS:
+            raise
+        raise ExchangeRefusedError(error.message) from error

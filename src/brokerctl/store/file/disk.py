@@ -191,9 +191,8 @@ class Disk(Reader):
 
     def close(self) -> None:
         """Give the descriptors of the sub-folders back."""
-        for folder in self._folders.values():
-            folder.close()
-        self._folders.clear()
+        while self._folders:
+            self._folders.popitem()[1].close()
 
     def place(self, kind: int, name: str) -> tuple[Folder, str]:
         """Return the folder and the file name of an entry; a slot's name is `GRANT/TOKEN`."""
@@ -313,14 +312,12 @@ class Disk(Reader):
 
     def names(self, kind: int) -> list[str]:
         """Return the names of all entries of a kind."""
-        top, suffix = PLACES[kind]
-        if kind == TOKEN:
-            groups = [group for group in self.child(top).names() if is_name(group)]
-            return [name for group in groups for name in self.slot_names(group)]
+        top, end = PLACES[kind]
         names = self.child(top).names()
-        if suffix:
-            names = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
-        return [name for name in names if is_name(name)]
+        if kind == TOKEN:
+            return [slot for group in filter(is_name, names) for slot in self.slot_names(group)]
+        found = (one.removesuffix(end) for one in names if one.endswith(end))
+        return [name for name in found if is_name(name)]
 
     def list_grant(self, subject: str, name: str, *, is_synced: bool = True) -> None:
         """Note durably that a subject has a grant; most times it is noted already."""
@@ -353,14 +350,17 @@ class Disk(Reader):
         finally:
             folder.close()
 
-    def remove_group(self, name: str) -> None:
-        """Remove the folder of a grant's slots, if nothing is in it."""
-        tokens, top = self.child(PLACES[TOKEN][0]), PLACES[TOKEN][0]
-        opened = self._folders.pop(f"{top}/{name}", None)
+    def close_group(self, name: str) -> None:
+        """Give back the folder of a grant's slots: another process may have removed it since."""
+        opened = self._folders.pop(f"{PLACES[TOKEN][0]}/{name}", None)
         if opened is not None:
             opened.close()
+
+    def remove_group(self, name: str) -> None:
+        """Remove the folder of a grant's slots, if nothing is in it."""
+        self.close_group(name)
         try:
-            self.system.rmdir(name, dir_fd=tokens.fd)
+            self.system.rmdir(name, dir_fd=self.child(PLACES[TOKEN][0]).fd)
         except OSError:
             return  # there is none, or something is in it
 

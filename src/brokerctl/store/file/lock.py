@@ -214,6 +214,7 @@ class Locking:
         name = grant_name(disk.ring.name_key, self._key)
         self._lock = FileLock(disk.child(LOCKS), name, disk.system)
         self._lock.acquire(self._deadline, self._clock())
+        disk.close_group(name)  # from here on nobody removes it
         self._locked = GrantUnderLock(disk, self._key, name, self._lock, self._clock)
         return self._locked
 
