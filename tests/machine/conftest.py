@@ -69,17 +69,36 @@ def installed_once(trace_dir: str, way_in: str) -> Installation:
     return made
 
 
-@pytest.fixture
-def installation(machine: Machine, installed_once: Installation, trace_dir: str) -> Installation:
-    """Return an installation of the test's own, without an image, that `machine` runs."""
-    made = installed_once.copy(os.path.join(tempfile.mkdtemp(prefix="own-", dir=trace_dir), "venv"))
+@pytest.fixture(scope="session")
+def imaged_once(
+    installed_once: Installation, trace_dir: str, demo_process: DemoIssuer, template: str
+) -> Installation:
+    """Return one whose first command wrote its image, once a worker; each test has a copy."""
+    machine = Machine(Program(trace_dir), demo_process, template)
+    made = own_copy(installed_once, machine, trace_dir)
+    assert machine("status").returncode == 0
+    assert is_image(made.read())
+    return made
+
+
+def own_copy(of: Installation, machine: Machine, trace_dir: str) -> Installation:
+    """Return a copy that the machine runs."""
+    made = of.copy(os.path.join(tempfile.mkdtemp(prefix="own-", dir=trace_dir), "venv"))
     machine.program.path = made.program
     return made
 
 
 @pytest.fixture
-def image(machine: Machine, installation: Installation) -> Installation:
-    """Return an installation that has its image."""
+def installation(machine: Machine, installed_once: Installation, trace_dir: str) -> Installation:
+    """Return an installation of the test's own, without an image, that `machine` runs."""
+    return own_copy(installed_once, machine, trace_dir)
+
+
+@pytest.fixture
+def image(machine: Machine, imaged_once: Installation, trace_dir: str) -> Installation:
+    """Return an installation of the test's own that has its image; its plan is compiled."""
+    made = own_copy(imaged_once, machine, trace_dir)
+    written = made.read()
     assert machine("status").returncode == 0
-    assert is_image(installation.read())
-    return installation
+    assert made.read() == written  # a copy's is current
+    return made

@@ -260,3 +260,11 @@ def test_an_entry_of_the_first_format_has_no_later_member() -> None:
     assert codec.parse(INTENT, FirstFormat(grant)).kind == "refresh"
     with pytest.raises(DamagedError):
         codec.parse(INTENT, FirstFormat(grant[:-1] + b',"later":1}'))
+
+
+def test_metadata_of_an_earlier_version_pins_as_before() -> None:
+    """It has no list of grant types: what is missing is not said, and loses no endpoint."""
+    body = jsonlite.loads(metadata.render(metadata.Metadata(issuer="https://i.example")))
+    del body["grant_types_supported"]
+    found = metadata.parse(jsonlite.dumps(body).encode())
+    assert found == metadata.Metadata(issuer="https://i.example")

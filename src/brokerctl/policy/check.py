@@ -239,6 +239,8 @@ class _Checking:
         """Return all scopes, resources or audiences; None where an issuer could have any."""
         if not profiles:
             return None  # the profile is what is unknown
+        if field != "audience" and any(one.traits.has_session_policy for one in profiles):
+            return None  # a role is narrowed to actions and resources that no profile lists
         if field == "scopes" and any(one.traits.has_levels or not one.scopes for one in profiles):
             return None
         return {word for one in profiles for word in getattr(one, field)}

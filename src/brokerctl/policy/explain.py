@@ -34,6 +34,7 @@ LIMITS = {
     "owner only": "the requester is the owner of the store",
     NO_FORKS: "no job of a fork asks",
     "made out to another issuer": "its tokens are for tools too",
+    "session policy of the role": "no role is narrowed to what its policy can't say",
     "scopes of the profile": "each scope is among the profile's",
     "resources of the profile": "each resource is among the profile's",
     "audiences of the profile": "each audience is among the profile's",
