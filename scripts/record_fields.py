@@ -42,6 +42,11 @@ FIELDS: dict[str, dict[str, Any]] = {
             "layer": TEXT,
             "reason": TEXT,
             "policy": {"description": "What names the files whose rules decided.", **TEXT},
+            "approval": {
+                "description": "Who said yes where a rule asks, to which question, in which lease.",
+                "type": "object",
+                "properties": dict.fromkeys(("by", "question", "lease"), TEXT),
+            },
             "facts": {
                 "description": "What rules looked at and no other field has; null: not known.",
                 "type": "object",
@@ -54,6 +59,13 @@ FIELDS: dict[str, dict[str, Any]] = {
         "properties": dict.fromkeys(("scopes", "resource", "audience"), WORDS),
     },
     "for_profile": {"description": "Whose request needed this token, in a chain.", **TEXT},
+    "question": {"description": "What names one question.", **TEXT},
+    "lease": {"description": "What names one lease; null: there is none.", **SAFE_TEXT},
+    "by": {"description": "terminal, elsewhere, command or nobody.", **TEXT},
+    "action": TEXT,
+    "max_ttl_s": {"type": ["number", "null"]},
+    "uses": COUNT_OR_NULL,
+    "session": SAFE_TEXT,
     "purpose": TEXT,
     "url": TEXT,
     "route": {

@@ -88,6 +88,7 @@ def run_get(options: GetOptions, environ: Mapping[str, str]) -> int:
 def get_token(options: GetOptions, environ: Mapping[str, str]) -> int:
     """Get one token and print it; raises BrokerError. Each hand-out has one record."""
     home = open_home(environ, may_use_memory=True, profile=options.profile)
+    home.broker.asks_here = True
     try:
         profile = _find_profile(options, home.plan.profiles)
     except BrokerError as error:

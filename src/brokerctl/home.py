@@ -9,9 +9,9 @@ import time
 
 from brokerctl import __version__
 from brokerctl.audit.append import ROTATE_BYTES, Log
-from brokerctl.broker import Broker, read_within
+from brokerctl.broker import Broker
 from brokerctl.broker.events import event
-from brokerctl.broker.request import grant_key
+from brokerctl.broker.request import grant_key, read_within
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
 from brokerctl.config import plan as config_plan
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.broker.issuer import IssuerClient
-    from brokerctl.broker.request import DecidedRequest
+    from brokerctl.broker.request import Approver, DecidedRequest
     from brokerctl.broker.revoke import Revoker
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan
@@ -128,6 +128,13 @@ class Home:
             self._unkept = store
         return self._unkept
 
+    def approval(self) -> Approver:
+        """Return what finds the answers where rules want somebody to be asked, made anew."""
+        from brokerctl.broker.channels import open_approval
+        from brokerctl.effects import terminal
+
+        return open_approval(self, terminal.is_interactive, terminal.ask_until, note)
+
     def key_of(self, profile: Profile, subject: str | None = None) -> GrantKey:
         """Return the key of what a request here and now would use; outside a job that of no job."""
         job = None
@@ -212,11 +219,11 @@ class Home:
 
     def issuer(self) -> IssuerClient:
         """Return the client of the issuers: HTTP, metadata and client authentication."""
-        from brokerctl.broker.issuer import IssuerClient, Senders
+        from brokerctl.broker.issuer import IssuerClient, Senders, secret_variables
         from brokerctl.broker.known_issuers import KnownIssuers
         from brokerctl.broker.sources import SourceTokens
 
-        hidden = _secret_variables(self.plan.profiles.values())
+        hidden = secret_variables(self.plan.profiles.values())
         known = KnownIssuers(self.store, self.ring)
         senders = Senders(_http, self.environ, _fetch_svid)
         sources, within = SourceTokens(self.broker, self.ring), self.broker.within
@@ -248,7 +255,7 @@ def _fetch_svid(asked: FetchSvid, environ: Mapping[str, str], timeout_s: float) 
 
 def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> IssuerClient:
     """Return a client of issuers and platforms that needs no home: what it learns ends with us."""
-    from brokerctl.broker.issuer import IssuerClient, Senders
+    from brokerctl.broker.issuer import IssuerClient, Senders, secret_variables
     from brokerctl.broker.known_issuers import KnownIssuers
     from brokerctl.keys.making import new_ring
     from brokerctl.store.file.memory import MemorySystem
@@ -256,12 +263,7 @@ def memory_issuer(environ: Mapping[str, str], profiles: Iterable[Profile]) -> Is
     harden()
     ring, senders = new_ring(), Senders(_http, environ, _fetch_svid)
     store: FileStore = find_store("file")(MemorySystem().folder("memory"), ring)
-    return IssuerClient(KnownIssuers(store, ring), senders, hidden=_secret_variables(profiles))
-
-
-def _secret_variables(profiles: Iterable[Profile]) -> frozenset[str]:
-    found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
-    return frozenset(one.target[0] for one in found if one and one.kind == "env")
+    return IssuerClient(KnownIssuers(store, ring), senders, hidden=secret_variables(profiles))
 
 
 def open_home(

@@ -401,6 +401,9 @@ class Decision(Value):
     max_ttl_s: float | None = None
     digest: str | None = None  # of the layers with rules; None: there is no rule
     noted: tuple[tuple[str, Any], ...] = ()  # the facts that they asked for, if no field has them
+    limits: tuple[Any, ...] = ()  # `config.rules.Limit`s of the rules that allow or ask
+    asking: tuple[tuple[str, str], ...] = ()  # layer and name of each rule that asks
+    approval: tuple[tuple[str, Any], ...] = ()  # who said yes where rules ask, as records have it
 
 
 class GrantKey(Value):

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DOCUMENT = read_document()
-NOT_ALWAYS = frozenset(("rule", "expires_at_assumed", "ci", "policy", "facts"))
+NOT_ALWAYS = frozenset(
+    ("rule", "expires_at_assumed", "ci", "policy", "facts", "approval", "by", "question", "lease")
+)
 DEFS = DOCUMENT["$defs"]
 ANSWERS = [part["$ref"].removeprefix("#/$defs/") for part in DOCUMENT["anyOf"]]
 EXAMPLES = {command: json.loads(text) for command, text in read_examples().items()}
@@ -113,6 +115,8 @@ NULLABLE = {
     "audit-log": "profile subject sub fingerprint size expires_at owner proven requester exe"
     " session issuer_expires_at parents[][] ci boot pid_ns",
     "audit-tokens": "profile issuer subject fingerprint issued_at expires_at session damage",
+    "approve-list": "profile subject url max_ttl_s purpose requester uses_left session",
+    **dict.fromkeys(("approve-yes", "approve-no"), "profile lease"),
     "profile-show": "place",
     "profile-show-for": "profile",
     "policy-explain": "max_ttl matched condition",
@@ -142,6 +146,8 @@ FORMED = {
     "policy-explain": "profile effect condition",
     "policy-check": "layer kind",
     "policy-test": "effect field",
+    "approve-list": "expires_at by profile",
+    **dict.fromkeys(("approve-yes", "approve-no"), "answer profile"),
     "trust": "pinned",
     "trust-list": "folder state",
     "trust-remove": "removed",

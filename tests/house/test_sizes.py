@@ -10,6 +10,7 @@ FUNCTION_LINES = 50
 FILE_LINES = 400
 LONG_FILE_LINES = 500  # of those whose subject has no place to be cut, which say why
 LONG_FILES = {  # path: reason
+    "src/brokerctl/home.py": "what every command opens: another module would cost a get",
     "src/brokerctl/model.py": "the words that every room imports: another module would cost a get",
 }
 TEST_FILE_LINES = 450  # a list of cases is read one by one

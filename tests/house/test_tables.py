@@ -176,6 +176,7 @@ def test_every_implementation_keeps_its_room_s_contract() -> None:
 STARTERS = {
     "brokerctl.doctor.program": "brokerctl",
     "brokerctl.platform.commands": "its caller's: issuer and references, below",
+    "brokerctl.broker.channels": "approve",
     "brokerctl.broker.issuer": "identity",
     "brokerctl.config.references": "keyring secret",
     "brokerctl.demo.stage": "none: an environment made for the play",

@@ -105,7 +105,6 @@ def test_the_error_says_where_and_what(text: str, message: str, hint: str | None
 @pytest.mark.parametrize(
     "text",
     [
-        "[approve]\n",
         "[store]\n",
         "[audit]\ncheckpoint = 'x'\n",
         "[audit]\naccept = 'x'\n",

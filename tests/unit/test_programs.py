@@ -55,6 +55,7 @@ KEPT = {
     "git_anywhere": DESKTOP | PLAIN | LIBRARY,
     "keyring": DESKTOP,
     "identity": DESKTOP | PLAIN | LIBRARY | {NO_KEYRING: "1", WITHIN: "outer,p"},
+    "approve": DESKTOP | PLAIN | LIBRARY | {NO_KEYRING: "1", WITHIN: "outer,p"},
     "secret": DESKTOP | PLAIN | LIBRARY | {NO_KEYRING: "1", WITHIN: "outer,p"},
     "workload_api": {name: DESKTOP[name] for name in ("LC_ALL", "PATH")},
 }
@@ -63,7 +64,7 @@ KEPT = {
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 def test_each_row(program: str) -> None:
     """Security: git's repository, our keys and others' secrets reach only who has a use for it."""
-    within = ("outer", "p") if program in {"identity", "secret"} else ()
+    within = ("outer", "p") if program in {"approve", "identity", "secret"} else ()
     assert environ_for(program, ALL, hidden=HIDDEN, within=within) == KEPT[program]
 
 

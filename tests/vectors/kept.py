@@ -21,15 +21,29 @@ from brokerctl.store.entry import (
     INTENT,
     JOB,
     KEPT,
+    LEASE,
     METADATA,
     OUTCOME,
     PLAN,
+    QUESTION,
     QUEUE,
     SECRET,
     SESSION,
     TOKEN,
 )
-from brokerctl.store.values import Failure, Grant, Intent, Queue, Queued, Slot, ToolCredential
+from brokerctl.store.values import (
+    ApprovalQuestion,
+    Failure,
+    Grant,
+    Intent,
+    Lease,
+    LimitCount,
+    Moment,
+    Queue,
+    Queued,
+    Slot,
+    ToolCredential,
+)
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kept")
 WRAPPING_KEY = bytes(range(100, 132))
@@ -175,6 +189,14 @@ NEW_TOKEN = token(
     unknown=Secret('{"later":{"a":[1,2.5,null]}}'),
 )
 NEW_SLOT = SLOT.replace(key=TOKEN_KEY.replace(grant=NEW_KEY), current=NEW_TOKEN)
+_RATE = LimitCount(
+    rule="few",
+    layer="user",
+    used=3,
+    most=10,
+    per_s=60,
+    recent=(Moment(at=NOW, count=2), Moment(at=NOW + 1, count=1)),
+)
 NEW_VALUES: dict[int, Any] = VALUES | {
     GRANT: VALUES[GRANT].replace(
         key=NEW_KEY,
@@ -192,6 +214,31 @@ NEW_VALUES: dict[int, Any] = VALUES | {
     METADATA: VALUES[METADATA].replace(unknown=Secret('{"later":["x"]}')),
     JOB: b"{}",
     SESSION: VALUES[SESSION].replace(unknown=Secret('{"later":1}')),
+    LEASE: Lease(
+        id="3f9a01bc",
+        profile="work",
+        question="5e0c77d1",
+        about='{"profile":"work"}',
+        given_at=NOW,
+        ends_at=NOW + 900,
+        counts=(_RATE, LimitCount(rule="", layer="", uses=3, used=3)),
+        session="1f" * 16,
+        unknown=Secret('{"later":1}'),
+    ),
+    QUESTION: ApprovalQuestion(
+        id="5e0c77d1",
+        profile="work",
+        about='{"profile":"work"}',
+        asked_at=NOW,
+        ends_at=NOW + 60,
+        by="elsewhere",
+        answer="yes",
+        lease="3f9a01bc",
+        lease_name="6" * 64,
+        session_lease_name="7" * 64,
+        counts=(_RATE.replace(used=0, recent=()),),
+        unknown=Secret('{"later":1}'),
+    ),
     QUEUE: VALUES[QUEUE].replace(
         key=NEW_KEY, items=(VALUES[QUEUE].items[0].replace(size=8), VALUES[QUEUE].items[0])
     ),

@@ -25,6 +25,7 @@ CURRENT = 2
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "store")
 FORMATS = (FIRST, MAGIC)
 GRANT, TOKEN, INTENT, OUTCOME, QUEUE, KEPT = 1, 2, 3, 7, 9, 10
+LEASE, QUESTION = 12, 13
 G, T = "6" * 64, "7" * 64
 KEY = b'{"issuer":"https://i.example","client_id":"c","scopes":["a"]}'
 TIMES = b'"issued_at":1,"expires_at":2'
@@ -41,6 +42,10 @@ PAYLOADS = {
     b'"token_type_hint":"access_token","since":1,"expires_at":null}]}' % KEY,
     KEPT: b'{"tool":"git","protocol":"https","host":"a.example","port":443,"path":"",'
     b'"username":"u","secret":"s","kept_at":1}',
+    LEASE: b'{"id":"1","profile":"p","question":"2","about":"{}","given_at":1,"ends_at":2,'
+    b'"counts":[{"rule":"r","layer":"user","most":3,"per_s":60,"recent":[{"at":1,"count":2}]}]}',
+    QUESTION: b'{"id":"2","profile":"p","about":"{}","asked_at":1,"ends_at":2,"by":"terminal",'
+    b'"counts":[{"rule":"r","layer":"user","uses":3,"used":1}]}',
 }
 PAYLOAD_FAULTS = {
     "empty": b"",
@@ -120,6 +125,10 @@ def with_unknown() -> dict[str, tuple[int, bytes]]:
         "queue-key": (QUEUE, with_member(queue, b'"key"', UNKNOWN)),
         "queue-item": (QUEUE, with_member(queue, b'"items"', UNKNOWN)),
         "kept": (KEPT, with_member(PAYLOADS[KEPT], b"{", UNKNOWN)),
+        "lease": (LEASE, with_member(PAYLOADS[LEASE], b"{", UNKNOWN)),
+        "lease-count": (LEASE, with_member(PAYLOADS[LEASE], b'"counts"', UNKNOWN)),
+        "lease-moment": (LEASE, with_member(PAYLOADS[LEASE], b'"recent"', UNKNOWN)),
+        "question": (QUESTION, with_member(PAYLOADS[QUESTION], b"{", UNKNOWN)),
     }
 
 

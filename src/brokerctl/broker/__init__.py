@@ -11,23 +11,29 @@ import time
 
 from brokerctl import freshness, policy
 from brokerctl.broker.events import append_refusal, event, record_fields, undecided_fields
-from brokerctl.broker.request import Alone, DecidedRequest, broader_text, decide
+from brokerctl.broker.request import (
+    Alone,
+    AskFirst,
+    DecidedRequest,
+    broader_text,
+    decide,
+    denied,
+    refuse_circle,
+)
 from brokerctl.errors import BrokerError, DeniedError, UsageError, shell_word
-from brokerctl.model import WITHIN, AccessToken, size_of
+from brokerctl.model import AccessToken, size_of
 from brokerctl.platform.import_finder import load_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from typing import Any
 
     from brokerctl.audit.append import Log
-    from brokerctl.broker.request import Redeem, Surroundings
+    from brokerctl.broker.request import Approver, AskingSurroundings, Redeem
     from brokerctl.config.plan import Plan
-    from brokerctl.model import Decision, Profile, Token, TokenRequest
+    from brokerctl.model import Token, TokenRequest
     from brokerctl.store.interface import Store
-
-
-REFUSED = ("deny", "ask")  # nobody is asked in this version
+    from brokerctl.store.values import LimitCount
 
 
 class Broker:
@@ -40,15 +46,20 @@ class Broker:
         log: Log,
         redeem: Redeem,
         within: tuple[str, ...] = (),
-        around: Surroundings | None = None,
+        around: AskingSurroundings | None = None,
     ) -> None:
         """`around` is None where no token is a job's and there are no rules."""
         self.plan = plan
-        self._around = Alone(store) if around is None else around
+        self.around = Alone(store) if around is None else around
         self.store = store
         self.log = log
         self._redeem = redeem
         self.within = within  # the profiles that are being asked for, by our parents and by us
+        self.asks_here = False  # whether a person at this terminal may be asked: not for a helper
+        self._approval: Approver | None = None
+        # What was answered for the requests that are made under the lock of the one at hand.
+        self.answered: dict[str, tuple[tuple[str, Any], ...]] = {}
+        self.counts: dict[tuple[str, str, str], LimitCount] = {}  # of sessions, by their rules
 
     def get(self, request: TokenRequest) -> AccessToken:
         """Return one short-lived access token, decided and recorded.
@@ -74,15 +85,20 @@ class Broker:
         except BrokerError as unknown:
             self.record_refusal(request, unknown)
             raise
-        if decided.decision.effect in REFUSED:
+        decision = decided.decision
+        if decision.effect == "deny":
             error = denied(decided)
             self.record_refusal(decided, error)
             raise error
+        if decision.effect == "ask" or decision.limits:
+            from brokerctl.broker.asking import settle  # noqa: PLC0415 - few rules ask or count
+
+            settle(self, decided)
         return decided
 
     def find_decision(self, request: TokenRequest) -> DecidedRequest:
         """Return a request with its decision, whatever that is; nothing is recorded."""
-        return decide(self.plan, request, self._around)
+        return decide(self.plan, request, self.around)
 
     def check(self, request: TokenRequest) -> None:
         """Raise what `get` would, as far as it is known without asking the issuer.
@@ -90,7 +106,7 @@ class Broker:
         Nothing is handed out, so nothing is recorded.
         """
         decided = self.find_decision(request)
-        if decided.decision.effect in REFUSED:
+        if decided.decision.effect == "deny" or not self._has_answer(decided):
             raise denied(decided)
         store = self.store_for(decided)
         held = decided.find_in(store)
@@ -109,7 +125,21 @@ class Broker:
 
     def store_for(self, decided: DecidedRequest) -> Store:
         """Return where the token of a request is kept."""
-        return self.store if decided.job is None else self._around.store_of(decided.job)
+        return self.store if decided.job is None else self.around.store_of(decided.job)
+
+    def approval(self) -> Approver:
+        """Return what finds the answers where rules want somebody to be asked."""
+        if self._approval is None:
+            self._approval = self.around.approval()
+        return self._approval
+
+    def _has_answer(self, decided: DecidedRequest) -> bool:
+        """Return whether nobody need be asked: no rule asks, or a lease covers it."""
+        if decided.decision.effect != "ask":
+            return True
+        from brokerctl.broker.asking import asked_of  # noqa: PLC0415 - as above
+
+        return self.approval().has_lease(asked_of(decided))
 
     def _find_or_redeem(self, decided: DecidedRequest) -> tuple[Token, str]:
         store = self.store_for(decided)
@@ -122,8 +152,16 @@ class Broker:
         before, self.within = self.within, (*self.within, decided.profile.name)
         try:
             return Obtaining(store, self._redeem, decided).run()
+        except AskFirst as first:
+            if decided.request.for_profile is not None:
+                raise  # its own request waits for this one, and its lock is held
+            from brokerctl.broker.asking import asking_first  # noqa: PLC0415 - as above
+
+            return asking_first(self, lambda: Obtaining(store, self._redeem, decided).run(), first)
         finally:
             self.within = before
+            if decided.request.for_profile is None:
+                self.answered = {}
 
     def _hand_out(self, decided: DecidedRequest, token: Token, source: str) -> AccessToken:
         now = time.time()
@@ -172,39 +210,6 @@ class Broker:
                 outcome="failed",
             )
         )
-
-
-def read_within(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the profiles whose secret we were started for, outermost first; mostly none."""
-    within = environ.get(WITHIN)
-    return tuple(within.split(",")) if within else ()
-
-
-def refuse_circle(within: tuple[str, ...], name: str) -> None:
-    """Raise UsageError where the command that fetches a profile's secret asks for its token."""
-    if name in within:
-        circle = " → ".join(f"'{one}'" for one in (*within[within.index(name) :], name))
-        raise UsageError(
-            f"'{name}' is asked for by the command that fetches its own secret: {circle}",
-            hint=f"run 'brokerctl profile show {shell_word(name)}': that command must not ask us",
-        )
-
-
-def denied(decided: DecidedRequest) -> DeniedError:
-    """Return the refusal of a request that its decision does not allow."""
-    name, decision = decided.profile.name, decided.decision
-    command = "policy explain" if decision.digest is not None else "profile show"
-    message = denial_text(decided.profile, decision)
-    if decision.effect == "ask":
-        message += ", and nobody can be asked here"
-    return DeniedError(
-        message, hint=f"run 'brokerctl {command} {shell_word(name)}'", rule=decision.rule
-    )
-
-
-def denial_text(profile: Profile, decision: Decision) -> str:
-    """Return why a request is decided so, as a refusal says it and `policy explain` too."""
-    return f"'{profile.name}': {decision.reason}"
 
 
 def _refuse_own(decided: DecidedRequest) -> None:

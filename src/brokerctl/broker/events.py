@@ -80,6 +80,13 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "credential.not_exported": _CREDENTIAL,
     "credential.dropped": _CREDENTIAL,
     "credential.not_dropped": _CREDENTIAL,
+    "question.asked": (
+        *("question", "by", "expires_at", "action", "profile", "issuer", "for_profile", "subject"),
+        *("scopes", "resource", "audience", "max_ttl_s", "url", "requester", "decision", "purpose"),
+    ),
+    "question.answered": ("question", "profile", "outcome", "by", "reason", "lease", "requester"),
+    "lease.given": ("lease", "question", "profile", "expires_at", "uses", "session"),
+    "lease.ended": ("lease", "question", "profile", "outcome", "reason"),
     "store.damaged": ("kind", "count", "names", "reason", "outcome"),
     "store.backup": ("entries", "requester"),
     "store.restored": ("requester", "restored", "kept", "refused"),
@@ -126,7 +133,7 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
     broader = find_broader(decided, token.scopes) if token else ()
     more = broader_text(decided, broader) if broader else ""
     issuer_until = token.issuer_end if token else None
-    place: dict[str, Any] = {} if request.url is None else {"url": _place(request.url)}
+    place: dict[str, Any] = {} if request.url is None else {"url": recorded_url(request.url)}
     if request.route:
         place["route"] = dict(request.route)
     if request.for_profile is not None:
@@ -181,7 +188,7 @@ def _exchange_fields(decided: DecidedRequest, token: Token | None) -> dict[str, 
     return fields | {"exchange": shown}
 
 
-def _place(url: str) -> str:
+def recorded_url(url: str) -> str:
     """Return where a token is to go, for the record.
 
     Security: the query may hold a signature and the user part a password: both are left out.
@@ -221,4 +228,6 @@ def shown_decision(decision: Decision, broader: str = "") -> dict[str, Any]:
     if decision.digest is not None:
         shown["policy"] = decision.digest
         shown["facts"] = dict(decision.noted)
+    if decision.approval:
+        shown["approval"] = dict(decision.approval)
     return shown

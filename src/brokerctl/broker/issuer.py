@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import time
 
-from brokerctl.broker import read_within, refuse_circle
 from brokerctl.broker.known_issuers import ENDS, KEEPS, LoginMetadata
+from brokerctl.broker.request import read_within, refuse_circle
 from brokerctl.errors import BrokerError, IssuerError, OAuthError, UsageError, shell_word
 from brokerctl.model import LOCAL_ONLY, UNKNOWN, Value
 from brokerctl.oauth import metadata as about
@@ -21,7 +21,7 @@ from brokerctl.platform.work_clock import work_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
     from typing import Any, Protocol
 
     from brokerctl.broker.known_issuers import KnownIssuers
@@ -392,3 +392,9 @@ def _hint(error: OAuthError, name: str) -> str | None:
     if error.error in {"invalid_scope", "invalid_target"}:
         return f"check scopes and resource: {show}"
     return None
+
+
+def secret_variables(profiles: Iterable[Profile]) -> frozenset[str]:
+    """Return the variables that hold profiles' secrets: for no other program than ours."""
+    found = (one for profile in profiles for one in (profile.client_secret, profile.client_key))
+    return frozenset(one.target[0] for one in found if one and one.kind == "env")

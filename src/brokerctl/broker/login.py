@@ -12,8 +12,8 @@ import time
 from contextlib import suppress
 
 from brokerctl import policy
-from brokerctl.broker import REFUSED, denied
 from brokerctl.broker.answers import find_end, make_token
+from brokerctl.broker.asking import asking_first, settle_login
 from brokerctl.broker.events import append_refusal, event, record_fields
 from brokerctl.broker.locked_login import LockedLogin
 from brokerctl.broker.redeem import Redeemer
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.audit.append import Log
+    from brokerctl.broker import Broker
     from brokerctl.broker.issuer import IssuerClient
     from brokerctl.broker.locked_login import Interaction
     from brokerctl.broker.revoke import Ending
@@ -89,11 +90,11 @@ class Login:
         issuer: IssuerClient,
         doubt: Doubt = lambda _: None,
         find_rules: FindRules = lambda *_: None,
+        broker: Broker | None = None,  # None: nobody is asked where a rule asks
     ) -> None:
         """`doubt` returns the question to ask where a login may be another user's, by its `sub`."""
         self.doubt, self.find_rules = doubt, find_rules  # as `Surroundings` has it
-        self.store, self.log, self.ring = store, log, ring
-        self.issuer = issuer
+        self.store, self.log, self.ring, self.issuer, self.broker = store, log, ring, issuer, broker
 
     def log_in(
         self,
@@ -115,12 +116,11 @@ class Login:
         decision = policy.decide(profile, request, job=job, rules=rules)
         decided = DecidedRequest(profile, request, decision, job)
         try:
-            if decision.effect in REFUSED:
-                raise denied(decided)
+            settle_login(self.broker, decided)
             issuer = self.issuer.for_login(profile, work_time() + profile.timeout_s)
             attempt = _Attempt(self.store, self.log, self.ring, issuer, decided)
             if not profile.traits.needs_person:
-                return attempt.without_person()
+                return asking_first(self.broker, attempt.without_person)
             return attempt.with_person(
                 run, interaction, self.doubt, owner=owner, is_forced=is_forced
             )

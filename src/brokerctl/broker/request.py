@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, policy
-from brokerctl.errors import UsageError, shell_word
-from brokerctl.model import NOT_BEARER, GrantKey, TokenKey
+from brokerctl.errors import DeniedError, UsageError, shell_word
+from brokerctl.model import NOT_BEARER, WITHIN, GrantKey, TokenKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from brokerctl.config.plan import Plan
     from brokerctl.identity import Job
@@ -38,8 +38,30 @@ if TYPE_CHECKING:
         def store_of(self, job: Job | None, /) -> Store:
             """Return where the tokens of a job are kept."""
 
+    class AskingSurroundings(Surroundings, Protocol):
+        """Surroundings in which somebody may be asked."""
+
+        def approval(self) -> Approver:
+            """Return what finds the answers where rules want somebody to be asked."""
+
+    class Approver(Protocol):
+        """Finds answers: `approval.Approval`, which gets a `question.Asked`."""
+
+        def has_lease(self, asked: Any, /) -> bool:  # noqa: ANN401 - as above
+            """Return whether a lease covers it."""
+
+        def find_held(self, asked: Any, /) -> tuple[tuple[str, Any], ...] | None:  # noqa: ANN401 - as above
+            """Return an answer that there is, and count it."""
+
+        def ask(self, asked: Any, /) -> tuple[tuple[str, Any], ...]:  # noqa: ANN401 - as above
+            """Return who says yes; DeniedError."""
+
+        def name_of(self, asked: Any, /) -> str:  # noqa: ANN401 - as above
+            """Return the name of a question."""
+
 
 _SHOWN_SCOPES = 8
+REFUSED = ("deny", "ask")  # as long as nobody has said yes
 
 
 class Alone:
@@ -59,6 +81,10 @@ class Alone:
     def store_of(self, _: Job | None) -> Store:
         """Return the one store."""
         return self._store
+
+    def approval(self) -> Approver:
+        """Raise DeniedError: nobody is here."""
+        raise DeniedError("nobody can be asked here")
 
 
 class DecidedRequest:
@@ -119,6 +145,14 @@ class DecidedRequest:
         if token is None or self.request.is_fresh:
             return False
         return freshness.is_fresh(token, now, self.decision.max_ttl_s, freshness.LEAST_MARGIN_S)
+
+
+class AskFirst(Exception):
+    """Somebody has to be asked about this request, and a grant's lock is held for another one."""
+
+    def __init__(self, decided: DecidedRequest) -> None:
+        super().__init__(decided.profile.name)
+        self.decided = decided
 
 
 def decide(plan: Plan, request: TokenRequest, around: Surroundings) -> DecidedRequest:
@@ -204,3 +238,36 @@ def broader_text(decided: DecidedRequest, granted: tuple[str, ...]) -> str:
     found = " ".join(broader[:_SHOWN_SCOPES])
     more = "" if len(broader) <= _SHOWN_SCOPES else f" and {len(broader) - _SHOWN_SCOPES} more"
     return f"the issuer of '{decided.profile.name}' gave {found}{more} too, which was not asked for"
+
+
+def read_within(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the profiles whose secret we were started for, outermost first; mostly none."""
+    within = environ.get(WITHIN)
+    return tuple(within.split(",")) if within else ()
+
+
+def refuse_circle(within: tuple[str, ...], name: str) -> None:
+    """Raise UsageError where the command that fetches a profile's secret asks for its token."""
+    if name in within:
+        circle = " → ".join(f"'{one}'" for one in (*within[within.index(name) :], name))
+        raise UsageError(
+            f"'{name}' is asked for by the command that fetches its own secret: {circle}",
+            hint=f"run 'brokerctl profile show {shell_word(name)}': that command must not ask us",
+        )
+
+
+def denied(decided: DecidedRequest) -> DeniedError:
+    """Return the refusal of a request that its decision does not allow."""
+    name, decision = decided.profile.name, decided.decision
+    command = "policy explain" if decision.digest is not None else "profile show"
+    message = denial_text(decided.profile, decision)
+    if decision.effect == "ask":
+        message += ", and nobody can be asked here"
+    return DeniedError(
+        message, hint=f"run 'brokerctl {command} {shell_word(name)}'", rule=decision.rule
+    )
+
+
+def denial_text(profile: Profile, decision: Decision) -> str:
+    """Return why a request is decided so, as a refusal says it and `policy explain` too."""
+    return f"'{profile.name}': {decision.reason}"

@@ -32,12 +32,13 @@ COMMANDS = {
     "trust": "brokerctl.cli.trust",
     "unlock": "brokerctl.cli.unlock",
     "lock": "brokerctl.cli.unlock",
+    "approve": "brokerctl.cli.approve",
     "store": "brokerctl.cli.store",
     "doctor": "brokerctl.cli.doctor",
     "helper": "brokerctl.cli.helper",
     "demo": "brokerctl.cli.demo",
 }
-LATER = ("session", "approve")
+LATER = ("session",)
 COMPLETE = "_BROKERCTL_COMPLETE"  # what the shells' completion files set
 _NO_ARGS = "NoArgsIsHelpError"  # Typer does not export it
 # How Typer ends a message about a command or an option that it does not know.

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from brokerctl.broker import refuse_circle
-from brokerctl.broker.request import find_profile
+from brokerctl.broker.request import find_profile, refuse_circle
 from brokerctl.errors import UsageError, shell_word
 from brokerctl.home import open_home
 from brokerctl.model import TokenRequest, Value
@@ -71,7 +70,10 @@ def log_in(home: Home, name: str, options: LoginOptions) -> LoggedIn:
             )
         job = None if profile.job_source is None else home.find_job(profile.job_source)
         store = home.store_of(job)
-        login = Login(store, home.log, home.ring, issuer, interaction.doubt, home.find_rules)
+        home.broker.asks_here = True
+        login = Login(
+            store, home.log, home.ring, issuer, interaction.doubt, home.find_rules, home.broker
+        )
         request, is_forced = _request(home, name, options), options.is_forced
         return login.log_in(
             profile, request, run, interaction, owner=_owner(), is_forced=is_forced, job=job

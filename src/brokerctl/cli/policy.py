@@ -86,7 +86,7 @@ def explain(
       brokerctl policy explain gitlab --tool git --at 2026-03-01T03:00:00Z
       brokerctl policy explain deploy --as-ci claims.json
     """
-    from brokerctl.broker import denial_text
+    from brokerctl.broker.request import denial_text
     from brokerctl.broker.supposed import explain_request
     from brokerctl.policy.explain import render_explanation
 

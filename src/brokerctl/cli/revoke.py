@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brokerctl import freshness, jsonlite, output
-from brokerctl.broker import read_within, refuse_circle
 from brokerctl.broker.held_grants import keys_of
-from brokerctl.broker.request import find_profile
+from brokerctl.broker.request import find_profile, read_within, refuse_circle
 from brokerctl.broker.revoke import Ending
 from brokerctl.cli import options
 from brokerctl.cli.helper_credentials import end_kept

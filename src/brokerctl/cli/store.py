@@ -191,9 +191,13 @@ def gc(json: JSON = False) -> int:
     \b
       brokerctl store gc
     """
+    from brokerctl.broker.approval import end_leases
     from brokerctl.store import check
 
-    removed = check.gc(open_home(os.environ).store, time.time()).as_dict()
+    home = open_home(os.environ)
+    ended = end_leases(home.store, home.log)  # recorded
+    removed = check.gc(home.store, time.time()).as_dict()
+    removed["approvals"] += ended
     lines = [f"{sum(removed.values())} files removed"]
     lines += [f"  {count} {name}" for name, count in removed.items() if count]
     _print({"removed": removed}, lines, json=json)

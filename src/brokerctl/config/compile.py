@@ -28,6 +28,7 @@ DEFAULT = "default_profile"
 POLICY = "policy"
 _TOP = (DEFAULT, "profile", POLICY)
 _DIGEST_CHARS = 32
+_COMMAND = "approve_command"
 # Security: what other programs read as a secret. In EMAIL a token would be the author of a commit.
 _OF_SECRETS = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
@@ -66,7 +67,9 @@ def compile_sources(files: Iterable[Source], environ: Mapping[str, str]) -> Comp
         for name, settings in _read_profiles(source).items():
             found.setdefault(name, {}).update(settings)
             places[name] = source
-        general.update(_read_settings(source))
+        settings = _read_settings(source)
+        _refuse_other_command(source, general, settings)
+        general.update(settings)
     for name, settings in found.items():
         if not settings:  # an empty table has no key whose place could be named
             raise places[name].error(("profile", name), f"profile '{name}': issuer is missing")
@@ -150,6 +153,13 @@ def _read_settings(source: Source) -> dict[str, Any]:
             field = fields.SETTING_NAMES[group, key]
             found[field] = checked(source, (group, key), checks[key], value)
     return found
+
+
+def _refuse_other_command(source: Source, before: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Security: where the system's file says which command answers, no other one does."""
+    if _COMMAND in before and settings.get(_COMMAND, before[_COMMAND]) != before[_COMMAND]:
+        text = "the system's file says which command answers"
+        raise source.error(("approve", "command"), text, "leave it out")
 
 
 def _apply_preset(name: str, settings: dict[str, Setting]) -> None:

@@ -312,6 +312,7 @@ SETTINGS: dict[str, dict[str, Callable[[object], object]]] = {
     "keys": {"keeper": _one_of(*KEEPERS), "unlock_for": duration},
     "audit": {"rotate": _size},
     "helpers": {"keep": _list_of(_one_of("git", "docker", "cargo"))},
+    "approve": {"wait": duration, "command": _command},
 }
 PROJECT = ("scopes", "max_ttl", "purpose", "env")
 
@@ -322,7 +323,7 @@ LATER_PROFILE = _words(
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )
 LATER_SETTINGS = {"audit": frozenset({"accept", "checkpoint"})}
-LATER_TOP = frozenset({"approve", "store"})
+LATER_TOP = frozenset({"store"})
 
 # From a key of the configuration to the field of model.Profile, where the names differ.
 FIELD_NAMES = {
@@ -338,4 +339,6 @@ SETTING_NAMES = {
     ("keys", "unlock_for"): "unlock_for_s",
     ("audit", "rotate"): "rotate_bytes",
     ("helpers", "keep"): "keep",
+    ("approve", "wait"): "approve_wait_s",
+    ("approve", "command"): "approve_command",
 }

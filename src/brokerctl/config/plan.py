@@ -28,6 +28,8 @@ class Plan(Value):
     unlock_for_s: int | None = None  # keys.unlock_for
     rotate_bytes: int | None = None  # audit.rotate
     keep: tuple[str, ...] = ()  # helpers.keep: tools whose own credentials are kept
+    approve_wait_s: int | None = None  # approve.wait: how long a question is open
+    approve_command: tuple[str, ...] = ()  # approve.command: who answers, in place of a person
     default_profile: str | None = None  # a trusted project's choice
     # A trusted project's narrowing, by profile. It is no part of the profile's own scopes, because
     # those name the grant: a narrowed project uses the grant that its user already has.
@@ -156,7 +158,8 @@ def parse_plan(data: bytes) -> Plan | None:
         if not isinstance(body, dict) or body.pop("v", None) != _VERSION:
             return None
         profiles = [_parse_profile(fields) for fields in body.pop("profiles")]
-        body["keep"] = tuple(body.get("keep", ()))
+        for name in ("keep", "approve_command"):
+            body[name] = tuple(body.get(name, ()))
         narrowed = {name: tuple(scopes) for name, scopes in body.pop("narrowed_scopes").items()}
         if "policy" in body:
             load_at_once(RULES)

@@ -86,6 +86,16 @@ class Rule(Value):
     reason: str | None = None
 
 
+class Limit(Value):
+    """How often a rule gives something, in one session or in one lease."""
+
+    layer: str
+    rule: str
+    is_asking: bool
+    uses: int | None = None
+    rate: tuple[int, int] | None = None  # so many in so many seconds
+
+
 class RuleLayer(Value):
     """One layer's policy, which decides by itself; a layer without a rule is none."""
 

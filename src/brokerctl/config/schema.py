@@ -122,6 +122,8 @@ _SETTINGS = {
     ("keys", "keeper"): _one_of(*KEEPERS),
     ("keys", "unlock_for"): _DURATION,
     ("helpers", "keep"): {"type": "array", "items": _one_of("git", "docker", "cargo")},
+    ("approve", "wait"): _DURATION,
+    ("approve", "command"): _WORDS,
     ("audit", "rotate"): {"type": "string", "pattern": "^[1-9][0-9]{0,3}[KMG]iB$"},
 }
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import select
 import termios
+import time
 from typing import TYPE_CHECKING
 
 from brokerctl.errors import UsageError
+from brokerctl.output import write_fully
 from brokerctl.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 TERMINAL = "/dev/tty"
 _FLAGS = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
 _MAX_BYTES = 64 * 1024
 _LF = 10
+_LOOK_S = 0.2
 
 
 def is_interactive(environ: Mapping[str, str] | None = None, path: str = TERMINAL) -> bool:
@@ -44,6 +48,66 @@ def ask(prompt: str, default: str | None = None, path: str = TERMINAL) -> str:
         return _line(fd) or default or ""
     finally:
         os.close(fd)
+
+
+def ask_until(
+    lines: Sequence[str],
+    prompt: str,
+    timeout_s: float,
+    look: Callable[[], bool],
+    path: str = TERMINAL,
+) -> str | None:
+    """Return the line that was typed after the prompt; None when `look` says that none is needed.
+
+    The lines are shown as they are: foreign text in them must be safe. TimeoutError where nobody
+    typed one in time, UsageError where the terminal has gone. An end of input is an empty line.
+
+    Security: what was typed before the question was there is no answer to it. Nor is what others
+    write to the terminal: it is shown, and never read.
+    """
+    fd = _open(
+        path, os.O_NONBLOCK
+    )  # of this description alone: another may read what we were told of
+    try:
+        termios.tcflush(fd, termios.TCIFLUSH)
+        _show(fd, "".join(f"{line}\n" for line in lines) + prompt)
+        answer = _typed(fd, time.monotonic() + timeout_s, look)
+        _show(fd, "" if answer is not None else "\nit is answered elsewhere\n")
+    except TimeoutError:
+        _show(fd, "\n")
+        raise
+    except (OSError, termios.error):
+        raise UsageError("the terminal has gone") from None
+    else:
+        return answer
+    finally:
+        os.close(fd)
+
+
+def _show(fd: int, text: str) -> None:
+    write_fully(fd, text.encode("utf-8", "backslashreplace"))
+
+
+def _typed(fd: int, deadline: float, look: Callable[[], bool]) -> str | None:
+    found = bytearray()
+    while not look():
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        ready = select.select([fd], [], [], min(left_s, _LOOK_S))[0]
+        # In the background nothing is read: it would stop us, and nobody would know why.
+        if not ready or os.tcgetpgrp(fd) != os.getpgrp():
+            if ready:
+                time.sleep(_LOOK_S)
+            continue
+        try:
+            chunk = os.read(fd, _MAX_BYTES)
+        except BlockingIOError:
+            continue  # another process was faster
+        found += chunk
+        if not chunk or found[-1] in b"\r\n" or len(found) >= _MAX_BYTES:
+            return found.decode("utf-8", "replace").strip()
+    return None
 
 
 def ask_secret(prompt: str, path: str = TERMINAL) -> str:
@@ -79,9 +143,9 @@ def confirm(prompt: str, path: str = TERMINAL) -> bool:
     return ask(f"{prompt} (y/N)", path=path).strip().lower().startswith("y")
 
 
-def _open(path: str) -> int:
+def _open(path: str, more: int = 0) -> int:
     try:
-        return os.open(path, _FLAGS)
+        return os.open(path, _FLAGS | more)
     except OSError:
         raise UsageError("there is no terminal to ask on") from None
 

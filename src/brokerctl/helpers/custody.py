@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 
 from brokerctl import freshness, output, policy
-from brokerctl.broker import REFUSED
 from brokerctl.broker.events import event, shown_decision, shown_requester
+from brokerctl.broker.request import REFUSED
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
 from brokerctl.helpers.outcomes import OwnCredential
@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from brokerctl.broker.question import Asked
     from brokerctl.helpers import CredentialRequest, Helper, HelperReply
     from brokerctl.home import Home
     from brokerctl.model import Decision, TokenRequest
@@ -56,13 +57,15 @@ def keep(home: Home, tool: str, wanted: CredentialRequest, *, is_latest: bool = 
     )
     if one.is_over(now):
         return False
-    _decide(home, tool, one)
+    decision = _decide(home, tool, one)
     try:
         store_kept.put(
-            home.store, one, lambda here: _is_news(home, one, None if is_latest else here)
+            home.store,
+            one,
+            lambda here: _is_news(home, one, None if is_latest else here, decision),
         )
     except StoreError:
-        _record(home, "credential.not_kept", one, outcome="failed")
+        _record(home, "credential.not_kept", one, decision, outcome="failed")
         raise
     return True
 
@@ -92,13 +95,13 @@ def hand_out(
             if gone is not None:
                 _record(home, "credential.dropped", gone, reason="its time is over")
             continue
-        _decide(home, tool, one)
-        _record(home, "credential.handed_out", one)
+        decision = _decide(home, tool, one)
+        _record(home, "credential.handed_out", one, decision)
         try:
             answer = helper.answer(OwnCredential(credential=one))
             output.write_fully(_STDOUT, answer.stdout)
         except OSError as error:
-            _record(home, "credential.not_delivered", one, outcome="failed")
+            _record(home, "credential.not_delivered", one, decision, outcome="failed")
             raise BrokerError("the credential could not be written to stdout") from error
         return answer.replace(stdout=b"")
     return None
@@ -127,8 +130,8 @@ def drop(home: Home, tool: str, wanted: CredentialRequest) -> int:
 
 def release(home: Home, one: ToolCredential, path: str) -> None:
     """Decide and record that a credential goes into its tool's own file, before it is written."""
-    _decide(home, one.tool, one)
-    _record(home, "credential.exported", one, by="helper", file=path)
+    decision = _decide(home, one.tool, one)
+    _record(home, "credential.exported", one, decision, by="helper", file=path)
 
 
 def not_released(home: Home, one: ToolCredential, path: str) -> None:
@@ -207,19 +210,44 @@ def find_place(text: str) -> Url | None:
     )
 
 
-def _is_news(home: Home, one: ToolCredential, here: ToolCredential | None) -> bool:
+def _is_news(
+    home: Home, one: ToolCredential, here: ToolCredential | None, decision: Decision
+) -> bool:
     """Record what is about to be kept, if it is new: git stores a password after every use."""
     if here is not None and here.replace(kept_at=one.kept_at) == one:
         return False
-    _record(home, "credential.kept", one)
+    _record(home, "credential.kept", one, decision)
     return True
 
 
-def _decide(home: Home, tool: str, one: ToolCredential) -> None:
-    decision = _find_decision(home, make_token_request("", home.environ, tool, url_of(one)))
+def _decide(home: Home, tool: str, one: ToolCredential) -> Decision:
+    """Return what allows it, with who said yes; a refusal is recorded, then raised."""
+    request = make_token_request("", home.environ, tool, url_of(one))
+    decision = _find_decision(home, request)
+    try:
+        return _allow(home, f"what {tool} had us keep", request, decision, one)
+    except DeniedError as error:
+        reason = decision.reason if decision.effect == "deny" else error.message
+        _record(home, "credential.denied", one, decision, outcome="denied", reason=reason)
+        raise
+
+
+def _allow(
+    home: Home, label: str, request: TokenRequest, decision: Decision, one: ToolCredential
+) -> Decision:
+    if decision.effect == "ask":
+        held = home.broker.approval().ask(_asked(label, request, decision, one))
+        return decision.replace(approval=held)
     if decision.effect in REFUSED:
-        _record(home, "credential.denied", one, outcome="denied", reason=decision.reason)
-        raise DeniedError(f"what {tool} had us keep: {decision.reason}", rule=decision.rule)
+        raise DeniedError(f"{label}: {decision.reason}", rule=decision.rule)
+    return decision
+
+
+def _asked(label: str, request: TokenRequest, decision: Decision, one: ToolCredential) -> Asked:
+    from brokerctl.broker.question import KEPT, Asked  # noqa: PLC0415 - few rules ask
+
+    whose = request.replace(subject=one.username)
+    return Asked(action=KEPT, label=label, profile=None, request=whose, decision=decision)
 
 
 def _find_decision(home: Home, request: TokenRequest) -> Decision:
@@ -227,14 +255,21 @@ def _find_decision(home: Home, request: TokenRequest) -> Decision:
 
 
 def _record(
-    home: Home, name: str, one: ToolCredential, *, by: str | None = None, **more: str
+    home: Home,
+    name: str,
+    one: ToolCredential,
+    decision: Decision | None = None,
+    *,
+    by: str | None = None,
+    **more: str,
 ) -> None:
     """Append a record. Security: it holds no secret, and without it no credential is handed out.
 
-    `by`: the command of ours that a person has run, if it was not the tool that asked.
+    `decision`: the one that was made before, if any. `by`: the command of ours that a person has
+    run, if it was not the tool that asked.
     """
     request = make_token_request("", home.environ, by or one.tool, url_of(one))
-    decision = _find_decision(home, request)
+    decision = decision or _find_decision(home, request)
     fields: dict[str, Any] = {
         "url": url_of(one),
         "username": one.username,

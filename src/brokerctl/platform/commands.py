@@ -89,6 +89,8 @@ PROGRAMS = {
     "workload_api": Row(only=frozenset({"PATH"}), prefixes=("DYLD_", "LC_", "LD_LIBRARY_")),
     # The command of a reference to a secret.
     "secret": Row(adds=((NO_KEYRING, "1"),)),
+    # What answers a question in a person's place.
+    "approve": Row(adds=((NO_KEYRING, "1"),)),
     # A platform's own program that says who this job is, or a profile's command that does; or one
     # that signs for an app.
     "identity": Row(adds=((NO_KEYRING, "1"),)),
@@ -139,8 +141,8 @@ def run_bounded(
 ) -> tuple[int, bytes]:
     """Return (exit code, output); OSError if it can't start, TimeoutError if it doesn't end.
 
-    Its errors go to our stderr unless `is_quiet`. `given` is written to its stdin and must be
-    small; without it there is none.
+    Its errors go to our stderr unless `is_quiet`. `given` is written to its stdin, as far as it
+    reads it; without it there is none.
     """
     deadline = time.monotonic() + timeout_s
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING | {signal.SIGTTOU})
@@ -155,11 +157,8 @@ def run_bounded(
             process_group=0,
             preexec_fn=_take_signals,  # noqa: PLW1509 - one system call, and no lock of anybody's
         )
-        run = _Run(child)
+        run = _Run(child, given or b"")
         try:
-            if child.stdin is not None and given is not None:
-                _give(child.stdin.fileno(), given)
-                child.stdin.close()
             output = run.read(deadline, limit)
         finally:
             run.end()
@@ -173,18 +172,12 @@ def _take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _give(fd: int, data: bytes) -> None:
-    try:
-        os.write(fd, data)
-    except BrokenPipeError:
-        return  # its exit code says more
-
-
 class _Run:
     """One program on its way to its end."""
 
-    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], given: bytes) -> None:
         self._child = child
+        self._given = given
         assert child.stdout is not None  # noqa: S101 - it is a pipe
         self._fd = child.stdout.fileno()
         self._terminal: int | None = None  # lent to it, until its end
@@ -192,9 +185,12 @@ class _Run:
     def read(self, deadline: float, limit: int) -> bytes:
         """Return what it has written when it ends."""
         os.set_blocking(self._fd, False)
+        if self._child.stdin is not None:
+            os.set_blocking(self._child.stdin.fileno(), False)
         found, is_open, pause_s = bytearray(), True, _FIRST_POLL_S
         while True:
             has_ended = self._has_ended()
+            self._give()
             is_open = is_open and _drain(self._fd, found, limit)
             if has_ended:
                 return bytes(found)
@@ -207,6 +203,20 @@ class _Run:
             wait_s = _POLL_S if is_open else pause_s
             select.select([self._fd] if is_open else [], [], [], min(left_s, wait_s))
             pause_s = pause_s if is_open else min(pause_s * 2, _POLL_S)
+
+    def _give(self) -> None:
+        """Write what its stdin takes now, and close that when all is written."""
+        stdin = self._child.stdin
+        if stdin is None or stdin.closed:
+            return
+        try:
+            while self._given:
+                self._given = self._given[os.write(stdin.fileno(), self._given) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            pass  # its exit code says more
+        stdin.close()
 
     def _has_ended(self) -> bool:
         """Return whether it has ended. It stays a zombie, so that its group keeps its number."""

@@ -141,3 +141,8 @@ def raise_on(numbers: Iterable[int]) -> Callable[[], None]:
             _signals.signal(number, _signals.SIG_DFL if handler is None else handler)
 
     return back
+
+
+def raise_on_default(numbers: Iterable[int]) -> Callable[[], None]:
+    """Do as `raise_on` for the signals that would end us: none has a handler, none is ignored."""
+    return raise_on(one for one in numbers if _signals.getsignal(one) == _signals.SIG_DFL)

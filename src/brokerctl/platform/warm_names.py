@@ -52,8 +52,6 @@ WARM: dict[str, tuple[str, ...]] = {
         "_refuse_broader",
         "_refuse_own",
         "_too_short",
-        "read_within",
-        "refuse_circle",
     ),
     "brokerctl.broker.events": (
         "_asked",
@@ -82,6 +80,8 @@ WARM: dict[str, tuple[str, ...]] = {
         "find_broader",
         "find_profile",
         "grant_key",
+        "read_within",
+        "refuse_circle",
     ),
     "brokerctl.config": (),
     "brokerctl.config.layers": (

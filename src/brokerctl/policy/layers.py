@@ -61,10 +61,31 @@ def decide(
         return refuse(strictest, _reason(strictest)), ()
     matched = tuple(one.rule for one in verdicts if one.rule is not None)
     narrowed = _Narrowing(profile, request, limits).by(verdicts)
+    if narrowed.effect != DENY:
+        narrowed = _with_limits(narrowed, verdicts)
     if narrowed.effect != DENY and strictest.effect == ASK:
         changes = {"rule": strictest.name, "layer": strictest.layer, "effect": ASK}
         narrowed = narrowed.replace(reason=_reason(strictest), **changes)
     return narrowed, matched
+
+
+def _with_limits(decision: Decision, verdicts: list[Verdict]) -> Decision:
+    """Note what the rules count, and which of them ask: an answer is one to all of these."""
+    from brokerctl.config.rules import Limit  # noqa: PLC0415 - as below
+
+    asking = tuple((one.layer, one.name) for one in verdicts if one.effect == ASK)
+    limits = tuple(
+        Limit(
+            layer=one.layer,
+            rule=one.name,
+            is_asking=one.effect == ASK,
+            uses=one.rule.uses,
+            rate=None if one.rule.rate is None else (one.rule.rate[0], one.rule.rate[1]),
+        )
+        for one in verdicts
+        if one.rule is not None and (one.rule.uses is not None or one.rule.rate is not None)
+    )
+    return decision.replace(limits=limits, asking=asking) if limits or asking else decision
 
 
 def judge(layer: RuleLayer, facts: Facts, tell: Tell | None = None) -> Verdict:

@@ -9,7 +9,7 @@ with 4 MB of its own memory, or 20 MB if HTTP was needed to get a token.
 
 from __future__ import annotations
 
-from brokerctl.broker import read_within
+from brokerctl.broker.request import read_within
 from brokerctl.errors import BrokerError, UsageError
 from brokerctl.freshness import CHILD_MARGIN
 from brokerctl.model import NOT_BEARER, TokenRequest, Value

@@ -138,6 +138,7 @@ def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = No
     try:
         first = ask.profiles[0] if ask.profiles else None
         home = open_home(environ, may_use_memory=True, profile=first)
+        home.broker.asks_here = True
         return run(ask, tools_of(home, umask, ask.subject))
     except BrokerError as error:
         return output.print_error(error)

@@ -12,6 +12,7 @@ from brokerctl.model import Value
 from brokerctl.platform.private_files import TEMPORARY
 from brokerctl.platform.work_clock import work_time
 from brokerctl.store import Damage, codec
+from brokerctl.store.approvals import remove_ended
 from brokerctl.store.entry import (
     GRANT,
     KIND_NAMES,
@@ -80,6 +81,7 @@ class GcReport(Value):
     aside: int
     locks: int
     copies: int  # of the store in an earlier format: one or none
+    approvals: int  # questions and leases
 
 
 def check(store: FileStore, *, mend: bool = False) -> CheckReport:
@@ -163,6 +165,7 @@ def gc(store: FileStore, now: float) -> GcReport:
         aside=_remove_aside(store, now),
         locks=_remove_locks(store),
         copies=_remove_copy(store, now - ASIDE_S),
+        approvals=remove_ended(store, now - _DAY_S),
     )
     remove_unused(store.disk, store.clock)  # of the list by subject
     return report

@@ -8,7 +8,17 @@ from __future__ import annotations
 from brokerctl import jsonlite
 from brokerctl.model import GrantKey, TokenKey, Value
 from brokerctl.secret import Secret
-from brokerctl.store.entry import GRANT, INTENT, KEPT, OUTCOME, QUEUE, TOKEN, FirstFormat
+from brokerctl.store.entry import (
+    GRANT,
+    INTENT,
+    KEPT,
+    LEASE,
+    OUTCOME,
+    QUESTION,
+    QUEUE,
+    TOKEN,
+    FirstFormat,
+)
 from brokerctl.store.token_codec import (
     UNKNOWN_FIELD,
     WRONG,
@@ -25,7 +35,19 @@ from brokerctl.store.token_codec import (
     texts,
     value_of,
 )
-from brokerctl.store.values import Failure, Grant, Intent, Queue, Queued, Slot, ToolCredential
+from brokerctl.store.values import (
+    ApprovalQuestion,
+    Failure,
+    Grant,
+    Intent,
+    Lease,
+    LimitCount,
+    Moment,
+    Queue,
+    Queued,
+    Slot,
+    ToolCredential,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,6 +167,33 @@ _kept = value_of(
         "ends_at": maybe(as_number),
     },
 )
+_count = value_of(
+    LimitCount,
+    {
+        **dict.fromkeys(("rule", "layer"), as_text),
+        **dict.fromkeys(("uses", "most", "per_s"), maybe(as_count)),
+        "used": as_count,
+        "recent": many(value_of(Moment, {"at": as_number, "count": as_count})),
+    },
+)
+_lease = value_of(
+    Lease,
+    {
+        **dict.fromkeys(("id", "profile", "question", "about"), as_text),
+        **dict.fromkeys(("given_at", "ends_at"), as_number),
+        "counts": many(_count),
+        "session": maybe_text,
+    },
+)
+_question = value_of(
+    ApprovalQuestion,
+    {
+        **dict.fromkeys(("id", "profile", "about", "by", "why"), as_text),
+        **dict.fromkeys(("asked_at", "ends_at"), as_number),
+        **dict.fromkeys(("answer", "lease", "lease_name", "session_lease_name"), maybe_text),
+        "counts": many(_count),
+    },
+)
 _PARSERS = {
     GRANT: _grant,
     TOKEN: _slot,
@@ -152,6 +201,8 @@ _PARSERS = {
     OUTCOME: _failure,
     QUEUE: _queue,
     KEPT: _kept,
+    LEASE: _lease,
+    QUESTION: _question,
 }
 
 

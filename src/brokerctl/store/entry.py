@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 GRANT, TOKEN, INTENT, PLAN, SECRET, METADATA, OUTCOME, SESSION, QUEUE, KEPT, JOB = range(1, 12)
+LEASE, QUESTION = 12, 13
 KIND_NAMES = {
     GRANT: "grant",
     TOKEN: "token",
@@ -43,6 +44,8 @@ KIND_NAMES = {
     QUEUE: "queue",
     KEPT: "kept",
     JOB: "job",
+    LEASE: "lease",
+    QUESTION: "question",
 }
 
 MAGIC, FIRST = b"BKR2", b"BKR1"

@@ -5,6 +5,7 @@ A warm hand-out needs none of them: what it reads is a `Token` alone (`model`).
 
 from __future__ import annotations
 
+from brokerctl.freshness import CLOCK_BACK_S
 from brokerctl.model import StoredValue, Value
 
 TYPE_CHECKING = False
@@ -117,6 +118,62 @@ class ToolCredential(StoredValue):
             return True
         has_ended = self.expires_at is not None and self.expires_at <= now
         return has_ended and self.refresh_token is None
+
+
+class Moment(StoredValue):
+    """So many hand-outs at a time."""
+
+    at: float
+    count: int
+
+
+class LimitCount(StoredValue):
+    """What was handed out under a limit: of one rule, or of a person's answer."""
+
+    rule: str
+    layer: str  # "" of a person's answer
+    uses: int | None = None  # as many as that in all
+    used: int = 0
+    most: int | None = None  # as many as that in `per_s` seconds
+    per_s: int | None = None
+    recent: tuple[Moment, ...] = ()  # of the last `per_s` seconds; few, however many they count
+
+
+class Lease(StoredValue):
+    """A person's yes for some time: it answers what the question asked, and nothing else."""
+
+    id: str
+    profile: str
+    question: str  # the id of what was asked
+    about: str  # what was asked, as JSON
+    given_at: float
+    ends_at: float
+    counts: tuple[LimitCount, ...] = ()
+    session: str | None = None  # the only session that it is for
+
+    def is_over(self, now: float) -> bool:
+        """Return whether nothing is left of it."""
+        is_used = any(one.uses is not None and one.used >= one.uses for one in self.counts)
+        return is_used or not self.given_at - CLOCK_BACK_S <= now < self.ends_at
+
+
+class ApprovalQuestion(StoredValue):
+    """What a person or a command is asked, once for all that ask the same at the same time."""
+
+    id: str
+    profile: str
+    about: str  # what is asked, as JSON
+    asked_at: float
+    ends_at: float  # from then on it is too late
+    by: str  # who is to answer: terminal, elsewhere or command; then who did
+    answer: str | None = None  # yes or no; None: nobody has answered yet
+    why: str = ""  # of a no that nobody said
+    lease: str | None = None  # the id of the lease that came of it
+    # Where a lease for its requester and one for its session alone have to lie; None: it can have
+    # none, since the requester is not known well enough.
+    lease_name: str | None = None
+    session_lease_name: str | None = None
+    counts: tuple[LimitCount, ...] = ()  # the limits of the rules that ask: a lease has them too
 
 
 class Change(Value):

@@ -17,9 +17,11 @@ from brokerctl.store.entry import (
     JOB,
     KEPT,
     KIND_NAMES,
+    LEASE,
     METADATA,
     OUTCOME,
     PLAN,
+    QUESTION,
     QUEUE,
     SECRET,
     SESSION,
@@ -45,14 +47,11 @@ PLACES = {
     GRANT: ("grants", ""),
     OUTCOME: ("grants", ".outcome"),
     QUEUE: ("grants", ".queue"),
-    TOKEN: ("tokens", ""),
-    INTENT: ("intents", ""),
-    PLAN: ("plans", ""),
-    SECRET: ("secrets", ""),
+    **{kind: (f"{KIND_NAMES[kind]}s", "") for kind in (TOKEN, INTENT, PLAN, SECRET)},
     METADATA: ("metadata", ""),
     SESSION: ("sessions", ""),
     KEPT: ("kept", ""),
-    JOB: ("jobs", ""),
+    **{kind: (f"{KIND_NAMES[kind]}s", "") for kind in (JOB, LEASE, QUESTION)},
 }
 LOCKS = "locks"
 SUBJECTS = "subjects"  # which grants a subject has, see `file/subjects`

@@ -1,0 +1,134 @@
+"""What a decision needs beside its rules: a yes where a rule asks, and a count where one counts.
+
+No lock of a grant is held when somebody is asked. A request that is made under one, for the token
+that another profile exchanges, says so by AskFirst: the lock is given up, and the road begins again
+with the answer.
+"""
+
+from __future__ import annotations
+
+import time
+
+from brokerctl.broker.limits import start_count, take
+from brokerctl.broker.question import LOGIN, TOKEN, Asked
+from brokerctl.broker.request import REFUSED, AskFirst, denied, refuse_circle
+from brokerctl.errors import BrokerError, DeniedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeVar
+
+    from brokerctl.broker.request import Approver, DecidedRequest
+    from brokerctl.model import TokenRequest
+    from brokerctl.store.values import LimitCount
+
+    class Asker(Protocol):
+        """What is asked and counted for: `broker.Broker`."""
+
+        within: tuple[str, ...]
+        counts: dict[tuple[str, str, str], LimitCount]
+        answered: dict[str, tuple[tuple[str, Any], ...]]
+
+        def approval(self) -> Approver:
+            """Return what finds the answers."""
+
+        def record_refusal(self, asked: DecidedRequest | TokenRequest, error: BrokerError) -> None:
+            """Record that a token was refused."""
+
+    Found = TypeVar("Found")
+
+
+def settle(broker: Asker, decided: DecidedRequest) -> None:
+    """Ask where a rule asks, and count where one counts; a refusal is recorded, then raised."""
+    try:
+        if decided.decision.effect == "ask":
+            refuse_circle(broker.within, decided.profile.name)
+            ask(broker, decided)
+        count(broker, decided)
+    except BrokerError as error:
+        broker.record_refusal(decided, error)
+        raise
+    except BaseException as stop:
+        if not isinstance(stop, Exception):  # a signal, while somebody was asked
+            broker.record_refusal(decided, DeniedError("the one who asks was stopped"))
+        raise
+
+
+def settle_login(broker: Asker | None, decided: DecidedRequest) -> None:
+    """Refuse a login that is denied, and ask where a rule asks; nothing is recorded here."""
+    if decided.decision.effect == "ask" and broker is not None:
+        ask(broker, decided, LOGIN)
+    elif decided.decision.effect in REFUSED:
+        raise denied(decided)
+
+
+def asked_of(decided: DecidedRequest, action: str = TOKEN) -> Asked:
+    """Return what somebody is to be asked about a request."""
+    return Asked(
+        action=action,
+        label=decided.profile.name,
+        profile=decided.profile,
+        request=decided.request,
+        decision=decided.decision,
+    )
+
+
+def ask(broker: Asker, decided: DecidedRequest, action: str = TOKEN) -> None:
+    """Note who says yes, where a rule asks; DeniedError where nobody does.
+
+    AskFirst where the request is made for another one, whose grant's lock is held.
+    """
+    approval, asked = broker.approval(), asked_of(decided, action)
+    if decided.request.for_profile is None:
+        held = approval.ask(asked)
+    else:
+        name = approval.name_of(asked)
+        found = broker.answered.get(name) or approval.find_held(asked)
+        if found is None:
+            raise AskFirst(decided)
+        broker.answered[name] = held = found
+    decided.decision = decided.decision.replace(approval=held)
+
+
+def asking_first(
+    broker: Asker | None, run: Callable[[], Found], first: AskFirst | None = None
+) -> Found:
+    """Return what `run` does; where it meets AskFirst, somebody is asked, and it runs again."""
+    try:
+        while True:
+            if first is not None and broker is not None:
+                _ask_first(broker, first.decided)
+            try:
+                return run()
+            except AskFirst as another:
+                if broker is None:
+                    raise
+                first = another
+    finally:
+        if broker is not None:
+            broker.answered.clear()
+
+
+def _ask_first(broker: Asker, decided: DecidedRequest) -> None:
+    approval, asked = broker.approval(), asked_of(decided)
+    try:
+        broker.answered[approval.name_of(asked)] = approval.ask(asked)
+    except BrokerError as error:
+        broker.record_refusal(decided, error)
+        raise
+
+
+def count(broker: Asker, decided: DecidedRequest) -> None:
+    """Count a session's request by the rules that say how many; DeniedError for one too many.
+
+    A session's requests come from one process, its supervisor, whose memory this is.
+    """
+    session, limits = decided.request.requester.session, decided.decision.limits
+    if session is None or not limits:
+        return
+    now, taken = time.time(), {}
+    for limit in limits:
+        key = (session, limit.layer, limit.rule)
+        taken[key] = take(broker.counts.get(key) or start_count(limit), now)
+    broker.counts |= taken
