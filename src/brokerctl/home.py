@@ -381,17 +381,6 @@ class _HeldPlan:
         return plan
 
 
-def read_plan(environ: Mapping[str, str]) -> Plan:
-    """Return the configuration alone, if keys or store can't be opened; UsageError if it is wrong.
-
-    Project files are left out: they can't decide to which profile a host belongs.
-    """
-    from brokerctl.config.compile import compile_layers
-
-    layers = config_layers.read_layers(environ, None)
-    return compile_layers(layers, environ)
-
-
 def make_token_request(
     profile: str, environ: Mapping[str, str], tool: str, url: str | None = None
 ) -> TokenRequest:

@@ -12,6 +12,7 @@ LONG_FILE_LINES = 500  # of those whose subject has no place to be cut, which sa
 LONG_FILES = {  # path: reason
     "src/brokerctl/home.py": "what every command opens: another module would cost a get",
     "src/brokerctl/model.py": "the words that every room imports: another module would cost a get",
+    "src/brokerctl/platform/warm_names.py": "one list, which a test writes",
 }
 TEST_FILE_LINES = 450  # a list of cases is read one by one
 LIMITS = {

@@ -293,7 +293,7 @@ def show(
 def _tell_fault() -> None:
     """Warn of an invalid configuration: until it is mended every tool gets "not ours"."""
     from brokerctl import output
-    from brokerctl.home import read_plan
+    from brokerctl.config.compile import read_plan
 
     try:
         read_plan(os.environ)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokerctl import jsonlite
 from brokerctl.config import fields, paths
-from brokerctl.config.layers import digest
+from brokerctl.config.layers import digest, read_layers
 from brokerctl.config.plan import Plan
 from brokerctl.config.presets import get_preset
 from brokerctl.config.source import Setting, Source, check_keys, checked, get_table, parse_layer
@@ -43,6 +43,14 @@ class Compiled(Value):
 def compile_layers(layers: Layers, environ: Mapping[str, str]) -> Plan:
     """Return the plan of these layers; UsageError if one of them is wrong."""
     return compile_settings(layers, environ).plan
+
+
+def read_plan(environ: Mapping[str, str]) -> Plan:
+    """Return the configuration alone, if keys or store can't be opened; UsageError if it is wrong.
+
+    Project files are left out: they can't decide to which profile a host belongs.
+    """
+    return compile_layers(read_layers(environ, None), environ)
 
 
 def compile_settings(layers: Layers, environ: Mapping[str, str]) -> Compiled:

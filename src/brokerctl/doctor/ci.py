@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from brokerctl import jsonlite
+from brokerctl.config.compile import read_plan
 from brokerctl.config.paths import home_folder
 from brokerctl.config.platforms import AUTO, PLATFORMS
 from brokerctl.config.words.exchange import identity_audience
@@ -23,7 +24,7 @@ from brokerctl.doctor.trust_conditions import (
     conditions_for,
 )
 from brokerctl.errors import BrokerError, UsageError
-from brokerctl.home import memory_issuer, read_plan
+from brokerctl.home import memory_issuer
 from brokerctl.identity import find_job, find_platform, see_platforms
 from brokerctl.identity.proof import sign
 from brokerctl.model import Profile, Reference, Value

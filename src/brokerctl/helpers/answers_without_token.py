@@ -23,7 +23,7 @@ from brokerctl.helpers import (
     find_owners,
 )
 from brokerctl.helpers.outcomes import Forgotten, NotOurs, Stored, Users
-from brokerctl.home import make_token_request, read_plan
+from brokerctl.home import make_token_request
 from brokerctl.model import SUPERSEDED
 from brokerctl.platform.work_clock import work_time
 
@@ -79,6 +79,8 @@ def answer_unopened(
     """
     if helper.traits.is_last:
         raise error
+    from brokerctl.config.compile import read_plan  # noqa: PLC0415 - it reads TOML
+
     try:
         plan = read_plan(environ)
     except BrokerError:

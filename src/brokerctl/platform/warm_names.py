@@ -119,6 +119,7 @@ WARM: dict[str, tuple[str, ...]] = {
     "brokerctl.config.platforms": ("PlatformTraits",),
     "brokerctl.config.rules": (
         "ConditionTraits",
+        "Limit",
         "Rule",
         "RuleLayer",
         "matches",
@@ -343,6 +344,7 @@ WARM: dict[str, tuple[str, ...]] = {
         "_Narrowing._decision",
         "_Narrowing._narrow",
         "_Narrowing.by",
+        "_with_limits",
         "decide",
         "judge",
     ),
