@@ -56,7 +56,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "asked": {
         "description": "What was asked for by name, where there are rules.",
         "type": "object",
-        "properties": dict.fromkeys(("scopes", "resource", "audience"), WORDS),
+        "properties": {
+            **dict.fromkeys(("scopes", "resource", "audience"), WORDS),
+            "max_ttl": {"description": "In seconds.", "type": "number", "minimum": 0},
+            "purpose": {"description": "Where it is the tool's name too.", **TEXT},
+        },
     },
     "for_profile": {"description": "Whose request needed this token, in a chain.", **TEXT},
     "question": {"description": "What names one question.", **TEXT},

@@ -28,6 +28,13 @@ name = "a person reads"
 request = { profile = "person", scopes = ["read"] }
 expect = { effect = "allow" }
 """
+POLICY = """[policy]
+default = "deny"
+[[policy.rule]]
+name = "git"
+when = { tool = "git" }
+effect = "allow"
+"""
 # Where an example's order would not do: one command prepares the next.
 LAST = ("revoke person --verify --json", "error")
 
@@ -75,14 +82,15 @@ def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir:
         os.mkdir(shop)
         with open(os.path.join(shop, ".brokerctl.toml"), "w", encoding="utf-8") as file:
             file.write('[profile.person]\nscopes = ["read"]\n')
-        cases = os.path.join(brokerctl.home, "cases.toml")
-        with open(cases, "w", encoding="utf-8") as file:
-            file.write(CASES)
+        cases, policy = (os.path.join(brokerctl.home, name) for name in ("cases.toml", "new.toml"))
+        for path, text in ((cases, CASES), (policy, POLICY)):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
         order = ["login person --json", *(name for name in examples if name not in LAST), *LAST]
         for command in dict.fromkeys(order):
             words = "get nope --json" if command == "error" else command
             words = words.replace("FILE", os.path.join(brokerctl.home, "all.backup"))
-            words = words.replace("DIR", shop).replace("CASES", cases)
+            words = words.replace("DIR", shop).replace("CASES", cases).replace("POLICY", policy)
             done = brokerctl(*words.split(), env=browser | job_of(examples[command], words))
             answer = json.loads(done.stderr if command == "error" else done.stdout or "null")
             faults = find_faults(schema, command, answer)

@@ -165,12 +165,14 @@ def find_records(
     folder: Folder, match: RecordFilter = ANY, limit: int | None = None
 ) -> list[FoundRecord]:
     """Return the records that match, oldest first; with a limit only the newest ones."""
-    found = (
-        entry
-        for segment in all_segments(folder, locked=False)
-        for entry in _scan(folder, segment, match)
-    )
+    found = iterate_records(folder, match)
     return list(found if limit is None else deque(found, maxlen=limit))
+
+
+def iterate_records(folder: Folder, match: RecordFilter = ANY) -> Iterator[FoundRecord]:
+    """Yield the records that match, oldest first, without holding them all."""
+    for segment in all_segments(folder, locked=False):
+        yield from _scan(folder, segment, match)
 
 
 def follow_records(

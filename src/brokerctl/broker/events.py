@@ -162,10 +162,17 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
     }
 
 
-def _asked(request: TokenRequest) -> dict[str, list[str]]:
+def _asked(request: TokenRequest) -> dict[str, Any]:
     """Return what was asked for by name, as it can be decided again."""
     named = {name: getattr(request, name) for name in ("scopes", "resource", "audience")}
-    return {name: list(value) for name, value in named.items() if value is not None}
+    asked: dict[str, Any] = {
+        name: list(value) for name, value in named.items() if value is not None
+    }
+    if request.max_ttl_s is not None:
+        asked["max_ttl"] = request.max_ttl_s
+    if request.purpose is not None and request.purpose == request.requester.tool:
+        asked["purpose"] = request.purpose  # the record's own would also be that of no purpose
+    return asked
 
 
 def _exchange_fields(decided: DecidedRequest, token: Token | None) -> dict[str, Any]:

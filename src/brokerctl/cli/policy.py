@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from brokerctl import jsonlite
-from brokerctl.cli import options
+from brokerctl.cli import options, policy_reading
 from brokerctl.cli.app import make_app
 from brokerctl.cli.get import find_name
+from brokerctl.cli.policy_reading import wrapped
 from brokerctl.config.duration import render_duration
 from brokerctl.get import GetOptions, make_request, split_scopes, unique
 from brokerctl.home import open_home
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from brokerctl.model import Decision, TokenRequest
     from brokerctl.policy.explain import Step
 
-_STDOUT, _COLUMNS, _TEXT_CHARS = 1, 80, 1000
+_STDOUT, _TEXT_CHARS = 1, 1000
 _OWN_TOOLS = ("exec", "get", "login")  # how a request of ours names its tool
 _STYLES = {"allow": "good", "narrow": "good", "ask": "care", "deny": "bad"}
 _MARKS = {True: "yes", False: "no", None: "-"}
@@ -48,16 +48,19 @@ def register(app: typer.Typer) -> None:
     policy.command("check")(check)
     policy.command("test")(run_tests)
     policy.command("init")(init)
+    policy_reading.add_commands(policy)
     app.add_typer(policy, name="policy")
 
 
 def _top() -> None:
-    """Explain, check and test the rules of who may have what.
+    """Explain, check, test and compare the rules of who may have what.
 
     \b
       brokerctl policy explain gitlab --tool git
       brokerctl policy check
       brokerctl policy test cases.toml
+      brokerctl policy who --profile gitlab
+      brokerctl policy diff - new.toml
     """
 
 
@@ -171,7 +174,7 @@ def run_tests(
             typer.echo(f"  {line.field}:")
             typer.echo(f"    - {safe(line.expected, _TEXT_CHARS)}")
             typer.echo(f"    + {safe(line.found, _TEXT_CHARS)}")
-        typer.echo("\n".join(_wrapped(f"  because: {one.decision.reason}", 4)))
+        typer.echo("\n".join(wrapped(f"  because: {one.decision.reason}", 4)))
     told = f"{len(results) - len(failed)} of {count_of(len(results), 'case')}"
     typer.echo(f"{told} decided as expected")
     return 1 if failed else 0
@@ -237,7 +240,7 @@ def _surroundings(home: Home, as_ci: str | None, at: str | None) -> Surroundings
 
 def _show_decision(text: str, decision: Decision) -> None:
     effect = paint(decision.effect, _STYLES[decision.effect], is_on=is_wanted(_STDOUT))
-    for number, line in enumerate(_wrapped(f"{decision.effect}: {text}", 4)):
+    for number, line in enumerate(wrapped(f"{decision.effect}: {text}", 4)):
         typer.echo(effect + line[len(decision.effect) :] if number == 0 else line)
     rows = [("rule", decision.rule), ("layer", decision.layer)]
     rows += [
@@ -252,7 +255,7 @@ def _show_decision(text: str, decision: Decision) -> None:
     if decision.max_ttl_s is not None:
         rows.append(("max_ttl", render_duration(int(decision.max_ttl_s))))
     for name, value in rows:
-        typer.echo("\n".join(_wrapped(f"  {name + ':':<10}{value}", 12)))
+        typer.echo("\n".join(wrapped(f"  {name + ':':<10}{value}", 12)))
 
 
 def _show_steps(steps: list[Step]) -> None:
@@ -262,15 +265,4 @@ def _show_steps(steps: list[Step]) -> None:
             layer = step.layer
             typer.echo(f"\n{layer}")
         begin = f"  {_MARKS[step.is_matched]:<4}{step.effect:<6}"
-        typer.echo("\n".join(_wrapped(f"{begin}{step.rule}: {step.why}", 12)))
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    """Return foreign text in lines of 80 columns, a control character as its escape."""
-    return textwrap.wrap(
-        safe(text, _TEXT_CHARS),
-        _COLUMNS,
-        subsequent_indent=" " * indent,
-        drop_whitespace=True,
-        break_on_hyphens=False,
-    )
+        typer.echo("\n".join(wrapped(f"{begin}{step.rule}: {step.why}", 12)))

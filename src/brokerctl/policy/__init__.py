@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.config.rules import RuleLayer
-    from brokerctl.identity import Job
     from brokerctl.model import Profile, Requester, TokenRequest
+    from brokerctl.policy.facts import Facts, Job
 
     Read = Callable[[str], Any]
 
@@ -46,6 +46,14 @@ class Rules:
     ) -> None:
         self.layers, self.digest, self.now, self.read = layers, digest, now, read
 
+    def find_facts(
+        self, profile: Profile | None, request: TokenRequest, limits: Decision, job: Job | None
+    ) -> Facts:
+        """Return what the rules are compared with, for one request."""
+        from brokerctl.policy.facts import Facts, known_facts  # noqa: PLC0415 - most plans have no rule
+
+        return Facts(known_facts(profile, request, limits, job, self.now), self.read)
+
 
 def decide(
     profile: Profile,
@@ -68,7 +76,9 @@ def decide(
     unforked = decide_limits(profile, request, narrowed, None)
     decision, is_allowed = _by_rules(profile, request, unforked, job, rules)
     # Security: a fork gets what a rule gives to forks by name, and no default of a policy.
-    return decision if is_allowed or decision.effect == "deny" else limits
+    if is_allowed or decision.effect == "deny":
+        return decision
+    return limits.replace(digest=decision.digest, noted=decision.noted)
 
 
 def _by_rules(
@@ -81,10 +91,9 @@ def _by_rules(
     """Return the decision, and whether a rule that names forks was among those that allow."""
     if limits.effect == "deny":
         return limits, False
-    from brokerctl.policy.facts import Facts, known_facts  # noqa: PLC0415 - most plans have no rule
     from brokerctl.policy.layers import decide as decide_by_layers  # noqa: PLC0415 - as above
 
-    facts = Facts(known_facts(profile, request, limits, job, rules.now), rules.read)
+    facts = rules.find_facts(profile, request, limits, job)
     decision, matched = decide_by_layers(profile, request, limits, rules.layers, facts)
     noted = tuple(facts.noted.items())
     is_for_forks = any(rule.when.get("fork") is True for rule in matched)

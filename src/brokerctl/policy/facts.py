@@ -24,17 +24,24 @@ from brokerctl.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from brokerctl.config.rules import Rule
-    from brokerctl.identity import Job
     from brokerctl.model import Decision, Profile, TokenRequest
+
+    class Job(Protocol):
+        """What a decision has to know of an `identity.Job`."""
+
+        @property
+        def fork(self) -> str | None:
+            """How the job is seen to be a fork's; None: it is not."""
+
 
 _DAY_S, _DAY_MIN, _MIN_S = 86400, 24 * 60, 60
 _DAYS = ("thu", "fri", "sat", "sun", "mon", "tue", "wed")  # 1 January 1970 was a Thursday
 # What a record says in no other field of the request, so that it can be decided again from there.
 NOTED = frozenset(
-    ("time", "days", "purpose", *(name for name, one in CONDITIONS.items() if one.costs))
+    ("time", "days", "purpose", "fork", *(name for name, one in CONDITIONS.items() if one.costs))
 )
 
 
