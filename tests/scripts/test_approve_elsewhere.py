@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.answers import find_faults, read_document, read_examples
 from tests.idp import main_job
 from tests.idp.issuer import DemoIssuer
+from tests.schema import Schema
 from tests.scripts.approve_room import RULE, AskingProgram, wait_until
+from tests.scripts.test_json_shapes import OF_A_QUESTION, fits, shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +74,19 @@ def test_no_from_another_terminal(asking: AskingProgram) -> None:
     code, shown = approve(asking, "yes", name)
     assert (code, "too late" in shown) == (2, True)
     assert asking.records("token.handed_out") == []
+
+
+@pytest.mark.parametrize("command", OF_A_QUESTION)
+def test_the_answer_as_json(asking: AskingProgram, command: str) -> None:
+    """It is what the page says."""
+    asking.rules(approve='wait = "60s"')
+    waiting = asking.program.start("get", "service")
+    _, *words = command.replace("ID", asking.open_question()).split()
+    _, shown = approve(asking, *words)
+    waiting.communicate()
+    answer = json.loads(shown[shown.index('{"schema"') :].splitlines()[0])
+    assert find_faults(Schema(read_document()), command, answer) == []
+    assert fits(shape(json.loads(read_examples()[command])), shape(answer)), answer
 
 
 def test_nobody_in_time(asking: AskingProgram) -> None:

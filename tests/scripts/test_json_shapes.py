@@ -36,6 +36,7 @@ when = { tool = "git" }
 effect = "allow"
 """
 # Where an example's order would not do: one command prepares the next.
+OF_A_QUESTION = ("approve yes ID --json", "approve no ID --json")  # test_approve_elsewhere.py
 LAST = ("revoke person --verify --json", "error")
 
 
@@ -86,7 +87,11 @@ def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir:
         for path, text in ((cases, CASES), (policy, POLICY)):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
-        order = ["login person --json", *(name for name in examples if name not in LAST), *LAST]
+        order = [
+            "login person --json",
+            *(name for name in examples if name not in {*LAST, *OF_A_QUESTION}),
+            *LAST,
+        ]
         for command in dict.fromkeys(order):
             words = "get nope --json" if command == "error" else command
             words = words.replace("FILE", os.path.join(brokerctl.home, "all.backup"))
