@@ -23,7 +23,7 @@ _HEAD = """# For 'brokerctl policy test'. The profiles are examples, and exist h
 
 """
 
-_AGENTS = """# Rules for agents. Under 'exec --agent' a command gets what a rule gives it, no more.
+_AGENTS = """# Rules for requests that name an agent: 'brokerctl policy explain NAME --agent coder'.
 
 [policy]
 default = "profile" # what no rule matches is allowed: people and their tools, as before
