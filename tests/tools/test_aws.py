@@ -177,7 +177,8 @@ def test_a_short_session_is_served_for_half_of_its_life(desk: Desk, sts: Sts) ->
 
 def test_another_role_is_another_session(desk: Desk, sts: Sts) -> None:
     """Each with its own credentials, its duration and its policy, from one and the same token."""
-    policy = '{"Version":"2012-10-17","Statement":[]}'
+    statement = '{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}'
+    policy = f'{{"Version":"2012-10-17","Statement":[{statement}]}}'
     desk.add("audit", role=f"{ROLE[:-6]}path/audit", duration="30m", policy=policy)
     desk.tell("deploy", "audit")
     assert desk.ask().returncode == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from brokerctl import jsonlite
 from brokerctl.model import Exchange, Profile, Reference, Value
-from brokerctl.platform.import_finder import load_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,6 +161,8 @@ def parse_plan(data: bytes) -> Plan | None:
             body[name] = tuple(body.get(name, ()))
         narrowed = {name: tuple(scopes) for name, scopes in body.pop("narrowed_scopes").items()}
         if "policy" in body:
+            from brokerctl.platform.import_finder import load_at_once  # noqa: PLC0415 - as above
+
             load_at_once(RULES)
             from brokerctl.config.rules import parse_layers  # noqa: PLC0415 - as above
 
