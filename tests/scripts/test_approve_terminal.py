@@ -146,7 +146,8 @@ def test_hang_up_is_no(asking: AskingProgram) -> None:
 
 def test_many_at_once_make_one_question(asking: AskingProgram) -> None:
     """32 that ask the same at the same time show one question, and share its answer."""
-    script = 'for n in $(seq 32); do "$B" get service >child-token.$n 2>error.$n & done; wait; echo all'
+    each = '"$B" get service >child-token.$n 2>error.$n &'
+    script = f"for n in $(seq 32); do {each} done; wait; echo all"
     terminal = asking.spawn("-c", script, path="/bin/bash", B=asking.program.path)
     terminal.prompt()
     wait_until(lambda: asking.waiting() >= 32)
