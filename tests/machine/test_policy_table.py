@@ -174,3 +174,22 @@ def get(environ: dict[str, str], ask: Ask) -> tuple[str, str | None]:
         return "refused", error.rule
     assert token.value.reveal()
     return "allow", None
+
+
+def test_an_agent_gets_nothing_without_a_rule(machine: Machine) -> None:
+    """Also where no layer has any: as `get` decides, `explain` says and `test` expects."""
+    environ = machine.program.environment() | {"CI": "true"}
+    home, asked = open_home(environ, profile="person"), Ask().make()
+    agent = asked.replace(requester=asked.requester.replace(agent="coder"))
+    with pytest.raises(DeniedError, match="no rule allows it to an agent"):
+        home.broker.get(agent)
+    _, decision, steps = explain_request(home.plan, agent, home)
+    assert (decision.effect, decision.layer, steps[-1].layer) == ("deny", "session", "session")
+    cases = os.path.join(machine.home, "cases.toml")
+    with open(cases, "w") as file:
+        file.write(
+            '[[case]]\nname = "agent"\nrequest = { profile = "person" }\n'
+            'facts = { agent = "coder" }\nexpect = { effect = "deny", layer = "session" }\n'
+        )
+    (result,) = decide_cases(read_cases(cases), environ)
+    assert result.differences == ()

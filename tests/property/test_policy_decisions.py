@@ -167,7 +167,7 @@ def expect(world: World) -> str:  # noqa: C901 - the contract's words in their o
         if by_effect[DENY]:
             return DENY
         counts = (by_effect[ASK] or allows)[:1]
-        named = named or bool(counts)
+        named = named or (bool(counts) and layer.label != "project")
         if not counts:
             effects.append(DENY if layer.default == "deny" else ALLOW)
             continue
@@ -221,10 +221,10 @@ def check(seed: int) -> None:
 
 
 def _no_layer_widens(world: World, decision: Decision) -> None:
-    """An agent is the exception: it gets nothing until some layer names it."""
-    if world.request.requester.agent is None:
-        more = world.decide((*world.layers, world.layer("more")))
-        assert not is_wider(more, decision), (decision, more)
+    """An agent is the exception: it gets nothing until a layer above the project's names it."""
+    label = "more" if world.request.requester.agent is None else "project"
+    more = world.decide((*world.layers, world.layer(label)))
+    assert not is_wider(more, decision), (decision, more)
 
 
 def _no_denial_widens(world: World, decision: Decision) -> None:

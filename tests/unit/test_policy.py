@@ -6,8 +6,10 @@ import os
 
 import pytest
 
+from brokerctl.config.rules import Rule, RuleLayer
+from brokerctl.identity import Job
 from brokerctl.model import Profile, Requester, TokenRequest
-from brokerctl.policy import decide, decide_kept
+from brokerctl.policy import Rules, decide, decide_kept
 
 PROFILE = Profile(
     name="p",
@@ -133,3 +135,17 @@ def test_a_grant_for_another_issuer_keeps_what_a_project_narrowed() -> None:
     assert decision.resource == ("https://r1.example", "https://r2.example")
     foreign = request(made_out_to=to, requester=Requester(uid=os.geteuid() + 1, pid=1))
     assert decide(PROFILE, foreign).effect == "deny"
+
+
+@pytest.mark.parametrize(("label", "effect"), [("user", "narrow"), ("project", "deny")])
+def test_a_project_lifts_nothing(label: str, effect: str) -> None:
+    """Neither what is denied to forks nor to agents: whoever commits could write such a rule."""
+    rule = Rule(name="r", effect="allow", when={"fork": True})
+    layers = (RuleLayer(label=label, default="profile", rules=(rule,)),)
+    rules = Rules(layers, "d", 0.0, lambda _: None)
+    fork = Job(platform="github", id="1", fork="of a stranger's")
+    assert decide(PROFILE, request(), job=fork, rules=rules).effect == effect
+    agent = request().replace(requester=request().requester.replace(agent="coder"))
+    anything = (RuleLayer(label=label, default="profile", rules=(rule.replace(when={}),)),)
+    found = decide(PROFILE, agent, rules=Rules(anything, "d", 0.0, lambda _: None))
+    assert found.effect == effect

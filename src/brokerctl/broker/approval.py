@@ -170,7 +170,7 @@ class Approval:
         requester = asked.request.requester
         try:
             answer = channel.ask(question, about, is_answered)
-        except BaseException as stop:
+        except BaseException as stop:  # a signal too: the question is closed, then it goes on
             why = stop.message if isinstance(stop, BrokerError) else "the one who asks was stopped"
             no = Answer(is_yes=False, by=NOBODY, why=why)
             self.close(name, question.id, no, requester)

@@ -49,7 +49,7 @@ def settle(broker: Asker, decided: DecidedRequest) -> None:
     except BrokerError as error:
         broker.record_refusal(decided, error)
         raise
-    except BaseException as stop:
+    except BaseException as stop:  # recorded, and raised again
         if not isinstance(stop, Exception):  # a signal, while somebody was asked
             broker.record_refusal(decided, DeniedError("the one who asks was stopped"))
         raise

@@ -69,10 +69,12 @@ class Supposed:
         fork = "its claims say so" if self._facts.get("fork") is True else None
         return Job(platform=self._facts.get(PLATFORM) or _GIVEN, id=None, fork=fork)
 
-    def find_rules(self, profile: Profile | None, _: TokenRequest, job: Job | None) -> Rules | None:
+    def find_rules(
+        self, profile: Profile | None, request: TokenRequest, job: Job | None
+    ) -> Rules | None:
         """Return the plan's rules, with the facts that were given."""
         layers = self._plan.policy_of("" if profile is None else profile.name)
-        if not layers:
+        if not layers and request.requester.agent is None:
             return None
 
         def read(name: str) -> Any:  # noqa: ANN401 - what CONDITIONS says of it

@@ -94,9 +94,9 @@ def _by_rules(
     from brokerctl.policy.layers import decide as decide_by_layers  # noqa: PLC0415 - as above
 
     facts = rules.find_facts(profile, request, limits, job)
-    decision, matched = decide_by_layers(profile, request, limits, rules.layers, facts)
+    decision, lifting = decide_by_layers(profile, request, limits, rules.layers, facts)
     noted = tuple(facts.noted.items())
-    is_for_forks = any(rule.when.get("fork") is True for rule in matched)
+    is_for_forks = any(rule.when.get("fork") is True for rule in lifting)
     return decision.replace(digest=rules.digest, noted=noted), is_for_forks
 
 

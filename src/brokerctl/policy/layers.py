@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 SESSION = "session"  # the layer of an agent's session
+PROJECT = "project"
 _STRICTNESS = (ALLOW, ASK, DENY)
 _WORDS = {"scopes": "scope", "resource": "resource", "audience": "audience"}
 
@@ -41,6 +42,14 @@ class Verdict(Value):
         """The name of the rule, as records and refusals have it."""
         return DEFAULT if self.rule is None else self.rule.name
 
+    @property
+    def may_lift(self) -> bool:
+        """Whether its rule gives what is denied until a rule names it: to an agent, or to a fork.
+
+        Security: a project's file can only narrow, since all who can commit to it can change it.
+        """
+        return self.rule is not None and self.effect != DENY and self.layer != PROJECT
+
 
 def decide(
     profile: Profile | None,
@@ -51,7 +60,7 @@ def decide(
 ) -> tuple[Decision, tuple[Rule, ...]]:
     """Return what the rules make of `limits`, which is what the profile's own limits leave.
 
-    The rules that it comes with are those that allow or ask, of every layer that has one.
+    The rules that it comes with are those that may lift what is denied to forks.
     """
     verdicts = [judge(layer, facts) for layer in layers]
     if request.requester.agent is not None:
@@ -59,14 +68,14 @@ def decide(
     strictest = max(verdicts, key=lambda one: _STRICTNESS.index(one.effect))
     if strictest.effect == DENY:
         return refuse(strictest, _reason(strictest)), ()
-    matched = tuple(one.rule for one in verdicts if one.rule is not None)
+    lifting = tuple(one.rule for one in verdicts if one.rule is not None and one.may_lift)
     narrowed = _Narrowing(profile, request, limits).by(verdicts)
     if narrowed.effect != DENY:
         narrowed = _with_limits(narrowed, verdicts)
     if narrowed.effect != DENY and strictest.effect == ASK:
         changes = {"rule": strictest.name, "layer": strictest.layer, "effect": ASK}
         narrowed = narrowed.replace(reason=_reason(strictest), **changes)
-    return narrowed, matched
+    return narrowed, lifting
 
 
 def _with_limits(decision: Decision, verdicts: list[Verdict]) -> Decision:
@@ -107,8 +116,8 @@ def judge(layer: RuleLayer, facts: Facts, tell: Tell | None = None) -> Verdict:
 
 
 def judge_agent(verdicts: list[Verdict]) -> Verdict:
-    """Return what the layer of an agent's session says: no, unless a rule of another matched."""
-    is_named = any(one.rule is not None and one.effect != DENY for one in verdicts)
+    """Return what the layer of an agent's session says: no, unless a rule of another gives it."""
+    is_named = any(one.may_lift for one in verdicts)
     return Verdict(layer=SESSION, effect=ALLOW if is_named else DENY)
 
 
