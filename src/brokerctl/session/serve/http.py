@@ -41,7 +41,7 @@ class Limits(Value):
     body_bytes: int = 1 << 20
 
 
-class Reply(Value):
+class HttpReply(Value):
     """A whole answer: status, body, and headers beside its length."""
 
     status: int
@@ -117,7 +117,7 @@ class Connection:
             raise GoneError from error
 
 
-class Exchange:
+class ServedRequest:
     """One request: its head, what can be read of its body, and where its answer goes."""
 
     def __init__(self, connection: Connection, request: h11.Request) -> None:
@@ -155,7 +155,7 @@ class Exchange:
             else:
                 raise GoneError
 
-    def reply(self, reply: Reply) -> None:
+    def reply(self, reply: HttpReply) -> None:
         """Write a whole answer; GoneError where that fails."""
         headers = [*reply.headers, ("Content-Length", str(len(reply.body)))]
         deadline = time.monotonic() + self.connection.limits.body_s
@@ -165,24 +165,24 @@ class Exchange:
         self.connection.send(*events, h11.EndOfMessage(), deadline=deadline)
 
 
-def error_reply(status: int, text: str, **more: object) -> Reply:
+def error_reply(status: int, text: str, **more: object) -> HttpReply:
     """Return an error as the documented JSON, for what is no BrokerError."""
     body = {"schema": 1, "error": {"message": text, **more}}
     headers = (("Content-Type", "application/json"), _CLOSE)
-    return Reply(status=status, body=jsonlite.dumps(body).encode("ascii") + b"\n", headers=headers)
+    return HttpReply(status=status, body=jsonlite.dumps(body).encode("ascii") + b"\n", headers=headers)
 
 
 def _response(status: int, headers: Headers) -> h11.Response:
     return h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase)
 
 
-class Server:
+class SessionServer:
     """Listens, and answers each connection in a thread of its own until it is closed."""
 
     def __init__(
         self,
         listener: socket.socket,
-        answer: Callable[[Exchange], Reply | None],
+        answer: Callable[[ServedRequest], HttpReply | None],
         admits: Callable[[socket.socket], bool] = lambda _: True,
         limits: Limits | None = None,
     ) -> None:
@@ -266,10 +266,10 @@ class Server:
     def _serve_one(self, connection: Connection) -> bool:
         """Answer one request; return whether another may follow."""
         try:
-            exchange = self._read(connection)
-            reply = self._answer(exchange)
+            asked = self._read(connection)
+            reply = self._answer(asked)
             if reply is not None:
-                exchange.reply(reply)
+                asked.reply(reply)
         except h11.RemoteProtocolError as error:
             self._refuse(connection, error.error_status_hint, "no request that we read")
             return False
@@ -281,20 +281,20 @@ class Server:
         connection.h11.start_next_cycle()
         return True
 
-    def _read(self, connection: Connection) -> Exchange:
+    def _read(self, connection: Connection) -> ServedRequest:
         """Read a head; RequestError for one that somebody else might read in another way."""
         connection.begin(time.monotonic() + self._limits.idle_s)
         event = connection.next_event(time.monotonic() + self._limits.head_s)
         if not isinstance(event, h11.Request):
             raise GoneError  # it was closed between two requests
-        exchange = Exchange(connection, event)
-        if exchange.method == "CONNECT":
+        asked = ServedRequest(connection, event)
+        if asked.method == "CONNECT":
             raise RequestError(405, "no connection is made from here")
-        if not exchange.target.startswith(_PREFIX):
+        if not asked.target.startswith(_PREFIX):
             raise RequestError(400, "the target is no path")
-        if exchange.header("content-length") and exchange.header("transfer-encoding"):
+        if asked.header("content-length") and asked.header("transfer-encoding"):
             raise RequestError(400, "the request has two lengths")
-        return exchange
+        return asked
 
     def _refuse(self, connection: Connection, status: int, text: str) -> None:
         """Write an error, and read a little of what still comes, so that the client sees it."""
