@@ -164,10 +164,17 @@ def _read_settings(source: Source) -> dict[str, Any]:
 
 
 def _refuse_other_command(source: Source, before: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Security: where the system's file says which command answers, no other one does."""
+    """Security: where the system's file says which command answers, no other one does.
+
+    Nor does one that the PATH of the requester would find under the same name.
+    """
+    where = ("approve", "command")
+    if source.label == "system" and "/" not in settings.get(_COMMAND, ("/",))[0]:
+        text = "the system's command must be an absolute path: a PATH would find another one"
+        raise source.error(where, text)
     if _COMMAND in before and settings.get(_COMMAND, before[_COMMAND]) != before[_COMMAND]:
         text = "the system's file says which command answers"
-        raise source.error(("approve", "command"), text, "leave it out")
+        raise source.error(where, text, "leave it out")
 
 
 def _apply_preset(name: str, settings: dict[str, Setting]) -> None:
