@@ -169,7 +169,9 @@ def error_reply(status: int, text: str, **more: object) -> HttpReply:
     """Return an error as the documented JSON, for what is no BrokerError."""
     body = {"schema": 1, "error": {"message": text, **more}}
     headers = (("Content-Type", "application/json"), _CLOSE)
-    return HttpReply(status=status, body=jsonlite.dumps(body).encode("ascii") + b"\n", headers=headers)
+    return HttpReply(
+        status=status, body=jsonlite.dumps(body).encode("ascii") + b"\n", headers=headers
+    )
 
 
 def _response(status: int, headers: Headers) -> h11.Response:
