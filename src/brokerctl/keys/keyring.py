@@ -17,6 +17,7 @@ from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.keys.making import new_key_text
 from brokerctl.keys.ring import parse_key
 from brokerctl.platform.commands import environ_for
+from brokerctl.platform.system import AWAITED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,6 +98,16 @@ class KeyringKeeper:
         return found if isinstance(found, str) else None
 
     def _converse(self, request: bytes) -> dict[str, Any]:
+        with AWAITED:
+            line = self._run(request)
+        if not line:
+            raise KeyLockedError(f"the OS keyring gave no answer within {self._answer_s:g} s")
+        try:
+            return dict(jsonlite.loads(line))
+        except (ValueError, TypeError):
+            raise KeyLockedError("the OS keyring's process answered nonsense") from None
+
+    def _run(self, request: bytes) -> bytes:
         try:
             child = subprocess.Popen(
                 [sys.executable, "-I", _CHILD],
@@ -108,19 +119,13 @@ class KeyringKeeper:
         except OSError as error:
             raise KeyLockedError("the OS keyring's process does not start") from error
         try:
-            line = _exchange(child, request, self._answer_s)
+            return _exchange(child, request, self._answer_s)
         finally:
             child.kill()
             child.wait()
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None and not pipe.closed:
                     pipe.close()
-        if not line:
-            raise KeyLockedError(f"the OS keyring gave no answer within {self._answer_s:g} s")
-        try:
-            return dict(jsonlite.loads(line))
-        except (ValueError, TypeError):
-            raise KeyLockedError("the OS keyring's process answered nonsense") from None
 
 
 def _exchange(child: subprocess.Popen[bytes], request: bytes, answer_s: float) -> bytes:

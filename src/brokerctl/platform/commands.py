@@ -11,10 +11,12 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from brokerctl.model import WITHIN, Value
+from brokerctl.platform.system import AWAITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,7 +146,19 @@ def run_bounded(
     Its errors go to our stderr unless `is_quiet`. `given` is written to its stdin, as far as it
     reads it; without it there is none.
     """
-    deadline = time.monotonic() + timeout_s
+    with AWAITED:
+        return _run(words, environ, time.monotonic() + timeout_s, limit, given, is_quiet=is_quiet)
+
+
+def _run(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    deadline: float,
+    limit: int,
+    given: bytes | None,
+    *,
+    is_quiet: bool,
+) -> tuple[int, bytes]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING | {signal.SIGTTOU})
     try:
         child = subprocess.Popen(
@@ -235,6 +249,8 @@ class _Run:
             return  # it has just ended
         if stopped is None or stopped.si_status not in {signal.SIGTTIN, signal.SIGTTOU}:
             return
+        if threading.current_thread() is not threading.main_thread():
+            raise NoTerminalError  # the terminal is that of a session's child
         if self._terminal is None:
             self._terminal = os.open(_TERMINAL, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
             if os.tcgetpgrp(self._terminal) != os.getpgrp():

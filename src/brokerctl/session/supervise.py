@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from brokerctl.errors import BrokerError
 from brokerctl.platform import signals
-from brokerctl.platform.system import os
+from brokerctl.platform.system import AWAITED, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,12 +84,13 @@ class Supervisor:
     def _look(self) -> int | None:
         """Reap all children; return the child's wait status if it has ended, else None.
 
-        Other processes are reaped too: as process 1 of a container we inherit orphans.
+        Other processes are reaped too: as process 1 of a container we inherit orphans. Programs
+        that a thread of ours runs are left to that thread.
         """
         ended = None
         while True:
             try:
-                pid, status = os.waitpid(-1, _EVENTS)
+                pid, status = AWAITED.reap(self.pid, _EVENTS)
             except ChildProcessError:
                 return ended
             if pid == 0:

@@ -7,6 +7,7 @@ of `/dev/null`, so that no file of the kernel's ever has the same number.
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 
@@ -53,6 +54,7 @@ class MemorySystem(System):
     def __init__(self) -> None:
         self._opened: dict[FileDescriptorLike, _Opened] = {}
         self._made = 0
+        self._locking = _thread.allocate_lock()  # two threads must not both find a lock free
 
     def folder(self, path: str) -> Folder:
         """Make a folder of nothing; `path` is what messages call it."""
@@ -228,15 +230,16 @@ class MemorySystem(System):
         node.mode = stat.S_IFMT(node.mode) | mode
 
     def flock(self, fd: FileDescriptorLike, operation: int, /) -> None:
-        """Take the lock if it is free, or give it up; nobody can be waited for in one thread."""
+        """Take the lock if it is free, or give it up; it is not waited for, but asked for again."""
         opened = self._opened[fd]
         node = opened.node
-        if operation & fcntl.LOCK_UN:
-            node.holder = None if node.holder is opened else node.holder
-        elif node.holder not in {None, opened}:
-            raise _error(errno.EAGAIN)
-        else:
-            node.holder = opened
+        with self._locking:
+            if operation & fcntl.LOCK_UN:
+                node.holder = None if node.holder is opened else node.holder
+            elif node.holder not in {None, opened}:
+                raise _error(errno.EAGAIN)
+            else:
+                node.holder = opened
 
 
 def _status(node: _Node) -> os.stat_result:
