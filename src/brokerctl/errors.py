@@ -46,6 +46,12 @@ class DeniedError(BrokerError):
     name = "denied"
 
 
+class SessionEndedError(DeniedError):
+    """The session was ended by another command: from then on nothing is handed out in it."""
+
+    name = "ended"
+
+
 class IssuerError(BrokerError):
     """The issuer or the connection to it failed; the store is unchanged."""
 

@@ -15,6 +15,7 @@ from brokerctl.secret import Secret
 from brokerctl.session import Tools
 from brokerctl.session.cleanup import SessionEnd
 from brokerctl.session.token_files import remove_files, write_files
+from tests.session_room import NoLock
 
 CALLS = ("open", "write", "fsync", "rename", "fchmod", "mkdir", "unlink", "rmdir", "listdir")
 
@@ -40,9 +41,19 @@ class NoStore:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
+        self.data = b""
 
-    def put_sealed(self, _kind: int, name: str, _data: bytes) -> None:
+    def find_sealed(self, _kind: int, name: str) -> bytes | None:
+        """Return what was remembered last."""
+        return self.data if name in self.names else None
+
+    def lock_entry(self, _name: str) -> NoLock:
+        """Return a lock that nobody else wants."""
+        return NoLock()
+
+    def put_sealed(self, _kind: int, name: str, data: bytes) -> None:
         """Remember."""
+        self.data = data
         self.names.add(name)
 
     def drop_sealed(self, _kind: int, name: str) -> None:

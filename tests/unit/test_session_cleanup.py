@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerctl import jsonlite
 from brokerctl.broker.revoke import Ending
-from brokerctl.errors import StoreError
+from brokerctl.errors import AuditError, SessionEndedError, StoreError
 from brokerctl.platform.process import find_process
-from brokerctl.platform.system import SYSTEM
-from brokerctl.session import Tools, leftovers
+from brokerctl.platform.system import SYSTEM, System
+from brokerctl.secret import Secret
+from brokerctl.session import Tools, leftovers, token_files
 from brokerctl.session.cleanup import SessionEnd
+from tests.session_room import NoLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,14 @@ class Place:
         self.said: list[str] = []
         self.endings: list[Ending] = []
         self.trouble: BaseException | None = None
+
+    def find_sealed(self, _kind: int, name: str) -> bytes | None:
+        """Return a blob."""
+        return self.entries.get(name)
+
+    def lock_entry(self, _name: str) -> NoLock:
+        """Return a lock that nobody else wants."""
+        return NoLock()
 
     def put_sealed(self, _kind: int, name: str, data: bytes) -> None:
         """Keep a blob."""
@@ -76,6 +87,22 @@ class Place:
         session = leftovers.parse_session(data)
         assert session is not None
         return session
+
+
+class Listed:
+    """The store of a place as it lists its entries."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.find_sealed, self.lock_entry = place.find_sealed, place.lock_entry
+        self.put_sealed, self.drop_sealed = place.put_sealed, place.drop_sealed
+
+    def entries(self, _kind: int) -> Any:  # noqa: ANN401 - as the store's
+        """List blobs."""
+        return [
+            type("Entry", (), {"name": name, "value": data})
+            for name, data in list(self.place.entries.items())
+        ]
 
 
 @pytest.fixture
@@ -236,24 +263,123 @@ def test_one_session_s_trouble_keeps_no_other(place: Place) -> None:
     troubles = {"one": StoreError("the store"), "two": OSError(errno.EIO, "x"), "three": None}
     place.entries = {one.id: leftovers.render_session(one) for one in stays}
 
-    class Listed:
-        def entries(self, _kind: int) -> Any:  # noqa: ANN401 - as the store's
-            return [
-                type("Entry", (), {"name": name, "value": data})
-                for name, data in list(place.entries.items())
-            ]
-
-        drop_sealed = staticmethod(place.drop_sealed)
-        put_sealed = staticmethod(place.put_sealed)
-
     def revoke_own(session: str, _profiles: tuple[str, ...]) -> list[Ending]:
         trouble = troubles[session]
         if trouble is not None:
             raise trouble
         return [ending("revoked")]
 
-    ended, failed = leftovers.settle_all(Listed(), lambda name: name, revoke_own, SYSTEM)
+    ended, failed = leftovers.settle_all(Listed(place), lambda name: name, revoke_own, SYSTEM)
     assert [one.outcome for one in ended] == ["revoked"]
     said = [error.message for error in failed]
     assert said == ["the store", "session two: input/output error"]
     assert sorted(place.entries) == ["one", "two"]
+
+
+ABOUT: dict[str, Any] = {
+    "asked": ("p", "q"),
+    "purpose": "x" * 300,
+    "agent": "coder",
+    "command": "/usr/bin/curl",
+    "serves": ("socket", "gateway"),
+    "scopes": ("a",),
+    "resource": ("https://r.example",),
+    "audience": (),
+    "max_ttl_s": 60.0,
+    "uses": 3,
+    "rate": "30/m",
+    "hosts": ("api.example",),
+}
+
+
+def test_an_entry_says_what_its_session_is() -> None:
+    """Each field comes back as it was, lists as tuples; of the command the program's name alone."""
+    session = leftovers.describe(ID, ("p",), None, **ABOUT)
+    assert (session.command, session.purpose) == ("curl", "x" * 200)
+    assert leftovers.parse_session(leftovers.render_session(session)) == session
+    more = {"child": 42, "ended_at": 7.0}
+    whole = session.replace(**more)
+    assert leftovers.parse_session(leftovers.render_session(whole)) == whole
+
+
+def test_an_entry_of_the_version_before_is_read() -> None:
+    """It says less, and its session is ended as ever."""
+    body = jsonlite.loads(leftovers.render_session(leftovers.describe(ID, ("p",), None)))
+    fields = ("id", "pid", "started", "boot", "pid_space", "host", "at", "ends_at", "profiles")
+    old = {name: body[name] for name in ("v", *fields, "folder")}
+    found = leftovers.parse_session(jsonlite.dumps(old).encode())
+    assert found is not None
+    assert (found.id, found.profiles, found.grants, found.asked) == (ID, ("p",), (), ())
+    assert (found.ended_at, found.scopes, found.serves) == (None, None, ())
+
+
+def test_a_mark_ends_and_is_never_written_over(place: Place) -> None:
+    """A supervisor that is about to start its child does not: what it got is ended by it."""
+    ends = place.ends(has_files=True)
+    ends.begin()
+    store: Any = place
+    name = f"name of {ID}"
+    assert not ends.is_ended()
+    seen: list[leftovers.Session] = []
+    marked = leftovers.mark_ended(store, name, 7.0, seen.append)
+    assert marked is not None
+    assert (marked.ended_at, [one.ended_at for one in seen]) == (7.0, [None])
+    assert leftovers.mark_ended(store, name, 9.0, seen.append) == marked
+    assert len(seen) == 1
+    assert ends.is_ended()
+    with pytest.raises(SessionEndedError) as refused:
+        ends.fill({"A": Secret("token")}, 5.0)
+    assert (refused.value.exit_code, place.session().ended_at) == (4, 7.0)
+    assert list(place.folder.iterdir()) == []
+    ends.end()
+    assert (place.entries, place.said) == ({}, [])
+    assert ends.is_ended()
+    assert leftovers.mark_ended(store, name, 9.0, seen.append) is None
+    assert place.entries == {}
+
+
+def test_what_may_not_be_recorded_is_not_marked(place: Place) -> None:
+    """The record of who ended it comes first."""
+    ends = place.ends()
+    ends.begin()
+    store: Any = place
+
+    def refuse(_session: leftovers.Session) -> None:
+        raise AuditError("the log is full")
+
+    with pytest.raises(AuditError):
+        leftovers.mark_ended(store, f"name of {ID}", 7.0, refuse)
+    assert not ends.is_ended()
+
+
+@pytest.mark.parametrize(("changes", "stays"), [({}, True), ({"started": "1"}, False)])
+def test_a_marked_entry_stays_while_its_supervisor_lives(
+    place: Place, changes: dict[str, Any], *, stays: bool
+) -> None:
+    """A token that it was given in the last moment must have somebody who ends it."""
+    marked = place.ends().session.replace(ended_at=7.0, **changes)
+    name = f"name of {ID}"
+    place.entries = {name: leftovers.render_session(marked)}
+    place.endings = [ending("revoked")]
+    assert leftovers.collect(Listed(place)) == [marked]
+    assert leftovers.settle(marked, Listed(place), name, place.revoke_own, SYSTEM) == place.endings
+    assert bool(place.entries) is stays
+
+
+def test_a_file_that_another_process_removes_is_no_trouble(tmp_path: Path) -> None:
+    """Two processes end one session at once."""
+
+    class Slow(System):
+        def unlink(self, *what: Any, **how: Any) -> None:  # noqa: ANN401 - as the call it stands for
+            System().unlink(*what, **how)
+            super().unlink(*what, **how)
+
+        def rmdir(self, *what: Any, **how: Any) -> None:  # noqa: ANN401 - as above
+            System().rmdir(*what, **how)
+            super().rmdir(*what, **how)
+
+    tmp_path.chmod(0o700)
+    folder = str(tmp_path / f"brokerctl-{ID}")
+    token_files.write_files(folder, {"A": Secret("a"), "B": Secret("b")}, SYSTEM)
+    token_files.remove_files(folder, Slow())
+    assert list(tmp_path.iterdir()) == []

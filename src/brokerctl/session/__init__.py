@@ -12,7 +12,7 @@ from brokerctl.model import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Protocol
+    from typing import Protocol, Self
 
     from brokerctl.model import AccessToken, Profile, Requester, TokenRequest
     from brokerctl.platform.system import System
@@ -39,8 +39,18 @@ if TYPE_CHECKING:
         @property
         def notice(self) -> str: ...  # noqa: D102 - what people must be told at once
 
+    class HeldLock(Protocol):
+        """The lock of one entry, as a context."""
+
+        def __enter__(self) -> Self: ...  # noqa: D105 - the class says it
+        def __exit__(self, *_: object) -> None: ...  # noqa: D105 - the class says it
+        def remove(self) -> None: ...  # noqa: D102 - the entry is gone and comes no more
+
     class SessionStore(Protocol):
         """What a session needs of the store: sealed blobs by kind and name."""
+
+        def find_sealed(self, kind: int, name: str) -> bytes | None: ...  # noqa: D102 - store's
+        def lock_entry(self, name: str) -> HeldLock: ...  # noqa: D102 - store's
 
         def put_sealed(self, kind: int, name: str, data: bytes) -> None: ...  # noqa: D102 - store's
         def drop_sealed(self, kind: int, name: str) -> object: ...  # noqa: D102 - store's

@@ -17,6 +17,7 @@ from brokerctl.store.entry import SESSION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from brokerctl.secret import Secret
     from brokerctl.session import Ended, Tools
@@ -35,33 +36,47 @@ class SessionEnd:
         *,
         has_files: bool,
         is_asked: bool = False,
+        **about: Any,  # noqa: ANN401 - of leftovers.describe
     ) -> None:
-        """`is_asked`: `--revoke` was given, so a token that is not revoked must be reported."""
+        """`is_asked`: `--revoke` was given, so a token that is not revoked must be reported.
+
+        `about`: what the entry says of the session beside its tokens; see `leftovers.Session`.
+        """
         folder = None
         if has_files:
             folder = token_files.folder_path(tools.environ, session_id, tools.system)
-        self.session = leftovers.describe(session_id, own, folder, tools.grants_of(own))
+        self.session = leftovers.describe(session_id, own, folder, tools.grants_of(own), **about)
         self._tools = tools
         self._is_asked = is_asked
         self._name = tools.name_of(session_id)
 
     def begin(self) -> None:
         """Write the entry by which a later command finds what a SIGKILL left behind."""
-        self._put()
+        data = leftovers.render_session(self.session)
+        self._tools.store.put_sealed(SESSION, self._name, data)
 
     def fill(self, files: Mapping[str, Secret], ends_at: float | None) -> dict[str, str]:
-        """Note when the last token expires and write the files; return their paths by variable."""
-        self.session = self.session.replace(ends_at=ends_at)
-        self._put()
+        """Note when the last token expires and write the files; return their paths by variable.
+
+        Raises SessionEndedError if another process has ended the session meanwhile.
+        """
+        self.note(ends_at=ends_at)
         folder = self.session.folder
         if folder is None:
             return {}
         token_files.write_files(folder, files, self._tools.system)
         return {variable: f"{folder}/{variable}" for variable in files}
 
-    def _put(self) -> None:
-        data = leftovers.render_session(self.session)
-        self._tools.store.put_sealed(SESSION, self._name, data)
+    def note(self, **changes: Any) -> None:  # noqa: ANN401 - of Session
+        """Change what the entry says, as the child's process id or when the last token expires.
+
+        Raises SessionEndedError as `fill`.
+        """
+        self.session = leftovers.change(self._tools.store, self._name, **changes)
+
+    def is_ended(self) -> bool:
+        """Return whether another process has ended the session: see `leftovers.is_ended`."""
+        return leftovers.is_ended(self._tools.store, self._name)
 
     def end(self) -> None:
         """End files and tokens; a failure is reported, and left to a later command."""

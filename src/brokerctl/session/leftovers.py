@@ -2,6 +2,10 @@
 
 The entry is written before the first token is obtained and dropped after the last has ended, so a
 SIGKILL at any moment leaves it. It holds no token: those lie in the store under the session's id.
+
+Another process ends a session by a mark in its entry: from then on its supervisor hands out
+nothing (`is_ended`). A marked entry stays while its supervisor lives, since a token that was on its
+way when the mark was written must have somebody who ends it.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import os
 import time
 
 from brokerctl import jsonlite
-from brokerctl.errors import BrokerError, StoreError
+from brokerctl.errors import BrokerError, SessionEndedError, StoreError
 from brokerctl.model import LIVE, SUPERSEDED, StoredValue
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
@@ -23,6 +27,7 @@ from brokerctl.store.values import Slot
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from brokerctl.broker.revoke import Ending
     from brokerctl.home import Home
@@ -52,6 +57,25 @@ class Session(StoredValue):
     profiles: tuple[str, ...] = ()  # with tokens of the session's own
     folder: str | None = None  # of its private files
     grants: tuple[str, ...] = ()  # whose tokens they are, by name; (): its version did not say
+    asked: tuple[str, ...] = ()  # all of its profiles, own and shared; (): its version did not say
+    purpose: str | None = None
+    agent: str | None = None
+    command: str | None = None  # the program's name; never its other words, which may be secret
+    serves: tuple[str, ...] = ()  # the ways: socket, gateway, aws, google, azure
+    child: int | None = None  # its process id
+    ended_at: float | None = None  # the mark: another process ended it then
+    # What its flags narrow; None: nothing.
+    scopes: tuple[str, ...] | None = None
+    resource: tuple[str, ...] | None = None
+    audience: tuple[str, ...] | None = None
+    max_ttl_s: float | None = None
+    uses: int | None = None
+    rate: str | None = None  # as it was given: 30/m
+    hosts: tuple[str, ...] | None = None
+
+
+_LISTS = ("profiles", "grants", "asked", "serves", "scopes", "resource", "audience", "hosts")
+_MOST_CHARS = 200  # of what people wrote
 
 
 def describe(
@@ -59,9 +83,17 @@ def describe(
     profiles: tuple[str, ...],
     folder: str | None,
     grants: tuple[str, ...] = (),
+    **about: Any,  # noqa: ANN401 - of Session
 ) -> Session:
-    """Describe this process as the supervisor of a session."""
+    """Describe this process as the supervisor of a session.
+
+    `about`: the fields from `asked` on. Of `command` the program's name alone is taken.
+    """
     pid = os.getpid()
+    for name in ("purpose", "agent", "command"):
+        if about.get(name) is not None:
+            about[name] = about[name].rpartition("/")[2] if name == "command" else about[name]
+            about[name] = about[name][:_MOST_CHARS]
     return Session(
         id=session_id,
         pid=pid,
@@ -73,6 +105,7 @@ def describe(
         profiles=profiles,
         folder=folder,
         grants=grants,
+        **about,
     )
 
 
@@ -91,10 +124,68 @@ def parse_session(data: bytes) -> Session | None:
         if not isinstance(body, dict) or body.pop("v", None) != _VERSION:
             return None
         body["profiles"] = tuple(body["profiles"])
-        body["grants"] = tuple(body.get("grants", ()))
+        body |= {name: tuple(body[name]) for name in _LISTS if body.get(name) is not None}
         return Session.from_members(body)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def find_session(store: SessionStore, name: str) -> Session | None:
+    """Return the entry of this name; None if there is none, or none that this version reads."""
+    data = store.find_sealed(SESSION, name)
+    return None if data is None else parse_session(data)
+
+
+def is_ended(store: SessionStore, name: str) -> bool:
+    """Return whether a session was ended by another process: its entry is marked, or gone.
+
+    Security: ask before a token is obtained and again before it is handed out. What was obtained
+    in between is ended by `SessionEnd.end`, or after a SIGKILL by the next command.
+    """
+    found = find_session(store, name)
+    return found is None or found.ended_at is not None
+
+
+def change(store: SessionStore, name: str, **changes: Any) -> Session:  # noqa: ANN401 - of Session
+    """Change an entry under its lock, and return it as it is now.
+
+    Raises SessionEndedError where it is marked or gone: the mark is never written over.
+    """
+    with store.lock_entry(name):
+        found = find_session(store, name)
+        if found is None or found.ended_at is not None:
+            raise SessionEndedError("this session was ended by another command")
+        changed = found.replace(**changes)
+        store.put_sealed(SESSION, name, render_session(changed))
+    return changed
+
+
+def mark_ended(
+    store: SessionStore, name: str, now: float, before: Callable[[Session], object]
+) -> Session | None:
+    """Mark a session as ended, and return its entry; None if there is none any more.
+
+    `before` is called with it under the lock, if it is not marked yet; what it raises goes on, and
+    then nothing is marked.
+    """
+    with store.lock_entry(name):
+        found = find_session(store, name)
+        if found is None or found.ended_at is not None:
+            return found
+        before(found)
+        marked = found.replace(ended_at=now)
+        store.put_sealed(SESSION, name, render_session(marked))
+    return marked
+
+
+def drop(store: SessionStore, name: str) -> None:
+    """Remove an entry, and the file of its lock; on a full disk without the lock."""
+    try:
+        with store.lock_entry(name) as lock:
+            store.drop_sealed(SESSION, name)
+            lock.remove()
+    except StoreError:
+        store.drop_sealed(SESSION, name)
 
 
 def is_alive(session: Session, now: float) -> bool:
@@ -109,12 +200,14 @@ def is_alive(session: Session, now: float) -> bool:
 
 
 def collect(store: SessionStore, now: float | None = None) -> list[Session]:
-    """Return the sessions whose supervisor is gone and whose entry is still there."""
+    """Return the sessions that nobody else ends: killed ones, and those that are marked."""
     seen_at = time.time() if now is None else now
     found = []
     for entry in store.entries(SESSION):
         session = parse_session(entry.value) if isinstance(entry.value, bytes) else None
-        if session is not None and not is_alive(session, seen_at):
+        if session is None:
+            continue
+        if session.ended_at is not None or not is_alive(session, seen_at):
             found.append(session)
     return found
 
@@ -128,14 +221,16 @@ def settle(
 ) -> list[Ended]:
     """End what a session left: its files, its tokens, its entry (`name` is its name in the store).
 
-    The entry stays if anything raises, so that the next command tries again.
+    The entry stays if anything raises, so that the next command tries again. So does a marked one
+    whose supervisor lives: see this file's head.
     """
     try:
         if session.folder is not None:
             token_files.remove_files(session.folder, system)
     finally:  # an error in the folder must not keep the tokens alive
         ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
-    store.drop_sealed(SESSION, name)
+    if session.ended_at is None or not is_alive(session, time.time()):
+        drop(store, name)
     return ended
 
 

@@ -74,6 +74,8 @@ def remove_files(path: str, system: System) -> None:
         system.fchmod(fd, 0o700)
         _empty(fd, system)
         system.rmdir(path)
+    except FileNotFoundError:
+        return  # another process ends the same session
     except OSError as error:
         reason = os.strerror(error.errno or 0).lower()
         raise StoreError(
@@ -89,6 +91,8 @@ def _empty(fd: int, system: System) -> None:
     for name in system.listdir(fd):
         try:
             system.unlink(name, dir_fd=fd)
+        except FileNotFoundError:
+            continue  # as above
         except OSError as error:
             first = first or error
     if first is not None:

@@ -9,19 +9,19 @@ from __future__ import annotations
 from brokerctl.errors import DamagedError
 from brokerctl.store import codec
 from brokerctl.store.entry import LEASE, QUESTION
-from brokerctl.store.file.lock import EntryLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brokerctl.store.file import FileStore
+    from brokerctl.store.file.lock import EntryLock
     from brokerctl.store.values import ApprovalQuestion, Lease
 
 
 def lock_of(store: FileStore, name: str) -> EntryLock:
     """Return the lock of an entry's name."""
-    return EntryLock(store.disk, name, store.clock)
+    return store.lock_entry(name)
 
 
 def find_lease(store: FileStore, name: str) -> Lease | None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from brokerctl.platform.system import System
     from brokerctl.store import Damage, Match
     from brokerctl.store.file.disk import Disk
-    from brokerctl.store.file.lock import Locking
+    from brokerctl.store.file.lock import EntryLock, Locking
     from brokerctl.store.interface import StoreKeys
     from brokerctl.store.values import Failure, Grant
 
@@ -201,6 +201,12 @@ class FileStore:
             # Nothing can be renamed over a folder, so it goes aside; what was there is being made.
             self.damage.append(self.disk.set_aside(kind, name, error.message))
             self.disk.write(kind, name, data)
+
+    def lock_entry(self, name: str) -> EntryLock:
+        """Return the lock under which a sealed blob is read and changed; it is not taken yet."""
+        from brokerctl.store.file.lock import EntryLock  # noqa: PLC0415 - a warm hit changes nothing
+
+        return EntryLock(self.disk, name, self.clock)
 
     def drop_sealed(self, kind: int, name: str) -> bool:
         """Remove a blob durably; False if there was none."""

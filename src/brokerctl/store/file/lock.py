@@ -179,9 +179,15 @@ class EntryLock:
         self._system = disk.system
         self._lock = FileLock(disk.child(LOCKS), name.partition("/")[0], disk.system)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> EntryLock:
         """Take the lock; LockTimeoutError names who has it."""
         self._lock.acquire(work_time(self._system) + LOCK_WAIT_S, self._clock())
+        return self
+
+    def remove(self) -> None:
+        """Remove the lock's file while it is held: its entry is gone and comes no more."""
+        if self._lock.mark == 0:
+            self._lock.remove()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
