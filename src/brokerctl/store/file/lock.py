@@ -32,7 +32,7 @@ from brokerctl.store.locked import GrantUnderLock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Self
 
     from brokerctl.model import GrantKey
     from brokerctl.platform.private_files import Folder
@@ -179,7 +179,7 @@ class EntryLock:
         self._system = disk.system
         self._lock = FileLock(disk.child(LOCKS), name.partition("/")[0], disk.system)
 
-    def __enter__(self) -> EntryLock:
+    def __enter__(self) -> Self:
         """Take the lock; LockTimeoutError names who has it."""
         self._lock.acquire(work_time(self._system) + LOCK_WAIT_S, self._clock())
         return self
