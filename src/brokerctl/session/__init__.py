@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     class HeldLock(Protocol):
         """The lock of one entry, as a context."""
 
-        def __enter__(self) -> Self: ...  # noqa: D105 - the class says it
-        def __exit__(self, *_: object) -> None: ...  # noqa: D105 - the class says it
+        def __enter__(self) -> Self: ...
+        def __exit__(self, *_: object) -> None: ...
         def remove(self) -> None: ...  # noqa: D102 - the entry is gone and comes no more
 
     class SessionStore(Protocol):
