@@ -20,7 +20,7 @@ from brokerctl.freshness import timestamp
 from brokerctl.keys import harden, open_ring
 from brokerctl.keys.ring import VERSION
 from brokerctl.model import TokenRequest
-from brokerctl.output import _STDERR, note, write_line
+from brokerctl.output import _STDERR, has_terminal, note, write_line
 from brokerctl.platform.import_finder import load_at_once
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
@@ -91,6 +91,23 @@ class Home:
         self._unkept: FileStore | None = None
         self._jobs: dict[Reference, Job] = {}  # as seen first: one key from decision to end
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self)
+
+    @property
+    def offered(self) -> Mapping[str, Profile]:
+        """Return the profiles that a tool's request may belong to; in a session those it has."""
+        return self.plan.profiles
+
+    @property
+    def kept_for(self) -> tuple[str, ...]:
+        """Return the tools whose own credentials are kept; in a session no tool's are."""
+        return self.plan.keep
+
+    def make_request(self, profile: str, tool: str, url: str | None = None) -> TokenRequest:
+        """Make a tool's request for a profile's token; "": it is not known whose.
+
+        The requester is the process that started us; in a session the one that its client names.
+        """
+        return make_token_request(profile, self.environ, tool, url)
 
     def find_rules(
         self, profile: Profile | None, request: TokenRequest, job: Job | None
@@ -171,7 +188,7 @@ class Home:
         whose = f"{answer.issuer} {answer.profile}"
         if answer.broader and self._is_news(f"broader {whose}", answer.broader):
             found.append(answer.broader)
-        if answer.is_assumed and os.isatty(_STDERR):
+        if answer.is_assumed and has_terminal():
             text = f"the issuer of '{answer.profile}' names no lifetime: how long it is, is assumed"
             if self._is_news(f"lifetime {whose}", text):
                 found.append(text)
@@ -276,7 +293,7 @@ def open_home(
     """
     harden()
     layers = config_layers.read_layers(environ, _working_folder())
-    if layers.notice and os.isatty(_STDERR):
+    if layers.notice and has_terminal():
         note(layers.notice)
     if may_use_memory and paths.is_job_without_store(environ):
         from brokerctl.memory_home import hold_memory

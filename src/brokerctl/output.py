@@ -7,6 +7,7 @@ can be understood without it.
 from __future__ import annotations
 
 import errno
+from _thread import get_ident
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError
@@ -28,11 +29,43 @@ _STDERR = 2
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)  # not a bug of ours
 _MESSAGE_CHARS = 400  # a slot's path may take half of it, before the reason
 _HINT_CHARS = 5000  # only our own text; a command that is cut is useless
+_collected: dict[int, list[str]] = {}  # by thread: its lines for people, which go elsewhere
+
+
+class Collected:
+    """Collects what this thread writes for people while a block runs, in place of stderr.
+
+    A supervisor answers a process of its session in a thread: the lines are for that process.
+    """
+
+    __slots__ = ("_before", "lines")
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._before: list[str] | None = None
+
+    def __enter__(self) -> list[str]:
+        """Begin, and return the list that the lines are put in."""
+        self._before = _collected.get(get_ident())
+        _collected[get_ident()] = self.lines
+        return self.lines
+
+    def __exit__(self, *_: object) -> None:
+        """Let the lines go where they went before."""
+        if self._before is None:
+            del _collected[get_ident()]
+        else:
+            _collected[get_ident()] = self._before
+
+
+def has_terminal() -> bool:
+    """Return whether what this thread writes for people is seen on a terminal."""
+    return not (_collected and get_ident() in _collected) and os.isatty(_STDERR)
 
 
 def is_wanted(fd: int) -> bool:
     """Return whether what is written to `fd` may be coloured."""
-    if not os.isatty(fd):
+    if not (has_terminal() if fd == _STDERR else os.isatty(fd)):
         return False
     environ = read_environ()
     if environ.get("NO_COLOR") or environ.get("CI"):
@@ -68,6 +101,9 @@ def write_fully(fd: int, data: bytes, wait_s: float | None = 20) -> None:
 
 def write_line(fd: int, text: str) -> None:
     """Write one line for people; an error is ignored, as of a stream that is closed."""
+    if _collected and fd == _STDERR and get_ident() in _collected:
+        _collected[get_ident()].append(text)
+        return
     try:
         write_fully(fd, text.encode("utf-8", "backslashreplace") + b"\n")
     except OSError:
@@ -89,9 +125,18 @@ def _tell(word: str, text: str, limit: int = _MESSAGE_CHARS) -> None:
     from brokerctl.text import safe
 
     begin = f"brokerctl: {word}:"
-    if os.isatty(_STDERR):
+    if has_terminal():
         begin = label(word, _STDERR)
     write_line(_STDERR, f"{begin} {safe(text, limit)}")
+
+
+def repeat(line: str) -> None:
+    """Write a line that another process of ours made for people, coloured as one of our own."""
+    ours, _, rest = line.partition(": ")
+    word, colon, text = rest.partition(": ")
+    if ours == "brokerctl" and colon and word in _LABELS and has_terminal():
+        line = f"{label(word, _STDERR)} {text}"
+    write_line(_STDERR, line)
 
 
 def print_error(error: BrokerError, *, is_json: bool = False) -> int:

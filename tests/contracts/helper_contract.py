@@ -45,6 +45,7 @@ from brokerctl.helpers.outcomes import (
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
 from brokerctl.store.values import ToolCredential
+from tests.contracts.session_contract import SessionContract
 
 if TYPE_CHECKING:
     from brokerctl.helpers import Helper, Outcome
@@ -164,7 +165,7 @@ def check_form(reply: HelperReply, *, is_json: bool) -> None:
         assert isinstance(json.loads(text), dict)
 
 
-class HelperContract:
+class HelperContract(SessionContract):
     """Inherited once a helper: `words` and `request` ask for the credential of `url`."""
 
     name: ClassVar[str]

@@ -7,6 +7,7 @@ from typing import ClassVar
 from brokerctl.freshness import timestamp
 from brokerctl.oauth import aws_credentials
 from tests.contracts.helper_contract import ANSWER, HelperContract
+from tests.contracts.session_contract import AWS
 from tests.flows import STS_WORDS
 
 assert ANSWER.expires_at is not None
@@ -22,4 +23,5 @@ class TestAws(HelperContract):
     refusal_code = None
     token = aws_credentials.render(STS_WORDS, timestamp(ANSWER.expires_at or 0))
     always_ends = True
+    config = AWS
     secret = STS_WORDS["SecretAccessKey"]

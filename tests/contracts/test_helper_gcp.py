@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tests.contracts.helper_contract import HelperContract
+from tests.contracts.session_contract import PLAIN, POOL
 
-POOL = (
-    "//iam.googleapis.com/projects/123456789/locations/global/workloadIdentityPools"
-    "/team/providers/login"
-)
 ENVIRON = {
     "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1",
     "GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE": POOL,
@@ -30,3 +27,4 @@ class TestGcp(HelperContract):
     refusal_code = 0
     environ: ClassVar[dict[str, str]] = ENVIRON
     token = JWT
+    config = f'{PLAIN}google = {{ pool = "{POOL}" }}\n'

@@ -48,6 +48,8 @@ LIGHT = {
     "src/brokerctl/home.py",
     "src/brokerctl/get.py",
     "src/brokerctl/helpers/serve.py",
+    "src/brokerctl/helpers/session_question.py",
+    "src/brokerctl/helpers/tool_streams.py",
     "src/brokerctl/helpers/askpass.py",
     "src/brokerctl/helpers/bazel/__init__.py",
     "src/brokerctl/helpers/git/__init__.py",

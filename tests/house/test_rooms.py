@@ -16,7 +16,6 @@ from tests.house.source import read, sources
 # reason: a heavy import that it keeps off the warm road, a program of its own. Tables name theirs.
 REASONS = {
     "audit/repair.py": "what `audit repair` does: looked for by its name",
-    "helpers/output_file.py": "contextlib, and the care for a file: one tool wants one",
     "cli/start_image.py": "the tables of several rooms meet there, which no hot command needs",
     "demo/visitor.py": "a program of its own: the browser and the tool of the story",
     "keys/interface.py": "types alone, which no road loads",

@@ -11,7 +11,8 @@ import sys
 import tempfile
 
 from brokerctl.helpers import load
-from brokerctl.helpers.serve import answer_to
+from brokerctl.helpers.serve import responder
+from brokerctl.helpers.tool_streams import answer_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def answered(words: list[str], data: str, environ: Mapping[str, str]) -> tuple[s
         os.dup2(said.fileno(), 2)
         os.dup2(said.fileno(), 1)  # what was delivered already is no part of the answer
         try:
-            answer = answer_to(load(words[0]), words, data.encode(), environ)
+            respond = responder(environ)
+            answer = answer_to(load(words[0]), words, data.encode(), environ, respond)
             os.write(2, f"{answer.note}\n".encode() if answer.note else b"")
         finally:
             os.dup2(kept, 2)

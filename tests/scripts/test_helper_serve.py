@@ -174,9 +174,9 @@ def test_a_hostile_working_folder(two: Program) -> None:
 
 WAITING = """
 import sys
-from brokerctl.helpers import MalformedError, serve
+from brokerctl.helpers import MalformedError, tool_streams
 try:
-    print(serve._read_request(sys.argv[1], 0.3))
+    print(tool_streams._read_request(sys.argv[1], 0.3))
 except MalformedError as error:
     print(error)
 """
@@ -211,11 +211,11 @@ def test_a_request_that_does_not_end(
 
 ALARMED = """
 import signal, sys
-from brokerctl.helpers import serve
+from brokerctl.helpers import tool_streams
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
 signal.setitimer(signal.ITIMER_REAL, 500, 9)
-serve._read_request("all")
+tool_streams._read_request("all")
 left, again = signal.getitimer(signal.ITIMER_REAL)
 is_blocked = signal.SIGALRM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 print(400 < left <= 500, again, signal.getsignal(signal.SIGALRM).name, is_blocked)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.contracts.test_helper_gcp import POOL
+from tests.contracts.session_contract import POOL
 from tests.idp import main_job
 from tests.idp.issuer import OidcProvider
 from tests.program import PROGRAM

@@ -19,6 +19,8 @@ from brokerctl.errors import BrokerError
 from brokerctl.helpers import find_owners
 from brokerctl.helpers.answers_without_token import answer_list
 from brokerctl.helpers.docker import Docker
+from brokerctl.helpers.serve import ParentProcess
+from brokerctl.home import make_token_request
 from brokerctl.model import Profile, Requester, Token, TokenKey, TokenRequest
 from brokerctl.store.file import FileStore
 from brokerctl.store.file.memory import MemorySystem
@@ -40,6 +42,7 @@ class Room:
     def __init__(self, profiles: Iterable[Profile]) -> None:
         self.environ: dict[str, str] = {}
         self.plan = Plan(profiles={one.name: one for one in profiles})
+        self.offered, self.kept_for = self.plan.profiles, self.plan.keep
         self.store = FileStore(MemorySystem().folder("store"), RING)
         self.events: list[str] = []
         log: Any = self
@@ -80,10 +83,16 @@ class Room:
                 locked.settle(token.fingerprint, "superseded")
                 locked.record_failure(failure(now))
 
+    def make_request(self, profile: str, tool: str) -> TokenRequest:
+        """Make a tool's request."""
+        return make_token_request(profile, self.environ, tool)
+
     def listed(self) -> dict[str, str]:
         """Return what `list` says; nothing is recorded and nobody asked for it."""
         house: Any = self
-        found = json.loads(answer_list(house, Docker(), "docker").stdout)
+        found = json.loads(
+            answer_list(ParentProcess(self.environ), house, Docker(), "docker").stdout
+        )
         assert self.events == []
         return dict(found)
 

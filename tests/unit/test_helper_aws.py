@@ -13,6 +13,7 @@ from brokerctl.freshness import SDK_MARGIN
 from brokerctl.helpers import CredentialRequest, HelperReply, MalformedError, complete
 from brokerctl.helpers.aws import Aws
 from brokerctl.helpers.outcomes import Malformed
+from brokerctl.helpers.serve import ParentProcess
 from brokerctl.model import Decision, Exchange, Reference, Requester, Token, TokenRequest
 from brokerctl.oauth import aws_credentials
 from brokerctl.secret import Secret
@@ -82,7 +83,7 @@ def order(tool: str, **changes: object) -> DecidedRequest:
     profile = PROFILE.replace(**fields)
     asked = TokenRequest(profile="forge", requester=Requester(uid=0, pid=1, tool=tool))
     if tool == "aws":
-        asked = complete(Aws(), asked, WANTED, profile, {})
+        asked = complete(ParentProcess({}), Aws(), asked, WANTED, profile)
     said = Decision(effect="allow", rule="x", layer="x", reason="x")
     return DecidedRequest(profile, asked, said)
 

@@ -20,7 +20,8 @@ from brokerctl.helpers.setups import Part
 from brokerctl.platform.system import System
 from brokerctl.secret import Secret
 from tests.contracts.helper_contract import ANSWER, PROFILE, check, credential, refusal
-from tests.contracts.test_helper_gcp import ENVIRON, JWT, POOL
+from tests.contracts.session_contract import POOL
+from tests.contracts.test_helper_gcp import ENVIRON, JWT
 from tests.faults.faulty import LATE, FaultySystem
 
 if TYPE_CHECKING:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
+    from brokerctl.errors import BrokerError
     from brokerctl.helpers.outcomes import OutcomeWithoutToken
+    from brokerctl.home import Home
     from brokerctl.model import AccessToken, Profile, TokenRequest
     from brokerctl.secret import Secret
 
@@ -109,6 +111,7 @@ class HelperTraits(Value):
     """
 
     stdin: str = NOTHING
+    variables: tuple[str, ...] = ()  # of the environment: what `read` may look at
     words_with_stdin: tuple[str, ...] = ()  # the operations that send something on stdin; (): all
     greeting: bytes = b""  # what the tool reads first, if its requests are LINES
     takes_bearer: bool = True  # False: it wants a credential of another kind
@@ -120,6 +123,10 @@ class HelperTraits(Value):
     spelling: Callable[[str], str | None] | None = None  # from a host to how the tool names it
     fit: Callable[[CredentialRequest, Profile], UsageError | bool] | None = None
     unchecked: Callable[[CredentialRequest, Mapping[str, str]], str | None] | None = None
+
+    def variables_of(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return what `read` may look at of an environment, and nothing else of it."""
+        return {name: environ[name] for name in self.variables if name in environ}
 
     def stdin_for(self, words: list[str]) -> str:
         """Return how this request comes on stdin; NOTHING for words that no tool sends."""
@@ -150,6 +157,30 @@ if TYPE_CHECKING:
 
         def answer(self, outcome: Outcome) -> HelperReply:
             """Render an outcome; UsageError if the tool can't use such a token."""
+
+    class Caller(Protocol):
+        """The tool that is answered: what is seen of it, and how the answer comes to it."""
+
+        @property
+        def environ(self) -> Mapping[str, str]:
+            """Return its environment, or as much of it as `HelperTraits.variables` names."""
+
+        def open_home(self) -> Home:
+            """Open the home that answers; raises BrokerError."""
+
+        def answer_unopened(
+            self, helper: Helper, tool: str, wanted: CredentialRequest, error: BrokerError
+        ) -> HelperReply:
+            """Return the answer where no home could be opened, or raise the error."""
+
+        def find_unchecked(self, helper: Helper, wanted: CredentialRequest) -> str | None:
+            """Name the setting by which the tool would not check its server's certificate."""
+
+        def leave_file(self, reply: HelperReply) -> bool:
+            """Write the file that the tool wants; return whether that was done here."""
+
+        def deliver(self, reply: HelperReply) -> None:
+            """Write the reply in full; raises OSError."""
 
 
 def load(tool: str) -> Helper:
@@ -195,19 +226,18 @@ def _find_profiles(
 
 
 def complete(
+    caller: Caller,
     helper: Helper,
     request: TokenRequest,
     wanted: CredentialRequest,
     profile: Profile,
-    environ: Mapping[str, str],
 ) -> TokenRequest:
     """Return the request with the tool's details; UsageError if it can't have this profile."""
-    traits, by = helper.traits, None
-    refusal = traits.fit(wanted, profile) if traits.fit else True
+    fit = helper.traits.fit
+    refusal = fit(wanted, profile) if fit else True
     if isinstance(refusal, UsageError):
         raise refusal
-    if traits.unchecked and not profile.insecure_ok:
-        by = traits.unchecked(wanted, environ)
+    by = None if profile.insecure_ok else caller.find_unchecked(helper, wanted)
     return request.replace(
         is_insecure=wanted.is_insecure or by is not None,
         insecure_by=by,

@@ -23,7 +23,6 @@ from brokerctl.helpers import (
     find_owners,
 )
 from brokerctl.helpers.outcomes import Forgotten, NotOurs, Stored, Users
-from brokerctl.home import make_token_request
 from brokerctl.model import SUPERSEDED
 from brokerctl.platform.work_clock import work_time
 
@@ -31,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from brokerctl.helpers import CredentialRequest, Helper, HelperReply
+    from brokerctl.helpers import Caller, CredentialRequest, Helper, HelperReply
     from brokerctl.home import Home
     from brokerctl.model import Profile, TokenRequest
     from brokerctl.secret import Secret
@@ -48,7 +47,7 @@ def answer_none(
         whose = f"of '{wanted.profile}'" if wanted.profile is not None else "of any profile"
         home.broker.record_refusal(asked(), UsageError(f"what is asked for is no host {whose}"))
     else:
-        _note_other_user(helper, wanted, home.plan.profiles)
+        _note_other_user(helper, wanted, home.offered)
     return helper.answer(NotOurs())
 
 
@@ -116,7 +115,7 @@ def reject(
     A process that comes late with an old token must not drop the new one. The issuer may still
     accept a token that one server refused: `revoke` reaches it as any superseded token.
     """
-    if secret is None and not is_any:
+    if (secret is None and not is_any) or _is_others(request):
         return False
     decided = home.broker.find_decision(request)
     held = home.store.find_token(decided.token_key, time.time(), 0)
@@ -133,12 +132,20 @@ def reject(
     return True
 
 
+def _is_others(request: TokenRequest) -> bool:
+    """Return whether a session asks with a token that is not its own.
+
+    Security: what a session refuses must not make all others get a new one from the issuer.
+    """
+    return request.requester.session is not None and not request.is_own
+
+
 def answer_change(
     home: Home, helper: Helper, tool: str, wanted: CredentialRequest, requests: list[TokenRequest]
 ) -> HelperReply:
     """Answer a tool that drops a credential, or offers one to be kept."""
     dropped = 0
-    if tool in home.plan.keep:
+    if tool in home.kept_for:
         from brokerctl.helpers.custody import drop, keep  # noqa: PLC0415 - nothing is, by default
 
         if wanted.action != STORE:
@@ -159,20 +166,21 @@ def answer_name(helper: Helper, wanted: CredentialRequest, profile: Profile) -> 
     return helper.answer(Users(users={wanted.url or "": profile.username or USERNAME}))
 
 
-def answer_list(home: Home, helper: Helper, tool: str) -> HelperReply:
+def answer_list(caller: Caller, home: Home, helper: Helper, tool: str) -> HelperReply:
     """List the hosts with a live grant, each with its user."""
-    return helper.answer(Users(users=find_usernames(home, helper, tool)))
+    return helper.answer(Users(users=find_usernames(caller, home, helper, tool)))
 
 
-def find_usernames(home: Home, helper: Helper, tool: str) -> dict[str, str]:
+def find_usernames(caller: Caller, home: Home, helper: Helper, tool: str) -> dict[str, str]:
     """Return the username of every host for which `get` would have an answer without a person.
 
     That includes credentials that the tool had us keep, if `[helpers] keep` allows it. Each host is
     read as `get` reads it: if two profiles have it, one of them may be the answer, or neither.
     """
-    asking = make_token_request("", home.environ, tool)
-    hosts = [host for _, one in sorted(home.plan.profiles.items()) for host in one.hosts]
-    if tool in home.plan.keep:
+    asking = home.make_request("", tool)
+    said = helper.traits.variables_of(caller.environ)
+    hosts = [host for _, one in sorted(home.offered.items()) for host in one.hosts]
+    if tool in home.kept_for:
         from brokerctl.helpers.custody import find_places  # noqa: PLC0415 - nothing is, by default
 
         hosts += [place for place, _ in find_places(home, tool)]
@@ -182,20 +190,20 @@ def find_usernames(home: Home, helper: Helper, tool: str) -> dict[str, str]:
         address = spelling(host) if spelling else None
         if address is None:
             continue
-        wanted = helper.read([GET], address.encode(), home.environ)
-        username = None if wanted.reply else _find_username(home, helper, wanted, asking)
+        wanted = helper.read([GET], address.encode(), said)
+        username = None if wanted.reply else _find_username(caller, home, helper, wanted, asking)
         if username is not None:
             found[host] = username
     return found
 
 
 def _find_username(
-    home: Home, helper: Helper, wanted: CredentialRequest, asking: TokenRequest
+    caller: Caller, home: Home, helper: Helper, wanted: CredentialRequest, asking: TokenRequest
 ) -> str | None:
     """Return the user of the answer to this request; None where it would be refused."""
     tool = asking.requester.tool
-    wanted, owners = find_owners(helper, wanted, home.plan.profiles)
-    if not owners and tool in home.plan.keep:
+    wanted, owners = find_owners(helper, wanted, home.offered)
+    if not owners and tool in home.kept_for:
         from brokerctl.helpers.custody import find_here  # noqa: PLC0415 - as above
 
         one = find_here(home, tool, wanted)
@@ -204,7 +212,7 @@ def _find_username(
         return None
     try:
         request = asking.replace(profile=owners[0].name, url=wanted.url)
-        home.broker.check(complete(helper, request, wanted, owners[0], home.environ))
+        home.broker.check(complete(caller, helper, request, wanted, owners[0]))
     except BrokerError:
         return None
     return owners[0].username or USERNAME

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import freshness, output, policy
+from brokerctl import freshness, policy
 from brokerctl.broker.events import event, shown_decision, shown_requester
 from brokerctl.broker.request import REFUSED
 from brokerctl.config.hosts import Url, split_pattern
 from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError
 from brokerctl.helpers.outcomes import OwnCredential
-from brokerctl.home import make_token_request
 from brokerctl.model import size_of
 from brokerctl.store import tool_credentials as store_kept
 from brokerctl.store.values import ToolCredential
@@ -24,12 +23,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from brokerctl.broker.question import Asked
-    from brokerctl.helpers import CredentialRequest, Helper, HelperReply
+    from brokerctl.helpers import Caller, CredentialRequest, Helper, HelperReply
     from brokerctl.home import Home
     from brokerctl.model import Decision, TokenRequest
     from brokerctl.secret import Secret
 
-_STDOUT = 1
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -85,7 +83,7 @@ def find_places(home: Home, tool: str) -> list[tuple[str, str]]:
 
 
 def hand_out(
-    home: Home, helper: Helper, tool: str, wanted: CredentialRequest
+    caller: Caller, home: Home, helper: Helper, tool: str, wanted: CredentialRequest
 ) -> HelperReply | None:
     """Answer with the newest credential of exactly this place; None if there is none."""
     now = time.time()
@@ -99,7 +97,7 @@ def hand_out(
         _record(home, "credential.handed_out", one, decision)
         try:
             answer = helper.answer(OwnCredential(credential=one))
-            output.write_fully(_STDOUT, answer.stdout)
+            caller.deliver(answer)
         except OSError as error:
             _record(home, "credential.not_delivered", one, decision, outcome="failed")
             raise BrokerError("the credential could not be written to stdout") from error
@@ -222,7 +220,7 @@ def _is_news(
 
 def _decide(home: Home, tool: str, one: ToolCredential) -> Decision:
     """Return what allows it, with who said yes; a refusal is recorded, then raised."""
-    request = make_token_request("", home.environ, tool, url_of(one))
+    request = home.make_request("", tool, url_of(one))
     decision = _find_decision(home, request)
     try:
         return _allow(home, f"what {tool} had us keep", request, decision, one)
@@ -268,7 +266,7 @@ def _record(
     `decision`: the one that was made before, if any. `by`: the command of ours that a person has
     run, if it was not the tool that asked.
     """
-    request = make_token_request("", home.environ, by or one.tool, url_of(one))
+    request = home.make_request("", by or one.tool, url_of(one))
     decision = decision or _find_decision(home, request)
     fields: dict[str, Any] = {
         "url": url_of(one),

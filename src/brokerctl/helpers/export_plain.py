@@ -189,7 +189,7 @@ def _put_token(text: str, name: str | None, one: ToolCredential) -> tuple[str, s
 
 
 def _put_auths(home: Home) -> Put:
-    hosts = [host for profile in home.plan.profiles.values() for host in profile.hosts]
+    hosts = [host for profile in home.offered.values() for host in profile.hosts]
     return lambda data, kept: put_auths(data, kept, hosts)
 
 

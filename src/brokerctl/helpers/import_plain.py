@@ -121,7 +121,7 @@ def _sorted(
     for one in found:
         sought, why = one, one.why
         if one.wanted is not None:
-            wanted, owners = find_owners(helper, one.wanted, home.plan.profiles)
+            wanted, owners = find_owners(helper, one.wanted, home.offered)
             sought = one._replace(wanted=wanted)
             why = why or _why_not(home, kind, helper, sought, [*before, *moving])
             why = why or ("its host is a profile's" if owners else "") or unasked(sought)

@@ -131,7 +131,7 @@ class _Reach:
         helper, url = load(one.tool), url_of(one)
         is_own = url.endswith(helper.traits.own_keys)
         wanted = CredentialRequest(action=GET, url=url, username=one.username, is_foreign=is_own)
-        _, owners = find_owners(helper, wanted, self._home.plan.profiles)
+        _, owners = find_owners(helper, wanted, self._home.offered)
         if owners:
             names = " and ".join(sorted(f"'{profile.name}'" for profile in owners))
             return f"its host is that of the profile {names}"

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from brokerctl.model import Profile
 
 _PREFIX = "GOOGLE_EXTERNAL_ACCOUNT_"
+_ENDS = ("ALLOW_EXECUTABLES", "REVOKE", "TOKEN_TYPE", "AUDIENCE", "OUTPUT_FILE")
+_VARIABLES = tuple(_PREFIX + end for end in _ENDS)
 _TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token")
 _CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _PARTS = 3  # of a compact JWS (RFC 7515, section 7.1)
@@ -66,7 +68,12 @@ class Gcp:
     """`brokerctl helper gcp --profile P`; whatever happens, exit code 0 and one line of JSON."""
 
     traits = HelperTraits(
-        tells_errors=True, is_silent=True, is_last=True, fit=fit, unchecked=find_unchecked
+        variables=_VARIABLES,
+        tells_errors=True,
+        is_silent=True,
+        is_last=True,
+        fit=fit,
+        unchecked=find_unchecked,
     )
 
     def read(

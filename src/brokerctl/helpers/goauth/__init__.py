@@ -53,7 +53,7 @@ class Goauth:
     Stdin has the server's response: it decides nothing here, and is not read.
     """
 
-    traits = HelperTraits(fit=fit)
+    traits = HelperTraits(variables=(_INSECURE,), fit=fit)
 
     def read(
         self,

@@ -62,7 +62,7 @@ def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str
 class Keyring:
     """`keyring get …`; without a credential exit code 1 and no output."""
 
-    traits = HelperTraits(unchecked=find_unchecked)
+    traits = HelperTraits(variables=(NO_KEYRING,), unchecked=find_unchecked)
 
     def read(
         self,

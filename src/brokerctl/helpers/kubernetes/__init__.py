@@ -51,7 +51,7 @@ _NO_CLUSTER_HINT = "set 'provideClusterInfo: true' in it, or give '--profile NAM
 class Kubernetes:
     """`brokerctl helper kubernetes [--profile NAME]`; exit codes are brokerctl's own."""
 
-    traits = HelperTraits(is_last=True)
+    traits = HelperTraits(variables=(VARIABLE,), is_last=True)
 
     def read(
         self,

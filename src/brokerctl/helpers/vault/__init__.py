@@ -39,7 +39,7 @@ def find_unchecked(wanted: CredentialRequest, environ: Mapping[str, str]) -> str
 class Vault:
     """`brokerctl-vault get|store|erase`; nothing but a token is written to stdout."""
 
-    traits = HelperTraits(unchecked=find_unchecked)
+    traits = HelperTraits(variables=_ADDRESSES, unchecked=find_unchecked)
 
     def read(
         self,
