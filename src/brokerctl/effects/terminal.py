@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import termios
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -63,15 +65,17 @@ def ask_until(
     typed one in time, UsageError where the terminal has gone. An end of input is an empty line.
 
     Security: what was typed before the question was there is no answer to it. Nor is what others
-    write to the terminal: it is shown, and never read.
+    write to the terminal: it is shown, and never read. After ^Z and `fg` the question is shown
+    again, since what was typed meanwhile was for a shell.
     """
     fd = _open(
         path, os.O_NONBLOCK
     )  # of this description alone: another may read what we were told of
+    question = "".join(f"{line}\n" for line in lines) + prompt
+    turns, back = _watch_turns()
     try:
-        termios.tcflush(fd, termios.TCIFLUSH)
-        _show(fd, "".join(f"{line}\n" for line in lines) + prompt)
-        answer = _typed(fd, time.monotonic() + timeout_s, look)
+        _pose(fd, question)
+        answer = _typed(fd, question, time.monotonic() + timeout_s, look, turns)
         _show(fd, "" if answer is not None else "\nit is answered elsewhere\n")
     except TimeoutError:
         _show(fd, "\n")
@@ -81,14 +85,45 @@ def ask_until(
     else:
         return answer
     finally:
+        back()
         os.close(fd)
+
+
+class _Turns:
+    """Whether a shell has had the terminal since the question was shown."""
+
+    was_away = False
+
+
+def _watch_turns() -> tuple[_Turns, Callable[[], None]]:
+    """Note when we go on after ^Z; return what notes it, and what ends that."""
+    turns = _Turns()
+    if threading.current_thread() is not threading.main_thread():
+        return turns, lambda: None  # a signal is the main thread's
+
+    def note(_number: int, _frame: object) -> None:
+        turns.was_away = True
+
+    before = signal.signal(signal.SIGCONT, note) or signal.SIG_DFL
+
+    def back() -> None:
+        signal.signal(signal.SIGCONT, before)
+
+    return turns, back
+
+
+def _pose(fd: int, question: str) -> None:
+    termios.tcflush(fd, termios.TCIFLUSH)
+    _show(fd, question)
 
 
 def _show(fd: int, text: str) -> None:
     write_fully(fd, text.encode("utf-8", "backslashreplace"))
 
 
-def _typed(fd: int, deadline: float, look: Callable[[], bool]) -> str | None:
+def _typed(
+    fd: int, question: str, deadline: float, look: Callable[[], bool], turns: _Turns
+) -> str | None:
     found = bytearray()
     while not look():
         left_s = deadline - time.monotonic()
@@ -96,18 +131,28 @@ def _typed(fd: int, deadline: float, look: Callable[[], bool]) -> str | None:
             raise TimeoutError
         ready = select.select([fd], [], [], min(left_s, _LOOK_S))[0]
         # In the background nothing is read: it would stop us, and nobody would know why.
-        if not ready or os.tcgetpgrp(fd) != os.getpgrp():
+        if os.tcgetpgrp(fd) != os.getpgrp():
+            turns.was_away = True
             if ready:
                 time.sleep(_LOOK_S)
             continue
-        try:
-            chunk = os.read(fd, _MAX_BYTES)
-        except BlockingIOError:
-            continue  # another process was faster
-        found += chunk
-        if not chunk or found[-1] in b"\r\n" or len(found) >= _MAX_BYTES:
-            return found.decode("utf-8", "replace").strip()
+        chunk = _read(fd) if ready else None
+        if turns.was_away:  # what came meanwhile was typed for a shell
+            turns.was_away = False
+            found.clear()
+            _pose(fd, f"\n{question}")
+        elif chunk is not None:
+            found += chunk
+            if not chunk or found[-1] in b"\r\n" or len(found) >= _MAX_BYTES:
+                return found.decode("utf-8", "replace").strip()
     return None
+
+
+def _read(fd: int) -> bytes | None:
+    try:
+        return os.read(fd, _MAX_BYTES)
+    except BlockingIOError:
+        return None  # another process was faster
 
 
 def ask_secret(prompt: str, path: str = TERMINAL) -> str:
