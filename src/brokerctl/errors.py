@@ -46,6 +46,10 @@ class DeniedError(BrokerError):
     name = "denied"
 
 
+class UsedUpError(DeniedError):
+    """A rule or a lease says how often, and that was it, for now or for good."""
+
+
 class SessionEndedError(DeniedError):
     """The session was ended by another command: from then on nothing is handed out in it."""
 

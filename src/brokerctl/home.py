@@ -292,7 +292,7 @@ def open_home(
     one that will be asked for.
     """
     harden()
-    layers = config_layers.read_layers(environ, _working_folder())
+    layers = config_layers.read_layers(environ, working_folder())
     if layers.notice and has_terminal():
         note(layers.notice)
     if may_use_memory and paths.is_job_without_store(environ):
@@ -315,11 +315,12 @@ def _child(folder: Folder, name: str) -> Folder:
     return child
 
 
-def _working_folder() -> str | None:
+def working_folder() -> str | None:
+    """Return where we are; None where that was removed."""
     try:
         return os.getcwd()
     except OSError:
-        return None  # the folder was removed: there is no project file then
+        return None  # there is no project file then
 
 
 def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing:

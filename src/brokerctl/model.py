@@ -374,15 +374,15 @@ class TokenRequest(Value):
     for_profile: str | None = None  # … and the profile whose request this one is made for
     deadline: float | None = None  # of the work clock, where another grant's lock is held meanwhile
     min_ttl_s: float | None = None
-    # What the tool needs left where neither says it: seconds, or this share of the token's life.
-    margin: tuple[float, float] | None = None
+    margin: tuple[float, float] | None = None  # else left for the tool: seconds, share of its life
     max_ttl_s: float | None = None
     is_fresh: bool = False  # --fresh: issued after this request began
     is_patient: bool = False  # … and yet not sooner after a failure than any other request
     is_own: bool = False  # a session's own token: never from the cache, never put there
-    is_source: bool = False  # … but where it is exchanged, one serves all exchanges of its session
+    is_reused: bool = False  # … but in its session one serves: an exchange, what a session serves
     purpose: str | None = None
     url: str | None = None  # where the token is to go, if that is known
+    sent: tuple[str, str] | None = None  # with which method and path, at a gateway or proxy
     is_insecure: bool = False  # the tool says that it would not check that server's certificate
     route: tuple[tuple[str, str], ...] = ()  # how the tool gets there, as far as its request says
     insecure_by: str | None = None  # by which variable or file, where its request does not say it

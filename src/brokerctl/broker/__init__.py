@@ -59,7 +59,7 @@ class Broker:
         self._approval: Approver | None = None
         # What was answered for the requests that are made under the lock of the one at hand.
         self.answered: dict[str, tuple[tuple[str, Any], ...]] = {}
-        self.counts: dict[tuple[str, str, str], LimitCount] = {}  # of sessions, by their rules
+        self.counts: dict[tuple[str, str], LimitCount] = {}  # of a session, by layer and rule
 
     def get(self, request: TokenRequest) -> AccessToken:
         """Return one short-lived access token, decided and recorded.

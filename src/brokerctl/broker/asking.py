@@ -7,6 +7,7 @@ with the answer.
 
 from __future__ import annotations
 
+import _thread
 import time
 
 from brokerctl.broker.limits import start_count, take
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         """What is asked and counted for: `broker.Broker`."""
 
         within: tuple[str, ...]
-        counts: dict[tuple[str, str, str], LimitCount]
+        counts: dict[tuple[str, str], LimitCount]
         answered: dict[str, tuple[tuple[str, Any], ...]]
 
         def approval(self) -> Approver:
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
             """Record that a token was refused."""
 
     Found = TypeVar("Found")
+
+
+_counting = _thread.allocate_lock()
 
 
 def settle(broker: Asker, decided: DecidedRequest) -> None:
@@ -122,13 +126,15 @@ def _ask_first(broker: Asker, decided: DecidedRequest) -> None:
 def count(broker: Asker, decided: DecidedRequest) -> None:
     """Count a session's request by the rules that say how many; DeniedError for one too many.
 
-    A session's requests come from one process, its supervisor, whose memory this is.
+    A session's requests, and those of sessions in it, come from one process, the supervisor, whose
+    memory this is; its threads ask at once.
     """
-    session, limits = decided.request.requester.session, decided.decision.limits
-    if session is None or not limits:
+    limits = decided.decision.limits
+    if decided.request.requester.session is None or not limits:
         return
-    now, taken = time.time(), {}
-    for limit in limits:
-        key = (session, limit.layer, limit.rule)
-        taken[key] = take(broker.counts.get(key) or start_count(limit), now)
-    broker.counts |= taken
+    with _counting:
+        now, taken = time.time(), {}
+        for limit in limits:
+            key = (limit.layer, limit.rule)
+            taken[key] = take(broker.counts.get(key) or start_count(limit), now)
+        broker.counts |= taken

@@ -7,7 +7,7 @@ fails later has had its turn.
 from __future__ import annotations
 
 from brokerctl.config.duration import render_duration
-from brokerctl.errors import DeniedError
+from brokerctl.errors import UsedUpError
 from brokerctl.store.values import LimitCount, Moment
 from brokerctl.text import count_of
 
@@ -30,15 +30,15 @@ def is_used_up(count: LimitCount) -> bool:
 
 
 def take(count: LimitCount, now: float) -> LimitCount:
-    """Return the count with one hand-out more; DeniedError where there is none left for now."""
+    """Return the count with one hand-out more; UsedUpError where there is none left for now."""
     whose = f"rule '{count.rule}' of the {count.layer} policy" if count.layer else "the lease"
     if is_used_up(count):
         words = f"{whose} allows {count_of(count.uses or 0, 'use')}, and there is none left"
-        raise DeniedError(words, rule=count.rule)
+        raise UsedUpError(words, rule=count.rule)
     recent = () if count.most is None else _recent(count, now)
     if count.most is not None and sum(one.count for one in recent) >= count.most:
         span = render_duration(count.per_s or 0)
-        raise DeniedError(f"{whose} allows {count.most} in {span}", rule=count.rule)
+        raise UsedUpError(f"{whose} allows {count.most} in {span}", rule=count.rule)
     recent = () if count.most is None else _with_one(recent, count, now)
     return count.replace(used=count.used + 1, recent=recent)
 

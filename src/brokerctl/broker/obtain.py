@@ -59,7 +59,7 @@ class Obtaining:
                 if self._waits() and _holds_back(failure, time.time()):
                     self._refuse_dead(self._store.find_grant(decided.grant_key))
                     raise remembered(failure, decided, left)
-            token = None if decided.request.is_own else self._wait()
+            token = None if decided.is_made_anew else self._wait()
             if token is not None:
                 return token, "cache"
             self._refuse_dead(self._store.find_grant(decided.grant_key))

@@ -115,6 +115,11 @@ class DecidedRequest:
             extra=profile.extra,
         )
 
+    @property
+    def is_made_anew(self) -> bool:
+        """Whether it is for a session's own token, which no token in the store is."""
+        return self.request.is_own and not self.request.is_reused
+
     def serves(self, token: Token | None, now: float) -> bool:
         """Return whether a held token answers this request."""
         if token is None or (self.request.is_fresh and token.issued_at < self.started):
@@ -136,7 +141,7 @@ class DecidedRequest:
 
     def find_in(self, store: Store) -> Token | None:
         """Return the token of the request's slot; None for a session's own, which is made anew."""
-        if self.request.is_own and not self.request.is_source:
+        if self.is_made_anew:
             return None
         return store.find_token(self.token_key, time.time(), 0)
 

@@ -150,7 +150,7 @@ class ExchangeSources:
         )
         if source.target[1:]:
             return SourceAnswer(value=issuer.sources.get_id_token(asked))
-        asked = asked.replace(is_own=decided.request.is_own, is_source=True)
+        asked = asked.replace(is_own=decided.request.is_own, is_reused=True)
         if decided.request.is_fresh:
             asked = asked.replace(is_fresh=True)
         elif self._needs_new or issuer.known.takes_once(profile.issuer):

@@ -11,6 +11,7 @@ from brokerctl import get
 from brokerctl.cli import options
 from brokerctl.errors import UsageError
 from brokerctl.session import ExecRequest, start
+from brokerctl.session.bounds import parse_bounds
 from brokerctl.session.start import parse_pairs
 
 _Revoke = Annotated[
@@ -42,6 +43,17 @@ def exec_(
     purpose: options.Purpose = None,
     revoke: _Revoke = None,
     mask: _Mask = None,
+    agent: Annotated[
+        str | None, typer.Option(help="For an agent of this name: what rules give it, alone.")
+    ] = None,
+    uses: Annotated[int | None, typer.Option(help="So many tokens at most.")] = None,
+    rate: Annotated[str | None, typer.Option(help="So many in a time, as in 10/1m.")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Tokens for these hosts alone.", metavar="HOST")
+    ] = None,
+    socket: Annotated[
+        bool, typer.Option("--socket", help="No variables: the command asks $BROKERCTL_SOCKET.")
+    ] = False,
     clean_env: Annotated[
         bool, typer.Option("--clean-env", help="Inherit nothing but the usual few variables.")
     ] = False,
@@ -71,5 +83,6 @@ def exec_(
         is_own=revoke,
         is_clean=clean_env,
         is_masked=mask,
+        **parse_bounds(agent=agent, uses=uses, rate=rate, hosts=allow_host, has_socket=socket),
     )
     return start.run_ask(ask, os.environ, context.obj)

@@ -81,9 +81,14 @@ def _read(path: str, system: System) -> bytes | None:
         return None
 
 
-def read_requester(environ: Mapping[str, str], tool: str, session: str | None = None) -> Requester:
-    """Return the requester: evidence for the record and no boundary against the same user."""
-    pid = os.getppid()
+def read_requester(
+    environ: Mapping[str, str], tool: str, session: str | None = None, pid: int | None = None
+) -> Requester:
+    """Return the requester: evidence for the record and no boundary against the same user.
+
+    It is the process that started us, or that of this number; 0 is one that we can't see.
+    """
+    pid = os.getppid() if pid is None else pid
     exe = _executable(pid)
     ci = next((environ[name] for name in _CI_VARIABLES if environ.get(name)), None)
     return Requester(
@@ -113,6 +118,11 @@ def _name_and_parent(pid: int) -> tuple[str | None, int]:
         return text[start + 1 : end], int(text[end + 2 :].split(" ", 2)[1])
     except (OSError, ValueError, IndexError):
         return None, 0
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process; 0 where that can't be read."""
+    return _name_and_parent(pid)[1]
 
 
 def has_terminal(pid: int) -> bool | None:

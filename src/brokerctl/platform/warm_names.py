@@ -163,9 +163,9 @@ WARM: dict[str, tuple[str, ...]] = {
         "_child",
         "_find_plan",
         "_ring",
-        "_working_folder",
         "make_token_request",
         "open_home",
+        "working_folder",
     ),
     "brokerctl.identity": (
         "Job",
@@ -305,6 +305,7 @@ WARM: dict[str, tuple[str, ...]] = {
         "read_requester",
     ),
     "brokerctl.platform.system": (
+        "AwaitedPrograms",
         "System",
         "hold_streams",
         "parent_of",
@@ -316,6 +317,7 @@ WARM: dict[str, tuple[str, ...]] = {
     ),
     "brokerctl.policy": (
         "Rules",
+        "Rules.find_facts",
         "_by_rules",
         "_chosen",
         "_deny_ends",

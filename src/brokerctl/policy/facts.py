@@ -41,7 +41,15 @@ _DAY_S, _DAY_MIN, _MIN_S = 86400, 24 * 60, 60
 _DAYS = ("thu", "fri", "sat", "sun", "mon", "tue", "wed")  # 1 January 1970 was a Thursday
 # What a record says in no other field of the request, so that it can be decided again from there.
 NOTED = frozenset(
-    ("time", "days", "purpose", "fork", *(name for name, one in CONDITIONS.items() if one.costs))
+    (
+        "time",
+        "days",
+        "purpose",
+        "fork",
+        "method",
+        "path",
+        *(name for name, one in CONDITIONS.items() if one.costs),
+    )
 )
 
 
@@ -90,8 +98,8 @@ def known_facts(
         "host": None if request.url is None else host_of(request.url),
         "scope": limits.scopes,
         "resource": limits.resource,
-        "method": None,
-        "path": None,
+        "method": None if request.sent is None else request.sent[0],
+        "path": None if request.sent is None else request.sent[1],
         "time": minutes % _DAY_MIN,
         "days": _DAYS[int(now // _DAY_S) % len(_DAYS)],
         "exe": requester.exe,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Tell = Callable[[RuleLayer, Rule, str | None], None]
 
 DEFAULT = "default"
-SESSION = "session"  # the layer of an agent's session
+SESSION = "session"  # the layer of a session's flags, and of an agent's session
 PROJECT = "project"
 _STRICTNESS = (ALLOW, ASK, DENY)
 _WORDS = {"scopes": "scope", "resource": "resource", "audience": "audience"}
@@ -46,9 +46,12 @@ class Verdict(Value):
     def may_lift(self) -> bool:
         """Whether its rule gives what is denied until a rule names it: to an agent, or to a fork.
 
-        Security: a project's file can only narrow, since all who can commit to it can change it.
+        Security: a project's file can only narrow, since all who can commit to it can change it;
+        and what a session was started with is no rule of anybody's.
         """
-        return self.rule is not None and self.effect != DENY and self.layer != PROJECT
+        return (
+            self.rule is not None and self.effect != DENY and self.layer not in {PROJECT, SESSION}
+        )
 
 
 def decide(

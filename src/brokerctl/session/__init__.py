@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile, Requester, TokenRequest
     from brokerctl.platform.system import System
+    from brokerctl.session.cleanup import SessionEnd
 
     class SealedEntry(Protocol):
         """One entry as the store lists it; `value` is None where it is damaged."""
@@ -39,6 +40,23 @@ if TYPE_CHECKING:
         @property
         def notice(self) -> str: ...  # noqa: D102 - what people must be told at once
 
+    class Services(Protocol):
+        """What serves the child of a session that has terms (`ExecRequest.is_bounded`)."""
+
+        def get(self, request: TokenRequest, /) -> AccessToken:
+            """Return a token for the child's variables or files, by the terms of the session."""
+
+        def variables(self) -> Mapping[str, str]:
+            """Return what tells the child where to ask."""
+
+        def start(self) -> None:
+            """Begin to answer, after the child was started: no thread is there before."""
+
+        def close(self) -> None:
+            """Answer nothing any more; wait for those who are being answered."""
+
+    Serve = Callable[["ExecRequest", str, tuple[str, ...], str | None, "SessionEnd"], "Services"]
+
     class HeldLock(Protocol):
         """The lock of one entry, as a context."""
 
@@ -55,6 +73,11 @@ if TYPE_CHECKING:
         def put_sealed(self, kind: int, name: str, data: bytes) -> None: ...  # noqa: D102 - store's
         def drop_sealed(self, kind: int, name: str) -> object: ...  # noqa: D102 - store's
         def entries(self, kind: int) -> Iterator[SealedEntry]: ...  # noqa: D102 - store's
+
+
+SOCKET, GATEWAY = "socket", "gateway"
+SERVED = (SOCKET, GATEWAY)
+SOCKET_VARIABLE = "BROKERCTL_SOCKET"
 
 
 class ExecRequest(Value):
@@ -74,6 +97,17 @@ class ExecRequest(Value):
     is_own: bool | None = None  # --revoke | --keep | neither
     is_clean: bool = False
     is_masked: bool | None = None  # --mask | --no-mask | neither
+    agent: str | None = None
+    uses: int | None = None
+    rate: tuple[int, int] | None = None  # so many hand-outs in so many seconds
+    hosts: tuple[str, ...] | None = None  # --allow-host, in canonical form
+    serves: tuple[str, ...] = ()  # of SERVED: what the child can ask, in place of a variable
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the session has terms, by which each hand-out in it is decided anew."""
+        given = (self.agent, self.uses, self.rate, self.hosts)
+        return bool(self.serves) or any(one is not None for one in given)
 
 
 class Tools(Value):
@@ -97,6 +131,8 @@ class Tools(Value):
     notices: Callable[[AccessToken], list[str]] = lambda token: list(filter(None, [token.warning]))
     # The names of the grants that these profiles lead to, for who comes after a SIGKILL.
     grants_of: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda _: ()
+    # Opens what a session with terms serves: its request, id, own profiles, purpose and entry.
+    serve: Serve | None = None
     umask: int | None = None  # the caller's own, if ours was changed
     # Whether later commands find a profile's tokens; else they end with this process.
     is_kept: Callable[[str], bool] = lambda _: True

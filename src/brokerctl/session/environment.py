@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Security: what opens our store never reaches a child: BROKERCTL_KEY, BROKERCTL_KEY_FILE, ….
 _OURS = ("BROKERCTL_KEY", "BROKERCTL_PASSPHRASE")
+_PLACES = frozenset(("BROKERCTL_CONFIG", "BROKERCTL_HOME"))
 _SECRETS = ("env", "file", "keyring", "store", "command")  # what a reference to a secret can be
 # What `--clean-env` keeps: without these most programs don't work.
 _KEPT = frozenset(
@@ -57,7 +58,7 @@ def plan_variables(
         profile = find_profile(profiles, name)
         variables = tuple(variable for variable, of in ask.env if of == name)
         files = tuple(variable for variable, of in ask.files if of == name)
-        if not variables and not files:
+        if not variables and not files and not ask.serves:
             variables = default_variables(profile)
         wanted.append(ChildVariable(profile=profile, variables=variables, files=files))
     _check_names(wanted)
@@ -120,9 +121,16 @@ def _check_names(wanted: list[ChildVariable]) -> None:
 
 
 def inherited(
-    environ: Mapping[str, str], profiles: Iterable[Profile], *, is_clean: bool
+    environ: Mapping[str, str],
+    profiles: Iterable[Profile],
+    *,
+    is_clean: bool,
+    has_socket: bool = False,
 ) -> dict[str, str]:
-    """Return what the child inherits: nothing that opens our store or is a profile's secret."""
+    """Return what the child inherits: nothing that opens our store or is a profile's secret.
+
+    `has_socket`: it asks us, so it need not know where our configuration and store are either.
+    """
     references = [
         value
         for profile in profiles
@@ -139,5 +147,6 @@ def inherited(
         for name, value in environ.items()
         if name not in secrets
         and not name.startswith(_OURS)
+        and not (has_socket and name in _PLACES)
         and (not is_clean or name in _KEPT or name.startswith(_KEPT_START))
     }

@@ -15,7 +15,7 @@ from brokerctl.freshness import CHILD_MARGIN
 from brokerctl.model import NOT_BEARER, TokenRequest, Value
 from brokerctl.platform import signals
 from brokerctl.platform.system import os
-from brokerctl.session import child, environment
+from brokerctl.session import SOCKET, SOCKET_VARIABLE, child, environment
 from brokerctl.session.supervise import Supervisor
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from brokerctl.model import AccessToken, Profile
     from brokerctl.secret import Secret
-    from brokerctl.session import ExecRequest, Tools
+    from brokerctl.session import ExecRequest, Services, Tools
     from brokerctl.session.cleanup import SessionEnd
     from brokerctl.session.environment import ChildVariable
     from brokerctl.session.relay import Masked
@@ -49,6 +49,7 @@ class Prepared(Value):
     wanted: tuple[ChildVariable, ...]
     purpose: str | None
     is_masked: bool
+    services: Services | None = None  # where the session has terms
 
 
 def run(ask: ExecRequest, tools: Tools) -> int:
@@ -64,12 +65,12 @@ def run(ask: ExecRequest, tools: Tools) -> int:
     put_back = signals.raise_on(_ENDING)
     tokens: dict[str, AccessToken] = {}
     try:
+        prepared = _open_services(prepared, tools)
         _obtain(prepared, tools, tokens)
         mask, environ = _block_and_fill(prepared, tokens)
     except BaseException as error:
         signals.block(_ENDING)  # a second ^C must not interrupt the revocation
-        if ends is not None:
-            ends.end()
+        _end(prepared)
         _record_undelivered(prepared, tokens, tools)
         if isinstance(error, signals.InterruptedBySignal):
             return _SIGNAL_BASE + error.number
@@ -79,8 +80,7 @@ def run(ask: ExecRequest, tools: Tools) -> int:
     try:
         ending = _supervise(prepared, tokens, environ, mask, tools)
     finally:
-        if ends is not None:
-            ends.end()
+        _end(prepared)
     if ends is not None:
         ends.report_survivors(_held(prepared, environ))
     _record_end(prepared, f"exit {ending.code}", tools)
@@ -88,6 +88,30 @@ def run(ask: ExecRequest, tools: Tools) -> int:
     if ending.fatal_signal is not None:
         signals.die_of(ending.fatal_signal)
     return ending.code
+
+
+def _open_services(prepared: Prepared, tools: Tools) -> Prepared:
+    """Open what a session with terms serves, so that it is there before the child is."""
+    ask, ends = prepared.ask, prepared.ends
+    if ends is None or tools.serve is None or not _is_bounded(ask, tools):
+        return prepared
+    purpose = prepared.purpose
+    services = tools.serve(ask, prepared.session_id, prepared.own, purpose, ends)
+    return prepared.replace(services=services)
+
+
+def _is_bounded(ask: ExecRequest, tools: Tools) -> bool:
+    return ask.is_bounded or SOCKET_VARIABLE in tools.environ
+
+
+def _end(prepared: Prepared) -> None:
+    """End what is served, and then tokens and files: none is handed out in between."""
+    try:
+        if prepared.services is not None:
+            prepared.services.close()
+    finally:
+        if prepared.ends is not None:
+            prepared.ends.end()
 
 
 def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
@@ -98,7 +122,12 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
             tools.get(asked)
     wanted = environment.plan_variables(ask, tools.profiles, tools.default_profile)
     own = tuple(one.profile.name for one in wanted if is_own(ask, one.profile))
-    environ = environment.inherited(tools.environ, tools.profiles.values(), is_clean=ask.is_clean)
+    environ = environment.inherited(
+        tools.environ,
+        tools.profiles.values(),
+        is_clean=ask.is_clean,
+        has_socket=SOCKET in ask.serves or SOCKET_VARIABLE in tools.environ,
+    )
     path = child.find_program(ask.command[0], environ)
     session_id = os.urandom(_ID_BYTES).hex()
     purpose = ask.purpose or tools.environ.get("BROKERCTL_PURPOSE") or None
@@ -115,7 +144,7 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
         ask=ask,
         session_id=session_id,
         own=own,
-        ends=_find_ends(session_id, own, wanted, tools, is_asked=ask.is_own is True),
+        ends=_find_ends(ask, session_id, own, wanted, tools),
         path=path,
         environ=environ,
         wanted=tuple(wanted),
@@ -132,19 +161,35 @@ def _is_masked(ask: ExecRequest, tools: Tools) -> bool:
 
 
 def _find_ends(
+    ask: ExecRequest,
     session_id: str,
     own: tuple[str, ...],
     wanted: list[ChildVariable],
     tools: Tools,
-    *,
-    is_asked: bool,
 ) -> SessionEnd | None:
-    has_files = any(one.files for one in wanted)
-    if not own and not has_files:
+    has_files, is_bounded = any(one.files for one in wanted), _is_bounded(ask, tools)
+    if not own and not has_files and not is_bounded:
         return None
     from brokerctl.session.cleanup import SessionEnd  # noqa: PLC0415 - a shared session starts without it
 
-    return SessionEnd(session_id, own, tools, has_files=has_files, is_asked=is_asked)
+    return SessionEnd(
+        session_id,
+        own,
+        tools,
+        has_files=has_files or is_bounded,
+        is_asked=ask.is_own is True,
+        asked=tuple(one.profile.name for one in wanted),
+        command=ask.command[0],
+        purpose=ask.purpose,
+        agent=ask.agent,
+        serves=ask.serves,
+        scopes=ask.scopes,
+        resource=ask.resource,
+        audience=ask.audience,
+        max_ttl_s=ask.ttl_s,
+        uses=ask.uses,
+        hosts=ask.hosts,
+    )
 
 
 def is_own(ask: ExecRequest, profile: Profile) -> bool:
@@ -157,7 +202,7 @@ def is_own(ask: ExecRequest, profile: Profile) -> bool:
         return ask.is_own
     if profile.exec_mode is not None:
         return profile.exec_mode == "own"
-    narrowings = (ask.scopes, ask.resource, ask.audience, ask.ttl_s)
+    narrowings = (ask.scopes, ask.resource, ask.audience, ask.ttl_s, ask.agent)
     return not profile.traits.needs_person or any(one is not None for one in narrowings)
 
 
@@ -165,9 +210,12 @@ def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) ->
     """Get one token after the other into `tokens`; if one fails, it has those before it."""
     requester = tools.requester(prepared.session_id)
     ask = prepared.ask
+    get = tools.get if prepared.services is None else prepared.services.get
     for one in prepared.wanted:
         name = one.profile.name
-        token = tools.get(
+        if not one.variables and not one.files:
+            continue  # the child asks for it itself
+        token = get(
             TokenRequest(
                 profile=name,
                 requester=requester,
@@ -201,11 +249,16 @@ def _block_and_fill(
         environ = dict(prepared.environ)
         files: dict[str, Secret] = {}
         for one in prepared.wanted:
+            if one.profile.name not in tokens:
+                continue
             value = tokens[one.profile.name].value
             environment.put_token(environ, one, value)
             files.update((variable, value) for variable in one.files)
         if prepared.ends is not None:
-            environ |= prepared.ends.fill(files, _last_end(tokens.values()))
+            ends_at = _last_end(tokens.values()) if prepared.services is None else None
+            environ |= prepared.ends.fill(files, ends_at)
+        if prepared.services is not None:
+            environ |= prepared.services.variables()
     except BaseException:
         signals.restore(mask)
         raise
@@ -235,6 +288,8 @@ def _supervise(
     finally:
         if ours is not None:
             os.umask(ours)
+    if prepared.services is not None:
+        prepared.services.start()
     return started.run()
 
 

@@ -15,24 +15,28 @@ from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 from brokerctl.get import parse_duration, split_scopes, unique
 from brokerctl.home import make_token_request, open_home
 from brokerctl.platform.system import SYSTEM
-from brokerctl.session import ExecRequest, Tools
+from brokerctl.session import SOCKET_VARIABLE, ExecRequest, Tools
 from brokerctl.session.run import run
 from brokerctl.store.entry import plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from brokerctl.broker.revoke import Ending
     from brokerctl.home import Home
     from brokerctl.model import GrantKey, Profile, Requester
+    from brokerctl.session import Services
+    from brokerctl.session.cleanup import SessionEnd
 
-_LISTS = ("--profile", "--env", "--file", "--scope", "--resource", "--audience")
-_SINGLES = ("--subject", "--ttl", "--min-ttl", "--purpose")
-_FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask")
+_LISTS = ("--profile", "--env", "--file", "--scope", "--resource", "--audience", "--allow-host")
+_BOUNDS = ("--agent", "--uses", "--rate")
+_SINGLES = ("--subject", "--ttl", "--min-ttl", "--purpose", *_BOUNDS)
+_FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask", "--socket")
 _OPPOSITES = (("--revoke", "--keep"), ("--mask", "--no-mask"))
 _SHORT = {"-p": "--profile"}
-_LATER = ("--socket", "--gateway", "--agent", "--aws")
+_LATER = ("--gateway", "--aws")
 _STDERR = 2
 _INTERRUPTED = 130
 
@@ -51,6 +55,7 @@ def parse_exec(words: list[str]) -> ExecRequest | None:
         return None
     try:
         env, files = parse_pairs("--env", given), parse_pairs("--file", given)
+        bounds = _parse_bounds(given)
     except UsageError:
         return None
     return ExecRequest(
@@ -68,6 +73,22 @@ def parse_exec(words: list[str]) -> ExecRequest | None:
         is_own=True if "--revoke" in given else False if "--keep" in given else None,
         is_clean="--clean-env" in given,
         is_masked=True if "--mask" in given else False if "--no-mask" in given else None,
+        **bounds,
+    )
+
+
+def _parse_bounds(given: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the terms of a session by the names of ExecRequest; most have none."""
+    if not given.keys() & {"--socket", "--allow-host", *_BOUNDS}:
+        return {}
+    from brokerctl.session.bounds import parse_bounds  # noqa: PLC0415 - as above
+
+    return parse_bounds(
+        agent=given.get("--agent", [None])[0],
+        uses=given.get("--uses", [None])[0],
+        rate=given.get("--rate", [None])[0],
+        hosts=given.get("--allow-host"),
+        has_socket="--socket" in given,
     )
 
 
@@ -136,6 +157,10 @@ def run_ask(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = No
     `umask` is the caller's own, for the child, if this process has changed it.
     """
     try:
+        if SOCKET_VARIABLE in environ:
+            from brokerctl.session.inner_session import run_inner  # noqa: PLC0415 - most are in none
+
+            return run_inner(ask, environ, umask)
         first = ask.profiles[0] if ask.profiles else None
         home = open_home(environ, may_use_memory=True, profile=first)
         home.broker.asks_here = True
@@ -165,7 +190,7 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         profile = home.plan.profiles[name]
         return home.is_kept and not _is_unkept(profile, home.key_of(profile, subject))
 
-    return Tools(
+    tools = Tools(
         profiles=home.plan.profiles,
         environ=home.environ,
         default_profile=default_profile(home.plan, home.environ),
@@ -182,7 +207,23 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         grants_of=grants_of,
         umask=umask,
         is_kept=is_kept,
+        serve=lambda *asked: _serve(home, tools, *asked),
     )
+    return tools
+
+
+def _serve(
+    home: Home,
+    tools: Tools,
+    ask: ExecRequest,
+    session_id: str,
+    own: tuple[str, ...],
+    purpose: str | None,
+    ends: SessionEnd,
+) -> Services:
+    from brokerctl.session.serve.services import open_services  # noqa: PLC0415 - most serve nothing
+
+    return open_services(home, tools, ask, session_id, own, purpose, ends)
 
 
 def revoke_session(

@@ -1,0 +1,118 @@
+"""What a session serves its child: opened before the child starts, closed before tokens end."""
+
+from __future__ import annotations
+
+import os
+
+from brokerctl.model import Value
+from brokerctl.platform.private_files import open_folder
+from brokerctl.session import SOCKET, SOCKET_VARIABLE
+from brokerctl.session.cleanup import SessionEnd
+from brokerctl.session.serve import unix_socket
+from brokerctl.session.serve.desk import Asked, Narrowing, SessionDesk, SessionTerms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brokerctl.home import Home
+    from brokerctl.model import AccessToken, TokenRequest
+    from brokerctl.session import ExecRequest, Tools
+    from brokerctl.session.serve.unix_socket import ServedSocket
+
+AGENT_TTL_S = 900.0  # of an agent's tokens, where nobody says it (contract, section 11)
+# Who is being answered may wait for an issuer, and for another process that does so before.
+_END_WAIT_S = 45.0
+
+
+class SessionServices(Value):
+    """The desk of a session, and the ways to it that its command line asks for."""
+
+    desk: SessionDesk
+    folder: str | None
+    socket: ServedSocket | None = None
+
+    def get(self, request: TokenRequest) -> AccessToken:
+        """Return a token for the child's variables or files, by the terms of the session."""
+        asked = Asked(
+            profile=request.profile,
+            min_ttl_s=request.min_ttl_s,
+            margin=request.margin,
+            tool="exec",
+            pid=os.getppid(),
+        )
+        return self.desk.get(asked)
+
+    def variables(self) -> Mapping[str, str]:
+        """Return what tells the child where to ask."""
+        if self.socket is None:
+            return {}
+        return {SOCKET_VARIABLE: f"{self.folder}/{unix_socket.NAME}"}
+
+    def start(self) -> None:
+        """Begin to answer."""
+        if self.socket is not None:
+            self.socket.start()
+
+    def close(self) -> None:
+        """Answer nothing any more; wait for those who are being answered."""
+        self.desk.close(_END_WAIT_S)
+        if self.socket is not None:
+            self.socket.close()
+
+
+def open_services(
+    home: Home,
+    tools: Tools,
+    ask: ExecRequest,
+    session_id: str,
+    own: tuple[str, ...],
+    purpose: str | None,
+    ends: SessionEnd,
+) -> SessionServices:
+    """Open them; StoreError or UsageError where that can't be."""
+    terms = SessionTerms(
+        id=session_id,
+        profiles=ends.session.asked,
+        own=own,
+        subject=ask.subject,
+        agent=ask.agent,
+        purpose=purpose,
+        narrowings=(_narrowing(ask, session_id),),
+        is_kept=ask.is_own is False,
+    )
+
+    def make_end(inner: SessionTerms, command: str | None) -> SessionEnd:
+        return SessionEnd(
+            inner.id,
+            inner.own,
+            tools,
+            has_files=False,
+            asked=inner.profiles,
+            agent=inner.agent,
+            purpose=inner.purpose,
+            command=command,
+        )
+
+    desk = SessionDesk(home, terms, ends.is_ended, make_end)
+    folder = ends.session.folder
+    if SOCKET not in ask.serves or folder is None:
+        return SessionServices(desk=desk, folder=folder)
+    made = open_folder(folder, tools.system)
+    assert made is not None  # noqa: S101 - it is made if missing
+    made.close()
+    return SessionServices(desk=desk, folder=folder, socket=unix_socket.open_socket(folder, desk))
+
+
+def _narrowing(ask: ExecRequest, session_id: str) -> Narrowing:
+    usual_s = None if ask.agent is None else AGENT_TTL_S
+    return Narrowing(
+        session=session_id,
+        scopes=ask.scopes,
+        resource=ask.resource,
+        audience=ask.audience,
+        max_ttl_s=usual_s if ask.ttl_s is None else ask.ttl_s,
+        uses=ask.uses,
+        rate=ask.rate,
+        hosts=ask.hosts,
+    )
