@@ -16,13 +16,12 @@ def main() -> None:
     sys.unraisablehook = lambda _: None  # it would print tracebacks of its own tidying up
     try:
         hold_streams()
-        environ = read_environ()
-        is_inside = "BROKERCTL_SOCKET" in environ
-        door = DOORS.get(words[0]) if words else None
+        door, environ = DOORS.get(words[0]) if words else None, read_environ()
         find_at_once(words if door else None)
+        is_inside = "BROKERCTL_SOCKET" in environ
         where = "session.inside" if is_inside else door
-        run_words = where and __import__(f"brokerctl.{where}", fromlist=("run_words",)).run_words
-        code = run_words(words[not is_inside :], environ, umask) if run_words else None
+        run = where and __import__(f"brokerctl.{where}", fromlist=("run_words",)).run_words
+        code = run(words[not is_inside :], environ, umask) if run else None
         if code is None:
             code = __import__("brokerctl.cli.app", fromlist=("run",)).run(words, umask)
         if code == 0 and (words[0] == "status" or "brokerctl.effects.http" in sys.modules):

@@ -16,7 +16,7 @@ LONG_FILES = {  # path: reason
 }
 TEST_FILE_LINES = 450  # a list of cases is read one by one
 LIMITS = {
-    "src/brokerctl/__main__.py": 50,
+    "src/brokerctl/__main__.py": 52,
     "ARCHITECTURE.md": 80,
     "CONTRIBUTING.md": 80,
     "bin/brokerctl": 45,  # a third reads the start-up image, before any module of ours

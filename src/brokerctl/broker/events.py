@@ -71,6 +71,10 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "grant.ended": (*REQUEST, "outcome", "reason"),
     "login.refused": (*REQUEST, "outcome", "error"),
     "exec.end": ("profiles", "requester", "outcome"),
+    "gateway.used": (
+        *("profile", "minute", "method", "origin", "path", "answer", "count", "sent"),
+        *("received", "requester"),
+    ),
     "credential.kept": _CREDENTIAL,
     "credential.not_kept": _CREDENTIAL,
     "credential.handed_out": _CREDENTIAL,

@@ -18,6 +18,27 @@ _Revoke = Annotated[
     bool | None,
     typer.Option("--revoke/--keep", help="Tokens of its own, ended with it; or shared ones."),
 ]
+_Command = Annotated[
+    list[str] | None, typer.Argument(metavar="COMMAND", help="The command and its words.")
+]
+_Agent = Annotated[
+    str | None, typer.Option(metavar="NAME", help="An agent's: it gets what a rule names, alone.")
+]
+_Uses = Annotated[int | None, typer.Option(metavar="N", help="How many tokens are given, at most.")]
+_Rate = Annotated[
+    str | None, typer.Option(metavar="N/TIME", help="How many in a time, as in 10/1m.")
+]
+_Hosts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="HOST", help="Only for these hosts: of requests that name one."),
+]
+_Socket = Annotated[
+    bool,
+    typer.Option("--socket", help="Serve tokens at $BROKERCTL_SOCKET, in place of variables."),
+]
+_Clean = Annotated[
+    bool, typer.Option("--clean-env", help="Inherit nothing but the usual few variables.")
+]
 _Mask = Annotated[bool | None, typer.Option(help="Star its tokens out; on in CI logs.")]
 
 
@@ -28,9 +49,7 @@ def register(app: typer.Typer) -> None:
 
 def exec_(
     context: typer.Context,
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="COMMAND", help="The command and its words.")
-    ] = None,
+    command: _Command = None,
     profile: options.Profiles = None,
     env: options.Variables = None,
     file: options.Files = None,
@@ -43,20 +62,12 @@ def exec_(
     purpose: options.Purpose = None,
     revoke: _Revoke = None,
     mask: _Mask = None,
-    agent: Annotated[
-        str | None, typer.Option(help="For an agent of this name: what rules give it, alone.")
-    ] = None,
-    uses: Annotated[int | None, typer.Option(help="So many tokens at most.")] = None,
-    rate: Annotated[str | None, typer.Option(help="So many in a time, as in 10/1m.")] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="Tokens for these hosts alone.", metavar="HOST")
-    ] = None,
-    socket: Annotated[
-        bool, typer.Option("--socket", help="No variables: the command asks $BROKERCTL_SOCKET.")
-    ] = False,
-    clean_env: Annotated[
-        bool, typer.Option("--clean-env", help="Inherit nothing but the usual few variables.")
-    ] = False,
+    agent: _Agent = None,
+    uses: _Uses = None,
+    rate: _Rate = None,
+    allow_host: _Hosts = None,
+    socket: _Socket = False,
+    clean_env: _Clean = False,
 ) -> int:
     """Run a command with tokens in its environment or in private files.
 

@@ -12,11 +12,10 @@ from brokerctl.model import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Protocol, Self
+    from typing import Any, Protocol, Self
 
     from brokerctl.model import AccessToken, Profile, Requester, TokenRequest
     from brokerctl.platform.system import System
-    from brokerctl.session.cleanup import SessionEnd
 
     class SealedEntry(Protocol):
         """One entry as the store lists it; `value` is None where it is damaged."""
@@ -55,7 +54,8 @@ if TYPE_CHECKING:
         def close(self) -> None:
             """Answer nothing any more; wait for those who are being answered."""
 
-    Serve = Callable[["ExecRequest", str, tuple[str, ...], str | None, "SessionEnd"], "Services"]
+    # Of its request, id, own profiles, purpose, and its `cleanup.SessionEnd`.
+    Serve = Callable[[Any, str, tuple[str, ...], str | None, Any], "Services"]
 
     class HeldLock(Protocol):
         """The lock of one entry, as a context."""

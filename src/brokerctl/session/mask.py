@@ -55,8 +55,10 @@ def _lower_hex(text: str) -> str:
 class Masker:
     """Masks one stream: `feed` takes what was read, `rest` is for its end."""
 
-    def __init__(self, forms: tuple[bytes, ...]) -> None:
+    def __init__(self, forms: tuple[bytes, ...], *, keeps_length: bool = False) -> None:
+        """`keeps_length`: as many stars as bytes, where a length was named before."""
         self._forms = forms
+        self._keeps_length = keeps_length
         self._longest = max(map(len, forms), default=0)
         self._starts = tuple({form[:_START_BYTES] for form in forms})
         # The beginnings of forms that are shorter than _START_BYTES, by their length.
@@ -143,7 +145,8 @@ class Masker:
             if start >= keep:
                 break  # held back: it may be the inside of a longer form
             if end > at:
-                pieces += [data[at:start], STARS]
+                stars = b"*" * (end - max(at, start)) if self._keeps_length else STARS
+                pieces += [data[at:start], stars]
                 at = end
         pieces.append(data[at:keep])
         return b"".join(pieces), max(at, keep)

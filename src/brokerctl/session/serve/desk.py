@@ -62,7 +62,7 @@ class SessionTerms(Value):
     is_kept: bool = False  # --keep: a token that never ends may be given too
 
 
-class Asked(Value):
+class SessionAsk(Value):
     """One request for a token, as a client of the session made it."""
 
     profile: str
@@ -227,7 +227,7 @@ class SessionDesk:
         """Return whether a session can have a token of its own for a profile."""
         return not self.profile(name).refresh_ends_previous
 
-    def get(self, asked: Asked) -> AccessToken:
+    def get(self, asked: SessionAsk) -> AccessToken:
         """Return a token, decided, counted and recorded; raises BrokerError as `Broker.get`.
 
         SessionEndedError after the end; UsageError for a profile that is none of the session's.
@@ -321,7 +321,7 @@ def asker_of(peer: int, *, is_ours: bool) -> int:
     return parent_of(peer) if is_ours and peer else peer
 
 
-def _request(home: SessionHome, asked: Asked) -> TokenRequest:
+def _request(home: SessionHome, asked: SessionAsk) -> TokenRequest:
     sent = None if asked.method is None else (asked.method, asked.path or "/")
     request = home.make_request(asked.profile, asked.tool, asked.url)
     return request.replace(

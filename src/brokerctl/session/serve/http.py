@@ -9,6 +9,7 @@ is no path (RFC 9112, sections 2.2, 3.2, 5.2 and 6.3).
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Headers = list[tuple[str, str]]
 
 READ_BYTES = 1 << 16
+MAX_HEAD_BYTES = 1 << 16
 _CLOSE = ("Connection", "close")
 _PREFIX = "/"
 
@@ -68,8 +70,11 @@ class Connection:
     def __init__(self, sock: socket.socket, role: Any, limits: Limits) -> None:  # noqa: ANN401 - a sentinel of h11
         """`role` is ours: h11.SERVER, or h11.CLIENT towards an upstream."""
         self.sock = sock
-        self.h11 = h11.Connection(role)
+        self.h11 = h11.Connection(role, MAX_HEAD_BYTES)
         self.limits = limits
+        self.has_received = False  # … by receive_now, of this message
+        self.is_bypassed = False  # a whole body was read from the socket itself, beside h11
+        self.lock = threading.RLock()  # of h11, where one thread reads and another writes
         self._head = bytearray()  # what came of a head, until it is whole
 
     def begin(self, deadline: float) -> None:
@@ -99,22 +104,47 @@ class Connection:
             _refuse_folded(bytes(self._head))
         self.h11.receive_data(data)
 
-    def recv(self, deadline: float) -> bytes:
+    def recv(self, deadline: float, most: int = READ_BYTES) -> bytes:
         """Return what has arrived, b"" at the end; GoneError at the deadline."""
         try:
             self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
-            return self.sock.recv(READ_BYTES)
+            return self.sock.recv(most)
         except OSError as error:  # a time-out is one
             raise GoneError from error
 
     def send(self, *events: h11.Event, deadline: float) -> None:
         """Write events in full; GoneError where that fails."""
-        data = b"".join(filter(None, map(self.h11.send, events)))
+        with self.lock:
+            data = b"".join(filter(None, map(self.h11.send, events)))
+        self.send_bytes(data, deadline)
+
+    def send_bytes(self, data: bytes | memoryview, deadline: float) -> None:
+        """Write bytes in full; GoneError where that fails."""
         try:
             self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
             self.sock.sendall(data)
         except OSError as error:
             raise GoneError from error
+
+    def renew(self) -> None:
+        """Make ready for the next message; h11 need not have seen the body of the last one."""
+        arrived = self.h11.trailing_data[0]
+        self.h11 = h11.Connection(self.h11.our_role, MAX_HEAD_BYTES)
+        self.is_bypassed = self.has_received = False
+        if arrived:
+            self.h11.receive_data(arrived)
+
+    def receive_now(self) -> None:
+        """Give h11 what has arrived, if anything has; GoneError where the connection is broken."""
+        try:
+            self.sock.settimeout(0)
+            data = self.sock.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return  # TLS had something to say to itself
+        except OSError as error:
+            raise GoneError from error
+        self.has_received = self.has_received or bool(data)
+        self.h11.receive_data(data)
 
 
 class ServedRequest:
@@ -123,10 +153,12 @@ class ServedRequest:
     def __init__(self, connection: Connection, request: h11.Request) -> None:
         self.connection = connection
         self.method = request.method.decode("ascii")
+        self.is_old = request.http_version < b"1.1"
         self.target = request.target.decode("ascii")  # h11 lets nothing else through
         self.headers: Headers = [
             (name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers
         ]
+        self.raw_headers = request.headers.raw_items()  # names as the client wrote them
 
     def header(self, name: str) -> str | None:
         """Return the first header of this name, in lower case; None if there is none."""
@@ -165,10 +197,10 @@ class ServedRequest:
         self.connection.send(*events, h11.EndOfMessage(), deadline=deadline)
 
 
-def error_reply(status: int, text: str, **more: object) -> HttpReply:
-    """Return an error as the documented JSON, for what is no BrokerError."""
-    body = {"schema": 1, "error": {"message": text, **more}}
-    headers = (("Content-Type", "application/json"), _CLOSE)
+def error_reply(status: int, text: str, name: str = "request", **more: object) -> HttpReply:
+    """Return an error as the documented JSON; a header tells it from an upstream's own."""
+    body = {"schema": 1, "error": {"name": name, "message": text, **more}}
+    headers = (("Content-Type", "application/json"), ("Brokerctl-Error", name), _CLOSE)
     return HttpReply(
         status=status, body=jsonlite.dumps(body).encode("ascii") + b"\n", headers=headers
     )
@@ -278,9 +310,17 @@ class SessionServer:
         except RequestError as error:
             self._refuse(connection, error.status, error.text)
             return False
-        if connection.h11.our_state is not h11.DONE or connection.h11.their_state is not h11.DONE:
-            return False  # a body that nobody read, or an answer that ends with the connection
-        connection.h11.start_next_cycle()
+        except (GoneError, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - the last handler of this thread: no traceback, no values
+            self._refuse(connection, 500, "unexpected: a bug")
+            return False
+        if not connection.is_bypassed and connection.h11.their_state is h11.SEND_BODY:
+            self._linger(connection)  # a body that nobody read
+            return False
+        if connection.h11.our_state is not h11.DONE:
+            return False  # an answer that ends with the connection
+        connection.renew()
         return True
 
     def _read(self, connection: Connection) -> ServedRequest:
@@ -294,8 +334,11 @@ class SessionServer:
             raise RequestError(405, "no connection is made from here")
         if not asked.target.startswith(_PREFIX):
             raise RequestError(400, "the target is no path")
-        if asked.header("content-length") and asked.header("transfer-encoding"):
-            raise RequestError(400, "the request has two lengths")
+        if asked.header("transfer-encoding"):
+            if asked.header("content-length"):
+                raise RequestError(400, "the request has two lengths")
+            if asked.is_old:
+                raise RequestError(400, "HTTP/1.0 knows no transfer coding")
         return asked
 
     def _refuse(self, connection: Connection, status: int, text: str) -> None:
@@ -311,6 +354,11 @@ class SessionServer:
             h11.EndOfMessage(),
             deadline=deadline,
         )
+        self._linger(connection)
+
+    def _linger(self, connection: Connection) -> None:
+        """Read a little of what still comes: a close at once could cost the client our answer."""
+        deadline = time.monotonic() + self._limits.head_s
         connection.sock.shutdown(socket.SHUT_WR)
         left = 4 * self._limits.body_bytes
         while left > 0 and (data := connection.recv(deadline)):

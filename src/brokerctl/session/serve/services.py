@@ -9,7 +9,7 @@ from brokerctl.platform.private_files import open_folder
 from brokerctl.session import SOCKET, SOCKET_VARIABLE
 from brokerctl.session.cleanup import SessionEnd
 from brokerctl.session.serve import unix_socket
-from brokerctl.session.serve.desk import Asked, Narrowing, SessionDesk, SessionTerms
+from brokerctl.session.serve.desk import SessionAsk, Narrowing, SessionDesk, SessionTerms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SessionServices(Value):
 
     def get(self, request: TokenRequest) -> AccessToken:
         """Return a token for the child's variables or files, by the terms of the session."""
-        asked = Asked(
+        asked = SessionAsk(
             profile=request.profile,
             min_ttl_s=request.min_ttl_s,
             margin=request.margin,

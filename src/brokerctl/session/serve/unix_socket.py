@@ -21,7 +21,7 @@ from brokerctl.get import as_json, parse_duration, split_scopes, unique
 from brokerctl.model import Value
 from brokerctl.platform.system import os
 from brokerctl.session.serve import nested
-from brokerctl.session.serve.desk import Asked, UnknownProfileError, asker_of
+from brokerctl.session.serve.desk import SessionAsk, UnknownProfileError, asker_of
 from brokerctl.session.serve.http import GoneError, HttpReply, RequestError, SessionServer
 
 TYPE_CHECKING = False
@@ -160,7 +160,7 @@ class UnixSocket:
             from brokerctl.config.hosts import match_profile  # noqa: PLC0415 - most name a profile
 
             name = match_profile(url, desk.open(0).offered)
-        token = desk.get(Asked(profile=name, url=url, pid=_asker(asked), **wanted))
+        token = desk.get(SessionAsk(profile=name, url=url, pid=_asker(asked), **wanted))
         return _deliver(
             asked, _json(as_json(token, time.time())), lambda: desk.not_delivered(token)
         )
@@ -219,7 +219,7 @@ def _profile(profile: Profile) -> dict[str, Any]:
 
 
 def read_query(query: str) -> dict[str, Any]:
-    """Return what a query asks for, by the names of `Asked`; RequestError for anything else."""
+    """Return what a query asks for, as `SessionAsk` has it; RequestError for anything else."""
     given = _read_pairs(query)
     found: dict[str, Any] = {}
     if "scope" in given:
