@@ -9,7 +9,7 @@ from brokerctl.platform.private_files import open_folder
 from brokerctl.session import SOCKET, SOCKET_VARIABLE
 from brokerctl.session.cleanup import SessionEnd
 from brokerctl.session.serve import unix_socket
-from brokerctl.session.serve.desk import SessionAsk, Narrowing, SessionDesk, SessionTerms
+from brokerctl.session.serve.desk import Narrowing, SessionAsk, SessionDesk, SessionTerms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
