@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,11 @@ from brokerctl.helpers.session_question import (
     parse_reply,
     render_question,
     render_reply,
+    run_words,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOR_GIT = b"protocol=https\nhost=git.example.com\n\n"
 WORDS = some.binary(max_size=30).map(lambda data: data.decode("utf-8", "surrogateescape"))
@@ -145,6 +149,28 @@ def test_a_helper_in_a_session_opens_no_home(tool: str) -> None:
     )
     rooms = {name.split(".")[1] for name in done.stdout.split() if name.startswith("brokerctl.")}
     assert not rooms & {"home", "broker", "store", "keys", "policy", "audit", "effects"}
+
+
+def test_no_file_is_written_but_the_one_that_the_tool_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Security: what answers at the socket chooses no path here."""
+    path = tmp_path / "rc"
+    reply = SessionReply(stdout=b"run me", exit_code=0, file=str(path))
+    assert run_words(["pnpm", "--profile", "x"], {}, lambda _: reply) == 2
+    assert not path.exists()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "a file that the tool has not named" in err
+
+
+def test_other_words_are_no_helper_s() -> None:
+    """The program itself answers them."""
+
+    def ask(_: HelperQuestion) -> SessionReply:
+        raise AssertionError("asked")
+
+    assert [run_words(words, {}, ask) for words in ([], ["install", "git"], ["list"])] == [None] * 3
 
 
 def test_lines_for_people_are_written_again_as_they_came(capfd: pytest.CaptureFixture[str]) -> None:
