@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
@@ -48,6 +49,8 @@ from brokerctl.store.values import ToolCredential
 from tests.contracts.session_contract import SessionContract
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from brokerctl.helpers import Helper, Outcome
 
 TOKEN = "s3cret-token-of-alice"
@@ -163,6 +166,27 @@ def check_form(reply: HelperReply, *, is_json: bool) -> None:
         assert text.endswith("\n")
         assert text.count("\n") == 1
         assert isinstance(json.loads(text), dict)
+
+
+class Watched(Mapping[str, str]):
+    """An environment that notes which of its variables are looked at; nobody may list them."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        """Return a variable, and note its name."""
+        self.names.add(name)
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Refuse to list them."""
+        raise AssertionError("all variables are listed")
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._given)
 
 
 class HelperContract(SessionContract):
@@ -310,8 +334,22 @@ class HelperContract(SessionContract):
 
         read()
 
+    def test_it_reads_the_variables_that_its_traits_name(self, helper: Helper) -> None:
+        """Security: a helper in a session sends these to its supervisor, and no others."""
+        seen = Watched(self.environ)
+        assert helper.read(self.words, self.request, seen) == self.asked(helper)
+        assert seen.names == set(helper.traits.variables), "each is needed"
+
+        @settings(max_examples=50)
+        @given(words=st.lists(st.sampled_from(["get", "erase", "-p", *self.words]), max_size=4))
+        def read(words: list[str]) -> None:
+            self.read_odd(helper, words, self.request, seen)
+            assert seen.names == set(helper.traits.variables)
+
+        read()
+
     @staticmethod
-    def read_odd(helper: Helper, words: list[str], data: bytes, environ: dict[str, str]) -> None:
+    def read_odd(helper: Helper, words: list[str], data: bytes, environ: Mapping[str, str]) -> None:
         """Read a request twice: the same comes of it, an error of ours or a request."""
         results: list[CredentialRequest | tuple[type, str]] = []
         for is_second in (False, True):  # what is imported at the first time is no effect

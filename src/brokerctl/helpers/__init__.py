@@ -9,8 +9,6 @@ a helper is one more way to ask it.
 
 from __future__ import annotations
 
-from brokerctl.broker.request import find_profile
-from brokerctl.config.hosts import find_profiles
 from brokerctl.errors import UsageError
 from brokerctl.model import Value
 
@@ -215,7 +213,11 @@ def _find_profiles(
     if wanted.is_foreign:
         return []
     if wanted.profile is not None:
+        from brokerctl.broker.request import find_profile  # noqa: PLC0415 - a helper in a session
+
         return [find_profile(profiles, wanted.profile)]
+    from brokerctl.config.hosts import find_profiles  # noqa: PLC0415 - as above
+
     is_named = helper.traits.names_user and wanted.action != ERASE
     try:
         return find_profiles(

@@ -116,12 +116,13 @@ def parse_question(data: bytes) -> HelperQuestion:
     words, said, unchecked = found.get("words"), found.get("environ"), found.get("unchecked", 0)
     if not isinstance(words, list) or not isinstance(said, dict) or len(words) > _MAX_WORDS:
         raise UsageError("it has no words, or no variables")
-    if not words or words[0] not in HELPERS:
+    texts = tuple(map(_text, words))
+    if not texts or texts[0] not in HELPERS:
         raise UsageError("it names no helper")
     if not isinstance(unchecked, str | None) or len(unchecked or "") > _UNCHECKED_CHARS:
         raise UsageError("it does not say whether certificates are checked")
     return HelperQuestion(
-        words=tuple(map(_text, words)),
+        words=texts,
         stdin=_bytes(found.get("stdin")),
         environ={_text(name): _text(value) for name, value in said.items()},
         unchecked=None if unchecked is None else _text(unchecked),
