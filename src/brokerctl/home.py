@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 
-from brokerctl import __version__
 from brokerctl.audit.append import ROTATE_BYTES, Log
 from brokerctl.broker import Broker
 from brokerctl.broker.events import event
@@ -27,7 +26,8 @@ from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import os
 from brokerctl.policy import Rules
 from brokerctl.store import find_store
-from brokerctl.store.entry import PLAN, plain_name
+from brokerctl.store.entry import plain_name
+from brokerctl.store.held_plan import HeldPlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from brokerctl.broker.revoke import Revoker
     from brokerctl.config.layers import Layers
     from brokerctl.config.plan import Plan
+    from brokerctl.effects.dial import Dialer
     from brokerctl.effects.http import Http
     from brokerctl.identity import Job
     from brokerctl.keys.ring import KeyRing
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from brokerctl.store.interface import LockedGrant
 
 _PURPOSE_CHARS = 200
-_OF = "of"  # the part of a profile
 
 
 class Home:
@@ -248,6 +248,12 @@ class Home:
             known, senders, self.find_secret, hidden, sources=sources, within=within
         )
 
+    def dialer(self) -> Dialer:
+        """Return what connects to the hosts of profiles, for a session that forwards requests."""
+        from brokerctl.effects.dial import Dialer
+
+        return Dialer(self.environ)
+
     def find_secret(self, name: str) -> str | None:
         """Return a client's secret that `profile secret` stored, by its name in the profile."""
         from brokerctl.store.entry import SECRET
@@ -350,7 +356,7 @@ def _find_plan(home: Home, profile: str | None) -> Plan:
     A large one is divided: of it the part of the profile that will be asked for is read, and any
     other part when it is asked for.
     """
-    held = _HeldPlan(home)
+    held = HeldPlan(home.store, home.ring, home.layers, home.environ)
     if profile is None or not home.layers.is_large:
         return held.find_whole()
     first = held.find_part(profile)
@@ -358,45 +364,6 @@ def _find_plan(home: Home, profile: str | None) -> Plan:
         return held.find_whole()
     parts = config_plan.Parts(first, held.find_part, held.find_whole)
     return first.replace(profiles=parts, parts=parts)
-
-
-class _HeldPlan:
-    """The plan of these layers as the store has it, under names that the layers make."""
-
-    __slots__ = ("_home", "_names")
-
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._names = ("plan", __version__, *home.layers.fingerprint_parts())
-
-    def find_whole(self) -> Plan:
-        return self._read() or self._make()
-
-    def find_part(self, name: str) -> Plan | None:
-        part = self._read(_OF, name)
-        if part is not None:
-            return part
-        whole = self.find_whole()
-        return self._keep(whole.part(name), _OF, name) if name in whole.profiles else None
-
-    def _read(self, *more: str) -> Plan | None:
-        sealed = self._home.store.find_sealed(PLAN, self._name(more))
-        return config_plan.parse_plan(sealed) if sealed is not None else None
-
-    def _make(self) -> Plan:
-        from brokerctl.config.compile import compile_layers
-
-        return self._keep(compile_layers(self._home.layers, self._home.environ))
-
-    def _name(self, more: tuple[str, ...]) -> str:
-        return plain_name(self._home.ring.name_key, *self._names, *more)
-
-    def _keep(self, plan: Plan, *more: str) -> Plan:
-        store = self._home.store
-        store.put_sealed(PLAN, self._name(more), config_plan.render_plan(plan))
-        if store.passed_over:
-            note(f"{store.passed_over}: it was made anew, being a copy of the configuration")
-        return plan
 
 
 def make_token_request(

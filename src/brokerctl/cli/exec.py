@@ -36,6 +36,10 @@ _Socket = Annotated[
     bool,
     typer.Option("--socket", help="Serve tokens at $BROKERCTL_SOCKET, in place of variables."),
 ]
+_Gateway = Annotated[
+    bool,
+    typer.Option("--gateway", help="Add tokens at $BROKERCTL_GATEWAY_PROFILE: it gets none."),
+]
 _Clean = Annotated[
     bool, typer.Option("--clean-env", help="Inherit nothing but the usual few variables.")
 ]
@@ -67,6 +71,7 @@ def exec_(
     rate: _Rate = None,
     allow_host: _Hosts = None,
     socket: _Socket = False,
+    gateway: _Gateway = False,
     clean_env: _Clean = False,
 ) -> int:
     """Run a command with tokens in its environment or in private files.
@@ -94,6 +99,6 @@ def exec_(
         is_own=revoke,
         is_clean=clean_env,
         is_masked=mask,
-        **parse_bounds(agent=agent, uses=uses, rate=rate, hosts=allow_host, has_socket=socket),
+        **parse_bounds(agent, uses, rate, allow_host, is_on=(socket, gateway)),
     )
     return start.run_ask(ask, os.environ, context.obj)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 from brokerctl.errors import UsageError
 from brokerctl.get import parse_duration
 from brokerctl.policy.facts import host_of
-from brokerctl.session import GATEWAY, SOCKET
+from brokerctl.session import SERVED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,22 +20,23 @@ _MOST_CHARS = 64
 
 
 def parse_bounds(
+    agent: str | None,
+    uses: str | int | None,
+    rate: str | None,
+    hosts: Iterable[str] | None,
     *,
-    agent: str | None = None,
-    uses: str | int | None = None,
-    rate: str | None = None,
-    hosts: Iterable[str] | None = None,
-    has_socket: bool = False,
-    has_gateway: bool = False,
+    is_on: tuple[bool, ...],
 ) -> dict[str, Any]:
-    """Return the fields of ExecRequest; UsageError for a word that is none."""
-    ways = ((SOCKET, has_socket), (GATEWAY, has_gateway))
+    """Return the fields of ExecRequest; UsageError for a word that is none.
+
+    `is_on` says of each of SERVED whether it is asked for.
+    """
     return {
         "agent": None if agent is None else _agent(agent),
         "uses": None if uses is None else _number(uses, "--uses"),
         "rate": None if rate is None else _rate(rate),
         "hosts": tuple(dict.fromkeys(map(_host, hosts))) if hosts else None,
-        "serves": tuple(name for name, is_asked in ways if is_asked),
+        "serves": tuple(compress(SERVED, is_on)),
     }
 
 

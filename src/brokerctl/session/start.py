@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from brokerctl.session.cleanup import SessionEnd
 
 _LISTS = ("--profile", "--env", "--file", "--scope", "--resource", "--audience", "--allow-host")
+_SERVED = ("--socket", "--gateway")
 _BOUNDS = ("--agent", "--uses", "--rate")
 _SINGLES = ("--subject", "--ttl", "--min-ttl", "--purpose", *_BOUNDS)
-_FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask", "--socket")
+_FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask", *_SERVED)
 _OPPOSITES = (("--revoke", "--keep"), ("--mask", "--no-mask"))
 _SHORT = {"-p": "--profile"}
-_LATER = ("--gateway", "--aws")
+_LATER = ("--aws",)
 _STDERR = 2
 _INTERRUPTED = 130
 
@@ -79,17 +80,13 @@ def parse_exec(words: list[str]) -> ExecRequest | None:
 
 def _parse_bounds(given: dict[str, list[str]]) -> dict[str, Any]:
     """Return the terms of a session by the names of ExecRequest; most have none."""
-    if not given.keys() & {"--socket", "--allow-host", *_BOUNDS}:
+    if not given.keys() & {*_SERVED, "--allow-host", *_BOUNDS}:
         return {}
     from brokerctl.session.bounds import parse_bounds  # noqa: PLC0415 - as above
 
-    return parse_bounds(
-        agent=given.get("--agent", [None])[0],
-        uses=given.get("--uses", [None])[0],
-        rate=given.get("--rate", [None])[0],
-        hosts=given.get("--allow-host"),
-        has_socket="--socket" in given,
-    )
+    agent, uses, rate = (given[name][0] if name in given else None for name in _BOUNDS)
+    is_on = tuple(name in given for name in _SERVED)
+    return parse_bounds(agent, uses, rate, given.get("--allow-host"), is_on=is_on)
 
 
 def _read(words: list[str]) -> dict[str, list[str]] | None:

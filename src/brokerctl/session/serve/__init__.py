@@ -32,9 +32,11 @@ class DeskRequest(Value):
     resource: tuple[str, ...] | None = None
     audience: tuple[str, ...] | None = None
     min_ttl_s: float | None = None
+    margin: tuple[float, float] | None = None  # what a tool needs left: see `TokenRequest`
     is_fresh: bool = False
     url: str | None = None  # where the token goes
     method: str | None = None  # of the request that it goes with
     path: str | None = None
     tool: str
-    pid: int | None = None
+    purpose: str | None = None
+    pid: int | None = None  # of the process that asks; 0: we can't see it

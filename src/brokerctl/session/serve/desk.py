@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from brokerctl.identity import Job
     from brokerctl.model import AccessToken, Profile, Requester
     from brokerctl.session.cleanup import SessionEnd
+    from brokerctl.session.serve import DeskRequest
     from brokerctl.store.file import FileStore
     from brokerctl.store.values import LimitCount
 
@@ -60,24 +61,6 @@ class SessionTerms(Value):
     purpose: str | None = None
     narrowings: tuple[Narrowing, ...] = ()  # its own, before it those of the sessions it is in
     is_kept: bool = False  # --keep: a token that never ends may be given too
-
-
-class SessionAsk(Value):
-    """One request for a token, as a client of the session made it."""
-
-    profile: str
-    scopes: tuple[str, ...] | None = None
-    resource: tuple[str, ...] | None = None
-    audience: tuple[str, ...] | None = None
-    min_ttl_s: float | None = None
-    margin: tuple[float, float] | None = None
-    is_fresh: bool = False
-    url: str | None = None  # where the token is to go, if that is known
-    method: str | None = None  # what is sent there, at a gateway
-    path: str | None = None
-    tool: str = "get"
-    purpose: str | None = None
-    pid: int = 0  # of the process that asks; 0: we can't see it
 
 
 def layers_of(terms: SessionTerms, sources: tuple[str, ...]) -> tuple[RuleLayer, ...]:
@@ -227,13 +210,13 @@ class SessionDesk:
         """Return whether a session can have a token of its own for a profile."""
         return not self.profile(name).refresh_ends_previous
 
-    def get(self, asked: SessionAsk) -> AccessToken:
+    def get(self, asked: DeskRequest) -> AccessToken:
         """Return a token, decided, counted and recorded; raises BrokerError as `Broker.get`.
 
         SessionEndedError after the end; UsageError for a profile that is none of the session's.
         """
         with self.busy():
-            home = self.open(asked.pid, asked.profile)
+            home = self.open(asked.pid or 0, asked.profile)
             request = _request(home, asked)
             self._refuse_other(home, request)
             token = home.broker.get(request)
@@ -321,7 +304,7 @@ def asker_of(peer: int, *, is_ours: bool) -> int:
     return parent_of(peer) if is_ours and peer else peer
 
 
-def _request(home: SessionHome, asked: SessionAsk) -> TokenRequest:
+def _request(home: SessionHome, asked: DeskRequest) -> TokenRequest:
     sent = None if asked.method is None else (asked.method, asked.path or "/")
     request = home.make_request(asked.profile, asked.tool, asked.url)
     return request.replace(

@@ -6,10 +6,10 @@ import os
 
 from brokerctl.model import Value
 from brokerctl.platform.private_files import open_folder
-from brokerctl.session import SOCKET, SOCKET_VARIABLE
+from brokerctl.session import GATEWAY, SOCKET, SOCKET_VARIABLE
 from brokerctl.session.cleanup import SessionEnd
-from brokerctl.session.serve import unix_socket
-from brokerctl.session.serve.desk import Narrowing, SessionAsk, SessionDesk, SessionTerms
+from brokerctl.session.serve import DeskRequest, unix_socket
+from brokerctl.session.serve.desk import Narrowing, SessionDesk, SessionTerms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
     from brokerctl.model import AccessToken, TokenRequest
     from brokerctl.session import ExecRequest, Tools
+    from brokerctl.session.serve.gateway import Gateway
     from brokerctl.session.serve.unix_socket import ServedSocket
 
 AGENT_TTL_S = 900.0  # of an agent's tokens, where nobody says it (contract, section 11)
@@ -31,10 +32,11 @@ class SessionServices(Value):
     desk: SessionDesk
     folder: str | None
     socket: ServedSocket | None = None
+    gateway: Gateway | None = None
 
     def get(self, request: TokenRequest) -> AccessToken:
         """Return a token for the child's variables or files, by the terms of the session."""
-        asked = SessionAsk(
+        asked = DeskRequest(
             profile=request.profile,
             min_ttl_s=request.min_ttl_s,
             margin=request.margin,
@@ -45,20 +47,23 @@ class SessionServices(Value):
 
     def variables(self) -> Mapping[str, str]:
         """Return what tells the child where to ask."""
-        if self.socket is None:
-            return {}
-        return {SOCKET_VARIABLE: f"{self.folder}/{unix_socket.NAME}"}
+        found = {} if self.gateway is None else self.gateway.variables()
+        if self.socket is not None:
+            found[SOCKET_VARIABLE] = f"{self.folder}/{unix_socket.NAME}"
+        return found
 
     def start(self) -> None:
         """Begin to answer."""
-        if self.socket is not None:
-            self.socket.start()
+        for one in (self.socket, self.gateway):
+            if one is not None:
+                one.start()
 
     def close(self) -> None:
         """Answer nothing any more; wait for those who are being answered."""
         self.desk.close(_END_WAIT_S)
-        if self.socket is not None:
-            self.socket.close()
+        for one in (self.socket, self.gateway):
+            if one is not None:
+                one.close()
 
 
 def open_services(
@@ -96,12 +101,18 @@ def open_services(
 
     desk = SessionDesk(home, terms, ends.is_ended, make_end)
     folder = ends.session.folder
-    if SOCKET not in ask.serves or folder is None:
-        return SessionServices(desk=desk, folder=folder)
-    made = open_folder(folder, tools.system)
-    assert made is not None  # noqa: S101 - it is made if missing
-    made.close()
-    return SessionServices(desk=desk, folder=folder, socket=unix_socket.open_socket(folder, desk))
+    services = SessionServices(desk=desk, folder=folder)
+    if GATEWAY in ask.serves:
+        from brokerctl.session.serve.gateway import Gateway  # noqa: PLC0415 - only where it is asked for
+
+        profiles = [tools.profiles[name] for name in terms.profiles]
+        services = services.replace(gateway=Gateway(desk, profiles, home.dialer().connect))
+    if SOCKET in ask.serves and folder is not None:
+        made = open_folder(folder, tools.system)
+        assert made is not None  # noqa: S101 - it is made if missing
+        made.close()
+        services = services.replace(socket=unix_socket.open_socket(folder, desk))
+    return services
 
 
 def _narrowing(ask: ExecRequest, session_id: str) -> Narrowing:

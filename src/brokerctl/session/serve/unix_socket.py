@@ -15,14 +15,15 @@ from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
 
 from brokerctl import jsonlite
-from brokerctl.errors import BrokerError, SessionEndedError, StoreError, UsageError, UsedUpError
+from brokerctl.errors import BrokerError, SessionEndedError, StoreError, UsageError
 from brokerctl.freshness import CHILD_MARGIN
 from brokerctl.get import as_json, parse_duration, split_scopes, unique
 from brokerctl.model import Value
 from brokerctl.platform.system import os
-from brokerctl.session.serve import nested
-from brokerctl.session.serve.desk import SessionAsk, UnknownProfileError, asker_of
+from brokerctl.session.serve import DeskRequest, nested
+from brokerctl.session.serve.desk import asker_of
 from brokerctl.session.serve.http import GoneError, HttpReply, RequestError, SessionServer
+from brokerctl.session.serve.refusal import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ _MOST_PAIRS = 64  # in a query
 _PEER = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED of unix(7)
 _LISTS = ("scope", "resource", "audience")
 _QUERY = (*_LISTS, "min_ttl", "fresh", "for", "purpose", "margin")
-_STATUS = {2: 400, 3: 401, 4: 403, 5: 502, 6: 500, 7: 500, 8: 503}  # by exit code
 _JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
 
@@ -120,7 +120,8 @@ class UnixSocket:
             desk, path = self._inner.find(path)
             return self._route(desk, asked, path.split("/")[1:], query)
         except BrokerError as error:
-            return refuse(error)
+            # Its hint names commands that a session does not have.
+            return refusal(error, has_hint=False)
 
     def end_inner(self) -> None:
         """End the sessions in this one."""
@@ -160,7 +161,9 @@ class UnixSocket:
             from brokerctl.config.hosts import match_profile  # noqa: PLC0415 - most name a profile
 
             name = match_profile(url, desk.open(0).offered)
-        token = desk.get(SessionAsk(profile=name, url=url, pid=_asker(asked), **wanted))
+        token = desk.get(
+            DeskRequest(profile=name, url=url, tool="get", pid=_asker(asked), **wanted)
+        )
         return _deliver(
             asked, _json(as_json(token, time.time())), lambda: desk.not_delivered(token)
         )
@@ -219,7 +222,7 @@ def _profile(profile: Profile) -> dict[str, Any]:
 
 
 def read_query(query: str) -> dict[str, Any]:
-    """Return what a query asks for, as `SessionAsk` has it; RequestError for anything else."""
+    """Return what a query asks for, as `DeskRequest` has it; RequestError for anything else."""
     given = _read_pairs(query)
     found: dict[str, Any] = {}
     if "scope" in given:
@@ -256,24 +259,6 @@ def _seconds(text: str) -> float:
     if seconds is None:
         raise RequestError(400, "min_ttl is no duration")
     return seconds
-
-
-def refuse(error: BrokerError) -> HttpReply:
-    """Return an error as its status and the JSON of `--json`.
-
-    Its hint is left out: it names commands that a session does not have.
-    """
-    status = _STATUS.get(error.exit_code, 500)
-    if isinstance(error, SessionEndedError):
-        status = 410
-    elif isinstance(error, UnknownProfileError):
-        status = 404
-    elif isinstance(error, UsedUpError):
-        status = 429
-    told: dict[str, Any] = {"code": error.exit_code, "name": error.name, "message": error.message}
-    if error.rule is not None:
-        told["rule"] = error.rule
-    return _json({"schema": 1, "error": told}, status)
 
 
 def _json(body: dict[str, Any], status: int = HTTPStatus.OK) -> HttpReply:
