@@ -11,6 +11,8 @@ from brokerctl.model import LIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from brokerctl.model import AccessToken, Token
 
 MARGIN_S = 60.0
@@ -74,6 +76,13 @@ def renewal(
         return None
     at = end - margin(token, max_ttl_s, min_ttl_s)
     return at if at > now else end
+
+
+def last_end(tokens: Iterable[AccessToken]) -> float | None:
+    """Return when the last of them has expired; None where one never does."""
+    ends = [token.expires_at for token in tokens]
+    known = [end for end in ends if end is not None]
+    return max(known) if len(known) == len(ends) else None
 
 
 def reuse_until(answer: AccessToken) -> int | None:

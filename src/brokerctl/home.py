@@ -88,9 +88,21 @@ class Home:
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
         within = read_within(environ)
-        self._unkept: FileStore | None = None
+        self._unkept: Folder | None = None  # in memory
         self._jobs: dict[Reference, Job] = {}  # as seen first: one key from decision to end
         self.broker = Broker(self.plan, self.store, self.log, self._redeem, within, self)
+
+    def open_again(self) -> Home:
+        """Return a Home for another thread, with the configuration as it is now.
+
+        Folders and key are the same, and so is what a session counts and what ends with us.
+        """
+        layers = config_layers.read_layers(self.environ, working_folder())
+        audit = None if self.is_kept else lambda: self.log.folder
+        again = Home(self.environ, self.folder, self.ring, layers, audit)
+        again._unkept = self._unkept
+        again.broker.counts = self.broker.counts
+        return again
 
     @property
     def offered(self) -> Mapping[str, Profile]:
@@ -141,9 +153,9 @@ class Home:
         if self._unkept is None:
             from brokerctl.store.file.memory import MemorySystem
 
-            store: FileStore = find_store("file")(MemorySystem().folder("memory"), self.ring)
-            self._unkept = store
-        return self._unkept
+            self._unkept = MemorySystem().folder("memory")
+        store: FileStore = find_store("file")(self._unkept, self.ring)
+        return store
 
     def approval(self) -> Approver:
         """Return what finds the answers where rules want somebody to be asked, made anew."""
@@ -204,7 +216,7 @@ class Home:
 
     def _is_news(self, subject: str, text: str) -> bool:
         """Return whether this text differs from the last one on its subject, and store it."""
-        from brokerctl.store.entry import METADATA, plain_name
+        from brokerctl.store.entry import METADATA
 
         name, data = plain_name(self.ring.name_key, "said", subject), text.encode()
         try:
@@ -230,7 +242,9 @@ class Home:
         """
         from brokerctl.broker.revoke import Revoker
 
-        store = self._unkept if is_unkept and self._unkept is not None else self.store
+        store = self.store
+        if is_unkept and self._unkept is not None:
+            store = find_store("file")(self._unkept, self.ring)
         requester = read_requester(self.environ, tool)
         return Revoker(store, self.log, self.ring, self.issuer(), requester)
 

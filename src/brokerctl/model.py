@@ -218,7 +218,6 @@ FLOWS = {
         revoked_by="holder",
     ),
 }
-_NO_FLOW = FlowTraits()
 
 
 class KeeperTraits(Value):
@@ -338,7 +337,7 @@ class Profile(Value):
     @property
     def traits(self) -> FlowTraits:
         """What is known of the profile's flow; the usual where the profile has gone."""
-        return FLOWS.get(self.flow, _NO_FLOW)
+        return FLOWS.get(self.flow) or FlowTraits()
 
 
 class Requester(Value):
@@ -498,3 +497,4 @@ class AccessToken(Value):
     is_assumed: bool = False  # the issuer named no expiry
     audience: tuple[str, ...] = ()
     renew_at: float | None = None  # when who keeps it should ask again: the next is another then
+    issued_at: float | None = None  # when the issuer was asked for it

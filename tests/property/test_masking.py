@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
-from brokerctl.session.mask import SHOWN_BYTES, STARS, Masker, forms_of
+from brokerctl.session.mask import SHOWN_BYTES, STARS, Forms, Masker, forms_of
 
 TOKEN = some.text("abcdefXYZ019-._~+/=", min_size=8, max_size=40)
 FEW = some.binary(max_size=9).map(lambda data: bytes(97 + byte % 2 for byte in data))
@@ -41,6 +41,49 @@ def test_any_cut_shows_what_the_definition_says(forms: list[bytes], pieces: list
     known = tuple(forms)
     out = masked(known, pieces)
     assert out.replace(b"*", b"") == union(known, b"".join(pieces))
+
+
+def is_within(some_bytes: bytes, others: bytes) -> bool:
+    """Return whether these bytes stand among the others, in this order."""
+    left = iter(others)
+    return all(byte in left for byte in some_bytes)
+
+
+@given(
+    some.lists(FEW.filter(bool), min_size=1, max_size=3),
+    some.lists(FEW.filter(bool), min_size=1, max_size=3),
+    some.lists(FEW, max_size=8),
+    some.lists(FEW, max_size=8),
+)
+@settings(max_examples=400)
+def test_what_is_masked_can_change_in_mid_stream(
+    first: list[bytes], then: list[bytes], before: list[bytes], after: list[bytes]
+) -> None:
+    """What was held back for a form that is looked for no more is shown, and no byte is lost."""
+    masker, data = Masker(tuple(first)), b"".join([*before, *after])
+    out = [masker.feed(piece) for piece in before]
+    masker.replace(Forms(tuple(then)))
+    out += [*map(masker.feed, after), masker.rest()]
+    shown = b"".join(out).replace(b"*", b"")
+    assert is_within(union((*first, *then), data), shown)
+    assert is_within(shown, data)
+
+
+@given(TOKEN, some.lists(FEW, max_size=6), some.lists(FEW, max_size=6), FEW, some.integers(1, 7))
+def test_a_secret_is_masked_from_the_moment_it_is_learnt(
+    token: str, before: list[bytes], after: list[bytes], old: bytes, step: int
+) -> None:
+    """Beside one that was masked before, the beginning of which may be held back just then."""
+    forms = tuple(form for form in (b"ab" + old,) if form)
+    secret = b"." + token.encode() + b"."
+    masker, later = Masker(forms), secret.join([*after, b""])
+    out = [masker.feed(piece) for piece in before]
+    masker.replace(Forms((*forms, *forms_of(secret.decode()))))
+    out += [masker.feed(later[at : at + step]) for at in range(0, len(later), step)]
+    shown = b"".join([*out, masker.rest()])
+    assert secret not in shown
+    left = union(forms, b"".join([*before, later.replace(secret, b"*")]))
+    assert shown.replace(b"*", b"") == left.replace(b"*", b"")
 
 
 @given(TOKEN, some.binary(max_size=60), some.binary(max_size=60), some.integers(1, 7))

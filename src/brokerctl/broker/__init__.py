@@ -184,6 +184,7 @@ class Broker:
             renew_at=freshness.renewal(
                 token, now, decided.decision.max_ttl_s, decided.min_ttl_s(token)
             ),
+            issued_at=token.issued_at,
         )
         self.log.append(*event("token.handed_out", record_fields(decided, token), outcome=source))
         return answer

@@ -85,7 +85,7 @@ Files = Annotated[
     typer.Option(
         "--file",
         metavar="NAME=PROFILE",
-        help="Its token in a private file, the path in NAME.",
+        help="Its token in a file, kept good; the path in NAME.",
         autocompletion=suggest.pairs,
     ),
 ]

@@ -136,3 +136,7 @@ class Tools(Value):
     umask: int | None = None  # the caller's own, if ours was changed
     # Whether later commands find a profile's tokens; else they end with this process.
     is_kept: Callable[[str], bool] = lambda _: True
+    # Raises what `get` would, as far as that is known without the issuer; nothing is recorded.
+    check: Callable[[TokenRequest], object] = lambda _: None
+    # The same for another thread, with configuration and policy as they are then.
+    open_again: Callable[[], Tools] | None = None

@@ -16,11 +16,12 @@ from brokerctl.store.entry import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from brokerctl.secret import Secret
-    from brokerctl.session import Ended, Tools
+    from brokerctl.session import Ended, SessionStore, Tools
+    from brokerctl.session.token_files import TokenFolder
 _MOST_BYTES = 1 << 20
 _MOMENT_S = 0.1
 
@@ -49,6 +50,9 @@ class SessionEnd:
         self._tools = tools
         self._is_asked = is_asked
         self._name = tools.name_of(session_id)
+        self._finish: Callable[[], bool] = lambda: True
+        self._identity = (0, 0)  # of the folder
+        self._others: list[Tools] = []  # with grants that the configuration did not name at first
 
     def begin(self) -> None:
         """Write the entry by which a later command finds what a SIGKILL left behind."""
@@ -64,26 +68,59 @@ class SessionEnd:
         folder = self.session.folder
         if folder is None:
             return {}
-        token_files.write_files(folder, files, self._tools.system)
+        self._identity = token_files.write_files(folder, files, self._tools.system)
         return {variable: f"{folder}/{variable}" for variable in files}
 
-    def note(self, **changes: Any) -> None:  # noqa: ANN401 - of Session
+    def note(self, store: SessionStore | None = None, **changes: Any) -> None:  # noqa: ANN401 - of Session
         """Change what the entry says, as the child's process id or when the last token expires.
 
-        Raises SessionEndedError as `fill`.
+        `store` is another thread's. Raises SessionEndedError as `fill`.
         """
-        self.session = leftovers.change(self._tools.store, self._name, **changes)
+        self.session = leftovers.change(store or self._tools.store, self._name, **changes)
 
-    def is_ended(self) -> bool:
+    def is_ended(self, store: SessionStore | None = None) -> bool:
         """Return whether another process has ended the session: see `leftovers.is_ended`."""
-        return leftovers.is_ended(self._tools.store, self._name)
+        return leftovers.is_ended(store or self._tools.store, self._name)
+
+    def renew(self, start: Callable[[], object], finish: Callable[[], bool]) -> None:
+        """Start what renews the files' tokens, once the child runs; `finish` it before all ends.
+
+        `finish` returns False where a token may still be on its way.
+        """
+        try:
+            start()
+        except RuntimeError as error:  # a limit of threads or memory
+            self._say(f"no token file is renewed: {str(error).lower()}")
+        else:
+            self._finish = finish
+
+    def open_files(self) -> TokenFolder:
+        """Open the folder of the files; FileGoneError, StoreError."""
+        folder, system = self.session.folder, self._tools.system
+        assert folder is not None  # noqa: S101 - there are files
+        return token_files.TokenFolder(folder, self._identity, system)
+
+    def note_grants(self, tools: Tools) -> None:
+        """Note the grants that an edited configuration leads to, before a token comes of them."""
+        names = tuple(one for one in self.session.profiles if one in tools.profiles)
+        grants = tuple(dict.fromkeys((*self.session.grants, *tools.grants_of(names))))
+        if grants != self.session.grants:
+            self._others.append(tools)
+            self.note(tools.store, grants=grants)
+
+    def _revoke(self, session_id: str, names: tuple[str, ...]) -> Iterable[Ended]:
+        for tools in (self._tools, *self._others):
+            known = tuple(one for one in names if tools is self._tools or one in tools.profiles)
+            yield from tools.revoke_own(session_id, known)
 
     def end(self) -> None:
         """End files and tokens; a failure is reported, and left to a later command."""
         tools = self._tools
+        is_over = self._finish()
         try:
             ended = leftovers.settle(
-                self.session, tools.store, self._name, tools.revoke_own, tools.system
+                *(self.session, tools.store, self._name, self._revoke, tools.system),
+                is_over=is_over,
             )
         except BrokerError as error:
             self._say(f"not all of the session ended: {error.message}")

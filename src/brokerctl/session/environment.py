@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from brokerctl.model import Profile
+    from brokerctl.model import AccessToken, Profile
     from brokerctl.secret import Secret
     from brokerctl.session import ExecRequest
 
@@ -93,6 +93,28 @@ def put_token(environ: dict[str, str], wanted: ChildVariable, value: Secret) -> 
     environ.update(zip(AWS_VARIABLES, (words[name] for name in aws_credentials.WORDS), strict=True))
     for name in _AWS_OTHERS:
         environ.pop(name, None)
+
+
+def secrets_of(tokens: Iterable[AccessToken]) -> list[str]:
+    """Return what is masked: each token, and each value within AWS credentials."""
+    found = []
+    for token in tokens:
+        found.append(token.value.reveal())
+        if token.token_type == NOT_BEARER:
+            from brokerctl.oauth import aws_credentials  # noqa: PLC0415 - all others have one word
+
+            if aws_credentials.is_value(token.value):  # else a JWT that an exchange brought
+                found += aws_credentials.words_of(token.value).values()
+    return found
+
+
+def refuse_endless(ask: ExecRequest, token: AccessToken) -> None:
+    """Raise UsageError for a token that outlives its session, unless it is asked for so."""
+    if token.expires_at is None and ask.is_own is not False:
+        raise UsageError(
+            f"the token of '{token.profile}' never expires: it is the grant itself",
+            hint="use --keep to give it to the command all the same",
+        )
 
 
 def default_variable(profile: Profile) -> str:

@@ -218,18 +218,20 @@ def settle(
     name: str,
     revoke_own: Callable[[str, tuple[str, ...]], Iterable[Ended]],
     system: System,
+    *,
+    is_over: bool = True,
 ) -> list[Ended]:
     """End what a session left: its files, its tokens, its entry (`name` is its name in the store).
 
-    The entry stays if anything raises, so that the next command tries again. So does a marked one
-    whose supervisor lives: see this file's head.
+    The entry stays if anything raises, or more may come (`is_over` is False), so that the next
+    command tries again. So does a marked one whose supervisor lives: see this file's head.
     """
     try:
         if session.folder is not None:
             token_files.remove_files(session.folder, system)
     finally:  # an error in the folder must not keep the tokens alive
         ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
-    if session.ended_at is None or not is_alive(session, time.time()):
+    if is_over and (session.ended_at is None or not is_alive(session, time.time())):
         drop(store, name)
     return ended
 

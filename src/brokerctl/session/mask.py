@@ -52,22 +52,35 @@ def _lower_hex(text: str) -> str:
     return "%".join([first, *(piece[:2].lower() + piece[2:] for piece in rest)])
 
 
+class Forms:
+    """The forms that are looked for, and what is computed of them once; it never changes."""
+
+    __slots__ = ("beginnings", "longest", "starts", "whole")
+
+    def __init__(self, forms: tuple[bytes, ...]) -> None:
+        self.whole = forms
+        self.longest = max(map(len, forms), default=0)
+        self.starts = tuple({form[:_START_BYTES] for form in forms})
+        # The beginnings of forms that are shorter than _START_BYTES, by their length.
+        self.beginnings = tuple(
+            frozenset(form[:size] for form in forms if len(form) > size)
+            for size in range(1, _START_BYTES)
+        )
+
+
 class Masker:
     """Masks one stream: `feed` takes what was read, `rest` is for its end."""
 
     def __init__(self, forms: tuple[bytes, ...], *, keeps_length: bool = False) -> None:
         """`keeps_length`: as many stars as bytes, where a length was named before."""
-        self._forms = forms
+        self._forms = Forms(forms)
         self._keeps_length = keeps_length
-        self._longest = max(map(len, forms), default=0)
-        self._starts = tuple({form[:_START_BYTES] for form in forms})
-        # The beginnings of forms that are shorter than _START_BYTES, by their length.
-        self._beginnings = tuple(
-            frozenset(form[:size] for form in forms if len(form) > size)
-            for size in range(1, _START_BYTES)
-        )
         self._held = b""  # held back: may be the beginning of a form
         self._shown = 0  # bytes of it that were shown already
+
+    def replace(self, forms: Forms) -> None:
+        """Look for these from the next `feed` on; another thread may call it at any moment."""
+        self._forms = forms
 
     @property
     def is_holding(self) -> bool:
@@ -103,34 +116,13 @@ class Masker:
 
         That may lie within a form that was found: a form can begin with the end of another.
         """
-        found = []
-        for form in self._forms:  # by the whole form: `find` is quicker for long strings
+        found, forms = [], self._forms
+        for form in forms.whole:  # by the whole form: `find` is quicker for long strings
             at = data.find(form)
             while at >= 0:
                 found.append((at, at + len(form)))
                 at = data.find(form, at + 1)
-        return _merged(found) if found else found, self._unfinished(data)
-
-    def _unfinished(self, data: bytes) -> int:
-        first = size = len(data)
-        tail = max(0, size - self._longest + 1)
-        for start in self._starts:
-            at = data.find(start, tail)
-            while 0 <= at < first:
-                if self._may_go_on(data[at:]):
-                    first = at
-                at = data.find(start, at + 1)
-        return min(first, size - self._short_beginning(data))  # whichever begins first
-
-    def _may_go_on(self, end: bytes) -> bool:
-        return any(len(form) > len(end) and form.startswith(end) for form in self._forms)
-
-    def _short_beginning(self, data: bytes) -> int:
-        """Return how many of the last bytes are the beginning of a form."""
-        for length in range(min(len(self._beginnings), len(data)), 0, -1):
-            if data[-length:] in self._beginnings[length - 1]:
-                return length
-        return 0
+        return _merged(found) if found else found, _unfinished(forms, data)
 
     def _replaced(self, data: bytes, found: list[tuple[int, int]], keep: int) -> tuple[bytes, int]:
         """Return the data up to `keep` with stars for what was found, and where the rest begins.
@@ -150,6 +142,30 @@ class Masker:
                 at = end
         pieces.append(data[at:keep])
         return b"".join(pieces), max(at, keep)
+
+
+def _unfinished(forms: Forms, data: bytes) -> int:
+    first = size = len(data)
+    tail = max(0, size - forms.longest + 1)
+    for start in forms.starts:
+        at = data.find(start, tail)
+        while 0 <= at < first:
+            if _may_go_on(forms, data[at:]):
+                first = at
+            at = data.find(start, at + 1)
+    return min(first, size - _short_beginning(forms, data))  # whichever begins first
+
+
+def _may_go_on(forms: Forms, end: bytes) -> bool:
+    return any(len(form) > len(end) and form.startswith(end) for form in forms.whole)
+
+
+def _short_beginning(forms: Forms, data: bytes) -> int:
+    """Return how many of the last bytes are the beginning of a form."""
+    for length in range(min(len(forms.beginnings), len(data)), 0, -1):
+        if data[-length:] in forms.beginnings[length - 1]:
+            return length
+    return 0
 
 
 def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:

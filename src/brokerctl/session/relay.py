@@ -16,7 +16,7 @@ from brokerctl.output import write_fully
 from brokerctl.platform import signals
 from brokerctl.platform.system import os
 from brokerctl.session import child
-from brokerctl.session.mask import Masker, forms_of
+from brokerctl.session.mask import Forms, Masker, forms_of
 from brokerctl.session.supervise import Supervisor, start_monitored
 from brokerctl.session.terminal import open_terminal
 
@@ -78,7 +78,7 @@ class Pump(threading.Thread):
         super().__init__(daemon=True)
         self._source = source
         self._wake = wake  # readable when the child has ended
-        self._masker = Masker(forms)
+        self.masker = Masker(forms)
         self._read = _read if os.get_blocking(source) else _read_pieces
         self._writer = Writer(target)
         self._is_ending = False
@@ -92,7 +92,7 @@ class Pump(threading.Thread):
         try:
             while self._move(poll):
                 pass
-            self._show(self._masker.rest())
+            self._show(self.masker.rest())
         except OSError:
             return  # our reader has gone: the child gets an error at its next write
         finally:
@@ -100,13 +100,13 @@ class Pump(threading.Thread):
             os.close(self._source)
 
     def _move(self, poll: select.poll) -> bool:
-        timeout = _SETTLE_S if self._masker.is_holding else None
+        timeout = _SETTLE_S if self.masker.is_holding else None
         if self._is_ending:
             timeout = _LINGER_S
         ready = {fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)}
         if not ready:
             if not self._is_ending:
-                self._show(self._masker.settle())
+                self._show(self.masker.settle())
             return not self._is_ending
         if self._wake in ready:
             self._is_ending = True
@@ -114,7 +114,7 @@ class Pump(threading.Thread):
         if self._source not in ready:
             return True
         data = self._read(self._source)
-        self._show(self._masker.feed(data))
+        self._show(self.masker.feed(data))
         return bool(data)
 
     def _show(self, data: bytes) -> None:
@@ -149,6 +149,7 @@ class Relay:
         self._wake, self._waker = open_pipe()
         self._childs: list[int] = []
         self._pumps: list[Pump] = []
+        self._forms = forms
         made: dict[object, int] = {}  # from our stream's file to the child's side
         for stream in _STREAMS:
             found = _identity(stream)
@@ -172,6 +173,17 @@ class Relay:
         self._childs.append(childs)
         self._pumps.append(Pump(source, stream, forms, self._wake))
         return childs
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Mask these too from now on, in place of those of the last call.
+
+        Security: nothing that the child writes afterwards passes unmasked. What was read before it
+        is another matter: so it is called before the child can know them.
+        """
+        more = {form for secret in secrets for form in forms_of(secret)}
+        forms = Forms(tuple(sorted(more.union(self._forms))))
+        for pump in self._pumps:
+            pump.masker.replace(forms)
 
     def begin(self) -> None:
         """Close our copies of the child's sides, and start to move its output."""
@@ -228,6 +240,10 @@ class Masked:
         self._waited = waited
         self._relay = relay
         self._terminal = terminal
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Mask these too, as `Relay.hide`."""
+        self._relay.hide(secrets)
 
     def run(self) -> ChildEnd:
         """Move its output until it has ended, and return its end."""

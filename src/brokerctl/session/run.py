@@ -10,9 +10,9 @@ with 4 MB of its own memory, or 20 MB if HTTP was needed to get a token.
 from __future__ import annotations
 
 from brokerctl.broker.request import read_within
-from brokerctl.errors import BrokerError, UsageError
-from brokerctl.freshness import CHILD_MARGIN
-from brokerctl.model import NOT_BEARER, TokenRequest, Value
+from brokerctl.errors import BrokerError
+from brokerctl.freshness import CHILD_MARGIN, last_end
+from brokerctl.model import TokenRequest, Value
 from brokerctl.platform import signals
 from brokerctl.platform.system import os
 from brokerctl.session import SOCKET, SOCKET_VARIABLE, child, environment
@@ -20,14 +20,13 @@ from brokerctl.session.supervise import Supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from brokerctl.model import AccessToken, Profile
+    from brokerctl.model import AccessToken, Profile, Requester
     from brokerctl.secret import Secret
     from brokerctl.session import ExecRequest, Services, Tools
     from brokerctl.session.cleanup import SessionEnd
     from brokerctl.session.environment import ChildVariable
     from brokerctl.session.relay import Masked
+    from brokerctl.session.renewal import Renewal
     from brokerctl.session.supervise import ChildEnd
 
 _ID_BYTES = 16
@@ -209,35 +208,32 @@ def is_own(ask: ExecRequest, profile: Profile) -> bool:
 def _obtain(prepared: Prepared, tools: Tools, tokens: dict[str, AccessToken]) -> None:
     """Get one token after the other into `tokens`; if one fails, it has those before it."""
     requester = tools.requester(prepared.session_id)
-    ask = prepared.ask
     get = tools.get if prepared.services is None else prepared.services.get
     for one in prepared.wanted:
-        name = one.profile.name
         if not one.variables and not one.files:
             continue  # the child asks for it itself
-        token = get(
-            TokenRequest(
-                profile=name,
-                requester=requester,
-                subject=ask.subject,
-                scopes=ask.scopes,
-                resource=ask.resource,
-                audience=ask.audience,
-                min_ttl_s=ask.min_ttl_s,
-                margin=CHILD_MARGIN,
-                max_ttl_s=ask.ttl_s,
-                is_own=name in prepared.own,
-                purpose=prepared.purpose,
-            )
-        )
-        tokens[name] = token
-        if token.expires_at is None and ask.is_own is not False:
-            raise UsageError(
-                f"the token of '{name}' never expires: it is the grant itself",
-                hint="use --keep to give it to the command all the same",
-            )
+        token = get(_request(prepared, one, requester))
+        tokens[one.profile.name] = token
+        environment.refuse_endless(prepared.ask, token)
         for text in tools.notices(token):
             tools.warn(text)
+
+
+def _request(prepared: Prepared, one: ChildVariable, requester: Requester) -> TokenRequest:
+    ask, name = prepared.ask, one.profile.name
+    return TokenRequest(
+        profile=name,
+        requester=requester,
+        subject=ask.subject,
+        scopes=ask.scopes,
+        resource=ask.resource,
+        audience=ask.audience,
+        min_ttl_s=ask.min_ttl_s,
+        margin=CHILD_MARGIN,
+        max_ttl_s=ask.ttl_s,
+        is_own=name in prepared.own,
+        purpose=prepared.purpose,
+    )
 
 
 def _block_and_fill(
@@ -255,7 +251,7 @@ def _block_and_fill(
             environment.put_token(environ, one, value)
             files.update((variable, value) for variable in one.files)
         if prepared.ends is not None:
-            ends_at = _last_end(tokens.values()) if prepared.services is None else None
+            ends_at = last_end(tokens.values()) if prepared.services is None else None
             environ |= prepared.ends.fill(files, ends_at)
         if prepared.services is not None:
             environ |= prepared.services.variables()
@@ -265,12 +261,6 @@ def _block_and_fill(
     return mask, environ
 
 
-def _last_end(tokens: Iterable[AccessToken]) -> float | None:
-    ends = [token.expires_at for token in tokens]
-    known = [end for end in ends if end is not None]
-    return max(known) if len(known) == len(ends) else None
-
-
 def _supervise(
     prepared: Prepared,
     tokens: dict[str, AccessToken],
@@ -278,6 +268,7 @@ def _supervise(
     mask: frozenset[int],
     tools: Tools,
 ) -> ChildEnd:
+    renewal = _make_renewal(prepared, tokens, tools)
     signals.wait_children()
     ours = os.umask(tools.umask) if tools.umask is not None else None
     try:
@@ -290,7 +281,27 @@ def _supervise(
             os.umask(ours)
     if prepared.services is not None:
         prepared.services.start()
+    if renewal is not None and prepared.ends is not None:
+        prepared.ends.renew(lambda: renewal.begin(started.hide), renewal.finish)
     return started.run()
+
+
+def _make_renewal(
+    prepared: Prepared, tokens: dict[str, AccessToken], tools: Tools
+) -> Renewal | None:
+    """Return what renews the tokens in files while the child runs; None where there are none."""
+    wanted = [one for one in prepared.wanted if one.files]
+    if prepared.ends is None or not wanted or tools.open_again is None:
+        return None
+    from brokerctl.session.renewal import Renewal, TokenInFiles  # noqa: PLC0415 - most have no file
+
+    requester = tools.requester(prepared.session_id)
+    held = [
+        TokenInFiles(prepared.ask, _request(prepared, one, requester), one, tokens)
+        for one in wanted
+    ]
+    get = None if prepared.services is None else prepared.services.get
+    return Renewal(held, prepared.ends, tools, get)
 
 
 def _start(
@@ -305,21 +316,8 @@ def _start(
         return Supervisor(child.start(path, words, environ, mask), waited)
     from brokerctl.session import relay  # noqa: PLC0415 - else not a byte is copied
 
-    secrets = _secrets(tokens.values())
+    secrets = environment.secrets_of(tokens.values())
     return relay.start(path, words, environ, mask, waited, secrets, tools.say)
-
-
-def _secrets(tokens: Iterable[AccessToken]) -> list[str]:
-    """Return what is masked: each token, and each value within AWS credentials."""
-    found = []
-    for token in tokens:
-        found.append(token.value.reveal())
-        if token.token_type == NOT_BEARER:
-            from brokerctl.oauth import aws_credentials  # noqa: PLC0415 - all others have one word
-
-            if aws_credentials.is_value(token.value):  # else a JWT that an exchange brought
-                found += aws_credentials.words_of(token.value).values()
-    return found
 
 
 def _held(prepared: Prepared, environ: dict[str, str]) -> list[tuple[str, str]]:

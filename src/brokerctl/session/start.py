@@ -205,6 +205,8 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         umask=umask,
         is_kept=is_kept,
         serve=lambda *asked: _serve(home, tools, *asked),
+        check=home.broker.check,
+        open_again=lambda: tools_of(home.open_again(), umask, subject),
     )
     return tools
 

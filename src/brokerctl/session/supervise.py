@@ -17,7 +17,7 @@ from brokerctl.platform.system import AWAITED, os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from brokerctl.session.terminal import Terminal
 
@@ -67,6 +67,9 @@ class Supervisor:
         self._is_stopped = False
         # With an inner terminal ^C is only a key, and no signal for us.
         self._is_interrupted = terminal is not None and terminal.has_input
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Do nothing: the child's output does not pass through us."""
 
     def run(self) -> ChildEnd:
         """Pass signals on until the child has ended."""
