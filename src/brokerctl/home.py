@@ -13,7 +13,6 @@ from brokerctl.broker.events import event
 from brokerctl.broker.request import grant_key, read_within
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
-from brokerctl.config import plan as config_plan
 from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.keys import harden, open_ring
@@ -27,7 +26,7 @@ from brokerctl.platform.system import os
 from brokerctl.policy import Rules
 from brokerctl.store import find_store
 from brokerctl.store.entry import plain_name
-from brokerctl.store.held_plan import HeldPlan
+from brokerctl.store.held_plan import find_plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from brokerctl.broker.request import Approver, DecidedRequest
     from brokerctl.broker.revoke import Revoker
     from brokerctl.config.layers import Layers
-    from brokerctl.config.plan import Plan
     from brokerctl.effects.dial import Dialer
     from brokerctl.effects.http import Http
     from brokerctl.identity import Job
@@ -83,7 +81,7 @@ class Home:
             tell=self._tell,
         )
         self.store = store
-        self.plan = _find_plan(self, profile)
+        self.plan = find_plan(store, ring, layers, environ, profile)
         place = audit() if audit else _child(folder, "audit")
         rotate = self.plan.rotate_bytes or ROTATE_BYTES
         self.log = Log(place, ring, rotate=rotate, renew=self._renewed)
@@ -362,22 +360,6 @@ def _ring(folder: Folder, environ: Mapping[str, str], layers: Layers) -> KeyRing
     if notice:
         write_line(_STDERR, f"brokerctl: note: {notice}")
     return ring
-
-
-def _find_plan(home: Home, profile: str | None) -> Plan:
-    """Return the compiled configuration; an edit of a layer changes its name, so it is compiled.
-
-    A large one is divided: of it the part of the profile that will be asked for is read, and any
-    other part when it is asked for.
-    """
-    held = HeldPlan(home.store, home.ring, home.layers, home.environ)
-    if profile is None or not home.layers.is_large:
-        return held.find_whole()
-    first = held.find_part(profile)
-    if first is None:
-        return held.find_whole()
-    parts = config_plan.Parts(first, held.find_part, held.find_whole)
-    return first.replace(profiles=parts, parts=parts)
 
 
 def make_token_request(

@@ -19,7 +19,6 @@ REASONS = {
     "cli/start_image.py": "the tables of several rooms meet there, which no hot command needs",
     "demo/visitor.py": "a program of its own: the browser and the tool of the story",
     "keys/interface.py": "types alone, which no road loads",
-    "session/serve/refusal.py": "what errors are over HTTP: the socket's too, which comes next",
     "session/serve/target.py": "which paths pass: looked for by its subject, and the proxy's too",
     "oauth/flows/refresh.py": "a grant type of its own (RFC 6749, 6)",
 }

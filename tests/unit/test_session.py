@@ -81,7 +81,7 @@ def test_not_in_the_grammar(line: str) -> None:
     assert parse_exec(line.split()) is None
 
 
-@pytest.mark.parametrize("option", ["--gateway", "--aws"])
+@pytest.mark.parametrize("option", ["--aws"])
 def test_option_of_a_later_version(option: str) -> None:
     """An option whose room does not exist yet is refused by name, and a child's own is not ours."""
     with pytest.raises(UsageError, match="is not in this version"):

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from brokerctl import get
 from brokerctl.cli import options
 from brokerctl.errors import UsageError
 from brokerctl.session import ExecRequest, start
@@ -76,7 +75,7 @@ def exec_(
 ) -> int:
     """Run a command with tokens in its environment or in private files.
 
-    The exit code is the command's; 128+n if signal n ended it, 126 and 127 if it can't be run.
+    Exit code: the command's; 128+n if signal n ended it, 126 and 127 if it can't be run.
 
     \b
       brokerctl exec -p gitlab -- glab issue list
@@ -90,9 +89,7 @@ def exec_(
         env=parse_pairs("--env", {"--env": env or []}),
         files=parse_pairs("--file", {"--file": file or []}),
         subject=subject,
-        scopes=get.split_scopes(scope) if scope else None,
-        resource=get.unique(resource),
-        audience=get.unique(audience),
+        **options.narrowed(scope, resource, audience),
         ttl_s=options.seconds(ttl),
         min_ttl_s=options.seconds(min_ttl),
         purpose=purpose,

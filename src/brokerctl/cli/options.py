@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -109,3 +109,14 @@ def seconds(text: str | None) -> float | None:
             f"'{text}' is not a duration", hint="an integer and one of s m h d: 90s, 5m"
         )
     return found
+
+
+def narrowed(
+    scope: list[str] | None, resource: list[str] | None, audience: list[str] | None
+) -> dict[str, Any]:
+    """Return what a command line narrows to, sorted and unique; None where it says nothing."""
+    return {
+        "scopes": get.split_scopes(scope) if scope else None,
+        "resource": get.unique(resource),
+        "audience": get.unique(audience),
+    }

@@ -23,7 +23,29 @@ if TYPE_CHECKING:
 _OF = "of"  # the part of a profile
 
 
-class HeldPlan:
+def find_plan(
+    store: FileStore,
+    ring: KeyRing,
+    layers: Layers,
+    environ: Mapping[str, str],
+    profile: str | None,
+) -> Plan:
+    """Return the compiled configuration.
+
+    A large one is divided: of it the part of the profile that will be asked for is read, and any
+    other part when it is asked for.
+    """
+    held = _HeldPlan(store, ring, layers, environ)
+    if profile is None or not layers.is_large:
+        return held.find_whole()
+    first = held.find_part(profile)
+    if first is None:
+        return held.find_whole()
+    parts = config_plan.Parts(first, held.find_part, held.find_whole)
+    return first.replace(profiles=parts, parts=parts)
+
+
+class _HeldPlan:
     """The plan of these layers as the store has it, under names that the layers make."""
 
     __slots__ = ("_environ", "_layers", "_names", "_ring", "_store")
