@@ -86,6 +86,30 @@ def test_a_wrong_key_or_profile_is_not_found_and_says_nothing(change: Callable[[
         assert not room.upstream.seen
 
 
+@pytest.mark.parametrize("name", ["evil.test", "127.0.0.1", "127.0.0.1:1", "localhost.evil.test"])
+def test_a_host_that_lies_is_misdirected(name: str) -> None:
+    """A page of the web that points its own name here is no client of ours."""
+    with gateway_room(empty) as room, room.client() as client:
+        client.send(f"GET {room.prefix}/ HTTP/1.1\r\nHost: {name}\r\n\r\n")
+        assert client.read().status == 421
+        assert not room.desk.asked
+
+
+def test_localhost_is_ours_and_the_upstream_hears_its_own_name() -> None:
+    """The child may say `localhost`, in any case."""
+    with gateway_room(empty) as room, room.client() as client:
+        client.send(f"GET {room.prefix}/ HTTP/1.1\r\nHost: LocalHost:{room.port}\r\n\r\n")
+        assert client.read().status == 200
+        assert room.upstream.seen[0].headers["host"] in room.upstream.url
+
+
+def test_trace_is_refused() -> None:
+    """Its answer would be the request itself, with the credential."""
+    with gateway_room(empty) as room:
+        assert room.ask("TRACE", "/").status == 405
+        assert not room.upstream.seen
+
+
 def test_a_key_is_of_one_profile() -> None:
     """The key of one profile does not open another."""
     with gateway_room(empty) as room:
@@ -182,15 +206,17 @@ def test_a_large_body_is_not_repeated() -> None:
         assert room.desk.fresh == 0
 
 
-def test_a_storm_of_refusals_causes_one_fresh_token() -> None:
-    """Thirty requests at once are refused for good: one issue, and each gets its 401."""
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_storm_of_refusals_causes_one_fresh_token(helps: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """Thirty requests at once: one issue, whether it helps them all or none of them."""
     together = threading.Barrier(30)
 
     def answer(asking: Asking) -> None:
         asking.body()
-        if asking.headers["authorization"].endswith("1"):
+        is_first = asking.headers["authorization"].endswith("1")
+        if is_first:
             together.wait(WAIT_S)
-        asking.answer(401)
+        asking.answer(200 if helps and not is_first else 401)
 
     with gateway_room(answer) as room:
         statuses: list[int] = []
@@ -203,8 +229,9 @@ def test_a_storm_of_refusals_causes_one_fresh_token() -> None:
             thread.start()
         for thread in threads:
             thread.join(WAIT_S)
-        assert statuses == [401] * 30
-        assert room.ask("GET", "/").status == 401
+        expected = 200 if helps else 401
+        assert statuses == [expected] * 30
+        assert room.ask("GET", "/").status == expected
         assert room.desk.fresh == 1
 
 

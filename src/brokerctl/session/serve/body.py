@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from brokerctl.session.serve.http import Connection
 
 PIECE_BYTES = 1 << 20
+_TLS_PIECE_BYTES = 1 << 15  # a record of TLS is at most half as long, and one is read at a time
 _SPLICED_BYTES = 1 << 18  # a shorter body is not worth a pipe
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ; Python names it from 3.13 on
 _FLAGS = 5  # SPLICE_F_MOVE | SPLICE_F_MORE
@@ -69,7 +70,8 @@ class BodyReader:
         return b""
 
     def _read_raw(self, deadline: float) -> bytes:
-        data = self.connection.recv(deadline, min(self.left or 0, PIECE_BYTES))
+        most = _TLS_PIECE_BYTES if isinstance(self.connection.sock, ssl.SSLSocket) else PIECE_BYTES
+        data = self.connection.recv(deadline, min(self.left or 0, most))
         if not data:
             raise GoneError
         self._took(len(data))
