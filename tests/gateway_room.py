@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import h11
 
 from brokerctl.effects.dial import Dialer
-from brokerctl.errors import UsageError
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
+from brokerctl.session.serve.desk import unknown
 from brokerctl.session.serve.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class FakeDesk:
     def profile(self, name: str) -> Profile:
         """Return a profile of the session."""
         if name not in self.profiles:
-            raise UsageError(f"no profile '{name}'")
+            raise unknown(name)
         return self.profiles[name]
 
     def record(self, name: str, fields: dict[str, object]) -> None:

@@ -10,7 +10,17 @@ import pytest
 
 from brokerctl import jsonlite
 from brokerctl.effects.dial import Dialer
-from brokerctl.errors import DeniedError, IssuerError, LoginNeededError, StoreError, UsageError
+from brokerctl.errors import (
+    DeniedError,
+    IssuerError,
+    LockTimeoutError,
+    LoginNeededError,
+    SessionEndedError,
+    StoreError,
+    UsageError,
+    UsedUpError,
+)
+from brokerctl.session.serve.desk import UnknownProfileError
 from brokerctl.session.serve.gateway import Gateway
 from tests.gateway_room import TOKEN, WAIT_S, Asking, FakeDesk, gateway_room, profile
 from tests.idp.tls import make_tls
@@ -255,7 +265,10 @@ def test_the_same_token_again_is_not_tried_again() -> None:
         (LoginNeededError("no"), 401),
         (IssuerError("no"), 502),
         (StoreError("no"), 503),
-        (UsageError("no"), 404),
+        (LockTimeoutError("no"), 503),
+        (UsedUpError("no"), 429),
+        (SessionEndedError("no"), 410),
+        (UnknownProfileError("no"), 404),
     ],
 )
 def test_what_the_desk_refuses_is_told_from_the_upstream_s_own(
