@@ -236,7 +236,7 @@ class Masked:
     def __init__(
         self, pid: int, waited: frozenset[int], relay: Relay, terminal: Terminal | None
     ) -> None:
-        self._pid = pid
+        self.pid = pid
         self._waited = waited
         self._relay = relay
         self._terminal = terminal
@@ -251,7 +251,7 @@ class Masked:
             self._terminal.begin()
         self._relay.begin()
         try:
-            ending = Supervisor(self._pid, self._waited, self._terminal).run()
+            ending = Supervisor(self.pid, self._waited, self._terminal).run()
             if self._terminal is not None:
                 self._terminal.end_keys()  # before the last output is moved, which may take a while
             self._relay.finish()

@@ -281,9 +281,19 @@ def _supervise(
             os.umask(ours)
     if prepared.services is not None:
         prepared.services.start()
+        _note_child(prepared, started.pid)
     if renewal is not None and prepared.ends is not None:
         prepared.ends.renew(lambda: renewal.begin(started.hide), renewal.finish)
     return started.run()
+
+
+def _note_child(prepared: Prepared, pid: int) -> None:
+    """Let `session list` say which process it is; it does no harm if that fails."""
+    if prepared.ends is not None:
+        try:
+            prepared.ends.note(child=pid)
+        except BrokerError:
+            return
 
 
 def _make_renewal(

@@ -187,7 +187,7 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         profile = home.plan.profiles[name]
         return home.is_kept and not _is_unkept(profile, home.key_of(profile, subject))
 
-    tools = Tools(
+    return Tools(
         profiles=home.plan.profiles,
         environ=home.environ,
         default_profile=default_profile(home.plan, home.environ),
@@ -204,16 +204,15 @@ def tools_of(home: Home, umask: int | None = None, subject: str | None = None) -
         grants_of=grants_of,
         umask=umask,
         is_kept=is_kept,
-        serve=lambda *asked: _serve(home, tools, *asked),
+        serve=lambda *asked: _serve(home, umask, *asked),
         check=home.broker.check,
         open_again=lambda: tools_of(home.open_again(), umask, subject),
     )
-    return tools
 
 
 def _serve(
     home: Home,
-    tools: Tools,
+    umask: int | None,
     ask: ExecRequest,
     session_id: str,
     own: tuple[str, ...],
@@ -222,7 +221,10 @@ def _serve(
 ) -> Services:
     from brokerctl.session.serve.services import open_services  # noqa: PLC0415 - most serve nothing
 
-    return open_services(home, tools, ask, session_id, own, purpose, ends)
+    def tools_again(again: Home) -> Tools:
+        return tools_of(again, umask, ask.subject)
+
+    return open_services(home, tools_again, ask, session_id, own, purpose, ends)
 
 
 def revoke_session(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from brokerctl.identity import Job
     from brokerctl.model import AccessToken, Profile, Requester
+    from brokerctl.session import Tools
     from brokerctl.session.cleanup import SessionEnd
     from brokerctl.session.serve import DeskRequest
     from brokerctl.store.file import FileStore
@@ -175,17 +176,18 @@ class SessionDesk:
         self,
         home: Home,
         terms: SessionTerms,
-        is_marked: Callable[[], bool],
+        entry: SessionEnd,
         make_end: Callable[[SessionTerms, str | None], SessionEnd],
+        tools_of: Callable[[Home], Tools],
     ) -> None:
-        """`is_marked` tells whether another process has ended the session; one cheap read.
+        """`entry` is the session's in the store, where another process can mark it as ended.
 
         `make_end` makes the entry of a session in this one, of its terms and command.
         """
         self._home = home
-        self._make_end = make_end
         self.terms = terms
-        self._is_marked = is_marked
+        self._entry, self._make_end, self._tools_of = entry, make_end, tools_of
+        self._noted = home.layers.fingerprint_parts()  # whose grants the entry names
         self.counts: dict[tuple[str, str], LimitCount] = {}
         self._outer: SessionDesk | None = None
         self._busy = 0
@@ -195,14 +197,12 @@ class SessionDesk:
     @property
     def is_ended(self) -> bool:
         """Whether the session has ended, by itself or by another process."""
-        return self._is_closed or self._is_marked()
+        return self.is_over(self._home)
 
     def inside(self, terms: SessionTerms, command: str | None) -> tuple[SessionDesk, SessionEnd]:
         """Return desk and entry of a session in this one, which shares what is counted."""
         entry = self._make_end(terms, command)
-        desk = SessionDesk(
-            self._home, terms, lambda: self.is_ended or entry.is_ended(), self._make_end
-        )
+        desk = SessionDesk(self._home, terms, entry, self._make_end, self._tools_of)
         desk.counts, desk._outer = self.counts, self
         return desk, entry
 
@@ -225,12 +225,30 @@ class SessionDesk:
 
     def open(self, pid: int, profile: str | None = None) -> SessionHome:
         """Open the home anew, for one request; SessionEndedError after the end."""
-        if self.is_ended:
-            raise SessionEndedError(_ENDED)
         known = profile if profile in self.terms.profiles else None
         home = SessionHome(self._home, self.terms, pid, known)
+        if self.is_over(home):
+            raise SessionEndedError(_ENDED)
+        self._note_grants(home)
         home.broker.counts = self.counts
         return home
+
+    def is_over(self, home: Home) -> bool:
+        """Return whether it has ended, by a store that no other thread uses meanwhile."""
+        if self._outer is not None and self._outer.is_over(home):
+            return True
+        return self._is_closed or self._entry.is_ended(home.store)
+
+    def _note_grants(self, home: Home) -> None:
+        """Note where an edited configuration leads to, before a token comes of it.
+
+        Who comes after a SIGKILL finds the session's own tokens by these names.
+        """
+        with self._quiet:
+            found = home.layers.fingerprint_parts()
+            if found != self._noted:
+                self._entry.note_grants(self._tools_of(home))
+                self._noted = found
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -252,9 +270,10 @@ class SessionDesk:
 
         The token is ended with the session, by whoever ends that.
         """
-        if self._is_marked() or (token.expires_at is None and not self.terms.is_kept):
+        is_endless = token.expires_at is None and not self.terms.is_kept
+        if is_endless or self._entry.is_ended(home.store):
             home.broker.not_delivered(token)
-            if token.expires_at is None:
+            if is_endless:
                 raise UsageError(f"the token of '{token.profile}' never expires: it is the grant")
             raise SessionEndedError(_ENDED)
 

@@ -19,6 +19,7 @@ import h11
 
 from brokerctl import jsonlite
 from brokerctl.model import Value
+from brokerctl.platform.system import take_no_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -256,6 +257,7 @@ class SessionServer:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
+        take_no_signal()  # the main thread waits for them, and later threads are as this one
         while True:
             try:
                 sock, _ = self._listener.accept()

@@ -13,7 +13,7 @@ from brokerctl.session.serve.desk import Narrowing, SessionDesk, SessionTerms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from brokerctl.home import Home
     from brokerctl.model import AccessToken, TokenRequest
@@ -68,7 +68,7 @@ class SessionServices(Value):
 
 def open_services(
     home: Home,
-    tools: Tools,
+    tools_of: Callable[[Home], Tools],
     ask: ExecRequest,
     session_id: str,
     own: tuple[str, ...],
@@ -76,6 +76,7 @@ def open_services(
     ends: SessionEnd,
 ) -> SessionServices:
     """Open them; StoreError or UsageError where that can't be."""
+    tools = tools_of(home)
     terms = SessionTerms(
         id=session_id,
         profiles=ends.session.asked,
@@ -99,7 +100,7 @@ def open_services(
             command=command,
         )
 
-    desk = SessionDesk(home, terms, ends.is_ended, make_end)
+    desk = SessionDesk(home, terms, ends, make_end, tools_of)
     folder = ends.session.folder
     services = SessionServices(desk=desk, folder=folder)
     if GATEWAY in ask.serves:
