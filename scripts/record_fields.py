@@ -58,7 +58,8 @@ FIELDS: dict[str, dict[str, Any]] = {
                 "properties": dict.fromkeys(("by", "question", "lease"), TEXT),
             },
             "facts": {
-                "description": "What rules looked at and no other field has; null: not known.",
+                "description": "What rules looked at and no other field has; null: not known."
+                " `project_scopes`: what a trusted project left of the profile's.",
                 "type": "object",
             },
         },

@@ -74,13 +74,18 @@ class HelperRoom:
         self.env = program.environment({"BROKERCTL_KEEPER": "file"})
         self.cwd = program.home
 
+    def leave_home(self) -> None:
+        """Be in a CI job without a home from now on: keys and store are this process's."""
+        del self.env["BROKERCTL_HOME"], self.env["BROKERCTL_KEEPER"]
+        self.env["CI"] = "true"
+
     def open_home(self) -> Home:
         """Open it as for the process here."""
-        return open_home(self.env)
+        return open_home(self.env, may_use_memory=True)
 
     def open_session(self) -> Home:
         """Open it with the terms of a session."""
-        home = open_home(self.env)
+        home = self.open_home()
         home.__class__ = SessionHome
         return home
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -49,6 +52,38 @@ def test_two_memories_share_nothing() -> None:
     log_in(one)
     assert one.find_token(TOKEN_KEY, NOW, 0) is not None
     assert other.find_token(TOKEN_KEY, NOW, 0) is None
+
+
+class SlowMemory(MemorySystem):
+    """Lets the other threads on while a node is made, as an interpreter may."""
+
+    def _make(self, mode: int) -> Any:  # noqa: ANN401 - a node
+        made = super()._make(mode)
+        time.sleep(0.01)
+        return made
+
+
+def test_one_thread_makes_a_name() -> None:
+    """Two files of one name would be two locks of one grant: a supervisor answers in threads."""
+    system = SlowMemory()
+    folder, begin = system.folder("memory"), threading.Barrier(4)
+    made: list[str] = []
+
+    def make() -> None:
+        begin.wait()
+        with contextlib.suppress(FileExistsError):
+            system.open("one", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
+            made.append("one")
+        with contextlib.suppress(FileExistsError):
+            system.mkdir("folder", dir_fd=folder.fd)
+            made.append("folder")
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == ["folder", "one"]
 
 
 def test_a_damaged_entry_is_set_aside() -> None:

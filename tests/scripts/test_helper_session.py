@@ -47,7 +47,7 @@ class OwnHome(SessionHome):
 
     def make_request(self, profile: str, tool: str, url: str | None = None) -> TokenRequest:
         """Make a request for one, which serves all of this session."""
-        return super().make_request(profile, tool, url).replace(is_own=True, is_source=True)
+        return super().make_request(profile, tool, url).replace(is_own=True, is_reused=True)
 
 
 def read_log(room: HelperRoom, program: Program) -> list[dict[str, Any]]:
@@ -93,8 +93,9 @@ def by_tool(name: str, host: str) -> HelperQuestion:
     )
 
 
+@pytest.mark.parametrize("is_job", [False, True], ids=["a home", "a job without one"])
 def test_many_tools_at_once_get_each_its_own(
-    brokerctl: Program, capfd: pytest.CaptureFixture[str]
+    brokerctl: Program, capfd: pytest.CaptureFixture[str], *, is_job: bool
 ) -> None:
     """32 threads, tools and profiles: no answer, note or record is another's."""
     hosts = {f"p{at}": [f"h{at + PROFILES * n}.example" for n in range(4)] for at in range(8)}
@@ -106,6 +107,8 @@ def test_many_tools_at_once_get_each_its_own(
             for name, its in hosts.items()
         ),
     )
+    if is_job:
+        room.leave_home()
     for name in hosts:
         room.hold(name, f"token-of-{name}")
     asked = [(name, host) for name, its in hosts.items() for host in its]
@@ -129,6 +132,8 @@ def test_many_tools_at_once_get_each_its_own(
         assert reply.stdout.count(b"token-of-") == 1, reply
         assert f"token-of-{name}".encode() in reply.stdout
     assert capfd.readouterr() == ("", "")
+    if is_job:
+        return  # its record lies elsewhere
     events = [one for one in read_log(room, brokerctl) if one["event"] == "token.handed_out"]
     assert sorted(one["profile"] for one in events) == sorted(name for name, _ in asked)
 

@@ -51,6 +51,18 @@ def test_it_runs_the_installed_program(tmp_path: Path) -> None:
     assert words(tmp_path) == [*asked, "-x"]
 
 
+def test_in_a_session_brokerctl_asks_its_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets all of our variables, and so the one that names the session's socket."""
+    monkeypatch.setenv("BROKERCTL_SOCKET", "/run/session.sock")
+    path = f"{tmp_path}/socket"
+    made = backend(tmp_path, f"'; printf %s \"$BROKERCTL_SOCKET\" >{path}; echo '{ANSWER}")
+    assert made.get_password(URL, "robot") == "s3cret"
+    with open(path, encoding="utf-8") as file:
+        assert file.read() == "/run/session.sock"
+
+
 def test_what_is_typed_is_not_read(tmp_path: Path) -> None:
     """The tool's own stdin, perhaps a person's terminal, is left alone."""
     reader, writer = os.pipe()

@@ -205,3 +205,23 @@ def test_time_counts_where_a_rule_asks_for_it() -> None:
     sunday = rule("sunday", "deny", days=["sun"])
     week = [read(body(asked(0), OLD, START + 86400 * day)) for day in range(7)]
     assert changed(week, OLD, layer(sunday, *OLD[0].rules))["changed"] == 1
+
+
+def test_limits_count_where_they_bound_the_request() -> None:
+    """Those of a rule that allows bound sessions alone: another number is not known, in one."""
+    few, more = (layer(rule("few").replace(uses=uses)) for uses in (1, 2))
+    in_session = read(body(asked(0), few))
+    outside = in_session | {"requester": in_session["requester"] | {"session": None}}
+    found = changed([in_session, outside], few, more)
+    assert (found["same"], found["not_known"]) == (1, [{"fact": "uses", "count": 1}])
+
+
+def test_an_agent_has_nothing_of_a_policy_without_rules() -> None:
+    """What a rule gave an agent is denied where there is none, and the other way round."""
+    one = asked(0)
+    request = one.replace(requester=one.requester.replace(agent="coder"))
+    record = read(body(request, OLD))
+    (change,) = changed([record], OLD, ())["changes"]
+    assert (change["before"]["effect"], change["after"]["effect"]) == ("narrow", "deny")
+    (change,) = changed([record], (), OLD)["changes"]
+    assert (change["before"]["effect"], change["after"]["effect"]) == ("deny", "narrow")

@@ -170,6 +170,9 @@ def decide(plan: Plan, request: TokenRequest, around: Surroundings) -> DecidedRe
     narrowed = plan.narrowed_of(profile.name)
     rules = around.find_rules(profile, request, job)
     decision = policy.decide(profile, request, narrowed, job, rules)
+    if narrowed is not None and decision.digest is not None:  # so that it can be decided again
+        noted = (*decision.noted, (policy.PROJECT_SCOPES, list(narrowed)))
+        decision = decision.replace(noted=noted)
     return DecidedRequest(profile, request, decision, job)
 
 

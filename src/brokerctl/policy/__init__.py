@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LAYER = "built-in"
 NO_FORKS = "no forks"
+PROJECT_SCOPES = "project_scopes"  # a fact of records: what a trusted project left of the profile's
 # Scopes that many issuers add to a grant, leave out of it, or spell in their own way.
 NO_DIFFERENCE = frozenset(
     (

@@ -152,11 +152,13 @@ class _Comparing:
             after = decide_again(record, profile, self._new)
         except NotRecordedError as error:
             return NOT_KNOWN, str(error)
-        if outcome_of(before) == outcome_of(after):
-            return SAME, None
-        if _effect_of(before) == _effect_of(after):
-            return OTHER_RULE, None
         requester = record["requester"]
+        if _effect_of(before) == _effect_of(after):
+            in_session = requester.get("session") is not None
+            differs = _find_limit(before, after, in_session=in_session)
+            if differs is not None:
+                return NOT_KNOWN, differs
+            return SAME if outcome_of(before) == outcome_of(after) else OTHER_RULE, None
         words = {"tool": requester["tool"], "agent": requester.get("agent")}
         name = None if profile is None else profile.name
         return CHANGED, DecidedOtherwise(profile=name, before=before, after=after, **words)
@@ -166,6 +168,23 @@ def _effect_of(decision: Decision) -> tuple[Any, ...]:
     """Return the outcome without what names its rule."""
     effect, _, _, *left = outcome_of(decision)
     return (effect, *left)
+
+
+def _find_limit(before: Decision, after: Decision, *, in_session: bool) -> str | None:
+    """Return which limit is another one: how much of it was used, no record says."""
+    for name in ("uses", "rate"):
+        old, new = (
+            sorted(
+                (getattr(limit, name), limit.is_asking)
+                for limit in one.limits
+                # Of a rule that allows they bound a session; of one that asks a lease, too.
+                if getattr(limit, name) is not None and (in_session or limit.is_asking)
+            )
+            for one in (before, after)
+        )
+        if old != new:
+            return name
+    return None
 
 
 def _steps_of(layers: Policy, name: str) -> list[float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokerctl.config.rules import CONDITIONS, DENY
 from brokerctl.model import Decision, Requester, TokenRequest, Value
-from brokerctl.policy import LAYER, NO_FORKS, Rules, decide, decide_kept
+from brokerctl.policy import LAYER, NO_FORKS, PROJECT_SCOPES, Rules, decide, decide_kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +116,7 @@ def _decide_one(
     job = _job_of(record, is_fork=chosen["fork"])
     facts = _facts_of(record)
     rules = None
-    if layers:
+    if layers or request.requester.agent is not None:  # as `Home.find_rules`
 
         def read(name: str) -> Any:  # noqa: ANN401 - what CONDITIONS says of it
             return _find_fact(record, facts, profile, name)
@@ -124,7 +124,17 @@ def _decide_one(
         rules = Rules(layers, None, moment_of(record).timestamp(), read)
     if profile is None:
         return decide_kept(request, rules)
-    return decide(profile, request, None, job, rules)
+    return decide(profile, request, _narrowed_of(facts, profile), job, rules)
+
+
+def _narrowed_of(facts: dict[str, Any], profile: Profile) -> tuple[str, ...] | None:
+    """Return what a trusted project left of the profile's scopes; None: all of them."""
+    if PROJECT_SCOPES not in facts:
+        return None
+    left = tuple(facts[PROJECT_SCOPES])
+    if not set(left) <= set(profile.scopes):
+        raise NotRecordedError(PROJECT_SCOPES)  # the profile has other ones now
+    return left
 
 
 def moment_of(record: Record) -> datetime:

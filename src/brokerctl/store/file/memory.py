@@ -54,7 +54,8 @@ class MemorySystem(System):
     def __init__(self) -> None:
         self._opened: dict[FileDescriptorLike, _Opened] = {}
         self._made = 0
-        self._locking = _thread.allocate_lock()  # two threads must not both find a lock free
+        self._locking = _thread.allocate_lock()  # two threads must not both find a lock free,
+        # nor both make a file of one name
 
     def folder(self, path: str) -> Folder:
         """Make a folder of nothing; `path` is what messages call it."""
@@ -96,13 +97,14 @@ class MemorySystem(System):
             self._opened.pop(fd, None)
             return fd
         names, last = self._place(path, dir_fd)
-        node = names.get(last)
-        if node is None:
-            if not flags & os.O_CREAT:
-                raise _error(errno.ENOENT)
-            node = names[last] = self._make(stat.S_IFREG | mode)
-        elif flags & _CREATE_NEW == _CREATE_NEW:
-            raise _error(errno.EEXIST)
+        with self._locking:
+            node = names.get(last)
+            if node is None:
+                if not flags & os.O_CREAT:
+                    raise _error(errno.ENOENT)
+                node = names[last] = self._make(stat.S_IFREG | mode)
+            elif flags & _CREATE_NEW == _CREATE_NEW:
+                raise _error(errno.EEXIST)
         if node.names is None and flags & os.O_DIRECTORY:
             raise _error(errno.ENOTDIR)
         if node.names is not None and flags & os.O_ACCMODE:
@@ -178,9 +180,10 @@ class MemorySystem(System):
     def mkdir(self, path: StrOrBytesPath, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         """Make a folder."""
         names, last = self._place(path, dir_fd)
-        if last in names:
-            raise _error(errno.EEXIST)
-        names[last] = self._make(stat.S_IFDIR | mode)
+        with self._locking:
+            if last in names:
+                raise _error(errno.EEXIST)
+            names[last] = self._make(stat.S_IFDIR | mode)
 
     def rename(
         self,
