@@ -17,6 +17,7 @@ from brokerctl.errors import BrokerError, SessionEndedError, UsageError
 from brokerctl.home import Home, working_folder
 from brokerctl.model import TokenRequest, Value
 from brokerctl.platform.process import parent_of, read_requester
+from brokerctl.platform.system import os
 from brokerctl.policy import Rules
 from brokerctl.policy.layers import SESSION
 
@@ -289,10 +290,11 @@ class SessionDesk:
         self._home.broker.not_delivered(token)
 
     def record(self, name: str, fields: Mapping[str, object]) -> None:
-        """Append one record."""
+        """Append one record of the session as a whole."""
         from brokerctl.broker.events import event  # noqa: PLC0415 - few need it
 
-        self._home.log.append(*event(name, **fields))
+        whose = {"uid": os.getuid(), "tool": name.partition(".")[0], "session": self.terms.id}
+        self._home.log.append(*event(name, fields, requester=whose))
 
     def close(self, wait_s: float) -> None:
         """Hand out nothing any more; wait for those who are being answered."""
