@@ -81,6 +81,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "max_ttl_s": {"type": ["number", "null"]},
     "uses": COUNT_OR_NULL,
     "session": SAFE_TEXT,
+    "agent": {"description": "The agent that the session is for; absent: none.", **TEXT},
+    "command": {"description": "The program's name, without its other words.", **TEXT},
+    "serves": {"description": "The ways by which the child asks: socket, gateway, aws.", **WORDS},
+    "hosts": {"description": "The hosts to which the session is narrowed; absent: none.", **WORDS},
+    "rate": {"description": "So many hand-outs in so long, as it was given: 30/m.", **TEXT},
     "purpose": TEXT,
     "url": TEXT,
     "route": {

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from brokerctl.audit.read import RecordFilter, find_records
+from brokerctl.audit.filter import RecordFilter
+from brokerctl.audit.read import find_records
 from brokerctl.errors import AuditError
 from brokerctl.platform.system import SYSTEM, System
 from tests.audit_log import SmallLog

@@ -12,7 +12,8 @@ import tempfile
 from typing import Any
 
 from brokerctl.audit import show
-from brokerctl.audit.read import RecordFilter, find_records, parse_moment
+from brokerctl.audit.filter import RecordFilter
+from brokerctl.audit.read import find_records, parse_moment
 from brokerctl.audit.record import MAX_BYTES, START_OF_CHAIN, close_line, find_head, render_body
 from brokerctl.audit.repeats import read_counters
 from brokerctl.errors import AuditError

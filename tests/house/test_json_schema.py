@@ -117,6 +117,10 @@ NULLABLE = {
     "audit-tokens": "profile issuer subject fingerprint issued_at expires_at session damage",
     "approve-list": "profile subject url max_ttl_s purpose requester uses_left session",
     **dict.fromkeys(("approve-yes", "approve-no"), "profile lease"),
+    "session-list": "agent purpose command files child expires_at ended_at",
+    "session-show": "agent purpose command files child expires_at ended_at issued_at"
+    " narrowed.scopes narrowed.resource narrowed.audience hosts max_ttl_s uses rate",
+    "session-end": "signal subject until proven reason",
     "profile-show": "place",
     "profile-show-for": "profile",
     "policy-explain": "max_ttl matched condition",
@@ -152,6 +156,10 @@ FORMED = {
     "policy-diff": "effect fact",
     "approve-list": "expires_at by profile",
     **dict.fromkeys(("approve-yes", "approve-no"), "answer profile"),
+    "session-list": "id state supervisor files started_at expires_at ended_at",
+    "session-show": "id state supervisor files started_at expires_at ended_at last_at issued_at"
+    " fingerprint status",
+    "session-end": "id state supervisor signal kind fingerprint outcome until",
     "trust": "pinned",
     "trust-list": "folder state",
     "trust-remove": "removed",

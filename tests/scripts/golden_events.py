@@ -144,6 +144,7 @@ ELSEWHERE = {
     "credential.not_kept": "a disk that fails between the record and the store",
     "credential.not_dropped": "as above",
     "credential.not_exported": "as above: tests/scripts/test_helper_export.py",
+    "session.ended": "another terminal or a SIGKILL: tests/idp/test_session_elsewhere.py",
     "lease.ended": "a person has to answer: tests/scripts/test_approve_terminal.py",
     **dict.fromkeys(("lease.given", "question.answered", "question.asked"), "as above"),
 }

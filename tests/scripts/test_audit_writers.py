@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import brokerctl
-from brokerctl.audit.read import RecordFilter, find_records
+from brokerctl.audit.filter import RecordFilter
+from brokerctl.audit.read import find_records
 from brokerctl.audit.verify import verify
 from brokerctl.platform.private_files import open_folder
 

@@ -37,6 +37,7 @@ effect = "allow"
 """
 # Where an example's order would not do: one command prepares the next.
 OF_A_QUESTION = ("approve yes ID --json", "approve no ID --json")  # test_approve_elsewhere.py
+OF_A_SESSION = ("session show ID --json",)  # tests/idp/test_session_elsewhere.py
 LAST = ("revoke person --verify --json", "error")
 
 
@@ -89,7 +90,7 @@ def test_every_example_is_what_the_program_prints(brokerctl: Program, trace_dir:
                 file.write(text)
         order = [
             "login person --json",
-            *(name for name in examples if name not in {*LAST, *OF_A_QUESTION}),
+            *(name for name in examples if name not in {*LAST, *OF_A_QUESTION, *OF_A_SESSION}),
             *LAST,
         ]
         for command in dict.fromkeys(order):

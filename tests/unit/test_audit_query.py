@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from brokerctl.audit.read import RecordFilter, find_records, follow_records, parse_moment
+from brokerctl.audit.filter import RecordFilter
+from brokerctl.audit.read import find_records, follow_records, parse_moment
 from brokerctl.errors import UsageError
 from brokerctl.platform.system import System
 from tests.audit_log import START, SmallLog

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl import jsonlite
+from brokerctl.broker.events import event
 from brokerctl.broker.revoke import Ending
-from brokerctl.errors import AuditError, SessionEndedError, StoreError
+from brokerctl.errors import AuditError, BrokerError, SessionEndedError, StoreError
+from brokerctl.model import Requester
 from brokerctl.platform.process import find_process
 from brokerctl.platform.system import SYSTEM, System
 from brokerctl.secret import Secret
@@ -34,6 +36,8 @@ class Place:
         self.said: list[str] = []
         self.endings: list[Ending] = []
         self.trouble: BaseException | None = None
+        self.log_trouble: BrokerError | None = None
+        self.records: list[tuple[str, dict[str, Any]]] = []
 
     def find_sealed(self, _kind: int, name: str) -> bytes | None:
         """Return a blob."""
@@ -51,6 +55,12 @@ class Place:
         """Drop a blob."""
         del self.entries[name]
 
+    def record(self, name: str, fields: dict[str, Any]) -> None:
+        """Record, or fail."""
+        if self.log_trouble is not None:
+            raise self.log_trouble
+        self.records.append(event(name, fields))
+
     def revoke_own(self, session: str, profiles: tuple[str, ...]) -> list[Ending]:
         """End the tokens, or fail."""
         assert (session, profiles) == (ID, ("p",))
@@ -67,10 +77,10 @@ class Place:
             profiles={},
             environ={"XDG_RUNTIME_DIR": str(self.folder)},
             default_profile=None,
-            requester=lambda _: pytest.fail("nobody asks here"),
+            requester=lambda session: Requester(uid=1, pid=2, tool="exec", session=session),
             get=lambda _: pytest.fail("no token is asked for here"),
             revoke_own=self.revoke_own,
-            record=lambda *_: None,
+            record=self.record,
             store=store,
             name_of=lambda session: f"name of {session}",
             say=self.said.append,
@@ -335,6 +345,23 @@ def test_a_mark_ends_and_is_never_written_over(place: Place) -> None:
     assert (place.entries, place.said) == ({}, [])
     assert ends.is_ended()
     assert leftovers.mark_ended(store, name, 9.0, seen.append) is None
+    assert place.entries == {}
+
+
+def test_what_a_session_is_given_is_recorded_at_its_start(place: Place) -> None:
+    """Nothing is begun without the record: then no entry is left."""
+    ends = place.ends()
+    ends.session = ends.session.replace(serves=("socket",), scopes=("a",), uses=3, agent="coder")
+    ends.begin()
+    ((name, fields),) = place.records
+    requester = fields.pop("requester")
+    assert (name, requester["session"], requester["tool"]) == ("session.started", ID, "exec")
+    given = {"agent": "coder", "serves": ["socket"], "scopes": ["a"], "uses": 3}
+    assert fields == {"session": ID, "profiles": ["p"]} | given
+    place.entries = {}
+    place.log_trouble = AuditError("the log is full")
+    with pytest.raises(AuditError):
+        ends.begin()
     assert place.entries == {}
 
 

@@ -1,8 +1,7 @@
 """Reads the log: all of it, in blocks of lines, or the records that a filter matches.
 
-A filter is by profile, event, time, requester and session; records can also be followed as they
-are written. Nothing is verified here: no key and no lock is needed, unknown fields are kept, and a
-damaged line is returned as such.
+Records can also be followed as they are written. Nothing is verified here: no key and no lock is
+needed, unknown fields are kept, and a damaged line is returned as such.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import os
 from collections import deque
 from datetime import UTC, datetime
 
+from brokerctl.audit.filter import ANY, NO_MATCH, RecordFilter, RecordMatcher
 from brokerctl.audit.lock import LOG, acquire
 from brokerctl.audit.record import read_at, render_time
 from brokerctl.audit.recover import closed_segments
 from brokerctl.config.duration import parse_duration
 from brokerctl.errors import AuditError, StoreError, UsageError
 from brokerctl.freshness import LAST_TIME
-from brokerctl.jsonlite import dumps, loads
 from brokerctl.model import Value
 from brokerctl.platform.private_files import checked_file, refused
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 4 * 1024 * 1024
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _POLL_S = 0.2
-_NUMBERS = ("uid", "pid")
-_WORDS = ("exe", "tool", "session", "ci")
 
 
 class Segment(Value):
@@ -122,26 +119,12 @@ def read_lines(
         yield [left], False
 
 
-class RecordFilter(Value):
-    """The conditions for a record; None: no condition. Times are as in the log: RFC 3339, UTC."""
-
-    profile: str | None = None
-    event: str | None = None  # whole, or its beginning up to a dot: `token`
-    since: str | None = None
-    until: str | None = None
-    requester: str | None = None  # uid, pid, exe, its last part, tool, session or CI job
-    session: str | None = None
-
-
 class FoundRecord(Value):
     """One line that was found: its fields, or None where it can't be read."""
 
     fields: Any  # dict[str, Any] | None
     segment: str
     line: bytes
-
-
-ANY = RecordFilter()
 
 
 def parse_moment(text: str, now: float) -> str:
@@ -171,28 +154,42 @@ def find_records(
 
 def iterate_records(folder: Folder, match: RecordFilter = ANY) -> Iterator[FoundRecord]:
     """Yield the records that match, oldest first, without holding them all."""
+    matcher = RecordMatcher(match)
     for segment in all_segments(folder, locked=False):
-        yield from _scan(folder, segment, match)
+        yield from _scan(folder, segment, matcher)
+
+
+def recorded_sessions(folder: Folder, start: str) -> list[str]:
+    """Return the ids of sessions in the record that begin so, each once, the newest last."""
+    found: dict[str, None] = {}
+    for record in iterate_records(folder, RecordFilter(session=start)):
+        fields = record.fields or {}
+        for named in (fields, fields.get("requester")):
+            session = named.get("session") if isinstance(named, dict) else None
+            if isinstance(session, str) and session.startswith(start):
+                found.pop(session, None)
+                found[session] = None
+    return list(found)
 
 
 def follow_records(
     folder: Folder, match: RecordFilter = ANY, limit: int = 10
 ) -> Iterator[FoundRecord]:
     """Yield the newest records, then each new one, across rotations, without end."""
-    segment = open_segment(folder, LOG)
+    segment, matcher = open_segment(folder, LOG), RecordMatcher(match)
     start = _whole_bytes(folder, segment) if segment else 0
-    newest = deque(_upto(folder, match, segment, start), maxlen=limit)
+    newest = deque(_upto(folder, matcher, segment, start), maxlen=limit)
     yield from newest
     while True:
         if segment is not None:
             segment, lines, start = _read_new(folder, segment, start)
-            yield from _matching(segment, lines, match)
+            yield from _matching(segment, lines, matcher)
         following = _next_segment(folder, segment)
         if following is not None:
             if segment is not None:
                 # The segment was closed: what was written before that is read first.
                 segment, lines, start = _read_new(folder, segment, start)
-                yield from _matching(segment, lines, match)
+                yield from _matching(segment, lines, matcher)
                 folder.system.close(segment.fd)
             segment, start = following, 0
         else:
@@ -200,18 +197,18 @@ def follow_records(
 
 
 def _upto(
-    folder: Folder, match: RecordFilter, segment: Segment | None, end: int
+    folder: Folder, matcher: RecordMatcher, segment: Segment | None, end: int
 ) -> Iterator[FoundRecord]:
     for name in closed_segments(folder):
         closed = open_segment(folder, name)
         if closed is not None:
             try:
                 if segment is None or not _is_same(folder, closed, segment):
-                    yield from _scan(folder, closed, match)
+                    yield from _scan(folder, closed, matcher)
             finally:
                 folder.system.close(closed.fd)
     if segment is not None:
-        yield from _scan(folder, segment.replace(size=end), match)
+        yield from _scan(folder, segment.replace(size=end), matcher)
 
 
 def _is_same(folder: Folder, one: Segment, other: Segment) -> bool:
@@ -254,76 +251,16 @@ def _read_new(folder: Folder, segment: Segment, start: int) -> tuple[Segment, li
     return segment, new, start + sum(map(len, new)) + len(new)
 
 
-def _scan(folder: Folder, segment: Segment, match: RecordFilter) -> Iterator[FoundRecord]:
+def _scan(folder: Folder, segment: Segment, matcher: RecordMatcher) -> Iterator[FoundRecord]:
     for lines, ended in read_lines(folder, segment):
         if ended:
-            yield from _matching(segment, lines, match)
+            yield from _matching(segment, lines, matcher)
 
 
-def _matching(segment: Segment, lines: list[bytes], match: RecordFilter) -> Iterator[FoundRecord]:
-    needles = _needles(match)
+def _matching(
+    segment: Segment, lines: list[bytes], matcher: RecordMatcher
+) -> Iterator[FoundRecord]:
     for line in lines:
-        if not line or not all(needle in line for needle in needles):
-            continue
-        try:
-            fields = loads(line)
-        except ValueError:
-            fields = None
-        if not isinstance(fields, dict):
-            yield FoundRecord(fields=None, segment=segment.name, line=line)
-        elif _is_match(match, fields):
+        fields = matcher.find(line)
+        if fields is not NO_MATCH:
             yield FoundRecord(fields=fields, segment=segment.name, line=line)
-
-
-def _needles(match: RecordFilter) -> list[bytes]:
-    """Return bytes that a matching line must hold, so that other lines need not be parsed."""
-    words = (match.profile, match.session)
-    return [dumps(word).encode("ascii") for word in words if word is not None]
-
-
-def _is_match(match: RecordFilter, fields: dict[str, Any]) -> bool:
-    event, when = fields.get("event"), fields.get("time")
-    requester = fields.get("requester")
-    requester = requester if isinstance(requester, dict) else {}
-    if match.profile is not None and fields.get("profile") != match.profile:
-        return False
-    if match.event is not None and not _is_event(match.event, event):
-        return False
-    if (match.since or match.until) and not _is_within(match, when):
-        return False
-    if match.session is not None and match.session not in {
-        _text(requester.get("session")),
-        _text(fields.get("session")),
-    }:
-        return False
-    return match.requester is None or _is_requester(match.requester, requester)
-
-
-def _is_event(wanted: str, event: object) -> bool:
-    return isinstance(event, str) and (event == wanted or event.startswith(f"{wanted}."))
-
-
-def _is_within(match: RecordFilter, when: object) -> bool:
-    """Compare times as text: in the log all have one form and one length."""
-    return (
-        isinstance(when, str)
-        and (match.since is None or when >= match.since)
-        and (match.until is None or when < match.until)
-    )
-
-
-def _is_requester(wanted: str, requester: dict[str, Any]) -> bool:
-    name, colon, value = wanted.partition(":")
-    names = (name,) if colon and name in {*_NUMBERS, *_WORDS} else (*_NUMBERS, *_WORDS)
-    value = value if len(names) == 1 else wanted
-    texts = [_text(requester.get(name)) for name in names]
-    return any(
-        text is not None and (text == value or ("/" in text and text.endswith(f"/{value}")))
-        for text in texts
-    )
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value if isinstance(value, str) else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from brokerctl.audit.read import RecordFilter, find_records, follow_records, parse_moment
+from brokerctl.audit.filter import RecordFilter
+from brokerctl.audit.read import find_records, follow_records, parse_moment, recorded_sessions
 from brokerctl.audit.repair import accept, repair
 from brokerctl.errors import UsageError
 from brokerctl.text import safe
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 80
 _SHOWN = 8  # digits of a fingerprint in a line
+_SESSION_SHOWN = 12  # of a session's id, where eight may be those of two
 RECORD_HEADINGS = ("time", "event", "profile", "outcome", "fingerprint", "requester")
 _NEWEST = 10  # shown before following
 
@@ -40,7 +42,7 @@ def record_cells(found: FoundRecord) -> tuple[str, ...]:
     return (
         f"{when}Z" if when else "",
         _word(fields.get("event")),
-        _word(fields.get("profile")),
+        _word(fields.get("profile")) or _profiles(fields),
         _outcome(fields),
         _word(fields.get("fingerprint"))[:_SHOWN],
         _requester(fields.get("requester")),
@@ -60,7 +62,19 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _profiles(fields: dict[str, Any]) -> str:
+    """Return the profiles of a session, where it begins or ends."""
+    found = fields.get("profiles")
+    is_session = _word(fields.get("event")).startswith("session.")
+    return " ".join(map(_word, found)) if is_session and isinstance(found, list) else ""
+
+
 def _outcome(fields: dict[str, Any]) -> str:
+    served = fields.get("serves")
+    if isinstance(served, list):
+        return ",".join(map(_word, served))
+    if fields.get("event") == "session.ended":
+        return _word(fields.get("reason"))
     decision = fields.get("decision")
     if isinstance(decision, dict) and decision.get("effect") == "deny":
         return f"denied by {_word(decision.get('rule'))}"
@@ -111,6 +125,14 @@ def make_match(
         until=parse_moment(until, now) if until else None,
         **words,
     )
+
+
+def refuse_ambiguous(folder: Folder, session: str | None) -> None:
+    """Raise UsageError where the beginning of an id is that of several sessions."""
+    found = recorded_sessions(folder, session) if session else []
+    if len(found) > 1 and session not in found:
+        newest = ", ".join(one[:_SESSION_SHOWN] for one in found[-4:])
+        raise UsageError(f"'{session}' begins the ids of {len(found)} sessions: {newest}")
 
 
 def ask(

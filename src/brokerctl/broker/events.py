@@ -70,6 +70,13 @@ EVENTS: dict[str, tuple[str, ...]] = {
     "grant.revoked": (*REQUEST, *_ENDING),
     "grant.ended": (*REQUEST, "outcome", "reason"),
     "login.refused": (*REQUEST, "outcome", "error"),
+    "session.started": (
+        *("session", "profiles", "agent", "purpose", "command", "serves", "scopes", "resource"),
+        *("audience", "hosts", "max_ttl_s", "uses", "rate", "requester"),
+    ),
+    "session.ended": (
+        *("session", "profiles", "agent", "purpose", "command", "reason", "requester"),
+    ),
     "exec.end": ("profiles", "requester", "outcome"),
     "gateway.used": (
         *("profile", "minute", "method", "origin", "path", "answer", "count", "sent"),

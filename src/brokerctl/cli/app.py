@@ -15,7 +15,7 @@ import typer
 
 from brokerctl import __version__, output
 from brokerctl.cli.typer_classes import App, Group
-from brokerctl.errors import BrokerError, UsageError, not_in_this_version
+from brokerctl.errors import BrokerError, UsageError
 
 _STDOUT = 1
 # A new command is one file and one line here. Only the module of the called command is imported;
@@ -33,12 +33,12 @@ COMMANDS = {
     "unlock": "brokerctl.cli.unlock",
     "lock": "brokerctl.cli.unlock",
     "approve": "brokerctl.cli.approve",
+    "session": "brokerctl.cli.session",
     "store": "brokerctl.cli.store",
     "doctor": "brokerctl.cli.doctor",
     "helper": "brokerctl.cli.helper",
     "demo": "brokerctl.cli.demo",
 }
-LATER = ("session",)
 COMPLETE = "_BROKERCTL_COMPLETE"  # what the shells' completion files set
 _NO_ARGS = "NoArgsIsHelpError"  # Typer does not export it
 # How Typer ends a message about a command or an option that it does not know.
@@ -153,7 +153,6 @@ def run(words: list[str], umask: int | None = None) -> int:
     gc.enable()  # our start script turned it off
     replace_stdout()
     try:
-        _refuse_later(called)
         return _invoke(build(called), words, umask)
     except BrokenPipeError:
         return 1  # the reader of stdout is gone: an error message has no reader
@@ -183,11 +182,6 @@ def _ours(error: Exception, called: str | None) -> BrokerError:
     if isinstance(error, StdoutError):
         return BrokerError(f"the answer could not be written to stdout: {error.strerror}")
     return output.unexpected(error, os.environ)
-
-
-def _refuse_later(called: str | None) -> None:
-    if called in LATER:
-        raise not_in_this_version(f"'{called}'")
 
 
 def _invoke(app: typer.Typer, words: list[str], umask: int | None) -> int:

@@ -50,7 +50,9 @@ _Event = Annotated[
 ]
 _Session = Annotated[
     str | None,
-    typer.Option(metavar="ID", help="Only this session.", autocompletion=suggest.sessions),
+    typer.Option(
+        metavar="ID", help="Only this session: its id's beginning.", autocompletion=suggest.sessions
+    ),
 ]
 LATER = ("posture", "leaks", "report", "export", "checkpoint")
 _REST = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -145,6 +147,7 @@ def log(
         session=session,
     )
     folder, _ = _open_record()
+    show.refuse_ambiguous(folder, session)
     try:
         found = show.ask(folder, match, limit, follow=follow)
         _print(found, json=json, is_table=has_room() and not follow)

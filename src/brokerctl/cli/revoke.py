@@ -187,19 +187,21 @@ def _as_json(endings: list[Ending], *, is_over: bool) -> dict[str, object]:
     return {
         "schema": 1,
         "all_dead": is_over,
-        "endings": [
-            {
-                "profile": ending.profile,
-                "subject": ending.subject,
-                "kind": ending.kind,
-                "fingerprint": ending.fingerprint,
-                "outcome": ending.outcome,
-                "until": freshness.timestamp(ending.until) if ending.until else None,
-                "proven": ending.is_proven,
-                "reason": ending.reason or None,
-            }
-            for ending in endings
-        ],
+        "endings": list(map(ending_json, endings)),
+    }
+
+
+def ending_json(ending: Ending) -> dict[str, object]:
+    """Return one result as every JSON answer has it."""
+    return {
+        "profile": ending.profile,
+        "subject": ending.subject,
+        "kind": ending.kind,
+        "fingerprint": ending.fingerprint,
+        "outcome": ending.outcome,
+        "until": freshness.timestamp(ending.until) if ending.until else None,
+        "proven": ending.is_proven,
+        "reason": ending.reason or None,
     }
 
 
@@ -207,9 +209,13 @@ def _print(endings: list[Ending]) -> None:
     if not endings:
         typer.echo("nothing to revoke")
     for ending in endings:
-        what = ending.kind.replace("_", " ")
-        line = f"{ending.profile}: {what} {ending.fingerprint[:12]}: {told(ending)}"
-        typer.echo(line)
+        typer.echo(ending_line(ending))
+
+
+def ending_line(ending: Ending) -> str:
+    """Return one result as a line."""
+    what = ending.kind.replace("_", " ")
+    return f"{ending.profile}: {what} {ending.fingerprint[:12]}: {told(ending)}"
 
 
 def told(ending: Ending) -> str:

@@ -50,8 +50,9 @@ def scopes(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def sessions(incomplete: str) -> list[str]:
     """Offer the sessions of the newest records."""
-    requesters = [fields.get("requester") for fields in _newest_records()]
-    found = {one.get("session") for one in requesters if isinstance(one, dict)}
+    records = _newest_records()
+    named = [one for fields in records for one in (fields, fields.get("requester"))]
+    found = {one.get("session") for one in named if isinstance(one, dict)}
     return _offer(found, incomplete)
 
 

@@ -9,7 +9,7 @@ from brokerctl import output
 from brokerctl.broker.held_grants import profile_for
 from brokerctl.errors import BrokerError
 from brokerctl.platform.work_clock import work_time
-from brokerctl.session.leftovers import settle_leftovers, settle_lost
+from brokerctl.session.settlement import settle_leftovers, settle_lost
 from brokerctl.store.entry import QUEUE
 from brokerctl.store.slots import find_cut_off
 from brokerctl.store.values import Queue
@@ -35,7 +35,10 @@ def tend(home: Home, first: str | None = None) -> None:
     """
     ended, errors = settle_leftovers(home)
     told = [f"a killed session's token of '{e.profile}': {e.outcome}" for e in ended]
-    told += [e.notice for e in ended if e.notice]
+    marked, failed = settle_leftovers(home, is_marked=True)
+    told += [f"an ended session's token of '{e.profile}': {e.outcome}" for e in marked]
+    told += [e.notice for e in (*ended, *marked) if e.notice]
+    errors += failed
     lost, failed = settle_lost(home)
     told += [f"a lost session's token of '{e.profile}': {e.outcome}" for e in lost]
     told += [e.notice for e in lost if e.notice]

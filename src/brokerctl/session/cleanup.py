@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from brokerctl.broker.events import shown_requester
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import timestamp
 from brokerctl.model import LOCAL_ONLY, UNKNOWN
@@ -37,16 +38,16 @@ class SessionEnd:
         *,
         has_files: bool,
         is_asked: bool = False,
-        **about: Any,  # noqa: ANN401 - of leftovers.describe
+        **more: Any,  # noqa: ANN401 - of leftovers.describe
     ) -> None:
         """`is_asked`: `--revoke` was given, so a token that is not revoked must be reported.
 
-        `about`: what the entry says of the session beside its tokens; see `leftovers.Session`.
+        `more`: what the entry says of the session beside its tokens; see `leftovers.Session`.
         """
         folder = None
         if has_files:
             folder = token_files.folder_path(tools.environ, session_id, tools.system)
-        self.session = leftovers.describe(session_id, own, folder, tools.grants_of(own), **about)
+        self.session = leftovers.describe(session_id, own, folder, tools.grants_of(own), **more)
         self._tools = tools
         self._is_asked = is_asked
         self._name = tools.name_of(session_id)
@@ -55,9 +56,21 @@ class SessionEnd:
         self._others: list[Tools] = []  # with grants that the configuration did not name at first
 
     def begin(self) -> None:
-        """Write the entry by which a later command finds what a SIGKILL left behind."""
-        data = leftovers.render_session(self.session)
-        self._tools.store.put_sealed(SESSION, self._name, data)
+        """Write the entry by which a later command finds what a SIGKILL left behind.
+
+        It is recorded what the session is given; what can't be recorded is not begun.
+        """
+        tools, session = self._tools, self.session
+        tools.store.put_sealed(SESSION, self._name, leftovers.render_session(session))
+        requester = shown_requester(tools.requester(session.id))
+        fields = leftovers.about(session) | {"serves": list(session.serves), "requester": requester}
+        narrowed = leftovers.narrowing(session).items()
+        fields |= {name: value for name, value in narrowed if value is not None}
+        try:
+            tools.record("session.started", fields)
+        except BaseException:
+            leftovers.drop(tools.store, self._name)
+            raise
 
     def fill(self, files: Mapping[str, Secret], ends_at: float | None) -> dict[str, str]:
         """Note when the last token expires and write the files; return their paths by variable.

@@ -19,28 +19,22 @@ from brokerctl.model import LIVE, SUPERSEDED, StoredValue
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import token_files
-from brokerctl.store.check import set_damaged_aside
-from brokerctl.store.entry import SESSION, TOKEN, plain_name
-from brokerctl.store.slots import find_cut_off
-from brokerctl.store.values import Slot
+from brokerctl.store.entry import SESSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from typing import Any
 
-    from brokerctl.broker.revoke import Ending
-    from brokerctl.home import Home
     from brokerctl.platform.system import System
     from brokerctl.session import Ended, SessionStore
-    from brokerctl.store import Entry
-    from brokerctl.store.file import FileStore
 
 # A supervisor on another machine or in another container can't be seen from here: it counts as
 # ended when its tokens have expired, or after this time.
 UNSEEN_S = 86_400.0
+ALIVE, UNSEEN, ENDED = "alive", "unseen", "ended"  # a supervisor, as it is seen from here
 _VERSION = 1
-_ALIVE = (LIVE, SUPERSEDED)  # at the issuer, as far as is known
+_AT_ISSUER = (LIVE, SUPERSEDED)  # alive there, as far as is known
 
 
 class Session(StoredValue):
@@ -188,15 +182,35 @@ def drop(store: SessionStore, name: str) -> None:
         store.drop_sealed(SESSION, name)
 
 
+def about(session: Session) -> dict[str, Any]:
+    """Return the fields of a record that say which session it is; what is None is absent."""
+    named = {name: getattr(session, name) for name in ("agent", "purpose", "command")}
+    found = {name: value for name, value in named.items() if value is not None}
+    return {"session": session.id, "profiles": list(session.asked or session.profiles)} | found
+
+
+def narrowing(session: Session) -> dict[str, Any]:
+    """Return what the flags of a session narrow, by name, as JSON has it; null: nothing."""
+    lists = {name: getattr(session, name) for name in ("scopes", "resource", "audience", "hosts")}
+    shown = {name: None if value is None else list(value) for name, value in lists.items()}
+    limits = {"max_ttl_s": session.max_ttl_s, "uses": session.uses, "rate": session.rate}
+    return shown | limits
+
+
 def is_alive(session: Session, now: float) -> bool:
     """Return whether the supervisor is alive, or may be and can't be seen from here."""
+    return find_supervisor(session, now) != ENDED
+
+
+def find_supervisor(session: Session, now: float) -> str:
+    """Return what is known from here of the process that supervises a session."""
     boot, pid_space = read_boot(SYSTEM), _pid_space()
     if boot and session.boot == boot and session.pid_space == pid_space:
-        return _start_time(session.pid) == session.started
+        return ALIVE if _start_time(session.pid) == session.started else ENDED
     if session.boot != boot and session.host == os.uname().nodename:
-        return False  # the machine was rebooted since
+        return ENDED  # the machine was rebooted since
     ends_at = session.ends_at if session.ends_at is not None else session.at + UNSEEN_S
-    return now < ends_at
+    return UNSEEN if now < ends_at else ENDED
 
 
 def collect(store: SessionStore, now: float | None = None) -> list[Session]:
@@ -218,13 +232,15 @@ def settle(
     name: str,
     revoke_own: Callable[[str, tuple[str, ...]], Iterable[Ended]],
     system: System,
+    record: Callable[[Session], object] = lambda _: None,
     *,
     is_over: bool = True,
 ) -> list[Ended]:
     """End what a session left: its files, its tokens, its entry (`name` is its name in the store).
 
     The entry stays if anything raises, or more may come (`is_over` is False), so that the next
-    command tries again. So does a marked one whose supervisor lives: see this file's head.
+    command tries again. So does a marked one whose supervisor lives: see this file's head. `record`
+    is called before the entry goes.
     """
     try:
         if session.folder is not None:
@@ -232,6 +248,7 @@ def settle(
     finally:  # an error in the folder must not keep the tokens alive
         ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
     if is_over and (session.ended_at is None or not is_alive(session, time.time())):
+        record(session)
         drop(store, name)
     return ended
 
@@ -241,13 +258,21 @@ def settle_all(
     name_of: Callable[[str], str],
     revoke_own: Callable[[str, tuple[str, ...]], Iterable[Ended]],
     system: System,
+    record: Callable[[Session], object] = lambda _: None,
+    *,
+    is_marked: bool | None = None,
 ) -> tuple[list[Ended], list[BrokerError]]:
-    """End every killed session; return how tokens ended, and the errors of those that stay."""
+    """End every session that nobody else ends, or only those that are marked, or are not.
+
+    Returns how tokens ended, and the errors of the sessions that stay.
+    """
     ended: list[Ended] = []
     failed: list[BrokerError] = []
     for session in collect(store):
+        if is_marked not in {None, session.ended_at is not None}:
+            continue
         try:
-            ended += settle(session, store, name_of(session.id), revoke_own, system)
+            ended += settle(session, store, name_of(session.id), revoke_own, system, record)
         except BrokerError as error:
             failed.append(error)
         except OSError as error:
@@ -266,101 +291,3 @@ def _start_time(pid: int) -> str | None:
 def _pid_space() -> str:
     number = read_pid_ns(SYSTEM)
     return "" if number is None else f"pid:[{number}]"
-
-
-def settle_lost(home: Home) -> tuple[list[Ending], list[BrokerError]]:
-    """Set damaged entries aside, and end the tokens and files of their sessions.
-
-    Security: the supervisor is not known, so it counts as killed. If its session lives on, the loss
-    of its token is noticed at once; a token that nobody revokes would not be noticed.
-    """
-    moved = set_damaged_aside(home.store, SESSION)
-    if moved and home.store.tell is not None:
-        home.store.tell(moved)
-    ended: list[Ending] = []
-    failed: list[BrokerError] = []
-    for session_id in _find_lost(home):
-        try:
-            ended += revoke_left(home, session_id)
-            token_files.remove_files(
-                token_files.folder_path(home.environ, session_id, SYSTEM), SYSTEM
-            )
-        except BrokerError as error:
-            failed.append(error)
-    return ended, failed
-
-
-def _find_lost(home: Home) -> list[str]:
-    """Return the sessions whose entry was set aside and whose tokens may live.
-
-    It does not matter which command set the entry aside: if it stopped half-way, or was `store
-    check --mend`, the next one still finds them. A token that was tried before is left out.
-    """
-    store, name_key = home.store, home.ring.name_key
-    lost = {name.partition("-")[0] for name in store.names_aside(SESSION)}
-    lost -= {entry.name for entry in store.entries(SESSION)}  # its supervisor has written it again
-    if not lost:
-        return []
-    owners = dict.fromkeys(_owners(store))
-    return [one for one in owners if plain_name(name_key, "session", one) in lost]
-
-
-def _owners(store: FileStore) -> Iterator[str]:
-    slots = [entry.value for entry in store.entries(TOKEN)]
-    slots += [grant.issued for grant in find_cut_off(store)]
-    for slot in slots:
-        if not isinstance(slot, Slot) or slot.key.actor is None:
-            continue
-        tokens = (slot.current, *slot.superseded)
-        if any(token and token.value and token.status in _ALIVE for token in tokens):
-            yield slot.key.actor
-
-
-def revoke_left(home: Home, session_id: str, grants: tuple[str, ...] = ()) -> list[Ending]:
-    """Revoke the tokens of a session whose supervisor was killed.
-
-    Its profiles may have been edited meanwhile, so that they name other grants now: `grants` has
-    the names that it noted itself. Without them its tokens are looked for wherever they may lie.
-    """
-    from brokerctl.broker.held_grants import profile_for  # noqa: PLC0415 - only where something is left
-    from brokerctl.store.slots import find_cut_off  # noqa: PLC0415 - as above
-
-    revoker = home.revoker("exec")
-    found = {}
-    for entry in _slots(home.store, grants):
-        slot = entry.value
-        if isinstance(slot, Slot) and slot.key.actor == session_id:
-            found[slot.key.grant] = slot.profile
-    for grant in find_cut_off(home.store):
-        if grant.issued is not None and grant.issued.key.actor == session_id:
-            found[grant.key] = grant.issued.profile
-    return [
-        ending
-        for key, name in found.items()
-        for ending in revoker.revoke_session(
-            profile_for(home.plan.profiles, name, key), key, session_id
-        )
-    ]
-
-
-def _slots(store: FileStore, grants: tuple[str, ...]) -> Iterator[Entry]:
-    if not grants:
-        yield from store.entries(TOKEN)
-    for grant in grants:
-        yield from store.entries_of(TOKEN, grant)
-
-
-def settle_leftovers(home: Home) -> tuple[list[Ended], list[BrokerError]]:
-    """End what killed sessions left behind, for commands that may talk to an issuer.
-
-    Returns how each token ended, and the errors, which the next command tries again.
-    """
-
-    def name_of(session_id: str) -> str:
-        return plain_name(home.ring.name_key, "session", session_id)
-
-    def revoke_own(session_id: str, _names: tuple[str, ...]) -> list[Ending]:
-        session = parse_session(home.store.find_sealed(SESSION, name_of(session_id)) or b"")
-        return revoke_left(home, session_id, session.grants if session else ())
-
-    return settle_all(home.store, name_of, revoke_own, SYSTEM)
