@@ -138,12 +138,14 @@ def _plain(value: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON has any typ
     return value
 
 
-NO_EVENTS = {"log.lock", "credential.helper"}  # names of that form that are something else
+# Names of that form that are something else: files, settings, modules.
+NO_EVENTS = {"log.lock", "credential.helper", "session.inside", "session.start"}
 ELSEWHERE = {
     "credential.denied": "only another user is refused: tests/unit",
     "credential.not_kept": "a disk that fails between the record and the store",
     "credential.not_dropped": "as above",
     "credential.not_exported": "as above: tests/scripts/test_helper_export.py",
+    "gateway.used": "a gateway has to be used: tests/unit/test_gateway_target.py",
     "session.ended": "another terminal or a SIGKILL: tests/idp/test_session_elsewhere.py",
     "lease.ended": "a person has to answer: tests/scripts/test_approve_terminal.py",
     **dict.fromkeys(("lease.given", "question.answered", "question.asked"), "as above"),

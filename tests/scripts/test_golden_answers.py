@@ -102,7 +102,8 @@ def test_a_record_says_what_the_schema_of_its_event_has() -> None:
 def test_every_event_has_its_line() -> None:
     """Whatever event the program can write is among the lines, or has its reason not to be."""
     form = re.compile(
-        r'"((?:credential|exec|grant|lease|log|login|question|session|store|token)\.[a-z_]+)"'
+        r'"((?:credential|exec|gateway|grant|lease|log|login|question|session|store|token)'
+        r'\.[a-z_]+)"'
     )
     names = {name for source in sources("src") for name in form.findall(source.text)}
     with open(os.path.join(GOLDEN, "events.jsonl"), encoding="utf-8") as file:

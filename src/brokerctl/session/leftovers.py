@@ -15,7 +15,7 @@ import time
 
 from brokerctl import jsonlite
 from brokerctl.errors import BrokerError, SessionEndedError, StoreError
-from brokerctl.model import LIVE, SUPERSEDED, StoredValue
+from brokerctl.model import StoredValue
 from brokerctl.platform.process import GONE, find_process, read_boot, read_pid_ns
 from brokerctl.platform.system import SYSTEM
 from brokerctl.session import token_files
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 UNSEEN_S = 86_400.0
 ALIVE, UNSEEN, ENDED = "alive", "unseen", "ended"  # a supervisor, as it is seen from here
 _VERSION = 1
-_AT_ISSUER = (LIVE, SUPERSEDED)  # alive there, as far as is known
 
 
 class Session(StoredValue):
