@@ -13,7 +13,7 @@ from brokerctl.broker.events import event
 from brokerctl.broker.request import grant_key, read_within
 from brokerctl.config import layers as config_layers
 from brokerctl.config import paths
-from brokerctl.errors import BrokerError, StoreError, UsageError, shell_word
+from brokerctl.errors import BrokerError, DeniedError, StoreError, UsageError, shell_word
 from brokerctl.freshness import timestamp
 from brokerctl.keys import harden, open_ring
 from brokerctl.keys.ring import VERSION
@@ -309,6 +309,8 @@ def open_home(
     `may_use_memory`: in a CI job without a store, keys and store are made in memory. `profile`: the
     one that will be asked for.
     """
+    if paths.SOCKET_VARIABLE in environ:
+        raise DeniedError("a session has no home: it asks for tokens, and for nothing else")
     harden()
     layers = config_layers.read_layers(environ, working_folder())
     if layers.notice and has_terminal():

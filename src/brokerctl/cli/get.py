@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from brokerctl.cli import options
+from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import LoginNeededError, UsageError
 from brokerctl.get import FORMATS, GetOptions, get_token, run_get, split_scopes, unique
 from brokerctl.home import open_home
+from brokerctl.session import inside
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +62,8 @@ def get(
             return get_token(asked, os.environ)
         except LoginNeededError as needed:
             _log_in(asked, needed)
-    return run_get(asked, os.environ)
+    run = inside.run_get if SOCKET_VARIABLE in os.environ else run_get
+    return run(asked, os.environ)
 
 
 def find_name(given: str | None, for_url: str | None) -> str:
@@ -69,7 +72,10 @@ def find_name(given: str | None, for_url: str | None) -> str:
         raise UsageError("a profile and --for can't be combined", hint="name one of them")
     if for_url:
         return ""  # found later, when the configuration is read for the request
-    name = given or default_profile(open_home(os.environ, may_use_memory=True).plan, os.environ)
+    if SOCKET_VARIABLE in os.environ:
+        name = given or os.environ.get("BROKERCTL_PROFILE")
+    else:
+        name = given or default_profile(open_home(os.environ, may_use_memory=True).plan, os.environ)
     if not name:
         raise UsageError("no profile named", hint="run 'brokerctl profile list'")
     return name

@@ -12,6 +12,8 @@ import sys
 from brokerctl.errors import UsageError
 from brokerctl.platform.system import os
 
+SOCKET_VARIABLE = "BROKERCTL_SOCKET"  # in a session: where tokens are asked for, in place of a home
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping

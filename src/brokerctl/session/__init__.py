@@ -77,7 +77,6 @@ if TYPE_CHECKING:
 
 SOCKET, GATEWAY = "socket", "gateway"
 SERVED = (SOCKET, GATEWAY)
-SOCKET_VARIABLE = "BROKERCTL_SOCKET"
 
 
 class ExecRequest(Value):

@@ -10,13 +10,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from brokerctl import jsonlite, output
+from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.errors import BrokerError, not_in_this_version
 from brokerctl.keys.making import new_ring
 from brokerctl.model import Value
 from brokerctl.platform.private_files import open_folder
 from brokerctl.platform.process import read_requester
 from brokerctl.platform.system import SYSTEM
-from brokerctl.session import SOCKET, SOCKET_VARIABLE, Tools, environment, socket_client
+from brokerctl.session import SOCKET, Tools, environment, socket_client
 from brokerctl.session.run import run
 from brokerctl.session.serve import unix_socket
 from brokerctl.session.serve.http import HttpReply, SessionServer, error_reply

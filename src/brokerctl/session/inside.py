@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 
 from brokerctl import get, jsonlite, output
+from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.errors import BrokerError, DeniedError, IssuerError
 from brokerctl.model import Profile
-from brokerctl.session import SOCKET_VARIABLE
 from brokerctl.session.socket_client import (
     ask,
     error_of,

@@ -10,12 +10,13 @@ with 4 MB of its own memory, or 20 MB if HTTP was needed to get a token.
 from __future__ import annotations
 
 from brokerctl.broker.request import read_within
+from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.errors import BrokerError
 from brokerctl.freshness import CHILD_MARGIN, last_end
 from brokerctl.model import TokenRequest, Value
 from brokerctl.platform import signals
 from brokerctl.platform.system import os
-from brokerctl.session import SOCKET, SOCKET_VARIABLE, child, environment
+from brokerctl.session import SOCKET, child, environment
 from brokerctl.session.supervise import Supervisor
 
 TYPE_CHECKING = False

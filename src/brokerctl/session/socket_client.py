@@ -10,6 +10,7 @@ import _socket
 import time
 
 from brokerctl import __version__, jsonlite
+from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.errors import (
     AuditError,
     BrokerError,
@@ -23,7 +24,6 @@ from brokerctl.errors import (
 )
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
-from brokerctl.session import SOCKET_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

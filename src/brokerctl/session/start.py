@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from brokerctl import output
 from brokerctl.broker.events import event
+from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.config.plan import default_profile
 from brokerctl.errors import BrokerError, UsageError, not_in_this_version
 from brokerctl.get import parse_duration, split_scopes, unique
 from brokerctl.home import make_token_request, open_home
 from brokerctl.platform.system import SYSTEM
-from brokerctl.session import SOCKET_VARIABLE, ExecRequest, Tools
+from brokerctl.session import ExecRequest, Tools
 from brokerctl.session.run import run
 from brokerctl.store.entry import plain_name
 

@@ -76,6 +76,7 @@ class Connection:
         self.has_received = False  # … by receive_now, of this message
         self.is_bypassed = False  # a whole body was read from the socket itself, beside h11
         self.lock = threading.RLock()  # of h11, where one thread reads and another writes
+        self.wants_body = True  # of the answer to the request at hand: not to HEAD
         self._head = bytearray()  # what came of a head, until it is whole
 
     def begin(self, deadline: float) -> None:
@@ -332,6 +333,7 @@ class SessionServer:
         if not isinstance(event, h11.Request):
             raise GoneError  # it was closed between two requests
         asked = ServedRequest(connection, event)
+        connection.wants_body = asked.method != "HEAD"
         if asked.method == "CONNECT":
             raise RequestError(405, "no connection is made from here")
         if not asked.target.startswith(_PREFIX):
@@ -352,7 +354,7 @@ class SessionServer:
         deadline = time.monotonic() + self._limits.head_s
         connection.send(
             _response(status, [*reply.headers, length]),
-            h11.Data(data=reply.body),
+            h11.Data(data=reply.body if connection.wants_body else b""),
             h11.EndOfMessage(),
             deadline=deadline,
         )

@@ -51,14 +51,15 @@ class NestedSessions:
 
         SessionEndedError for a key that is none, or no more.
         """
-        if not path.startswith(PREFIX):
-            return self._desk, path
-        key, slash, rest = path.removeprefix(PREFIX).partition("/")
-        with self._lock:
-            begun = self._found.get(key)
-        if begun is None:
-            raise SessionEndedError("this session has ended")
-        return begun.desk, f"{slash}{rest}" or "/"
+        desk = self._desk
+        while path.startswith(PREFIX):  # each session in one has put its own before it
+            key, slash, rest = path.removeprefix(PREFIX).partition("/")
+            with self._lock:
+                begun = self._found.get(key)
+            if begun is None:
+                raise SessionEndedError("this session has ended")
+            desk, path = begun.desk, f"{slash}{rest}" or "/"
+        return desk, path
 
     def begin(self, outer: SessionDesk, body: dict[str, Any]) -> Begun:
         """Begin a session in one; UsageError for a profile that the outer one does not have."""

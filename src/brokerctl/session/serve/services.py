@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.model import Value
 from brokerctl.platform.private_files import open_folder
-from brokerctl.session import GATEWAY, SOCKET, SOCKET_VARIABLE
+from brokerctl.session import GATEWAY, SOCKET
 from brokerctl.session.cleanup import SessionEnd
 from brokerctl.session.serve import DeskRequest, unix_socket
 from brokerctl.session.serve.desk import Narrowing, SessionDesk, SessionTerms
