@@ -89,7 +89,13 @@ class HelperRoom:
         home.__class__ = SessionHome
         return home
 
-    def hold(self, name: str, value: str, session: str | None = None) -> None:
+    def hold(
+        self,
+        name: str,
+        value: str,
+        session: str | None = None,
+        lifetime_s: float | None = LIFETIME_S,
+    ) -> None:
         """Have a token in a profile's slot, or in the slot of a session's own."""
         home = self.open_home()
         profile, now = home.plan.profiles[name], time.time()
@@ -100,7 +106,7 @@ class HelperRoom:
             token_type="Bearer" if profile.flow != "aws_web_identity" else NOT_BEARER,
             scopes=profile.scopes,
             issued_at=now,
-            expires_at=now + LIFETIME_S,
+            expires_at=None if lifetime_s is None else now + lifetime_s,
         )
         slot = TokenKey(
             grant=key,

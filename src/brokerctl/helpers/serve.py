@@ -152,7 +152,7 @@ def _answer(
     request = asked(profile.name)
     with _Recorded(home, lambda: request):
         request = complete(caller, helper, request, wanted, profile)
-    token = home.broker.get(request)
+    token = home.get_token(request)
     return _deliver(caller, home, helper, Credential(request=wanted, token=token, profile=profile))
 
 

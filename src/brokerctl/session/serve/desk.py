@@ -95,7 +95,9 @@ def layers_of(terms: SessionTerms, sources: tuple[str, ...]) -> tuple[RuleLayer,
 class SessionHome(Home):
     """A home as one request of a session sees it: configuration of now, the session's layers."""
 
-    __slots__ = ("_first", "pid", "terms")
+    __slots__ = ("_first", "desk", "pid", "terms")
+
+    desk: SessionDesk  # which has opened it
 
     def __init__(
         self,
@@ -139,6 +141,12 @@ class SessionHome(Home):
     def store_of(self, job: Job | None) -> FileStore:
         """Return where the tokens of a job are kept: in a session there is one such place."""
         return self._first.store_of(job)
+
+    def get_token(self, request: TokenRequest) -> AccessToken:
+        """Return a token, unless the session has ended meanwhile, or may not have this one."""
+        token = super().get_token(request)
+        self.desk.refuse_ended(self, token)
+        return token
 
     def make_request(self, profile: str, tool: str, url: str | None = None) -> TokenRequest:
         """Make a request of the process that asks, by the terms of the session."""
@@ -220,14 +228,13 @@ class SessionDesk:
             home = self.open(asked.pid or 0, asked.profile)
             request = _request(home, asked)
             self._refuse_other(home, request)
-            token = home.broker.get(request)
-            self.refuse_ended(home, token)
-            return token
+            return home.get_token(request)
 
     def open(self, pid: int, profile: str | None = None) -> SessionHome:
         """Open the home anew, for one request; SessionEndedError after the end."""
         known = profile if profile in self.terms.profiles else None
         home = SessionHome(self._home, self.terms, pid, known)
+        home.desk = self
         if self.is_over(home):
             raise SessionEndedError(_ENDED)
         self._note_grants(home)
