@@ -199,3 +199,20 @@ def test_nothing_runs(brokerctl: Program) -> None:
             assert (done.returncode, done.stdout) == (0, "no session has anything to end\n")
         process.communicate()
     assert os.path.isdir(brokerctl.home)
+
+
+@pytest.mark.parametrize("nested", [(), ("--nested",)])
+def test_headers_for_a_client(
+    brokerctl: Program, http_issuer: OidcProvider, nested: tuple[str, ...]
+) -> None:
+    """A token that the issuer knows, decided and recorded; what is refused prints no headers."""
+    words = ("helper", "headers", "--profile", "service", "--scope", "read", *nested)
+    done = brokerctl(*words)
+    assert done.returncode == 0, done
+    answer = json.loads(done.stdout)
+    (value,) = (answer["headers"] if nested else answer).values()
+    assert http_issuer.is_active(value.removeprefix("Bearer "))
+    record = json.loads(brokerctl("audit", "log", "--limit", "1", "--json").stdout)
+    assert (record["event"], record["requester"]["tool"]) == ("token.handed_out", "headers")
+    refused = brokerctl(*words[: -1 if nested else None], "--scope", "admin")
+    assert (refused.returncode, refused.stdout) == (4, "")

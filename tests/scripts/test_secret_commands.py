@@ -57,6 +57,7 @@ ASKED = {
     "gcp": (["--profile", "p"], "", GOOGLE, 0, '{"version":1,"success":false'),
     "git": (["get"], "protocol=https\nhost=p.example.com\n\n", {}, 0, "quit=1\n"),
     "goauth": (["https://p.example.com"], "", {}, 2, ""),
+    "headers": (["--profile", "p", "--nested"], "", {}, 2, ""),
     "keyring": (["get", "https://p.example.com", "u"], "", {}, 1, ""),
     "kubernetes": ([], "", {"KUBERNETES_EXEC_INFO": KUBE}, 2, ""),
     "pnpm": (["--profile", "p"], "", {}, 2, ""),

@@ -74,6 +74,10 @@ class Broker:
             token, source = self._find_or_redeem(decided)
             _refuse_broader(decided, token)
         except BrokerError as error:
+            if decided.decision.limits or decided.decision.approval:
+                from brokerctl.broker.asking import give_back  # noqa: PLC0415 - few rules ask or count
+
+                give_back(self, decided)
             self.record_refusal(decided, error)
             raise
         return self._hand_out(decided, token, source)

@@ -9,7 +9,7 @@ its entry, the answer's record, the lease's entry, the answer's entry; then the 
 from __future__ import annotations
 
 from brokerctl.broker.events import event, shown_decision, shown_requester
-from brokerctl.broker.limits import is_used_up, start_count, take
+from brokerctl.broker.limits import is_used_up, start_count, take, untake
 from brokerctl.broker.question import (
     NO,
     NOBODY,
@@ -124,6 +124,15 @@ class Approval:
                 self._end_lease(name, lease, "used up")
             return (("by", "lease"), ("question", lease.question), ("lease", lease.id))
         return None
+
+    def give_back(self, asked: Asked, lease_id: str) -> None:
+        """Give back a use of a lease, of which nothing came; the last one has ended it."""
+        for name, _ in self._leases(asked.about):
+            with approvals.lock_of(self.store, name):
+                lease = approvals.find_lease(self.store, name)
+                if lease is not None and lease.id == lease_id:
+                    counts = tuple(map(untake, lease.counts))
+                    approvals.put_lease(self.store, name, lease.replace(counts=counts))
 
     def _end_lease(self, name: str, lease: Lease, why: str) -> None:
         """Record that a lease is over; its entry counts for nothing any more, and may stay."""

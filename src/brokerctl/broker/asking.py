@@ -10,7 +10,7 @@ from __future__ import annotations
 import _thread
 import time
 
-from brokerctl.broker.limits import start_count, take
+from brokerctl.broker.limits import start_count, take, untake
 from brokerctl.broker.question import LOGIN, TOKEN, Asked
 from brokerctl.broker.request import REFUSED, AskFirst, denied, refuse_circle
 from brokerctl.errors import BrokerError, DeniedError
@@ -138,3 +138,24 @@ def count(broker: Asker, decided: DecidedRequest) -> None:
             key = (limit.layer, limit.rule)
             taken[key] = take(broker.counts.get(key) or start_count(limit), now)
         broker.counts |= taken
+
+
+def give_back(broker: Asker, decided: DecidedRequest) -> None:
+    """Give back what was counted for a request that was allowed, and is not handed out.
+
+    Security: nothing was handed out for it, and only what it had taken itself is given back, so
+    that there are never more hand-outs than uses. One that is killed meanwhile has had its use.
+    """
+    held = dict(decided.decision.approval)
+    if "lease" in held:
+        try:
+            broker.approval().give_back(asked_of(decided), held["lease"])
+        except BrokerError:
+            pass  # it stays used: the request has an error of its own
+    if decided.request.requester.session is None:
+        return
+    with _counting:
+        for limit in decided.decision.limits:
+            key = (limit.layer, limit.rule)
+            if key in broker.counts:
+                broker.counts[key] = untake(broker.counts[key])

@@ -1,7 +1,7 @@
 """Counts hand-outs where a rule or a person says how many: `uses` in all, `rate` in a span of time.
 
-What is counted is each request that was allowed, before anything is handed out: a request that
-fails later has had its turn.
+What is counted is each request that was allowed, before anything is handed out. One that fails
+later gives its use back, but not its turn: a rate is of requests.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def take(count: LimitCount, now: float) -> LimitCount:
         raise UsedUpError(f"{whose} allows {count.most} in {span}", rule=count.rule)
     recent = () if count.most is None else _with_one(recent, count, now)
     return count.replace(used=count.used + 1, recent=recent)
+
+
+def untake(count: LimitCount) -> LimitCount:
+    """Return the count without a use that was taken, of a hand-out that did not happen."""
+    return count.replace(used=count.used - 1) if count.used else count
 
 
 def _recent(count: LimitCount, now: float) -> tuple[Moment, ...]:

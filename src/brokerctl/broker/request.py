@@ -56,6 +56,9 @@ if TYPE_CHECKING:
         def ask(self, asked: Any, /) -> tuple[tuple[str, Any], ...]:  # noqa: ANN401 - as above
             """Return who says yes; DeniedError."""
 
+        def give_back(self, asked: Any, lease_id: str, /) -> None:  # noqa: ANN401 - as above
+            """Give back a use of a lease."""
+
         def name_of(self, asked: Any, /) -> str:  # noqa: ANN401 - as above
             """Return the name of a question."""
 

@@ -43,6 +43,7 @@ HELPERS = {
     "gcp": "brokerctl.helpers.gcp:Gcp",
     "git": "brokerctl.helpers.git:Git",
     "goauth": "brokerctl.helpers.goauth:Goauth",
+    "headers": "brokerctl.helpers.headers:Headers",
     "keyring": "brokerctl.helpers.keyring:Keyring",
     "kubernetes": "brokerctl.helpers.kubernetes:Kubernetes",
     "pnpm": "brokerctl.helpers.pnpm:Pnpm",
@@ -86,6 +87,8 @@ class CredentialRequest(Value):
     url: str | None = None
     otherwise: str | None = None  # another reading of the address, if no profile has `url`
     profile: str | None = None  # named by the tool's own configuration
+    subject: str | None = None  # whose token; None: as the profile says
+    scopes: tuple[str, ...] | None = None  # to which it is narrowed; None: not at all
     username: str | None = None
     rejected: Secret | None = None  # of erase: what the server rejected
     offered: Secret | None = None  # of store: what is to be kept
@@ -239,6 +242,8 @@ def complete(
     refusal = fit(wanted, profile) if fit else True
     if isinstance(refusal, UsageError):
         raise refusal
+    if wanted.subject is not None or wanted.scopes is not None:
+        request = request.replace(subject=wanted.subject, scopes=wanted.scopes)
     by = None if profile.insecure_ok else caller.find_unchecked(helper, wanted)
     return request.replace(
         is_insecure=wanted.is_insecure or by is not None,
