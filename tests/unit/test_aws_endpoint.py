@@ -24,13 +24,13 @@ from brokerctl.model import NOT_BEARER, AccessToken, Profile
 from brokerctl.oauth import aws_credentials
 from brokerctl.platform.system import SYSTEM
 from brokerctl.secret import Secret
-from brokerctl.session.serve.aws import REMOVED, URI, WORD_FILE, AwsEndpoint
+from brokerctl.session.serve.aws import URI, WORD_FILE, AwsEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from brokerctl.session.serve.desk import SessionAsk
+    from brokerctl.session.serve import DeskRequest
 
 WAIT_S = 60.0
 PROFILE = Profile(
@@ -44,12 +44,12 @@ class FakeDesk:
     """Hands out one role's credentials, and notes what was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[SessionAsk] = []
+        self.asked: list[DeskRequest] = []
         self.undelivered = 0
         self.is_ended = False
         self.error: BrokerError | None = None
 
-    def get(self, asked: SessionAsk) -> AccessToken:
+    def get(self, asked: DeskRequest) -> AccessToken:
         """Return the credentials, or fail."""
         self.asked.append(asked)
         if self.error is not None:
@@ -80,7 +80,7 @@ class Room:
         self.folder = str(folder)
         os.chmod(folder, 0o700)
         self.endpoint = AwsEndpoint(self.desk, PROFILE, self.folder, SYSTEM)
-        self.environ = self.endpoint.change(dict.fromkeys((*REMOVED, "HOME"), "old"))
+        self.environ = self.endpoint.variables()
         scheme, _, rest = self.environ[URI].partition("://")
         self.host, _, path = rest.partition("/")
         assert scheme == "http"
@@ -131,9 +131,9 @@ def test_credentials_as_the_sdks_read_them(room: Room) -> None:
     assert (asked.profile, asked.margin, asked.tool) == ("deploy", SDK_MARGIN, "aws")
 
 
-def test_the_environment_holds_nothing_that_goes_before(room: Room) -> None:
-    """Nor credentials, nor what opens the endpoint: that is in a private file of the session's."""
-    assert set(room.environ) == {"HOME", URI, WORD_FILE, "AWS_SHARED_CREDENTIALS_FILE"}
+def test_the_environment_holds_no_secret(room: Room) -> None:
+    """No credentials, nor what opens the endpoint: that is in a private file of the session's."""
+    assert set(room.environ) == {URI, WORD_FILE, "AWS_SHARED_CREDENTIALS_FILE"}
     assert room.environ["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
     assert os.path.dirname(room.environ[WORD_FILE]) == room.folder
     assert stat.S_IMODE(os.stat(room.environ[WORD_FILE]).st_mode) == 0o600
@@ -186,7 +186,7 @@ def test_a_word_with_more_behind_it_is_another(room: Room) -> None:
         (LoginNeededError("no grant"), 401),
         (IssuerError("STS is down"), 502),
         (SessionEndedError("this session has ended"), 410),
-        (UsageError("no such profile"), 404),
+        (UsageError("no such profile"), 400),
         (BrokerError("the store is full\x1b[31m"), 503),
     ],
 )
@@ -218,7 +218,7 @@ def test_who_hangs_up_got_nothing(room: Room) -> None:
     room.desk.error = None
     original = room.desk.get
 
-    def get(asked: SessionAsk) -> AccessToken:
+    def get(asked: DeskRequest) -> AccessToken:
         link.close()
         time.sleep(0)
         return original(asked).replace(

@@ -81,13 +81,28 @@ def test_not_in_the_grammar(line: str) -> None:
     assert parse_exec(line.split()) is None
 
 
-@pytest.mark.parametrize("option", ["--aws"])
-def test_option_of_a_later_version(option: str) -> None:
-    """An option whose room does not exist yet is refused by name, and a child's own is not ours."""
-    with pytest.raises(UsageError, match="is not in this version"):
-        parse_exec(["-p", "a", option, "--", "cmd"])
-    assert parse_exec(["-p", "a", "--", "cmd", option]) is not None
-    assert parse_exec(["-p", "a", "cmd", option]) is None
+def test_aws_names_a_profile() -> None:
+    """It is one of the session's; no variable is set for it, and none that goes before is left."""
+    ask = parse_exec(["-p", "a", "--aws", "b", "--", "cmd", "--aws", "c"])
+    assert ask is not None
+    assert (ask.aws, ask.is_bounded, ask.command) == ("b", True, ("cmd", "--aws", "c"))
+    assert environment.names_of(ask, None) == ("a", "b")
+    profiles = {"a": make_profile("a"), "b": make_profile("b").replace(flow="aws_web_identity")}
+    wanted = environment.plan_variables(ask, profiles, None)
+    assert [one.variables for one in wanted] == [("A_TOKEN",), ()]
+    before = dict.fromkeys((*environment.BEFORE_AWS, "AWS_REGION", "HOME"), "x")
+    for has_aws in (False, True):
+        kept = environment.inherited(before, (), is_clean=False, has_aws=has_aws)
+        assert kept == ({"AWS_REGION": "x", "HOME": "x"} if has_aws else before)
+
+
+def test_aws_and_other_credentials_are_refused() -> None:
+    """The SDKs would take the other ones, in silence."""
+    ask = parse_exec(["-p", "a", "--aws", "b", "--", "cmd"])
+    assert ask is not None
+    profiles = {name: make_profile(name).replace(flow="aws_web_identity") for name in "ab"}
+    with pytest.raises(UsageError, match="would take AWS_ACCESS_KEY_ID of 'a'"):
+        environment.plan_variables(ask, profiles, None)
 
 
 def test_wrong_pair_is_explained() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from brokerctl.cli import options
+from brokerctl.cli import options, suggest
 from brokerctl.errors import UsageError
 from brokerctl.session import ExecRequest, start
 from brokerctl.session.bounds import parse_bounds
@@ -38,6 +38,15 @@ _Socket = Annotated[
 _Gateway = Annotated[
     bool,
     typer.Option("--gateway", help="Add tokens at $BROKERCTL_GATEWAY_PROFILE: it gets none."),
+]
+_Aws = Annotated[
+    str | None,
+    typer.Option(
+        "--aws",
+        metavar="PROFILE",
+        help="AWS's SDKs ask for its credentials themselves.",
+        autocompletion=suggest.profiles,
+    ),
 ]
 _Clean = Annotated[
     bool, typer.Option("--clean-env", help="Inherit nothing but the usual few variables.")
@@ -71,6 +80,7 @@ def exec_(
     allow_host: _Hosts = None,
     socket: _Socket = False,
     gateway: _Gateway = False,
+    aws: _Aws = None,
     clean_env: _Clean = False,
 ) -> int:
     """Run a command with tokens in its environment or in private files.
@@ -86,8 +96,7 @@ def exec_(
     ask = ExecRequest(
         command=tuple(command),
         profiles=tuple(profile or ()),
-        env=parse_pairs("--env", {"--env": env or []}),
-        files=parse_pairs("--file", {"--file": file or []}),
+        **_pairs(env, file),
         subject=subject,
         **options.narrowed(scope, resource, audience),
         ttl_s=options.seconds(ttl),
@@ -96,6 +105,14 @@ def exec_(
         is_own=revoke,
         is_clean=clean_env,
         is_masked=mask,
+        aws=aws,
         **parse_bounds(agent, uses, rate, allow_host, is_on=(socket, gateway)),
     )
     return start.run_ask(ask, os.environ, context.obj)
+
+
+def _pairs(env: list[str] | None, file: list[str] | None) -> dict[str, tuple[tuple[str, str], ...]]:
+    return {
+        "env": parse_pairs("--env", {"--env": env or []}),
+        "files": parse_pairs("--file", {"--file": file or []}),
+    }

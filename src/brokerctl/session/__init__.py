@@ -77,6 +77,7 @@ if TYPE_CHECKING:
 
 SOCKET, GATEWAY = "socket", "gateway"
 SERVED = (SOCKET, GATEWAY)
+AWS = "aws"  # as the session's entry has it
 
 
 class ExecRequest(Value):
@@ -101,11 +102,12 @@ class ExecRequest(Value):
     rate: tuple[int, int] | None = None  # so many hand-outs in so many seconds
     hosts: tuple[str, ...] | None = None  # --allow-host, in canonical form
     serves: tuple[str, ...] = ()  # of SERVED: what the child can ask, in place of a variable
+    aws: str | None = None  # the profile whose credentials AWS's SDKs ask for by themselves
 
     @property
     def is_bounded(self) -> bool:
         """Whether the session has terms, by which each hand-out in it is decided anew."""
-        given = (self.agent, self.uses, self.rate, self.hosts)
+        given = (self.agent, self.uses, self.rate, self.hosts, self.aws)
         return bool(self.serves) or any(one is not None for one in given)
 
 

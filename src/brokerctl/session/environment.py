@@ -31,6 +31,13 @@ _KEPT_START = "LC_"
 # Read by AWS's tools, in the order of aws_credentials.WORDS; and what some take instead.
 AWS_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _AWS_OTHERS = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN")
+# What AWS's SDKs take credentials from before they ask the endpoint of `--aws`.
+BEFORE_AWS = frozenset(
+    (
+        *(*AWS_VARIABLES, *_AWS_OTHERS, "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+        *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+    )
+)
 _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
 _OTHER = _FIRST | frozenset("0123456789")
 
@@ -58,16 +65,19 @@ def plan_variables(
         profile = find_profile(profiles, name)
         variables = tuple(variable for variable, of in ask.env if of == name)
         files = tuple(variable for variable, of in ask.files if of == name)
-        if not variables and not files and not ask.serves:
+        if not variables and not files and not ask.serves and name != ask.aws:
             variables = default_variables(profile)
         wanted.append(ChildVariable(profile=profile, variables=variables, files=files))
     _check_names(wanted)
+    if ask.aws is not None:
+        _refuse_before_aws(wanted)
     return wanted
 
 
 def names_of(ask: ExecRequest, default: str | None) -> tuple[str, ...]:
     """Return the names of the profiles of a session, known or not, each once."""
     names = [*ask.profiles, *(name for _, name in (*ask.env, *ask.files))]
+    names += [] if ask.aws is None else [ask.aws]
     if not names and default:
         names = [default]
     return tuple(dict.fromkeys(names))
@@ -142,16 +152,29 @@ def _check_names(wanted: list[ChildVariable]) -> None:
             taken[variable] = name
 
 
+def _refuse_before_aws(wanted: Iterable[ChildVariable]) -> None:
+    for one in wanted:
+        found = BEFORE_AWS.intersection(one.variables)
+        if found:
+            name = one.profile.name
+            raise UsageError(
+                f"AWS's SDKs would take {min(found)} of '{name}', and not ask for what --aws has",
+                hint=f"write --env NAME={name}",
+            )
+
+
 def inherited(
     environ: Mapping[str, str],
     profiles: Iterable[Profile],
     *,
     is_clean: bool,
     has_socket: bool = False,
+    has_aws: bool = False,
 ) -> dict[str, str]:
     """Return what the child inherits: nothing that opens our store or is a profile's secret.
 
     `has_socket`: it asks us, so it need not know where our configuration and store are either.
+    `has_aws`: its SDKs are to ask an endpoint of ours, and to take no credentials from elsewhere.
     """
     references = [
         value
@@ -170,5 +193,6 @@ def inherited(
         if name not in secrets
         and not name.startswith(_OURS)
         and not (has_socket and name in _PLACES)
+        and not (has_aws and name in BEFORE_AWS)
         and (not is_clean or name in _KEPT or name.startswith(_KEPT_START))
     }

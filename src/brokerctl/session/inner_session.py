@@ -41,8 +41,9 @@ _BAD_GATEWAY = 502
 
 def run_inner(ask: ExecRequest, environ: Mapping[str, str], umask: int | None = None) -> int:
     """Run one session in that of the socket; raises BrokerError before the child has started."""
-    if set(ask.serves) - {SOCKET}:
-        raise not_in_this_version("'exec --gateway' in a session")
+    if set(ask.serves) - {SOCKET} or ask.aws is not None:
+        option = "--gateway" if ask.aws is None else "--aws"
+        raise not_in_this_version(f"'exec {option}' in a session")
     begun = socket_client.ask(environ, "POST", "/session", _terms(ask, environ))
     key = begun["key"]
     try:
@@ -76,7 +77,7 @@ def _tools(begun: dict[str, Any], environ: Mapping[str, str], umask: int | None)
     """Return what the child needs from here; records and revocations are the outer session's."""
     ring = new_ring()
     services = _Services(path=environ[SOCKET_VARIABLE], key=begun["key"], folder="")
-    return Tools(
+    tools = Tools(
         profiles=socket_client.profiles_of(begun["profiles"]),
         environ=environ,
         default_profile=environ.get("BROKERCTL_PROFILE"),
@@ -91,7 +92,9 @@ def _tools(begun: dict[str, Any], environ: Mapping[str, str], umask: int | None)
         system=SYSTEM,
         umask=umask,
         serve=lambda *asked: services.open(asked[-1]),
+        open_again=lambda: tools,
     )
+    return tools
 
 
 class _Services(Value):
@@ -116,7 +119,7 @@ class _Services(Value):
         """Return a token for the child's variables or files."""
         pairs = [("margin", "child")] if request.margin is not None else []
         if request.min_ttl_s is not None:
-            pairs.append(("min_ttl", f"{int(request.min_ttl_s)}s"))
+            pairs.append(("min_ttl", f"{-int(-request.min_ttl_s // 1)}s"))
         target = socket_client.token_target(request.profile, pairs)
         here = {SOCKET_VARIABLE: self.path}
         return socket_client.read_token(

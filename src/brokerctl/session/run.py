@@ -16,7 +16,7 @@ from brokerctl.freshness import CHILD_MARGIN, last_end
 from brokerctl.model import TokenRequest, Value
 from brokerctl.platform import signals
 from brokerctl.platform.system import os
-from brokerctl.session import SOCKET, child, environment
+from brokerctl.session import AWS, SOCKET, child, environment
 from brokerctl.session.supervise import Supervisor
 
 TYPE_CHECKING = False
@@ -127,6 +127,7 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
         tools.profiles.values(),
         is_clean=ask.is_clean,
         has_socket=SOCKET in ask.serves or SOCKET_VARIABLE in tools.environ,
+        has_aws=ask.aws is not None,
     )
     path = child.find_program(ask.command[0], environ)
     session_id = os.urandom(_ID_BYTES).hex()
@@ -182,7 +183,7 @@ def _find_ends(
         command=ask.command[0],
         purpose=ask.purpose,
         agent=ask.agent,
-        serves=ask.serves,
+        serves=ask.serves if ask.aws is None else (*ask.serves, AWS),
         scopes=ask.scopes,
         resource=ask.resource,
         audience=ask.audience,

@@ -12,7 +12,7 @@ from brokerctl import output
 from brokerctl.broker.events import event
 from brokerctl.config.paths import SOCKET_VARIABLE
 from brokerctl.config.plan import default_profile
-from brokerctl.errors import BrokerError, UsageError, not_in_this_version
+from brokerctl.errors import BrokerError, UsageError
 from brokerctl.get import parse_duration, split_scopes, unique
 from brokerctl.home import make_token_request, open_home
 from brokerctl.platform.system import SYSTEM
@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 _LISTS = ("--profile", "--env", "--file", "--scope", "--resource", "--audience", "--allow-host")
 _SERVED = ("--socket", "--gateway")
 _BOUNDS = ("--agent", "--uses", "--rate")
-_SINGLES = ("--subject", "--ttl", "--min-ttl", "--purpose", *_BOUNDS)
+_SINGLES = ("--subject", "--ttl", "--min-ttl", "--purpose", "--aws", *_BOUNDS)
 _FLAGS = ("--revoke", "--keep", "--clean-env", "--mask", "--no-mask", *_SERVED)
 _OPPOSITES = (("--revoke", "--keep"), ("--mask", "--no-mask"))
 _SHORT = {"-p": "--profile"}
-_LATER = ("--aws",)
 _STDERR = 2
 _INTERRUPTED = 130
 
@@ -75,6 +74,7 @@ def parse_exec(words: list[str]) -> ExecRequest | None:
         is_own=True if "--revoke" in given else False if "--keep" in given else None,
         is_clean="--clean-env" in given,
         is_masked=True if "--mask" in given else False if "--no-mask" in given else None,
+        aws=given["--aws"][0] if "--aws" in given else None,
         **bounds,
     )
 
@@ -104,8 +104,6 @@ def _read(words: list[str]) -> dict[str, list[str]] | None:
         if name in _FLAGS and not equals:
             given[name] = []
             continue
-        if name in _LATER:
-            raise not_in_this_version(f"'exec {name}'")
         if name not in _LISTS and name not in _SINGLES:
             return None
         if not equals:

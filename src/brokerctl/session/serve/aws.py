@@ -20,7 +20,7 @@ from brokerctl.freshness import SDK_MARGIN, timestamp
 from brokerctl.model import NOT_BEARER
 from brokerctl.oauth import aws_credentials
 from brokerctl.secret import Secret
-from brokerctl.session.serve.desk import SessionAsk
+from brokerctl.session.serve import DeskRequest
 from brokerctl.session.serve.http import GoneError, HttpReply, SessionServer
 from brokerctl.session.serve.refusal import refusal
 from brokerctl.session.token_files import write_files
@@ -28,7 +28,6 @@ from brokerctl.text import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Protocol
 
     from brokerctl.model import AccessToken, Profile
@@ -36,24 +35,18 @@ if TYPE_CHECKING:
     from brokerctl.session.serve.http import Limits, ServedRequest
 
     class Desk(Protocol):
-        """What an endpoint asks of `desk.SessionDesk`."""
+        """What the endpoint asks of `desk.SessionDesk`."""
 
         @property
         def is_ended(self) -> bool: ...  # noqa: D102 - the session's end has begun
-        def get(self, asked: SessionAsk) -> AccessToken: ...  # noqa: D102 - decided, counted, recorded
+        def get(self, asked: DeskRequest) -> AccessToken: ...  # noqa: D102 - decided, counted, recorded
         def not_delivered(self, token: AccessToken) -> None: ...  # noqa: D102 - one record
 
 
 URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 WORD_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
-# Taken from the child, since SDKs take credentials from them before they ask an endpoint.
-REMOVED = (
-    *("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
-    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
-)
-# Security: a `[default]` in the user's file of static keys would go before the endpoint, too.
-_NO_FILE = ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+# Security: a `[default]` in the user's file of static keys would go before the endpoint.
+_KEYS_FILE, _NO_FILE = "AWS_SHARED_CREDENTIALS_FILE", "/dev/null"
 TOOL = "aws"
 _PATH = "/credentials"
 _WORD = "aws-authorization"  # no variable can be named so, and no file of `--file`
@@ -99,11 +92,10 @@ class AwsEndpoint:
         host = f"{_LOOPBACK}:{listener.getsockname()[1]}"
         return host, SessionServer(listener, self._answer, limits=limits)
 
-    def change(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the child's environment with the endpoint in it, and nothing that goes before."""
-        kept = {name: value for name, value in environ.items() if name not in REMOVED}
-        name, nowhere = _NO_FILE
-        return {**kept, URI: f"http://{self._host}{_PATH}", WORD_FILE: self._file, name: nowhere}
+    def variables(self) -> dict[str, str]:
+        """Return the child's variables; those that go before are in `environment.BEFORE_AWS`."""
+        uri = f"http://{self._host}{_PATH}"
+        return {URI: uri, WORD_FILE: self._file, _KEYS_FILE: _NO_FILE}
 
     def start(self) -> None:
         """Begin to answer; requests that came before have waited."""
@@ -119,7 +111,7 @@ class AwsEndpoint:
             return refused
         try:
             # At every use of credentials with less left an SDK asks: so they get no other.
-            asked = SessionAsk(profile=self._profile, margin=SDK_MARGIN, tool=TOOL)
+            asked = DeskRequest(profile=self._profile, margin=SDK_MARGIN, tool=TOOL)
             token = self._desk.get(asked)
         except BrokerError as error:
             return _error(refusal(error).status, error.name, error.message)

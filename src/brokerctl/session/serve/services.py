@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from brokerctl.home import Home
     from brokerctl.model import AccessToken, TokenRequest
     from brokerctl.session import ExecRequest, Tools
+    from brokerctl.session.serve.aws import AwsEndpoint
     from brokerctl.session.serve.gateway import Gateway
     from brokerctl.session.serve.unix_socket import ServedSocket
 
@@ -34,6 +35,7 @@ class SessionServices(Value):
     folder: str | None
     socket: ServedSocket | None = None
     gateway: Gateway | None = None
+    aws: AwsEndpoint | None = None
 
     def get(self, request: TokenRequest) -> AccessToken:
         """Return a token for the child's variables or files, by the terms of the session."""
@@ -49,20 +51,21 @@ class SessionServices(Value):
     def variables(self) -> Mapping[str, str]:
         """Return what tells the child where to ask."""
         found = {} if self.gateway is None else self.gateway.variables()
+        found |= {} if self.aws is None else self.aws.variables()
         if self.socket is not None:
             found[SOCKET_VARIABLE] = f"{self.folder}/{unix_socket.NAME}"
         return found
 
     def start(self) -> None:
         """Begin to answer."""
-        for one in (self.socket, self.gateway):
+        for one in (self.socket, self.gateway, self.aws):
             if one is not None:
                 one.start()
 
     def close(self) -> None:
         """Answer nothing any more; wait for those who are being answered."""
         self.desk.close(_END_WAIT_S)
-        for one in (self.socket, self.gateway):
+        for one in (self.socket, self.gateway, self.aws):
             if one is not None:
                 one.close()
 
@@ -102,13 +105,24 @@ def open_services(
         )
 
     desk = SessionDesk(home, terms, ends, make_end, tools_of)
-    folder = ends.session.folder
-    services = SessionServices(desk=desk, folder=folder)
+    services = SessionServices(desk=desk, folder=ends.session.folder)
+    return _open_ways(home, tools, ask, services)
+
+
+def _open_ways(
+    home: Home, tools: Tools, ask: ExecRequest, services: SessionServices
+) -> SessionServices:
+    desk, folder = services.desk, services.folder
     if GATEWAY in ask.serves:
         from brokerctl.session.serve.gateway import Gateway  # noqa: PLC0415 - only where it is asked for
 
-        profiles = [tools.profiles[name] for name in terms.profiles]
+        profiles = [tools.profiles[name] for name in desk.terms.profiles]
         services = services.replace(gateway=Gateway(desk, profiles, home.dialer().connect))
+    if ask.aws is not None and folder is not None:
+        from brokerctl.session.serve.aws import AwsEndpoint  # noqa: PLC0415 - as above
+
+        endpoint = AwsEndpoint(desk, tools.profiles[ask.aws], folder, tools.system)
+        services = services.replace(aws=endpoint)
     if SOCKET in ask.serves and folder is not None:
         made = open_folder(folder, tools.system)
         assert made is not None  # noqa: S101 - it is made if missing
