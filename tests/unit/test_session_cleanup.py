@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -72,8 +74,13 @@ class Place:
         self, *, has_files: bool = False, is_asked: bool = False, is_kept: bool = True
     ) -> SessionEnd:
         """Return the debts of one session."""
+        tools = self.tools(is_kept=is_kept)
+        return SessionEnd(ID, ("p",), tools, has_files=has_files, is_asked=is_asked)
+
+    def tools(self, *, is_kept: bool = True) -> Tools:
+        """Return what a session has of other rooms."""
         store: Any = self
-        tools = Tools(
+        return Tools(
             profiles={},
             environ={"XDG_RUNTIME_DIR": str(self.folder)},
             default_profile=None,
@@ -88,7 +95,6 @@ class Place:
             system=SYSTEM,
             is_kept=lambda _: is_kept,
         )
-        return SessionEnd(ID, ("p",), tools, has_files=has_files, is_asked=is_asked)
 
     def session(self) -> leftovers.Session:
         """Return the one session that the store knows."""
@@ -410,3 +416,31 @@ def test_a_file_that_another_process_removes_is_no_trouble(tmp_path: Path) -> No
     token_files.write_files(folder, {"A": Secret("a"), "B": Secret("b")}, SYSTEM)
     token_files.remove_files(folder, Slow())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_note_grants_without_losing_one(tmp_path: Path) -> None:
+    """Each thread that gets a token notes whose it is first; the entry has all of them."""
+    place = Place(tmp_path)
+    ends = place.ends()
+    ends.begin()
+    start = threading.Barrier(8)
+
+    def note(number: int) -> None:
+        tools = place.tools().replace(profiles={"p": None}, grants_of=lambda _: (f"g{number}",))
+        start.wait()
+        ends.note_grants(tools)
+
+    real = place.find_sealed
+
+    def find_slowly(kind: int, name: str) -> bytes | None:
+        time.sleep(0.002)
+        return real(kind, name)
+
+    place.find_sealed = find_slowly  # type: ignore[assignment,method-assign]  # others get a turn
+
+    threads = [threading.Thread(target=note, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(place.session().grants) == {f"g{number}" for number in range(8)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -111,7 +111,7 @@ def exec_(
     return start.run_ask(ask, os.environ, context.obj)
 
 
-def _pairs(env: list[str] | None, file: list[str] | None) -> dict[str, tuple[tuple[str, str], ...]]:
+def _pairs(env: list[str] | None, file: list[str] | None) -> dict[str, Any]:
     return {
         "env": parse_pairs("--env", {"--env": env or []}),
         "files": parse_pairs("--file", {"--file": file or []}),

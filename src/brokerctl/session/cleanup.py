@@ -5,6 +5,7 @@ A session with shared tokens and without files does not import it.
 
 from __future__ import annotations
 
+import _thread
 import os
 import time
 
@@ -53,6 +54,7 @@ class SessionEnd:
         self._name = tools.name_of(session_id)
         self._finish: Callable[[], bool] = lambda: True
         self._identity = (0, 0)  # of the folder
+        self._noting = _thread.allocate_lock()  # threads must not lose each other's grants
         self._others: list[Tools] = []  # with grants that the configuration did not name at first
 
     def begin(self) -> None:
@@ -116,10 +118,12 @@ class SessionEnd:
     def note_grants(self, tools: Tools) -> None:
         """Note the grants that an edited configuration leads to, before a token comes of them."""
         names = tuple(one for one in self.session.profiles if one in tools.profiles)
-        grants = tuple(dict.fromkeys((*self.session.grants, *tools.grants_of(names))))
-        if grants != self.session.grants:
-            self._others.append(tools)
-            self.note(tools.store, grants=grants)
+        found = tools.grants_of(names)
+        with self._noting:
+            grants = tuple(dict.fromkeys((*self.session.grants, *found)))
+            if grants != self.session.grants:
+                self._others.append(tools)
+                self.note(tools.store, grants=grants)
 
     def _revoke(self, session_id: str, names: tuple[str, ...]) -> Iterable[Ended]:
         for tools in (self._tools, *self._others):
