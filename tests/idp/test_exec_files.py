@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerctl.store.slots import MAX_SUPERSEDED
 from tests.idp.issuer import TRACE_DIR, note_file
 from tests.idp.main_job import service
 from tests.idp.test_demo_issuer import DemoIssuer
@@ -342,4 +343,26 @@ print(*(f"{name} {token}" for name, token in seen), sep="\\n")
     seen = [line.split() for line in done.stdout.splitlines()]
     assert {name for name, _ in seen} == {"service", "other"}
     assert len(seen) == len({token for _, token in seen}) >= 6
+    assert demo.living() == []
+
+
+def test_a_session_in_a_session_asks_the_outer_one(brokerctl: Program, demo: Issuer) -> None:
+    """Its files stay good too, by the terms of both, and the outer end revokes all."""
+    demo.change(access_ttl=LIFE_S)
+    inner = ("brokerctl", "exec", "--file", "TOKEN_FILE=service", "--")
+    words = ("exec", "-p", "service", "--socket", "--", *inner, "python3", "-c", READER, "3")
+    done = brokerctl(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(set(read_tokens(done.stdout)[0])) == 3
+    assert demo.living() == []
+
+
+@pytest.mark.slow("a renewal a second, and more of them than a slot keeps tokens")
+def test_all_of_many_tokens_end(brokerctl: Program, demo: Issuer) -> None:
+    """Each lives for long at the issuer, as --ttl is ours: what no slot keeps is in the queue."""
+    words = ("exec", "--revoke", "--ttl", "1s", "--file", "TOKEN_FILE=service", "--")
+    wanted = MAX_SUPERSEDED + 4
+    done = brokerctl(*words, "python3", "-c", READER, str(wanted))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(demo.issued()) >= wanted
     assert demo.living() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +77,15 @@ def test_the_command_line_takes_no_other_credentials(desk: Desk) -> None:
     """Neither those of the caller's environment, nor those of the user's file."""
     words = ("sts", "get-caller-identity", "--query", "Arn", "--output", "text")
     assert ASSUMED in run(desk, require_client("aws"), *words)
+
+
+def test_a_session_s_limit_is_the_end_that_sdks_see(desk: Desk) -> None:
+    """STS gives an hour; what --ttl leaves of it is what a tool reads."""
+    show = "import boto3; print(boto3.Session().get_credentials()._expiry_time.timestamp())"
+    given = ("exec", "--aws", "deploy", "--ttl", "5m", "--")
+    before = time.time()
+    ends_at = float(desk.run(PROGRAM, *given, require_client("python"), "-c", show))
+    assert before < ends_at <= time.time() + 300
 
 
 def test_nothing_is_left_of_it_after_the_end(desk: Desk) -> None:
