@@ -366,3 +366,33 @@ def test_all_of_many_tokens_end(brokerctl: Program, demo: Issuer) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert len(demo.issued()) >= wanted
     assert demo.living() == []
+
+
+def test_a_supervisor_that_was_stopped(brokerctl: Program, demo: Issuer) -> None:
+    """For longer than a token lives, as by Ctrl-Z: it renews as soon as it goes on."""
+    demo.change(access_ttl=LIFE_S)
+    run = Run(brokerctl, demo, "--revoke")
+    first = run.read()
+    run.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: not demo.is_active(first))
+    run.process.send_signal(signal.SIGCONT)
+    assert run.read() not in {"", first}
+    run.process.terminate()
+    assert run.process.communicate(timeout=SOON_S)[1] == ""
+    assert demo.living() == []
+
+
+def test_a_session_that_was_ended_from_elsewhere(brokerctl: Program, demo: Issuer) -> None:
+    """Its tokens are dead, its file is gone, and no token is issued for it any more."""
+    demo.change(access_ttl=LIFE_S)
+    run = Run(brokerctl, demo, "--revoke")
+    run.read()
+    (session,) = json.loads(brokerctl("session", "list", "--json").stdout)["sessions"]
+    assert brokerctl("session", "end", session["id"]).returncode == 0
+    assert demo.living() == []
+    issued, until = demo.issued(), time.monotonic() + 2 * LIFE_S
+    while time.monotonic() < until:
+        time.sleep(0.1)
+    assert demo.issued() == issued
+    run.process.communicate(timeout=SOON_S)
+    assert demo.living() == []

@@ -107,3 +107,23 @@ def test_a_refusal_reaches_the_tool(desk: Desk) -> None:
     said = run(desk, require_client("aws"), "sts", "get-caller-identity", code=1)
     assert "AccessDenied" in said
     assert len(desk.sts.assumed) <= 2
+
+
+def test_a_file_of_credentials_is_replaced_whole(desk: Desk) -> None:
+    """It is the same JSON each time, by which they are told apart."""
+    desk.sts.lifetime_s = LIFE_S
+    show = """
+import json, os, time
+seen, until = [], time.monotonic() + 60
+while len(seen) < 2 and time.monotonic() < until:
+    with open(os.environ["CREDENTIALS"]) as file:
+        found = json.load(file)
+    if found not in seen:
+        seen.append(found)
+        print(*sorted(found))
+    time.sleep(0.001)
+"""
+    words = ("exec", "--file", "CREDENTIALS=deploy", "--", require_client("python"), "-c", show)
+    said = desk.run(PROGRAM, *words)
+    line = "AccessKeyId Expiration SecretAccessKey SessionToken Version"
+    assert [one for one in said.splitlines() if one == line] == [line] * 2
