@@ -61,7 +61,8 @@ def find_process(pid: str, system: System) -> tuple[bytes, int]:
 def find_schedule(pid: str, system: System) -> tuple[int, int] | None:
     """Return for how many ns a process has run and waited for a processor; None if not known.
 
-    Both are of its first thread: `/proc/PID/schedstat`, which not every kernel has.
+    Both are of its first thread, or of the thread whose number it is: `/proc/PID/schedstat`, which
+    not every kernel has.
     """
     words = (_read(f"/proc/{pid}/schedstat", system) or b"").split()
     try:

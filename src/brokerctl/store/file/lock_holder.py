@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+
 from brokerctl import jsonlite
 from brokerctl.errors import LockTimeoutError
 from brokerctl.freshness import timestamp
@@ -33,9 +35,11 @@ def parse_holder(data: bytes) -> dict[str, Any] | None:
 
 def describe_self(system: System, now: float) -> dict[str, Any]:
     """Return who we are, so that a folder shared by hosts and containers can tell."""
-    pid, schedule = system.getpid(), find_schedule("self", system)
+    pid, schedule = system.getpid(), find_schedule("thread-self", system)
+    thread = _thread.get_native_id()
     return {
         "pid": pid,
+        **({} if thread == pid else {"thread": thread}),
         "start": find_process("self", system)[1],
         **describe_here(system),
         "since": timestamp(now),
@@ -59,13 +63,16 @@ def is_at_work(fd: int, system: System, late_s: float) -> bool:
     here = describe_here(system)
     if holder is None or any(holder[name] != here[name] for name in here):
         return False
-    if holder["pid"] == system.getpid():
+    thread = holder.get("thread", holder["pid"])
+    if holder["pid"] == system.getpid() and thread == _thread.get_native_id():
         return False  # we wait for ourselves
-    pid = str(holder["pid"])
-    state, start = find_process(pid, system)
-    schedule = find_schedule(pid, system)
+    pid = str(thread)  # a thread has a number of the same kind
+    state, start = find_process(str(holder["pid"]), system)
     if start != holder["start"]:
         return False
+    if thread != holder["pid"]:
+        state, _ = find_process(pid, system)
+    schedule = find_schedule(pid, system)
     if state in STOPPED:
         return schedule is not None and _has_run(pid, schedule[0], system)
     if state in WORKING:
