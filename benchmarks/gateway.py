@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -213,8 +214,8 @@ def measure(rounds: int, urls: dict[str, str], ports: dict[str, int], stream: st
         for what in ("large", "large.json"):
             ratio(
                 f"{kind} {what}, MB/s",
-                lambda ours=ours, what=what: megabytes_a_second(f"{ours}/{what}"),  # type: ignore[misc]
-                lambda other=other, what=what: megabytes_a_second(f"{other}/{what}"),  # type: ignore[misc]
+                partial(megabytes_a_second, f"{ours}/{what}"),
+                partial(megabytes_a_second, f"{other}/{what}"),
                 rounds,
             )
     ours, other = urls[name + "HTTP"], f"http://127.0.0.1:{ports['proxy_http']}"

@@ -376,5 +376,6 @@ def test_a_store_is_opened_by_its_name() -> None:
             assert not imported_at_start(source) & classes, source.path
     assert [source.path for source in sources("src") if "find_store(" in source.text] == [
         "src/brokerctl/home.py",
+        "src/brokerctl/session/inner_session.py",
         "src/brokerctl/store/__init__.py",
     ]

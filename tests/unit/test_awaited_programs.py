@@ -72,7 +72,8 @@ def test_the_supervisor_is_told_of_orphans_that_it_left() -> None:
     """Once no program runs: else they would stay zombies until another child ends."""
     script = """
         import signal
-        from brokerctl.platform.system import AWAITED, os
+        from brokerctl.platform.awaited_programs import AWAITED
+        from brokerctl.platform.system import os
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         pid = os.posix_spawn("/bin/cat", ["cat"], {})
         told = []

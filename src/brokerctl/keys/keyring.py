@@ -16,8 +16,8 @@ from brokerctl import jsonlite
 from brokerctl.errors import KeyLockedError, StoreError
 from brokerctl.keys.making import new_key_text
 from brokerctl.keys.ring import parse_key
+from brokerctl.platform.awaited_programs import AWAITED
 from brokerctl.platform.commands import environ_for
-from brokerctl.platform.system import AWAITED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

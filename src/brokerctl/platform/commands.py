@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from brokerctl.model import WITHIN, Value
-from brokerctl.platform.system import AWAITED
+from brokerctl.platform.awaited_programs import AWAITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

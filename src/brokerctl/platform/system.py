@@ -6,7 +6,6 @@ one in the tests) and calls nothing of `os` itself.
 
 from __future__ import annotations
 
-import _thread
 import fcntl
 import sys
 import time
@@ -14,7 +13,6 @@ import time
 TYPE_CHECKING = False
 
 __all__ = [
-    "AWAITED",
     "SYSTEM",
     "System",
     "hold_streams",
@@ -89,45 +87,6 @@ def last_words(error: Exception) -> str:
 def take_no_signal() -> None:
     """Let no signal be taken by this thread: the main one may be holding them back."""
     signals.pthread_sigmask(signals.SIG_BLOCK, signals.valid_signals())
-
-
-class AwaitedPrograms:
-    """The programs that threads of ours wait for: a supervisor, which reaps all, leaves them alone.
-
-    `with AWAITED:` stands round each one's whole life, since a status that somebody else reaped
-    would look like a success.
-    """
-
-    __slots__ = ("_awaited", "_is_owed", "_lock")
-
-    def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
-        self._awaited = 0
-        self._is_owed = False  # whether the supervisor has left orphans unreaped meanwhile
-
-    def __enter__(self) -> None:
-        """Keep the supervisor from reaping."""
-        with self._lock:
-            self._awaited += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._awaited -= 1
-            is_owed = self._is_owed and not self._awaited
-            self._is_owed = self._is_owed and not is_owed
-        if is_owed:
-            os.kill(os.getpid(), signals.SIGCHLD)  # so that it looks again
-
-    def reap(self, child: int, flags: int) -> tuple[int, int]:
-        """Return what waitpid(2) has for any child, or for that one while a program runs."""
-        with self._lock:
-            if self._awaited:
-                self._is_owed = True
-                return os.waitpid(child, flags)
-            return os.waitpid(-1, flags)
-
-
-AWAITED = AwaitedPrograms()
 
 
 def parent_of(path: str) -> str:

@@ -299,7 +299,6 @@ WARM: dict[str, tuple[str, ...]] = {
         "read_requester",
     ),
     "brokerctl.platform.system": (
-        "AwaitedPrograms",
         "System",
         "hold_streams",
         "parent_of",

@@ -116,7 +116,7 @@ def _run_helper(words: list[str], environ: Mapping[str, str]) -> int | None:
     def ask_helper(question: HelperQuestion) -> SessionReply:
         data = session_question.render_question(question)
         status, body = exchange(environ[SOCKET_VARIABLE], "POST", "/helper", data)
-        if status == 200:  # noqa: PLR2004 - OK
+        if status == 200:  # noqa: PLR2004 - the status OK
             return session_question.parse_reply(body)
         try:
             error = error_of(status, jsonlite.loads(body)["error"])

@@ -101,7 +101,7 @@ def ask(environ: Mapping[str, str], method: str, target: str, body: bytes = b"")
     status, data = exchange(environ[SOCKET_VARIABLE], method, target, body)
     try:
         answer = jsonlite.loads(data)
-        if status == 200:  # noqa: PLR2004 - OK
+        if status == 200:  # noqa: PLR2004 - the status OK
             return dict(answer)
         error = answer["error"]
         raise error_of(status, error)
@@ -112,7 +112,7 @@ def ask(environ: Mapping[str, str], method: str, target: str, body: bytes = b"")
 def error_of(status: int, told: dict[str, Any]) -> BrokerError:
     """Return the error that the supervisor raised, with its exit code."""
     text, rule = str(told["message"]), told.get("rule")
-    if status == 410:  # noqa: PLR2004 - Gone
+    if status == 410:  # noqa: PLR2004 - the status Gone
         return SessionEndedError(text, rule=rule)
     if status == 404:  # noqa: PLR2004 - none of the session's
         return DeniedError(text, rule=rule)

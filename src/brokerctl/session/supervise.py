@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from brokerctl.errors import BrokerError
 from brokerctl.platform import signals
-from brokerctl.platform.system import AWAITED, os
+from brokerctl.platform.awaited_programs import AWAITED
+from brokerctl.platform.system import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
