@@ -143,10 +143,10 @@ class Gateway:
             path=url.path,
             tool=TOOL,
         )
-        profile = self._desk.profile(served.name)
         credentials = self._credentials[served.name]
         first = credentials.get(asked)
-        route = Route(profile=served.name, url=url, ca_file=profile.ca_file)
+        name = served.name
+        route = Route(profile=name, url=url, find_ca_file=lambda: self._desk.profile(name).ca_file)
         sending = Forwarding(request, route, self._upstreams)
         try:
             sending.run(first, lambda refused: credentials.renew(asked, refused))
