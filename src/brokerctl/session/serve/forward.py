@@ -171,6 +171,7 @@ class Forwarding:
                 with _upstream():
                     connection.receive_now()
             elif isinstance(event, h11.Response):
+                self.status = event.status_code
                 return event
             elif isinstance(event, h11.InformationalResponse):
                 if event.status_code == _SWITCHING:
