@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import h11
 
 from brokerctl.effects.dial import Dialer
+from brokerctl.errors import SessionEndedError
 from brokerctl.model import AccessToken, Profile
 from brokerctl.secret import Secret
 from brokerctl.session.serve.desk import unknown
@@ -41,7 +42,8 @@ class FakeDesk:
         self.asked: list[DeskRequest] = []
         self.records: list[tuple[str, dict[str, object]]] = []
         self.is_ended = False
-        self.error: BrokerError | None = None
+        self.error: BrokerError | None = None  # of `get`
+        self.record_error: BrokerError | None = None
         self.number = 1
         self.is_stubborn = False  # a fresh token is the one before
         self._lock = threading.Lock()
@@ -54,6 +56,8 @@ class FakeDesk:
         """Return the token of now, or the next if it must be fresh."""
         with self._lock:
             self.asked.append(asked)
+            if self.is_ended:
+                raise SessionEndedError("this session has ended")
             if self.error is not None:
                 raise self.error
             self.number += asked.is_fresh and not self.is_stubborn
@@ -78,6 +82,8 @@ class FakeDesk:
 
     def record(self, name: str, fields: dict[str, object]) -> None:
         """Note a record."""
+        if self.record_error is not None:
+            raise self.record_error
         self.records.append((name, fields))
 
     @property

@@ -233,8 +233,7 @@ class KeeperTraits(Value):
     is_given: bool = False  # what the variable holds is the key itself: a first use takes it then
 
 
-# The one table of keepers; it stands here for the reason of the one before.
-KEEPERS = {
+KEEPERS = {  # the one table of keepers, here for the same reason
     "keyring": KeeperTraits(
         entry="keyring:KeyringKeeper",
         readers="programs of this desktop session can ask the keyring for it",
@@ -283,7 +282,8 @@ class Profile(Value):
     audience: tuple[str, ...] = ()  # RFC 8693, sorted
     extra: str | None = None  # further parameters, canonical JSON (RFC 8785)
     google: tuple[str, ...] = ()  # the provider of a pool, and a service account
-    hosts: tuple[str, ...] = ()  # canonical URLs
+    hosts: tuple[str, ...] = ()  # canonical URLs, in the order of the configuration
+    present: tuple[str, str] | None = None  # how its hosts are shown a token; None: as a bearer
     username: str | None = None
     username_match: str = "exact"  # exact | any: whose questions it answers, by their user
     env: str | None = None

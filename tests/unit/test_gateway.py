@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from brokerctl import jsonlite
 from brokerctl.effects.dial import Dialer
 from brokerctl.errors import (
+    AuditError,
     DeniedError,
     IssuerError,
     LockTimeoutError,
@@ -59,6 +61,64 @@ def test_the_credential_is_added_and_the_child_s_own_dropped() -> None:
         asked = room.desk.asked[0]
         assert (asked.method, asked.path, asked.tool) == ("GET", "/a/b", "gateway")
         assert asked.url == f"{room.upstream.url}/a/b"
+
+
+@pytest.mark.parametrize(
+    ("present", "header", "value"),
+    [
+        (("header", "X-Api-Key"), "x-api-key", "{token}"),
+        (("basic", "robot"), "authorization", "Basic {pair}"),
+    ],
+)
+def test_a_profile_says_how_its_token_is_shown(
+    present: tuple[str, str], header: str, value: str
+) -> None:
+    """In a header of its own or as a password; the child's is dropped, in each spelling."""
+
+    def answer(asking: Asking) -> None:
+        asking.body()
+        asking.answer(200, b"", X_Echo=asking.headers[header])
+
+    with gateway_room(answer, present=present) as room:
+        token = room.desk.token()
+        pair = base64.b64encode(f"robot:{token}".encode()).decode()
+        mine = ("X-Api-Key: mine", "x_api_key: mine", "Authorization: mine")
+        found = room.ask("GET", "/", *(mine if present[0] == "header" else mine[2:]))
+        seen = [text for name, text in room.upstream.seen[0].raw if name.lower() == header.encode()]
+        assert seen == [value.format(token=token, pair=pair).encode()]
+        assert b"mine" not in b"".join(text for _, text in room.upstream.seen[0].raw)
+        assert token not in found.headers["x-echo"]
+        assert pair[12:-4] not in found.headers["x-echo"]
+
+
+def test_a_record_that_cannot_be_written_is_said_and_nothing_else_is_lost(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The end of a session goes on: its tokens are revoked after this."""
+    with gateway_room(empty) as room:
+        room.ask("GET", "/")
+        room.desk.record_error = AuditError("the disk is full")
+        room.gateway.close()
+        assert "not in the record: the disk is full" in capfd.readouterr().err
+        room.desk.record_error = None
+        room.gateway.close()
+        assert [one["count"] for _, one in room.desk.records] == [1]  # it was not forgotten
+
+
+def test_a_fresh_token_that_is_refused_is_one_use_and_our_error() -> None:
+    """What was sent is counted once, by the upstream's answer."""
+
+    def answer(asking: Asking) -> None:
+        asking.body()
+        room.desk.error = LoginNeededError("no")
+        asking.answer(401, WWW_Authenticate="Bearer")
+
+    with gateway_room(answer) as room:
+        found = room.ask("GET", "/")
+        assert (found.status, found.headers["brokerctl-error"]) == (401, "login_needed")
+        assert "www-authenticate" not in found.headers
+        room.gateway.close()
+        assert [(one["answer"], one["count"]) for _, one in room.desk.records] == [("4xx", 1)]
 
 
 def test_what_belongs_to_a_connection_does_not_go_on() -> None:
@@ -293,7 +353,7 @@ def test_after_the_end_everything_is_gone() -> None:
         room.desk.is_ended = True
         found = room.ask("GET", "/")
         assert (found.status, found.headers["brokerctl-error"]) == (410, "ended")
-        assert not room.desk.asked
+        assert not room.upstream.seen
 
 
 def test_an_upstream_that_is_not_there_is_502() -> None:

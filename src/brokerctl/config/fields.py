@@ -68,6 +68,12 @@ _NO_END = _words(
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,512}", re.ASCII)  # RFC 6749, 3.3
 _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]{1,1024}", re.ASCII)
 _CLIENT_ID = re.compile(r"[\x20-\x7e]{1,512}", re.ASCII)
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# A token in one of these would change how a request is read, or whom it is for.
+_NO_TOKEN_HEADERS = _words(
+    "accept-encoding connection content-length cookie expect host keep-alive proxy-connection te"
+    " trailer transfer-encoding upgrade"
+)
 _SIZE = re.compile(r"([1-9][0-9]{0,3})([KMG])iB", re.ASCII)
 _SIZES = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _MAX_TEXT_CHARS = 200
@@ -223,6 +229,19 @@ def client_key(value: object) -> Reference:
     return reference(value)
 
 
+def present(value: object) -> tuple[str, str]:
+    """Return how a token is shown to the profile's hosts: (header, NAME) or (basic, USER)."""
+    if not isinstance(value, dict) or len(value) != 1 or not set(value) <= {"header", "basic"}:
+        raise UsageError('must be { header = "x-api-key" } or { basic = "user" }')
+    kind, name = next(iter(value.items()))
+    if kind == "basic":
+        return kind, _username(name)
+    name = _matching(_HEADER, "the name of a header")(name)
+    if name.lower() in _NO_TOKEN_HEADERS:
+        raise UsageError(f"{name} is not a header for a token")
+    return kind, name
+
+
 def _one(check: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
     return lambda value: (check(value),)
 
@@ -283,7 +302,8 @@ PROFILE: dict[str, Callable[[object], object]] = {
     "scopes": _list_of(_matching(_SCOPE, "one scope (RFC 6749, section 3.3)")),
     "resource": _list_of(_matching(_RESOURCE, "an absolute URI without a fragment")),
     "audience": _list_of(_audience),
-    "hosts": _list_of(parse_pattern),
+    "hosts": lambda value: tuple(dict.fromkeys(map(parse_pattern, _strings(value)))),
+    "present": present,
     "username": _username,
     "username_match": _one_of("exact", "any"),
     "env": variable,
@@ -318,7 +338,7 @@ PROJECT = ("scopes", "max_ttl", "purpose", "env")
 
 # Named by the design and not built yet: refused by name, never accepted and ignored.
 LATER_PROFILE = _words(
-    "client_cert details dpop par actor present expires rotate_after egress"
+    "client_cert details dpop par actor expires rotate_after egress"
     " registration_endpoint"
     " userinfo_endpoint end_session_endpoint pushed_authorization_request_endpoint"
 )

@@ -103,6 +103,9 @@ _PROFILE: dict[str, dict[str, Any]] = {
     "pkce_support": _one_of("required", "assumed"),
     "assertion_audience": _one_of("issuer", "token_endpoint"),
     "extra": {"type": "object", "additionalProperties": _TEXT},
+    "present": {
+        "anyOf": [{**_closed({key: _TEXT}), "required": [key]} for key in ("header", "basic")]
+    },
     "aws": _closed(_AWS),
     "publish": {"anyOf": [_index(is_for_package=False), _index(is_for_package=True)]},
     "azure": _closed({"tenant": _TEXT}),

@@ -37,6 +37,7 @@ _TABLES: dict[str, Callable[[Any], Any]] = {
     "identity": exchange.shown_identity,
     **tables.SHOWN,
     "extra": _object,
+    "present": lambda value: dict([value]),
 }
 COVERS = "covers it"
 

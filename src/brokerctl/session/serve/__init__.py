@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     class Desk(Protocol):
         """The one way by which everything that is served gets tokens."""
 
-        @property
-        def is_ended(self) -> bool: ...  # noqa: D102 - the session's end has begun
         def get(self, asked: DeskRequest) -> AccessToken: ...  # noqa: D102 - decided, counted, recorded
         def profile(self, name: str) -> Profile: ...  # noqa: D102 - UsageError: none of the session's
         def record(self, name: str, fields: dict[str, object]) -> None: ...  # noqa: D102 - one line

@@ -6,6 +6,7 @@ storm of refusals costs one issue.
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 
@@ -26,6 +27,7 @@ _UNPROVEN_S = (
 )
 _REPLACED = 64
 _UNAUTHORIZED = 401
+_AUTHORIZATION = "Authorization"
 
 
 class AddedCredential(Value):
@@ -40,8 +42,15 @@ class AddedCredential(Value):
 class Credentials:
     """The tokens of one profile, on their way from the desk to requests."""
 
-    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        present: tuple[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`present` is the profile's: how its hosts are shown a token."""
         self._desk = desk
+        self._present = present
         self._clock = clock
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
@@ -82,9 +91,10 @@ class Credentials:
         return None if token.fingerprint == name else self._credential(token)
 
     def _credential(self, token: AccessToken) -> AddedCredential:
+        header, value = _presented(token.value, self._present)
         return AddedCredential(
-            header="Authorization",
-            value=Secret(f"Bearer {token.value.reveal()}"),
+            header=header,
+            value=value,
             fingerprint=token.fingerprint,
             masked=self._masked_with(token),
         )
@@ -99,3 +109,14 @@ class Credentials:
                 found = {form for forms in self._forms.values() for form in forms}
                 self._masked = tuple(sorted(found, key=lambda form: (-len(form), form)))
             return self._masked
+
+
+def _presented(value: Secret, present: tuple[str, str] | None) -> tuple[str, Secret]:
+    """Return the header for a token: RFC 6750's unless the profile names another, or RFC 7617's."""
+    if present is None:
+        return _AUTHORIZATION, Secret(f"Bearer {value.reveal()}")
+    kind, name = present
+    if kind == "header":
+        return name, value
+    pair = base64.b64encode(f"{name}:{value.reveal()}".encode()).decode("ascii")
+    return _AUTHORIZATION, Secret(f"Basic {pair}")

@@ -41,11 +41,11 @@ _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))  # RFC 9110
 
 
 class Route(Value):
-    """Where a request goes, whose connections it uses, and by which CA file they are checked."""
+    """Where a request goes, whose connections it uses, and what finds the CA file for new ones."""
 
     profile: str
     url: Url
-    ca_file: str | None
+    find_ca_file: Callable[[], str | None]
 
 
 class UpstreamError(Exception):
@@ -127,7 +127,9 @@ class Forwarding:
         self.credential = credential
         route = self._route
         try:
-            taken = self._upstreams.take(route.profile, route.url, route.ca_file, is_new=is_new)
+            taken = self._upstreams.take(
+                route.profile, route.url, route.find_ca_file, is_new=is_new
+            )
         except BrokerError as error:
             raise UpstreamError(error.message, error.hint) from error
         self._taken = taken
@@ -169,6 +171,7 @@ class Forwarding:
                 with _upstream():
                     connection.receive_now()
             elif isinstance(event, h11.Response):
+                self.status = event.status_code
                 return event
             elif isinstance(event, h11.InformationalResponse):
                 if event.status_code == _SWITCHING:

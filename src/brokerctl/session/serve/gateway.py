@@ -13,6 +13,7 @@ import secrets
 import socket
 import threading
 
+from brokerctl import output
 from brokerctl.config.hosts import split_pattern
 from brokerctl.errors import BrokerError, UsageError, shell_word
 from brokerctl.model import NOT_BEARER, Value
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from brokerctl.config.hosts import Url
     from brokerctl.model import Profile
     from brokerctl.session.serve import Desk
+    from brokerctl.session.serve.credentials import AddedCredential
     from brokerctl.session.serve.http import HttpReply, ServedRequest
     from brokerctl.session.serve.upstream import Connect
 
@@ -67,9 +69,10 @@ class Gateway:
         `connect` opens a connection to a URL's host, with its certificate checked.
         """
         self._desk = desk
+        profiles = tuple(profiles)
         self._served = {one.name: _serve(one) for one in profiles}
         self._variables = _variables(self._served)
-        self._credentials = {name: Credentials(desk) for name in self._served}
+        self._credentials = {one.name: Credentials(desk, one.present) for one in profiles}
         limits = limits or Limits()
         self._upstreams = Upstreams(connect, limits)
         self._usage = UsageLog(desk.record, "gateway.used")
@@ -95,12 +98,15 @@ class Gateway:
         self._usage.start()
 
     def close(self) -> None:
-        """Close everything and write the last records; BrokerError where that fails."""
+        """Close everything and write the last records, or say that they can't be written."""
         self._server.close()
         self._upstreams.close_all()
         with self._idle:
             self._idle.wait_for(lambda: not self._active, _CLOSE_S)
-        self._usage.close()
+        try:
+            self._usage.close()
+        except BrokerError as error:
+            output.warn(f"what the gateway did last is not in the record: {error.message}")
 
     # One request.
 
@@ -125,17 +131,6 @@ class Gateway:
             path=path or "/",
             answer=REFUSED,
         )
-        if self._desk.is_ended:
-            return error_reply(410, "the session has ended", "ended")
-        try:
-            return self._send(request, served, url, use)
-        except BrokerError as error:
-            self._usage.add(use)
-            return refusal(error)
-
-    def _send(
-        self, request: ServedRequest, served: Served, url: Url, use: Used
-    ) -> HttpReply | None:
         asked = DeskRequest(
             profile=served.name,
             url=url.origin + url.path,
@@ -143,15 +138,29 @@ class Gateway:
             path=url.path,
             tool=TOOL,
         )
-        profile = self._desk.profile(served.name)
-        credentials = self._credentials[served.name]
-        first = credentials.get(asked)
-        route = Route(profile=served.name, url=url, ca_file=profile.ca_file)
-        sending = Forwarding(request, route, self._upstreams)
+        try:
+            first = self._credentials[served.name].get(asked)
+        except BrokerError as error:
+            self._usage.add(use)
+            return refusal(error)
+        name = served.name
+        route = Route(profile=name, url=url, find_ca_file=lambda: self._desk.profile(name).ca_file)
+        return self._send(Forwarding(request, route, self._upstreams), asked, first, use)
+
+    def _send(
+        self,
+        sending: Forwarding,
+        asked: DeskRequest,
+        first: AddedCredential,
+        use: Used,
+    ) -> HttpReply | None:
+        credentials = self._credentials[use.profile]
         try:
             sending.run(first, lambda refused: credentials.renew(asked, refused))
         except UpstreamError as error:
             return error_reply(502, error.text, "upstream", hint=error.hint)
+        except BrokerError as error:  # no fresh token after a 401
+            return refusal(error)
         finally:
             credentials.note(sending.credential, sending.status)
             answer = answer_class(sending.status or 502)

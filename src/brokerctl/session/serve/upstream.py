@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     # Connects, and checks the certificate by the CA file, or the system's; raises BrokerError.
     Connect = Callable[[Url, str | None], socket.socket]
-    Way = tuple[str, str, str | None]  # profile, origin, CA file
+    Way = tuple[str, str]  # profile, origin
 
 _IDLE_S = 15.0  # many servers close after 20 or more
 _MOST_IDLE = 32  # for each way
@@ -42,15 +42,20 @@ class Upstreams:
         self._open: set[Connection] = set()
         self._is_closed = False
 
-    def take(self, profile: str, url: Url, ca_file: str | None, *, is_new: bool) -> UpstreamTaken:
-        """Return a connection, used before or not. Security: never one of another profile."""
-        way = (profile, url.origin, ca_file)
+    def take(
+        self, profile: str, url: Url, find_ca_file: Callable[[], str | None], *, is_new: bool
+    ) -> UpstreamTaken:
+        """Return a connection, used before or not. Security: never one of another profile.
+
+        The CA file is asked for only where a connection is opened.
+        """
+        way = (profile, url.origin)
         while not is_new and (found := self._pop(way)) is not None:
             if _is_clean(found.sock):
                 found.renew()
                 return UpstreamTaken(found, way, was_used=True)
             self.close(found)
-        made = Connection(self._connect(url, ca_file), h11.CLIENT, self._limits)
+        made = Connection(self._connect(url, find_ca_file()), h11.CLIENT, self._limits)
         with self._lock:
             self._open.add(made)
             is_closed = self._is_closed
