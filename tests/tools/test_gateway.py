@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from tests.idp import main_job
 from tests.idp.tls import make_tls
 from tests.program import ROOT, require_tool
 from tests.tools.git_server import BEARER, GitServer
+from tests.tools.index_server import WHEEL, make_wheel
 from tests.tools.room import hosts
 from tests.tools.test_git import AUTHOR, log_in
 
@@ -217,6 +219,34 @@ def test_a_revoked_grant_is_said_at_the_next_request(
         out, err = process.communicate(timeout=120)
     assert "HTTP/1.1 401" in out, (out, err)
     assert "Brokerctl-Error: login_needed" in out
+
+
+def test_pip_installs_from_an_index_that_wants_a_password(
+    brokerctl: Program, issuer: DemoIssuer
+) -> None:
+    """As `present` says; links that are relative to their page stay behind the gateway."""
+    page = f'<!DOCTYPE html><a href="../../files/{WHEEL}">{WHEEL}</a>'.encode()
+
+    def answer(asking: Asking) -> None:
+        asking.body()
+        pair = base64.b64decode(asking.headers["authorization"].removeprefix("Basic ")).decode()
+        user, _, token = pair.partition(":")
+        assert (user, issuer.use(token).status) == ("robot", 200)
+        if asking.target == "/simple/shop/":
+            asking.answer(200, page, Content_Type="text/html")
+        else:
+            asking.answer(200, make_wheel(), Content_Type="application/octet-stream")
+
+    upstream = Upstream(answer)
+    main_job.service(brokerctl, issuer, hosts=hosts(upstream.url), present='{ basic = "robot" }')
+    pip = f"{TOOLS_PYTHON} -m pip --isolated --disable-pip-version-check download -q --no-deps"
+    url = "$BROKERCTL_GATEWAY_SERVICE/simple/"
+    done = run(
+        brokerctl, "sh", "-c", f"{pip} --no-cache-dir -d got --index-url {url} shop && ls got"
+    )
+    upstream.close()
+    assert done.stdout == f"{WHEEL}\n", done.stderr
+    assert [one.target for one in upstream.seen] == ["/simple/shop/", f"/files/{WHEEL}"]
 
 
 def test_git_clones_and_pushes_through_the_gateway(

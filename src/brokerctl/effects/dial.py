@@ -46,6 +46,8 @@ class Dialer:
         """
         is_near = is_loopback(url.host) or url.scheme == "http"
         proxy = None if is_near else find_proxy(url, self._environ)
+        if url.scheme == "https":
+            self._context(ca_file)  # a file that can't be read is said before anything is opened
         sock = _connect(url.host, url.port) if proxy is None else self._tunnel(proxy, url, ca_file)
         if url.scheme == "http":
             return sock
@@ -136,10 +138,18 @@ def _spliced(secure: socket.socket) -> socket.socket:
     """Return a plain socket whose bytes go through a TLS one: TLS within TLS needs no more."""
     ours, theirs = socket.socketpair()
     secure.settimeout(None)
-    for source, target in ((secure, theirs), (theirs, secure)):
-        threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+    threading.Thread(target=_copy_both, args=(secure, theirs), daemon=True).start()
     ours.settimeout(CONNECT_S)
     return ours
+
+
+def _copy_both(one: socket.socket, other: socket.socket) -> None:
+    back = threading.Thread(target=_copy, args=(other, one), daemon=True)
+    back.start()
+    _copy(one, other)
+    back.join()
+    one.close()
+    other.close()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
