@@ -95,11 +95,12 @@ class HelperRoom:
         value: str,
         session: str | None = None,
         lifetime_s: float | None = LIFETIME_S,
+        subject: str | None = None,
     ) -> None:
         """Have a token in a profile's slot, or in the slot of a session's own."""
         home = self.open_home()
         profile, now = home.plan.profiles[name], time.time()
-        key = home.key_of(profile)
+        key = home.key_of(profile, subject)
         token = Token(
             value=Secret(value),
             fingerprint=home.ring.fingerprint(value),

@@ -34,6 +34,7 @@ CHILD = os.path.join(ROOT, "tests", "scripts", "session_child.py")
 NAMED: Asked = {
     "aws": (["aws", "--profile", "role"], "", {}),
     "gcp": (["gcp", "--profile", "cloud"], "", GCP),
+    "headers": (["headers", "--profile", "forge"], "", {}),
     "kubernetes": (["kubernetes", "--profile", "forge"], "", {}),
     "pnpm": (["pnpm", "--profile", "forge"], "", {}),
     "pnpm of nobody": (["pnpm", "--profile=forge", "x"], "", {}),

@@ -50,6 +50,16 @@ class OwnHome(SessionHome):
         return super().make_request(profile, tool, url).replace(is_own=True, is_reused=True)
 
 
+class BobsHome(SessionHome):
+    """A session that was started for one of a profile's subjects."""
+
+    __slots__ = ()
+
+    def make_request(self, profile: str, tool: str, url: str | None = None) -> TokenRequest:
+        """Make a request for his token."""
+        return super().make_request(profile, tool, url).replace(subject="bob")
+
+
 def read_log(room: HelperRoom, program: Program) -> list[dict[str, Any]]:
     """Return the records."""
     assert room.env["BROKERCTL_HOME"] == os.path.join(program.home, "state")
@@ -289,6 +299,27 @@ def test_a_session_s_own_token_is_served_no_more_after_a_401(room: HelperRoom) -
     after = room.inside(["git", "get"], ASK % b"h.example", opened=opened)
     assert after.stdout == b"quit=1\n"  # this grant has no refresh token to get another by
     assert b"t-forge" in room.direct(["git", "get"], ASK % b"h.example").stdout
+
+
+def test_a_session_is_for_one_subject(brokerctl: Program) -> None:
+    """Security: words of a tool choose no other's token, and narrowing leaves whose it is."""
+    room = HelperRoom(brokerctl, f'{FORGE}scopes = ["read"]\n')
+    for subject in ("bob", "eve", None):
+        room.hold("forge", f"t-{subject}", subject=subject)
+    asked = ["headers", "--profile", "forge"]
+    assert b"t-eve" in room.direct([*asked, "--subject", "eve"]).stdout
+
+    def opened() -> Home:
+        home = open_home(room.env)
+        home.__class__ = BobsHome
+        return home
+
+    for more in ([], ["--subject", "bob"], ["--scope", "read"]):
+        assert b"t-bob" in room.inside([*asked, *more], opened=opened).stdout, more
+    for opener in (opened, None):
+        refused = room.inside([*asked, "--subject", "eve"], opened=opener)
+        assert (refused.stdout, refused.exit_code) == (b"", 4)
+        assert read_log(room, brokerctl)[-1]["event"] == "token.denied"
 
 
 def test_a_tool_that_checks_no_certificate_is_refused(room: HelperRoom, brokerctl: Program) -> None:

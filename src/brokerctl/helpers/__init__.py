@@ -9,7 +9,7 @@ a helper is one more way to ask it.
 
 from __future__ import annotations
 
-from brokerctl.errors import UsageError
+from brokerctl.errors import DeniedError, UsageError
 from brokerctl.model import Value
 
 TYPE_CHECKING = False
@@ -242,8 +242,12 @@ def complete(
     refusal = fit(wanted, profile) if fit else True
     if isinstance(refusal, UsageError):
         raise refusal
-    if wanted.subject is not None or wanted.scopes is not None:
-        request = request.replace(subject=wanted.subject, scopes=wanted.scopes)
+    if wanted.subject not in {None, request.subject}:
+        if request.requester.session is not None:
+            raise DeniedError("a session is for one subject, which it was started with")
+        request = request.replace(subject=wanted.subject)
+    if wanted.scopes is not None:
+        request = request.replace(scopes=wanted.scopes)
     by = None if profile.insecure_ok else caller.find_unchecked(helper, wanted)
     return request.replace(
         is_insecure=wanted.is_insecure or by is not None,
