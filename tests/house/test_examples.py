@@ -61,7 +61,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 def test_the_examples_are_there() -> None:
     """For each platform, and the pipeline of three APIs, whose profiles are of three issuers."""
     folders = {path.split("/")[1] for path in EXAMPLES}
-    assert folders == {"github", "gitlab", "kubernetes", "three-apis"}
+    assert folders == {"github", "gitlab", "kubernetes", "limits.sh", "three-apis"}
     profiles = profiles_of(read("examples/three-apis/brokerctl.toml"))
     assert len({one.issuer for one in profiles.values()}) == 3
 

@@ -85,16 +85,16 @@ def exec_(
 ) -> int:
     """Run a command with tokens in its environment or in private files.
 
-    Exit code: the command's; 128+n if signal n ended it, 126 and 127 if it can't be run.
+    Exit code: the command's; 128+n if signal n ended it, 126 and 127 if it can't be run. Until it
+    ends, each process of the same user can read its variables and files, ask at its socket, and use
+    its gateway's key: docs/limits.md has what changes that.
 
     \b
       brokerctl exec -p gitlab -- glab issue list
       brokerctl exec --file TOKEN_FILE=payments --scope refund -- ./refund.sh
     """
-    if not command or not command[0]:
-        raise UsageError("no command given", hint="run 'brokerctl exec -p PROFILE -- COMMAND'")
     ask = ExecRequest(
-        command=tuple(command),
+        command=_words(command),
         profiles=tuple(profile or ()),
         **_pairs(env, file),
         subject=subject,
@@ -109,6 +109,12 @@ def exec_(
         **parse_bounds(agent, uses, rate, allow_host, is_on=(socket, gateway)),
     )
     return start.run_ask(ask, os.environ, context.obj)
+
+
+def _words(command: list[str] | None) -> tuple[str, ...]:
+    if not command or not command[0]:
+        raise UsageError("no command given", hint="run 'brokerctl exec -p PROFILE -- COMMAND'")
+    return tuple(command)
 
 
 def _pairs(env: list[str] | None, file: list[str] | None) -> dict[str, Any]:
