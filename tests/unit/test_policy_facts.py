@@ -10,7 +10,15 @@ import pytest
 from brokerctl.config.rules import CONDITIONS, Rule
 from brokerctl.identity import Job
 from brokerctl.model import Decision, Profile, Requester, TokenRequest
-from brokerctl.policy.facts import NOTED, Facts, find_mismatch, holds, host_of, known_facts
+from brokerctl.policy.facts import (
+    NOTED,
+    Facts,
+    find_mismatch,
+    holds,
+    host_of,
+    known_facts,
+    readings_of,
+)
 
 HEX = "a" * 64
 PROFILE = Profile(name="p", issuer="https://issuer.example", flow="code", client_id="c")
@@ -147,3 +155,23 @@ def test_every_condition_is_known_or_read() -> None:
     """No condition is forgotten: each is among the facts that cost nothing, or costs something."""
     known = known_facts(PROFILE, request(), LIMITS, None, THURSDAY_8)
     assert set(known) == {name for name, one in CONDITIONS.items() if not one.costs}
+
+
+@pytest.mark.parametrize(
+    ("path", "effect", "is_matched"),
+    [
+        ("/admin/x", "deny", True),
+        ("/admin%2Fx", "deny", True),
+        ("/admin%2fx", "deny", True),
+        ("/adm%69n", "deny", True),
+        ("/administration", "deny", False),
+        ("/admin/x", "allow", True),
+        ("/admin%2Fx", "allow", False),
+        ("/admin/a%2Fb", "allow", True),
+    ],
+)
+def test_a_path_that_is_read_in_two_ways(path: str, effect: str, is_matched: bool) -> None:
+    """A rule that denies takes the worse reading of an escaped slash, any other wants both."""
+    rule = Rule(name="r", effect=effect, when={"path": ["/admin"]})
+    found = {"path": readings_of(path)}
+    assert (find_mismatch(rule, found.get) is None) is is_matched

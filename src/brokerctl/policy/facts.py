@@ -9,6 +9,7 @@ from __future__ import annotations
 from brokerctl.config.rules import (
     AGE,
     CONDITIONS,
+    DENY,
     DIGEST,
     FLAG,
     GIVEN,
@@ -99,7 +100,7 @@ def known_facts(
         "scope": limits.scopes,
         "resource": limits.resource,
         "method": None if request.sent is None else request.sent[0],
-        "path": None if request.sent is None else request.sent[1],
+        "path": None if request.sent is None else readings_of(request.sent[1]),
         "time": minutes % _DAY_MIN,
         "days": _DAYS[int(now // _DAY_S) % len(_DAYS)],
         "exe": requester.exe,
@@ -121,14 +122,33 @@ def host_of(url: str) -> str | None:
 def find_mismatch(rule: Rule, facts: Callable[[str], Any]) -> str | None:
     """Return the first condition of a rule that does not hold; None where all of them do."""
     for name, wanted in rule.when.items():
-        if not holds(name, wanted, facts(name)):
+        if not holds(name, wanted, facts(name), is_strict=rule.effect != DENY):
             return name
     return None
 
 
-def holds(name: str, wanted: Any, fact: Any) -> bool:  # noqa: ANN401 - what the condition's kind says
-    """Return whether one condition holds for a fact; None and an empty list match nothing."""
-    return fact is not None and _COMPARE[CONDITIONS[name].kind](wanted, fact)
+def holds(name: str, wanted: Any, fact: Any, *, is_strict: bool = True) -> bool:  # noqa: ANN401 - what the condition's kind says
+    """Return whether one condition holds for a fact; None and an empty list match nothing.
+
+    Security: of a path that servers read in two ways both must match, and where that denies, one.
+    """
+    if fact is None:
+        return False
+    kind = CONDITIONS[name].kind
+    if kind == PATH and not isinstance(fact, str):
+        found = [_COMPARE[kind](wanted, one) for one in fact]
+        return all(found) if is_strict else any(found)
+    return _COMPARE[kind](wanted, fact)
+
+
+def readings_of(path: str) -> str | tuple[str, str]:
+    """Return a path decoded once; where a slash in it is escaped, both ways to read that."""
+    from urllib.parse import unquote  # noqa: PLC0415 - a gateway asks, and nobody else
+
+    if "%2f" not in path.lower():
+        return unquote(path)
+    kept = "/".join(unquote(one).replace("/", "%2F") for one in path.split("/"))
+    return kept, unquote(path)
 
 
 def _has_item(wanted: list[Any], fact: object) -> bool:
