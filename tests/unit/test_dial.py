@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING
 
@@ -131,3 +133,50 @@ def test_the_certificates_of_a_file_that_is_not_there_are_a_usage_error(tmp_path
     by_variable = Dialer({"SSL_CERT_FILE": tls.ca_file})
     assert ask(by_variable.connect(parse_url(upstream.url))).endswith(b"hello")
     upstream.close()
+
+
+class Echo:
+    """A TLS server that sends back what it gets, and begins to once it has a megabyte."""
+
+    def __init__(self, folder: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls = make_tls(str(folder))
+        self.ca_file = tls.ca_file
+        context.load_cert_chain(tls.server_file)
+        self._context, self._listener = context, socket.create_server(("127.0.0.1", 0))
+        self.url = parse_url(f"https://127.0.0.1:{self._listener.getsockname()[1]}")
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        sock, _ = self._listener.accept()
+        self._listener.close()
+        with self._context.wrap_socket(sock, server_side=True) as secure:
+            while data := secure.recv(1 << 16):
+                secure.sendall(data)
+
+
+def test_one_thread_reads_what_another_writes(tmp_path: Path) -> None:
+    """OpenSSL takes one call at a time: neither side waits for the other, and no byte is lost."""
+    server = Echo(tmp_path)
+    sent = [os.urandom(1 << 20) for _ in range(16)]
+    with Dialer({}).connect(server.url, server.ca_file) as sock:
+
+        def write() -> None:
+            sock.settimeout(WAIT_S)
+            for piece in sent:
+                sock.sendall(piece)
+
+        sock.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            sock.recv(1)
+        sock.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.settimeout(WAIT_S)
+        writer = threading.Thread(target=write)
+        writer.start()
+        found = bytearray()
+        while len(found) < len(sent) << 20:
+            found += sock.recv(1 << 16)
+        writer.join()
+    assert found == b"".join(sent)

@@ -170,7 +170,7 @@ def test_every_condition_is_known_or_read() -> None:
         ("/admin/a%2Fb", "allow", True),
     ],
 )
-def test_a_path_that_is_read_in_two_ways(path: str, effect: str, is_matched: bool) -> None:
+def test_a_path_that_is_read_in_two_ways(*, path: str, effect: str, is_matched: bool) -> None:
     """A rule that denies takes the worse reading of an escaped slash, any other wants both."""
     rule = Rule(name="r", effect=effect, when={"path": ["/admin"]})
     found = {"path": readings_of(path)}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
@@ -23,13 +25,74 @@ from brokerctl.errors import IssuerError, UnsentError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
+
+    Found = TypeVar("Found")
 
     from brokerctl.config.hosts import Url
 
 _READ_BYTES = 1 << 16
 _PROXY_PORTS = {"http": 80, "https": 443}
 _OK = 200
+
+
+class TlsSocket(ssl.SSLSocket):
+    """A TLS connection that one thread reads while another writes.
+
+    OpenSSL takes one call at a time for a connection. So each is made when it need not wait, and
+    the waiting is done outside of it, with a time-out for each thread.
+    """
+
+    def share(self) -> None:
+        """Let threads share it, from after the handshake on."""
+        super().settimeout(0)
+        self._spans = threading.local()
+        self._turn = threading.Lock()
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the time-out of this thread's calls; 0: they raise where they would have to wait."""
+        if hasattr(self, "_turn"):
+            self._spans.value = value
+        else:
+            super().settimeout(value)
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Return what has arrived, b"" at the end; TimeoutError."""
+        receive = super().recv
+        return self._in_turn(lambda: receive(buflen, flags))
+
+    def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - any buffer
+        """Send all of it; the time-out is for each piece that is taken."""
+        send, left = super().send, memoryview(data).cast("B")
+        while left:
+            left = left[self._in_turn(lambda: send(left, flags)) :]  # noqa: B023 - called at once
+
+    def _in_turn(self, call: Callable[[], Found]) -> Found:
+        if not hasattr(self, "_turn"):
+            return call()
+        span_s = getattr(self._spans, "value", None)
+        end = None if span_s is None else time.monotonic() + span_s
+        while True:
+            try:
+                with self._turn:
+                    return call()
+            except ssl.SSLWantReadError:
+                event = select.POLLIN
+                if span_s == 0:
+                    raise
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+                if span_s == 0:
+                    raise
+            self._wait(event, end)
+
+    def _wait(self, event: int, end: float | None) -> None:
+        poll = select.poll()
+        poll.register(self.fileno(), event)
+        left_s = None if end is None else max(0.0, end - time.monotonic())
+        if not poll.poll(None if left_s is None else left_s * 1000):
+            raise TimeoutError("the other side of a TLS connection says nothing")
 
 
 class Dialer:
@@ -56,7 +119,7 @@ class Dialer:
     def _secure(self, sock: socket.socket, host: str, ca_file: str | None) -> socket.socket:
         try:
             sock.settimeout(CONNECT_S)
-            return self._context(ca_file).wrap_socket(sock, server_hostname=host.strip("[]"))
+            secure = self._context(ca_file).wrap_socket(sock, server_hostname=host.strip("[]"))
         except ssl.SSLCertVerificationError as error:
             sock.close()
             raise UnsentError(
@@ -66,12 +129,16 @@ class Dialer:
         except OSError as error:
             sock.close()
             raise UnsentError(f"no TLS connection to {host} can be made") from error
+        if isinstance(secure, TlsSocket):
+            secure.share()
+        return secure
 
     def _context(self, ca_file: str | None) -> ssl.SSLContext:
         """Return the settings for a CA file; reading the certificates takes a while."""
         path = ca_file or self._environ.get("SSL_CERT_FILE") or None
         if path not in self._contexts:
             self._contexts[path] = make_context(path)
+            self._contexts[path].sslsocket_class = TlsSocket
         return self._contexts[path]
 
     def _tunnel(self, proxy: str, url: Url, ca_file: str | None) -> socket.socket:
