@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -97,16 +98,27 @@ def test_one_that_is_killed_after_its_mark(brokerctl: Program, http_issuer: Oidc
     """The next command goes on, also while the supervisor lives."""
     with brokerctl.start(*EXEC) as process:
         token = token_of(process)
-        http_issuer.mode(revocation="hang")
-        (one,) = sessions(brokerctl)
-        with brokerctl.start("session", "end", one["id"]) as ender:
-            wait_until(lambda: records(brokerctl, "session.ended"))
+        (session,) = sessions(brokerctl)
+        locks = os.path.join(brokerctl.home, "state", "v1", "locks")
+        (name,) = entries(brokerctl)
+        others = {f"{name}.lock"}
+
+        def written() -> int:
+            return os.stat(f"{brokerctl.home}/state/v1/sessions/{name}").st_ino
+
+        before = written()
+        held = [os.open(f"{locks}/{one}", os.O_RDWR) for one in {*os.listdir(locks)} - others]
+        for fd in held:  # the grant's: nothing is queued before it is had
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        with brokerctl.start("session", "end", session["id"]) as ender:
+            wait_until(lambda: written() != before)
             ender.send_signal(signal.SIGKILL)
-        http_issuer.reset()
+        for fd in held:
+            os.close(fd)
         assert http_issuer.is_active(token)
         done = brokerctl("status")
         assert done.returncode == 0
-        assert "'service': revoked" in done.stderr
+        assert "an ended session's token of 'service': revoked" in done.stderr
         assert not http_issuer.is_active(token)
         (after,) = sessions(brokerctl)
         assert (after["state"], after["supervisor"]) == ("ended", "alive")
