@@ -6,15 +6,20 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.idp.main_job import service
+from tests.idp.test_demo_issuer import DemoIssuer
 from tests.socket_room import HeldSession, ask, ask_as, raw
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.idp.issuer import OidcProvider
     from tests.program import Program
 
@@ -41,6 +46,13 @@ def profiles(brokerctl: Program, http_issuer: OidcProvider) -> str:
     brokerctl.env["XDG_RUNTIME_DIR"] = os.path.join(brokerctl.home, "run")
     with open(path, encoding="utf-8") as file:
         return file.read()
+
+
+@pytest.fixture
+def demo(trace_dir: str) -> Iterator[DemoIssuer]:
+    """An embedded issuer, whose tokens can be made short."""
+    with DemoIssuer(tempfile.mkdtemp(prefix="demo-", dir=trace_dir)) as running:
+        yield running
 
 
 def records(brokerctl: Program, *events: str) -> list[dict[str, Any]]:
@@ -279,3 +291,22 @@ def test_a_grandchild_that_lives_on(brokerctl: Program, http_issuer: OidcProvide
         assert not http_issuer.is_active(file.read().strip())
     with open(os.path.join(folder, "pid"), encoding="ascii") as file:
         os.kill(int(file.read()), signal.SIGKILL)
+
+
+def test_a_loop_lives_through_expiries(brokerctl: Program, demo: DemoIssuer) -> None:
+    """Each answer is a token that is good at that moment, and the issuer is asked once a life."""
+    demo.change(access_ttl=3)
+    service(brokerctl, demo)
+    seen: dict[str, int] = {}
+    with HeldSession(brokerctl, "-p", "service", "--socket") as session:
+        begun = time.monotonic()
+        while len(seen) < 3:
+            answer = session.ask("/token/service")
+            seen[answer.token] = seen.get(answer.token, 0) + 1
+            asked = time.monotonic()
+            is_good = demo.use(answer.token).status == 200
+            assert is_good or time.monotonic() - asked > 0.5  # a busy machine lets it end
+        took = time.monotonic() - begun
+    assert len(records(brokerctl, "token.issued")) == 3
+    assert took > 3
+    assert not any(map(demo.is_active, seen))
