@@ -295,7 +295,7 @@ def test_a_grandchild_that_lives_on(brokerctl: Program, http_issuer: OidcProvide
 
 def test_a_loop_lives_through_expiries(brokerctl: Program, demo: DemoIssuer) -> None:
     """Each answer is a token that is good at that moment, and the issuer is asked once a life."""
-    demo.change(access_ttl=3)
+    demo.change(access_ttl=2)
     service(brokerctl, demo)
     seen: dict[str, int] = {}
     with HeldSession(brokerctl, "-p", "service", "--socket") as session:
@@ -308,5 +308,5 @@ def test_a_loop_lives_through_expiries(brokerctl: Program, demo: DemoIssuer) -> 
             assert is_good or time.monotonic() - asked > 0.5  # a busy machine lets it end
         took = time.monotonic() - begun
     assert len(records(brokerctl, "token.issued")) == 3
-    assert took > 3
+    assert took > 1.5
     assert not any(map(demo.is_active, seen))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from brokerctl.policy.starters import STARTERS
+from tests.program import ROOT
 
 if TYPE_CHECKING:
     from tests.program import Program
@@ -186,3 +187,10 @@ def test_a_policy_to_begin_with_is_added(brokerctl: Program, kind: str) -> None:
     again = brokerctl("policy", "init", kind, "--write")
     assert (again.returncode, os.path.exists(cases)) == (2, False)
     assert "there is a policy in this file already" in again.stderr
+
+
+def test_the_example_s_cases(brokerctl: Program) -> None:
+    """What examples/agents says of its policy is so."""
+    cases = os.path.join(ROOT, "examples", "agents", "cases.toml")
+    done = brokerctl("policy", "test", cases)
+    assert (done.returncode, done.stdout) == (0, "5 of 5 cases decided as expected\n"), done.stderr

@@ -42,7 +42,6 @@ _STRICTER = {"allow": ("deny", "ask"), "ask": ("deny",), "deny": ()}
 # What tells one requester from another, where a machine and not its user says so.
 _PROOFS = frozenset(("login_age", *(name for name, one in CONDITIONS.items() if one.is_claim)))
 _WHOLE = frozenset((PATTERN, GIVEN, NUMBER, DIGEST, WORD))
-_OF_GATEWAYS = ("method", "path")
 
 
 class Warned(Value):
@@ -173,10 +172,6 @@ class _Checking:
                 text = "a time that ends when it begins is never"
                 where = (*_at(number), "when", "time")
                 yield self._warn("never", where, rule, text, 'always is "00:00-24:00"')
-        for name in _OF_GATEWAYS:
-            if name in rule.when:
-                text = f"{name} is known of what a gateway or proxy is asked to send alone"
-                yield self._warn("never", (*_at(number), "when", name), rule, text)
         mine = self._profiles_of(rule)
         for name in rule.when:
             why = _never_known(name, mine)
