@@ -181,15 +181,16 @@ def test_the_environment_holds_no_token(brokerctl: Program, issuer: DemoIssuer, 
 def test_each_hand_out_and_the_use_are_in_a_record_that_verifies(
     brokerctl: Program, issuer: DemoIssuer, api: Api
 ) -> None:
-    """One line for each request's hand-out, one for what went through, and nothing of a query."""
+    """One line a minute for the token and one for what went through; nothing of path and query."""
     main_job.service(brokerctl, issuer, hosts=hosts(api.upstream.url))
     ask = "for n in 1 2 3; do curl -s $BROKERCTL_GATEWAY_SERVICE/hello/x?secret=1; done"
     assert run(brokerctl, "sh", "-c", ask).returncode == 0
     log = brokerctl("audit", "log", "--json").stdout
     records = [json.loads(line) for line in log.splitlines()]
     handed = [one for one in records if one["event"] == "token.handed_out"]
-    assert [one["requester"]["tool"] for one in handed] == ["gateway"] * 3
-    assert [one["url"] for one in handed] == [f"{api.upstream.url}/hello/x"] * 3
+    assert len(handed) in {1, 2}  # it may be the end of a minute
+    assert {one["requester"]["tool"] for one in handed} == {"gateway"}
+    assert {one["url"] for one in handed} == {api.upstream.url}
     used = [one for one in records if one["event"] == "gateway.used"]
     assert sum(one["count"] for one in used) == 3
     assert {(one["method"], one["path"], one["answer"]) for one in used} == {

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from brokerctl.store.values import LimitCount
 
 
+_MOST_NOTED = 4096
+
+
 class Broker:
     """Hands out access tokens: the one way in and the one way out."""
 
@@ -59,6 +62,9 @@ class Broker:
         self._approval: Approver | None = None
         # What was answered for the requests that are made under the lock of the one at hand.
         self.answered: dict[str, tuple[tuple[str, Any], ...]] = {}
+        self.noted: set[tuple[object, ...]] | None = (
+            None  # uses that a gateway need not record again
+        )
         self.counts: dict[tuple[str, str], LimitCount] = {}  # of a session, by layer and rule
 
     def get(self, request: TokenRequest) -> AccessToken:
@@ -190,8 +196,28 @@ class Broker:
             ),
             issued_at=token.issued_at,
         )
-        self.log.append(*event("token.handed_out", record_fields(decided, token), outcome=source))
+        if decided.request.sent is None or self.noted is None:
+            fields = record_fields(decided, token)
+            self.log.append(*event("token.handed_out", fields, outcome=source))
+        else:
+            self._note_use(decided, token, source)
         return answer
+
+    def _note_use(self, decided: DecidedRequest, token: Token, source: str) -> None:
+        """Record a token that a gateway adds to requests: once a minute for each place and rule.
+
+        Each request is decided all the same; how many there were, the gateway records.
+        """
+        decision, url = decided.decision, decided.request.url or ""
+        origin, minute = url.split("/", 3)[:3], int(time.time() // 60)
+        which = (decision.effect, decision.rule, decision.layer, decision.digest, minute)
+        key = (decided.profile.name, token.fingerprint, *origin, *which)
+        if self.noted is None or key in self.noted:
+            return
+        self.log.append(*event("token.handed_out", record_fields(decided, token), outcome=source))
+        if len(self.noted) > _MOST_NOTED:
+            self.noted.clear()
+        self.noted.add(key)
 
     def record_refusal(self, asked: DecidedRequest | TokenRequest, error: BrokerError) -> None:
         """Record that a token was refused: the one place that does, also for helpers.

@@ -144,7 +144,7 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
     broader = find_broader(decided, token.scopes) if token else ()
     more = broader_text(decided, broader) if broader else ""
     issuer_until = token.issuer_end if token else None
-    place: dict[str, Any] = {} if request.url is None else {"url": recorded_url(request.url)}
+    place: dict[str, Any] = {} if request.url is None else {"url": recorded_url(_place(request))}
     if request.route:
         place["route"] = dict(request.route)
     if request.for_profile is not None:
@@ -171,6 +171,12 @@ def record_fields(decided: DecidedRequest, token: Token | None = None) -> dict[s
         "purpose": request.purpose or decided.profile.purpose or requester.tool,
         "owner": decided.profile.owner,
     }
+
+
+def _place(request: TokenRequest) -> str:
+    """Return where the token goes; of what a gateway sends no path, which may be anybody's name."""
+    url = request.url or ""
+    return url if request.sent is None else "/".join(url.split("/", 3)[:3])
 
 
 def _asked(request: TokenRequest) -> dict[str, Any]:

@@ -198,6 +198,7 @@ class SessionDesk:
         self._entry, self._make_end, self._tools_of = entry, make_end, tools_of
         self._noted = home.layers.fingerprint_parts()  # whose grants the entry names
         self.counts: dict[tuple[str, str], LimitCount] = {}
+        self.noted: set[tuple[object, ...]] = set()
         self._outer: SessionDesk | None = None
         self._busy = 0
         self._is_closed = False
@@ -212,7 +213,7 @@ class SessionDesk:
         """Return desk and entry of a session in this one, which shares what is counted."""
         entry = self._make_end(terms, command)
         desk = SessionDesk(self._home, terms, entry, self._make_end, self._tools_of)
-        desk.counts, desk._outer = self.counts, self
+        desk.counts, desk.noted, desk._outer = self.counts, self.noted, self
         return desk, entry
 
     def may_be_own(self, name: str) -> bool:
@@ -238,7 +239,7 @@ class SessionDesk:
         if self.is_over(home):
             raise SessionEndedError(_ENDED)
         self._note_grants(home)
-        home.broker.counts = self.counts
+        home.broker.counts, home.broker.noted = self.counts, self.noted
         return home
 
     def is_over(self, home: Home) -> bool:
@@ -279,7 +280,7 @@ class SessionDesk:
         The token is ended with the session, by whoever ends that.
         """
         is_endless = token.expires_at is None and not self.terms.is_kept
-        if is_endless or self._entry.is_ended(home.store):
+        if is_endless or self.is_over(home):
             home.broker.not_delivered(token)
             if is_endless:
                 raise UsageError(f"the token of '{token.profile}' never expires: it is the grant")
