@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from brokerctl.broker.supposed import decide_cases
@@ -56,6 +56,7 @@ def written(folder: str, text: str) -> str:
 
 
 @given(CASES)
+@example([{"request": {"profile": "x"}, "expect": {"effect": ["read"]}}])
 def test_odd_cases_are_refused_with_their_place(cases: list[dict[str, Any]]) -> None:
     """Each is decided, or refused with file, line and column."""
     try:

@@ -295,7 +295,7 @@ def _duration(value: object) -> int:
 
 
 def _effect(value: object) -> str:
-    if value not in {*EFFECTS, "narrow"}:
+    if value not in (*EFFECTS, "narrow"):  # a list in its place has no hash
         raise UsageError("must be one of allow, narrow, ask, deny")
     return str(value)
 
