@@ -41,7 +41,7 @@ class JobShell:
 
     def get(self) -> None:
         """Ask for the token, and stop the job while the question stands there."""
-        self.types('"$B" get service >token')
+        self.types('mkdir -p child; "$B" get service >child/token')
         self.terminal.prompt()
         self.terminal.child.sendcontrol("z")
         assert "Stopped" in self.until(SHELL)
@@ -54,7 +54,7 @@ class JobShell:
     @property
     def token(self) -> str:
         """What the job has printed."""
-        with open(os.path.join(self.asking.program.home, "token"), encoding="utf-8") as file:
+        with open(os.path.join(self.asking.program.home, "child", "token"), encoding="utf-8") as file:
             return file.read()
 
 

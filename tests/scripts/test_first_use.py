@@ -107,7 +107,7 @@ def test_what_is_held_is_whole_on_a_terminal(brokerctl: Program, columns: int) -
     ("words", "text", "hint"),
     [
         (("login", "ftp://x"), "", "run 'brokerctl login --help'"),
-        (("session", "list"), "", "run 'brokerctl --help'"),
+        (("signals", "poll"), "", "run 'brokerctl --help'"),
         (("store", "restore", "nope"), "", "name another file"),
         (
             ("get", "x"),
