@@ -54,7 +54,9 @@ class JobShell:
     @property
     def token(self) -> str:
         """What the job has printed."""
-        with open(os.path.join(self.asking.program.home, "child", "token"), encoding="utf-8") as file:
+        with open(
+            os.path.join(self.asking.program.home, "child", "token"), encoding="utf-8"
+        ) as file:
             return file.read()
 
 
