@@ -17,9 +17,9 @@ def main() -> None:
     try:
         hold_streams()
         door, environ = DOORS.get(words[0]) if words else None, read_environ()
-        find_at_once(words if door else None)
         is_inside = "BROKERCTL_SOCKET" in environ
         where = "session.inside" if is_inside else door
+        find_at_once([f"brokerctl.{where}"] if is_inside else words if door else None)
         run = where and __import__(f"brokerctl.{where}", fromlist=("run_words",)).run_words
         code = run(words[not is_inside :], environ, umask) if run else None
         if code is None:

@@ -116,6 +116,22 @@ def made_late_by_others(machine: Machine, image: Installation) -> Pairs:
         env = enter_job(machine, platform)
         found |= run_by(machine, image, functools.partial(run, env=env), "get", "job")
     machine.configure()
+    held = (
+        "exec",
+        "--keep",
+        "-p",
+        GET[1],
+        "--socket",
+        "--",
+        "sh",
+        "-c",
+        "echo $BROKERCTL_SOCKET; cat",
+    )
+    with machine.program.start(*held) as session:
+        assert session.stdout is not None
+        env = machine.program.environment({"BROKERCTL_SOCKET": session.stdout.readline().strip()})
+        found |= run_by(machine, image, functools.partial(run, env=env), *GET)
+        session.communicate()
     return found
 
 

@@ -16,6 +16,8 @@ from brokerctl.store import STORES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+INSIDE = "brokerctl.session.inside"  # by which a command begins in a session
+
 
 def write(doors: Mapping[str, str]) -> None:
     """Write the image, so that later starts read all they import at once.
@@ -33,8 +35,8 @@ def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the modules of every warm hand-out, and others by what needs them.
 
     These are the first words of commands, and what `load_at_once` is called for: who waits for
-    another process, and who is a job. Of the tables the first have the store, and the keepers that
-    lie next to it.
+    another process, who is a job, and who is in a session. Of the tables the first have the store,
+    and the keepers that lie next to it.
     """
     door, *others = doors
     keepers = (traits.entry for traits in KEEPERS.values() if traits.lies_beside)
@@ -47,6 +49,7 @@ def needed(doors: Mapping[str, str]) -> tuple[list[str], dict[str, list[str]]]:
     jobs = ["brokerctl.identity", *(f"brokerctl.identity.{entry}" for entry in told)]
     groups |= {module: [module] for module in map(_module, jobs)}
     groups[RULES] = [RULES, "brokerctl.policy.layers"]
+    groups[INSIDE] = [INSIDE]
     return [f"brokerctl.{doors[door]}", *map(_module, warm)], groups
 
 

@@ -347,6 +347,19 @@ WARM: dict[str, tuple[str, ...]] = {
         "Secret",
         "Secret.reveal",
     ),
+    "brokerctl.session.inside": (
+        "_render",
+        "run_get",
+        "run_words",
+        "target_of",
+    ),
+    "brokerctl.session.socket_client": (
+        "ask",
+        "exchange",
+        "quote",
+        "read_token",
+        "token_target",
+    ),
     "brokerctl.sodium": (
         "_check",
         "_ready",
