@@ -285,7 +285,7 @@ def _process(found: FoundSession) -> str:
 
 def _served(found: FoundSession) -> list[str]:
     one = found.session
-    return [*(["files"] if one.folder else []), *one.serves]
+    return [*(["files"] if one.files else []), *one.serves]
 
 
 def _cells(found: FoundSession) -> tuple[str, ...]:
@@ -330,7 +330,7 @@ def _lines(found: FoundSession) -> Iterator[str]:
         "profiles": ", ".join(one.asked or one.profiles),
         "own tokens of": own,
         "serves": ", ".join(one.serves),
-        "files": one.folder,
+        "files": one.files,
         "process": f"{one.pid} on {one.host}{where}{child}",
     }
     narrowed = narrowing(one)

@@ -65,9 +65,18 @@ class Session(StoredValue):
     uses: int | None = None
     rate: str | None = None  # as it was given: 30/m
     hosts: tuple[str, ...] | None = None
+    filed: tuple[str, ...] | None = None  # the variables with a token's file; None: not said
+
+    @property
+    def files(self) -> str | None:
+        """The folder of its token files; None if there is none, or a socket alone is in it."""
+        return None if self.filed == () else self.folder
 
 
-_LISTS = ("profiles", "grants", "asked", "serves", "scopes", "resource", "audience", "hosts")
+_LISTS = (
+    *("profiles", "grants", "asked", "serves", "scopes", "resource", "audience", "hosts"),
+    "filed",
+)
 _MOST_CHARS = 200  # of what people wrote
 
 

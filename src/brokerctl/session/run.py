@@ -132,6 +132,7 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
     path = child.find_program(ask.command[0], environ)
     session_id = os.urandom(_ID_BYTES).hex()
     purpose = ask.purpose or tools.environ.get("BROKERCTL_PURPOSE") or None
+    ask = ask.replace(purpose=purpose[:_PURPOSE_CHARS] if purpose else None)
     for one in wanted:
         name = one.profile.name
         is_single = name in own and bool(one.profile.refresh_ends_previous)
@@ -149,7 +150,7 @@ def _prepare(ask: ExecRequest, tools: Tools) -> Prepared:
         path=path,
         environ=environ,
         wanted=tuple(wanted),
-        purpose=purpose[:_PURPOSE_CHARS] if purpose else None,
+        purpose=ask.purpose,
         is_masked=_is_masked(ask, tools),
     )
 
@@ -181,6 +182,7 @@ def _find_ends(
         is_asked=ask.is_own is True,
         asked=tuple(one.profile.name for one in wanted),
         command=ask.command[0],
+        filed=tuple(variable for one in wanted for variable in one.files),
         purpose=ask.purpose,
         agent=ask.agent,
         serves=ask.serves if ask.aws is None else (*ask.serves, AWS),
