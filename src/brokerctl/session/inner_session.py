@@ -21,6 +21,7 @@ from brokerctl.session import SOCKET, Tools, environment, socket_client
 from brokerctl.session.run import run
 from brokerctl.session.serve import unix_socket
 from brokerctl.session.serve.http import HttpReply, SessionServer, error_reply
+from brokerctl.session.token_files import SOCKET_NAME
 from brokerctl.store import find_store
 from brokerctl.store.entry import plain_name
 from brokerctl.store.file.memory import MemorySystem
@@ -128,7 +129,7 @@ class _Services(Value):
 
     def variables(self) -> Mapping[str, str]:
         """Return what tells the child where to ask."""
-        return {SOCKET_VARIABLE: f"{self.folder}/{unix_socket.NAME}"}
+        return {SOCKET_VARIABLE: f"{self.folder}/{SOCKET_NAME}"}
 
     def start(self) -> None:
         """Begin to pass requests on."""

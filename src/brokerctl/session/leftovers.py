@@ -252,7 +252,8 @@ def settle(
     """
     try:
         if session.folder is not None:
-            token_files.remove_files(session.folder, system)
+            is_there = session.ended_at is not None and is_alive(session, time.time())
+            token_files.remove_files(session.folder, system, keeps_socket=is_there)
     finally:  # an error in the folder must not keep the tokens alive
         ended = list(revoke_own(session.id, session.profiles)) if session.profiles else []
     if is_over and (session.ended_at is None or not is_alive(session, time.time())):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the tmpfs of a machine without a user session
 _PREFIX = "brokerctl-"
+SOCKET_NAME = ".socket"  # in the folder: no variable, and so no file, is named so
 _OTHER_THING = (errno.ELOOP, errno.ENOTDIR)  # a link, or a file, in the folder's place
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -150,8 +151,10 @@ def _identity(folder: Folder) -> Identity:
     return (found.st_dev, found.st_ino)
 
 
-def remove_files(path: str, system: System) -> None:
+def remove_files(path: str, system: System, *, keeps_socket: bool = False) -> None:
     """Remove the folder and all that is in it; nothing there is fine. Raises StoreError.
+
+    `keeps_socket`: but for the socket, at which a supervisor that lives says that it has ended.
 
     Security: only a folder with our prefix, opened without following a link, is emptied. Changes by
     the child (another mode, a folder in it) do not stop the removal of token files.
@@ -168,8 +171,9 @@ def remove_files(path: str, system: System) -> None:
         if system.fstat(fd).st_uid != system.geteuid():
             raise StoreError(f"{path} belongs to another user")
         system.fchmod(fd, 0o700)
-        _empty(fd, system)
-        system.rmdir(path)
+        is_left = _empty(fd, system, (SOCKET_NAME,) if keeps_socket else ())
+        if not is_left:
+            system.rmdir(path)
     except FileNotFoundError:
         return  # another process ends the same session
     except OSError as error:
@@ -181,10 +185,16 @@ def remove_files(path: str, system: System) -> None:
         system.close(fd)
 
 
-def _empty(fd: int, system: System) -> None:
-    """Unlink every file, also after errors; the first error is raised at the end."""
+def _empty(fd: int, system: System, kept: tuple[str, ...]) -> bool:
+    """Unlink every other file, also after errors; the first error is raised at the end.
+
+    Returns whether one of `kept` is there.
+    """
     first: OSError | None = None
-    for name in system.listdir(fd):
+    names = system.listdir(fd)
+    for name in names:
+        if name in kept:
+            continue
         try:
             system.unlink(name, dir_fd=fd)
         except FileNotFoundError:
@@ -193,3 +203,4 @@ def _empty(fd: int, system: System) -> None:
             first = first or error
     if first is not None:
         raise first
+    return any(name in kept for name in names)

@@ -11,6 +11,7 @@ from brokerctl.session import GATEWAY, SOCKET
 from brokerctl.session.cleanup import SessionEnd
 from brokerctl.session.serve import DeskRequest, unix_socket
 from brokerctl.session.serve.desk import Narrowing, SessionDesk, SessionTerms
+from brokerctl.session.token_files import SOCKET_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class SessionServices(Value):
         found = {} if self.gateway is None else self.gateway.variables()
         found |= {} if self.aws is None else self.aws.variables()
         if self.socket is not None:
-            found[SOCKET_VARIABLE] = f"{self.folder}/{unix_socket.NAME}"
+            found[SOCKET_VARIABLE] = f"{self.folder}/{SOCKET_NAME}"
         return found
 
     def start(self) -> None:

@@ -24,6 +24,7 @@ from brokerctl.session.serve import DeskRequest, nested
 from brokerctl.session.serve.desk import asker_of
 from brokerctl.session.serve.http import GoneError, HttpReply, RequestError, SessionServer
 from brokerctl.session.serve.refusal import refusal
+from brokerctl.session.token_files import SOCKET_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from brokerctl.session.serve.desk import SessionDesk
     from brokerctl.session.serve.http import Limits, ServedRequest
 
-NAME = ".socket"  # in the session's private folder: no variable, and so no file, is named so
 OURS = "brokerctl-client"  # the header of our own programs: their parent is the one who asks
 _MOST_PATH = 107  # bytes of a Unix socket's path
 _BACKLOG = 512
@@ -73,7 +73,7 @@ def open_socket(folder: str, desk: SessionDesk, limits: Limits | None = None) ->
 
 def listen(folder: str) -> socket.socket:
     """Make the socket in a folder; UsageError where its path is too long, StoreError else."""
-    path = f"{folder}/{NAME}"
+    path = f"{folder}/{SOCKET_NAME}"
     if len(path.encode()) > _MOST_PATH:
         raise UsageError(
             f"the path of a socket in {folder} would be too long",
