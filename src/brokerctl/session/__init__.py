@@ -51,8 +51,8 @@ if TYPE_CHECKING:
         def start(self) -> None:
             """Begin to answer, after the child was started: no thread is there before."""
 
-        def close(self) -> None:
-            """Answer nothing any more; wait for those who are being answered."""
+        def close(self) -> bool:
+            """Answer nothing any more; False where a token may be on its way all the same."""
 
     # Of its request, id, own profiles, purpose, and its `cleanup.SessionEnd`.
     Serve = Callable[[Any, str, tuple[str, ...], str | None, Any], "Services"]

@@ -109,6 +109,11 @@ class SessionEnd:
         else:
             self._finish = finish
 
+    def leave_open(self) -> None:
+        """Keep the entry after the end: a token may be on its way, which a later command ends."""
+        before = self._finish
+        self._finish = lambda: before() and False
+
     def open_files(self) -> TokenFolder:
         """Open the folder of the files; FileGoneError, StoreError."""
         folder, system = self.session.folder, self._tools.system

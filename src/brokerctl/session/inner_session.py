@@ -136,10 +136,11 @@ class _Services(Value):
         assert self.server is not None  # noqa: S101 - `open` made it
         self.server.start()
 
-    def close(self) -> None:
-        """Pass nothing on any more."""
+    def close(self) -> bool:
+        """Pass nothing on any more; what is on its way is the outer session's."""
         if self.server is not None:
             self.server.close()
+        return True
 
     def _pass_on(self, asked: ServedRequest) -> HttpReply:
         """Pass one request on, as one of the inner session. Security: whatever path it names."""

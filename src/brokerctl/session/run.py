@@ -107,8 +107,8 @@ def _is_bounded(ask: ExecRequest, tools: Tools) -> bool:
 def _end(prepared: Prepared) -> None:
     """End what is served, and then tokens and files: none is handed out in between."""
     try:
-        if prepared.services is not None:
-            prepared.services.close()
+        if prepared.services is not None and not prepared.services.close() and prepared.ends:
+            prepared.ends.leave_open()
     finally:
         if prepared.ends is not None:
             prepared.ends.end()

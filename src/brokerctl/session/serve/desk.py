@@ -304,13 +304,17 @@ class SessionDesk:
         whose = {"uid": os.getuid(), "tool": name.partition(".")[0], "session": self.terms.id}
         self._home.log.append(*event(name, fields, requester=whose))
 
-    def close(self, wait_s: float) -> None:
-        """Hand out nothing any more; wait for those who are being answered."""
+    def close(self, wait_s: float) -> bool:
+        """Hand out nothing any more, and wait for those who are being answered.
+
+        Returns False where one still is: a token may be on its way.
+        """
         end = time.monotonic() + wait_s
         with self._quiet:
             self._is_closed = True
             while self._busy and (left := end - time.monotonic()) > 0:
                 self._quiet.wait(left)
+            return not self._busy
 
     def _refuse_other(self, home: SessionHome, request: TokenRequest) -> None:
         if request.profile not in home.terms.profiles:

@@ -95,7 +95,8 @@ class NestedSessions:
             for one in ended:
                 del self._found[one.key]
         for one in ended:
-            one.desk.close(_WAIT_S)
+            if not one.desk.close(_WAIT_S):
+                one.entry.leave_open()
             one.entry.end()
 
     def end_all(self) -> None:

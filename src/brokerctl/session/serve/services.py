@@ -63,12 +63,13 @@ class SessionServices(Value):
             if one is not None:
                 one.start()
 
-    def close(self) -> None:
-        """Answer nothing any more; wait for those who are being answered."""
-        self.desk.close(_END_WAIT_S)
+    def close(self) -> bool:
+        """Answer nothing any more; False where a token may be on its way all the same."""
+        is_quiet = self.desk.close(_END_WAIT_S)
         for one in (self.socket, self.gateway, self.aws):
             if one is not None:
                 one.close()
+        return is_quiet
 
 
 def open_services(
