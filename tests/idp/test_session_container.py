@@ -56,7 +56,7 @@ def in_container(brokerctl: Program, session: HeldSession, *words: str, stdin: s
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    brokerctl.keep(words, done.stdout, done.stderr)
+    brokerctl.keep(("exec", *words), done.stdout, done.stderr)  # it is a child of one
     return done.stdout
 
 
